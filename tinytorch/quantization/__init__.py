@@ -1,0 +1,7 @@
+"""Module 17: quantization. Exported from `modules/source/17_quantization`; edit the notebooks, not these files.
+
+Every public name is importable from here. `tinytorch.quantization.quantize` is therefore the *function*; the file that
+holds it is imported as `from tinytorch.quantization.quantize import ...`, which always works.
+"""
+
+from .quantize import *
