@@ -1,0 +1,169 @@
+"""Modules: functions with parameters, that can be listed, saved, and replaced by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from .tensor import Array, Tensor
+
+
+class Module:
+    """A function of one argument whose Tensors and Modules are found through its attributes and lists.
+
+    A subclass sets attributes in `__init__` and defines `forward`. Nothing is registered: a Tensor that requires a
+    gradient is a parameter, any Tensor is state, any Module is a child. Order is the order of definition.
+    """
+
+    training: bool = True
+
+    def __call__(self, x: Any) -> Any:
+        """`forward(x)`; an ndarray is first wrapped in a Tensor, anything else passes as it is."""
+        return self.forward(Tensor(x) if isinstance(x, np.ndarray) else x)
+
+    def forward(self, x: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(dotted name, module) of self, whose name is "", and of everything below. A module used twice comes twice."""
+        yield prefix, self
+        for name, value in self._named_attributes():
+            if isinstance(value, Module):
+                yield from value.named_modules(_join(prefix, name))
+
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(dotted name, tensor) of all state."""
+        for prefix, module in self.named_modules():
+            for name, value in module._named_attributes():
+                if isinstance(value, Tensor):
+                    yield _join(prefix, name), value
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """(dotted name, tensor) of what an optimizer may change; a shared tensor comes once, under its first name."""
+        seen: set[Tensor] = set()
+        for name, tensor in self.named_tensors():
+            if tensor.requires_grad and tensor not in seen:
+                seen.add(tensor)
+                yield name, tensor
+
+    def parameters(self) -> list[Tensor]:
+        return [tensor for _, tensor in self.named_parameters()]
+
+    def train(self, mode: bool = True) -> Self:
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        return self.train(False)
+
+    def get(self, name: str) -> Module:
+        """The module of that dotted name; KeyError if there is none."""
+        modules = dict(self.named_modules())
+        if name not in modules:
+            raise KeyError(f"no module is named {name!r}: the names are {', '.join(map(repr, modules))}")
+        return modules[name]
+
+    def replace(self, name: str, new: Module) -> None:
+        """Put `new` where the module of that dotted name is; KeyError if there is none.
+
+        >>> model = Sequential(Linear(4, 3), ReLU())
+        >>> model.replace("layers.1", Linear(3, 2))
+        >>> model
+        Sequential(Linear(4, 3), Linear(3, 2))
+        """
+        self.get(name)
+        *path, last = name.split(".")
+        holder: Any = self
+        for part in path:
+            holder = holder[int(part)] if isinstance(holder, list) else getattr(holder, part)
+        if isinstance(holder, list):
+            holder[int(last)] = new
+        else:
+            setattr(holder, last, new)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Dotted name -> a copy of the array."""
+        return {name: tensor.data.copy() for name, tensor in self.named_tensors()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Copy the arrays in, in the dtype each tensor has. All or nothing: KeyError for a missing or unexpected name,
+        ValueError for another shape."""
+        tensors = dict(self.named_tensors())
+        if state.keys() != tensors.keys():
+            missing, unexpected = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
+            raise KeyError(f"the state is of another model: missing {missing}, unexpected {unexpected}")
+        for name, tensor in tensors.items():
+            if np.shape(state[name]) != tensor.shape:
+                raise ValueError(f"{name} must have shape {tensor.shape}, got {np.shape(state[name])}")
+        for name, tensor in tensors.items():
+            tensor.data = np.array(state[name], dtype=tensor.dtype)
+
+    def _named_attributes(self) -> Iterator[tuple[str, Any]]:
+        for name, value in vars(self).items():
+            yield from _flatten(name, value)
+
+    def __repr__(self) -> str:
+        children = (repr(value) for _, value in self._named_attributes() if isinstance(value, Module))
+        return f"{type(self).__name__}({', '.join(children)})"
+
+
+def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A list's items under the names "layers.0", "layers.1", ...; anything else under its own."""
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _flatten(f"{name}.{i}", item)
+    else:
+        yield name, value
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+class Linear(Module):
+    """y = x @ weight.T + bias
+
+    weight  float32 [n_out, n_in], uniform in +-1/sqrt(n_in)
+    bias    float32 [n_out], likewise; or None
+    rng     where the first weights come from; None: another start at every call
+    """
+
+    def __init__(self, n_in: int, n_out: int, bias: bool = True, rng: np.random.Generator | None = None) -> None:
+        rng = rng or np.random.default_rng()
+        bound = 1 / np.sqrt(n_in)
+        self.weight = Tensor(rng.uniform(-bound, bound, (n_out, n_in)).astype(np.float32), requires_grad=True)
+        self.bias = Tensor(rng.uniform(-bound, bound, n_out).astype(np.float32), requires_grad=True) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., n_in] -> [..., n_out]; ValueError for another width."""
+        n_out, n_in = self.weight.shape
+        if x.ndim == 0 or x.shape[-1] != n_in:
+            raise ValueError(f"{self!r} wants input of shape (..., {n_in}), got {x.shape}: reshape the input")
+        y = x @ self.weight.T
+        return y if self.bias is None else y + self.bias
+
+    def __repr__(self) -> str:
+        n_out, n_in = self.weight.shape
+        return f"Linear({n_in}, {n_out}{', bias=False' if self.bias is None else ''})"
+
+
+class ReLU(Module):
+    """max(x, 0), element by element."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu()
+
+
+class Sequential(Module):
+    """Layers one after the other; they are named "layers.0", "layers.1", ..."""
+
+    def __init__(self, *layers: Module) -> None:
+        self.layers = list(layers)
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x

@@ -1,0 +1,309 @@
+"""A NumPy array that remembers how it was made, so that `backward()` can find the gradient of a result.
+
+>>> w = Tensor([[1.0, 2.0]], requires_grad=True)
+>>> loss = ((w - 3.0) ** 2).sum()
+>>> loss.backward()
+>>> w.grad
+array([[-4., -2.]], dtype=float32)
+
+Every operation is one short method: the forward result, and a function `backward(grad)` that turns the gradient of the
+result into one gradient for each parent. Broadcasting is undone in one place, `_unbroadcast`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array: TypeAlias = NDArray[Any]
+Axis: TypeAlias = int | tuple[int, ...] | None
+Backward: TypeAlias = Callable[[Array], tuple[Array | None, ...]]
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside the block: results do not require gradients and keep no parents alive."""
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+class Tensor:
+    """An array with a gradient.
+
+    Floating NumPy values keep their dtype (and their memory: nothing is copied); Python numbers, lists, and integer or
+    boolean arrays become float32.
+
+    data           array of any shape
+    grad           array of data's shape and dtype, or None; only tensors made by the user (leaves) hold one
+    requires_grad  whether `backward()` should reach this tensor
+    """
+
+    __slots__ = ("_backward", "_parents", "data", "grad", "requires_grad")
+    __array_ufunc__ = None  # ndarray + Tensor is Tensor.__radd__, not an array of objects
+
+    def __init__(self, data: ArrayLike | Tensor, requires_grad: bool = False) -> None:
+        data = data.data if isinstance(data, Tensor) else data
+        keeps_dtype = isinstance(data, (np.ndarray, np.generic)) and data.dtype.kind == "f"
+        self.data: Array = np.asarray(data) if keeps_dtype else np.asarray(data, dtype=np.float32)
+        self.grad: Array | None = None
+        self.requires_grad = requires_grad
+        self._parents: tuple[Tensor, ...] = ()
+        self._backward: Backward | None = None
+
+    @staticmethod
+    def from_op(data: ArrayLike, parents: tuple[Tensor, ...], backward: Backward) -> Tensor:
+        """The result of a differentiable operation: how every method below, and any function of yours, is recorded.
+
+        data      the operation's result, a floating array
+        backward  takes the gradient of the result (same shape); returns a tuple with one gradient for each parent,
+                  of the parent's shape or of a shape it broadcasts to, or None for a parent that gets no gradient
+
+        A sign function whose gradient passes straight through:
+        >>> def sign(x): return Tensor.from_op(np.sign(x.data), (x,), lambda grad: (grad,))
+        >>> x = Tensor([-0.3, 2.0], requires_grad=True)
+        >>> sign(x).sum().backward()
+        >>> x.grad
+        array([1., 1.], dtype=float32)
+        """
+        out = Tensor(data)
+        if _recording.get() and any(parent.requires_grad for parent in parents):
+            out.requires_grad, out._parents, out._backward = True, tuple(parents), backward
+        return out
+
+    def backward(self, grad: ArrayLike | None = None) -> None:
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires it, then forget the graph.
+
+        grad  gradient of self, of self's shape; may be left out when self is one number
+
+        Raises RuntimeError if nothing was recorded, if self is not one number and grad is missing, or if the graph was
+        already used; ValueError if grad has another shape.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("backward() found no record: the result must come from a tensor with requires_grad=True")
+        if grad is None and self.data.size != 1:
+            raise RuntimeError(f"backward() starts from one number, got shape {self.shape}: use .mean() or pass grad")
+        start = np.ones_like(self.data) if grad is None else np.asarray(grad, dtype=self.dtype)
+        if start.shape != self.shape:
+            raise ValueError(f"grad must have the tensor's shape {self.shape}, got {start.shape}")
+        grads: dict[Tensor, Array] = {self: start}
+        for node in reversed(_parents_first(self)):
+            if (grad_node := grads.pop(node, None)) is None:
+                continue
+            if node._backward is None:  # a leaf: a copy, because operations may hand the same array to two parents
+                node.grad = grad_node.copy() if node.grad is None else node.grad + grad_node
+                continue
+            for parent, g in zip(node._parents, node._backward(grad_node), strict=True):
+                if g is not None and parent.requires_grad:
+                    g = _unbroadcast(g, parent.shape).astype(parent.dtype, copy=False)
+                    grads[parent] = grads[parent] + g if parent in grads else g
+            node._parents, node._backward = (), _already_used
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    @property
+    def T(self) -> Tensor:
+        return self.transpose()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.data}, dtype={self.dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def numpy(self) -> Array:
+        """The array itself, not a copy."""
+        return self.data
+
+    def item(self) -> float:
+        """The one number of a tensor with one element."""
+        return float(self.data.item())
+
+    def detach(self) -> Tensor:
+        """The same data without a record."""
+        return Tensor(self.data)
+
+    # Arithmetic, with broadcasting
+
+    def _lift(self, other: Tensor | ArrayLike) -> Tensor:
+        """`other` as a tensor. Numbers and integers take this tensor's dtype: float16 * 2.0 stays float16."""
+        if isinstance(other, Tensor):
+            return other
+        floating = isinstance(other, np.ndarray) and other.dtype.kind == "f"
+        return Tensor(other if floating else np.asarray(other, dtype=self.dtype))
+
+    def __add__(self, other: Tensor | ArrayLike) -> Tensor:
+        other = self._lift(other)
+        return Tensor.from_op(self.data + other.data, (self, other), lambda grad: (grad, grad))
+
+    def __mul__(self, other: Tensor | ArrayLike) -> Tensor:
+        other = self._lift(other)
+        a, b = self.data, other.data
+        return Tensor.from_op(a * b, (self, other), lambda grad: (grad * b, grad * a))
+
+    def __truediv__(self, other: Tensor | ArrayLike) -> Tensor:
+        other = self._lift(other)
+        a, b = self.data, other.data  # a / b, not a * b**-1: rounded once
+        return Tensor.from_op(a / b, (self, other), lambda grad: (grad / b, -grad * a / (b * b)))
+
+    def __pow__(self, exponent: float) -> Tensor:
+        if not isinstance(exponent, (int, float)):
+            raise TypeError(f"exponent must be a number, got {type(exponent).__name__}: use (x.log() * y).exp()")
+        x, n = self.data, float(exponent)
+        return Tensor.from_op(x**n, (self,), lambda grad: (grad * (n * x ** (n - 1)) if n else np.zeros_like(grad),))
+
+    def __matmul__(self, other: Tensor | ArrayLike) -> Tensor:
+        """[..., M, K] @ [..., K, N] -> [..., M, N]; a vector on the left is a row, on the right a column."""
+        other = self._lift(other)
+        if other.ndim == 1:
+            return (self @ other.reshape(-1, 1))[..., 0]
+        if self.ndim == 1:
+            return (self.reshape(1, -1) @ other)[..., 0, :]
+        a, b = self.data, other.data
+
+        def backward(grad: Array) -> tuple[Array | None, ...]:  # as costly as the product: only what is needed
+            return (
+                grad @ b.swapaxes(-1, -2) if self.requires_grad else None,
+                a.swapaxes(-1, -2) @ grad if other.requires_grad else None,
+            )
+
+        return Tensor.from_op(a @ b, (self, other), backward)
+
+    # Functions of one element
+
+    def exp(self) -> Tensor:
+        out = np.exp(self.data)
+        return Tensor.from_op(out, (self,), lambda grad: (grad * out,))
+
+    def log(self) -> Tensor:
+        return Tensor.from_op(np.log(self.data), (self,), lambda grad: (grad / self.data,))
+
+    def sqrt(self) -> Tensor:
+        out = np.sqrt(self.data)
+        return Tensor.from_op(out, (self,), lambda grad: (grad / (2 * out),))
+
+    def tanh(self) -> Tensor:
+        out = np.tanh(self.data)
+        return Tensor.from_op(out, (self,), lambda grad: (grad * (1 - out * out),))
+
+    def relu(self) -> Tensor:
+        out = np.maximum(self.data, 0)
+        return Tensor.from_op(out, (self,), lambda grad: (grad * (out > 0),))  # the slope at 0 is taken as 0
+
+    # Reductions over an axis, a tuple of axes, or everything
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        kept = self.data.sum(axis, keepdims=True)
+        out = kept if keepdims else kept.squeeze(axis)
+        return Tensor.from_op(out, (self,), lambda grad: (np.broadcast_to(grad.reshape(kept.shape), self.shape),))
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        kept = self.data.mean(axis, keepdims=True)  # not sum / n: a float16 sum overflows where its mean does not
+        out, n = kept if keepdims else kept.squeeze(axis), self.data.size / max(kept.size, 1)
+        return Tensor.from_op(out, (self,), lambda grad: (np.broadcast_to(grad.reshape(kept.shape) / n, self.shape),))
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        kept = self.data.max(axis, keepdims=True)
+        out = kept if keepdims else kept.squeeze(axis)
+
+        def backward(grad: Array) -> tuple[Array]:  # equal maxima share the gradient
+            hit = self.data == kept
+            return (grad.reshape(kept.shape) * hit / hit.sum(axis, keepdims=True),)
+
+        return Tensor.from_op(out, (self,), backward)
+
+    # Shape
+
+    def reshape(self, *shape: int) -> Tensor:
+        return Tensor.from_op(self.data.reshape(shape), (self,), lambda grad: (grad.reshape(self.shape),))
+
+    def transpose(self, *axes: int) -> Tensor:
+        """Axes in the order given; without any, reversed."""
+        order = axes or tuple(reversed(range(self.ndim)))
+        return Tensor.from_op(self.data.transpose(order), (self,), lambda grad: (grad.transpose(np.argsort(order)),))
+
+    def __getitem__(self, index: Any) -> Tensor:
+        def backward(grad: Array) -> tuple[Array]:
+            out = np.zeros_like(self.data, dtype=grad.dtype)
+            np.add.at(out, index, grad)  # an element picked twice gets both gradients
+            return (out,)
+
+        return Tensor.from_op(self.data[index], (self,), backward)
+
+    # Derived
+
+    def __neg__(self) -> Tensor:
+        return self * -1.0
+
+    def __sub__(self, other: Tensor | ArrayLike) -> Tensor:
+        return self + -self._lift(other)
+
+    def __radd__(self, other: ArrayLike) -> Tensor:
+        return self + other
+
+    def __rsub__(self, other: ArrayLike) -> Tensor:
+        return self._lift(other) - self
+
+    def __rmul__(self, other: ArrayLike) -> Tensor:
+        return self * other
+
+    def __rtruediv__(self, other: ArrayLike) -> Tensor:
+        return self._lift(other) / self
+
+    def __rmatmul__(self, other: ArrayLike) -> Tensor:
+        return self._lift(other) @ self
+
+
+def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
+    """Sum `grad` over the axes that broadcasting `shape` to `grad.shape` added or stretched."""
+    if grad.shape == shape:
+        return grad
+    added = grad.ndim - len(shape)
+    if added < 0 or any(n not in (1, m) for n, m in zip(shape, grad.shape[added:], strict=True)):
+        raise ValueError(f"backward of an operation must return a gradient of shape {shape}, got {grad.shape}")
+    stretched = tuple(added + i for i, n in enumerate(shape) if n == 1)
+    return np.asarray(grad.sum(axis=(*range(added), *stretched))).reshape(shape)
+
+
+def _parents_first(root: Tensor) -> list[Tensor]:
+    """Every tensor `root` was made from, parents before children; a loop: graphs are deeper than Python's stack."""
+    order: list[Tensor] = []
+    seen: set[Tensor] = set()
+    stack = [(root, False)]
+    while stack:
+        node, parents_done = stack.pop()
+        if parents_done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((parent, False) for parent in node._parents if parent.requires_grad)
+    return order
+
+
+def _already_used(grad: Array) -> tuple[Array, ...]:
+    raise RuntimeError("this graph was already used by backward() and forgotten: compute the result again first")

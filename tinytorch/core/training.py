@@ -1,0 +1,77 @@
+"""The training loop, and the one number that says how well it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .data import batches
+from .layers import Module
+from .losses import CrossEntropyLoss
+from .optimizers import Adam, Optimizer
+from .tensor import Array, Tensor, no_grad
+
+
+def fit(
+    model: Module,
+    x: Array,
+    y: Array,
+    epochs: int,
+    optimizer: Optimizer | None = None,
+    batch_size: int = 64,
+    seed: int = 0,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> list[float]:
+    """Train a classifier with cross-entropy; returns the mean loss of each epoch.
+
+    x          [N, ...] inputs; y integers [N] labels
+    optimizer  None: Adam with its defaults, over model.parameters()
+    seed       of the order of the samples: the same model, data and seed give the same weights
+    on_epoch   called with (epoch from 0, mean loss) after each epoch
+    """
+    optimizer = optimizer or Adam(model.parameters())
+    loss_of, losses = CrossEntropyLoss(), []
+    model.train()
+    for epoch in range(epochs):
+        total = 0.0
+        for x_batch, y_batch in batches(x, y, batch_size, seed=(seed, epoch)):
+            optimizer.zero_grad()
+            loss = loss_of(model(x_batch), y_batch)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(x_batch)
+        losses.append(total / len(x))
+        if on_epoch:
+            on_epoch(epoch, losses[-1])
+    return losses
+
+
+def accuracy(model: Module, x: Array, y: Array, batch_size: int = 1000) -> float:
+    """The fraction of samples, in [0, 1], whose largest output is at their label. Evaluated in eval mode."""
+    if len(x) == 0:
+        raise ValueError("accuracy needs at least one sample, got none")
+    with evaluating(model):
+        hits = sum(np.sum(_values(model(a)).argmax(axis=-1) == b) for a, b in batches(x, y, batch_size))
+    return float(hits / len(x))
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Eval mode and no_grad inside the block; every module's mode is put back after it."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _values(out: Any) -> Array:
+    """The real values of a Tensor, an array, or anything that can dequantize itself."""
+    out = out.dequantize() if hasattr(out, "dequantize") else out
+    return out.data if isinstance(out, Tensor) else np.asarray(out)
