@@ -1,0 +1,1 @@
+"""A package of the toy course: nothing in tito knows its name."""

@@ -1,0 +1,241 @@
+"""The one door between tests and judged code, and the rule of what may pass it.
+
+A test talks to a `Student`. Behind it stands a `Backend`: here the same process, elsewhere a sandbox. Through the door
+pass None, bool, int, float, str, bytes, NumPy arrays and scalars, and tuples, lists and dicts of these. Everything else
+that judged code returns stays on its side, and the test holds an `Opaque` handle to it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType, TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+
+SCALARS = (bool, int, float, str, bytes)
+NUMBER_KINDS = "biufc"  # what an array may hold: bool, int, unsigned, float, complex
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An object that stays on the student's side, by number; 0 is the judged module."""
+
+    number: int
+    type_name: str
+    label: str = ""
+
+
+class Backend(Protocol):
+    """Where judged code runs. Values are as the module's docstring says, with `Ref` for what stays there.
+
+    An exception of the student's arrives as the nearest builtin one, with its message; its attribute `student_frames`
+    lists (file, line) in the judged code, outermost first.
+    """
+
+    def get(self, target: Ref, name: str) -> Any: ...
+
+    def call(self, target: Ref, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+
+    def release(self, target: Ref) -> None: ...
+
+
+class Opaque:
+    """A handle to an object of the student's: read its attributes, call it or its methods, pass it as an argument.
+
+    Two handles are equal when they hold the same object. What comes back is again a plain value or a handle.
+    """
+
+    __slots__ = ("_backend", "_ref")
+
+    def __init__(self, backend: Backend, ref: Ref) -> None:
+        object.__setattr__(self, "_backend", backend)
+        object.__setattr__(self, "_ref", ref)
+
+    def __getattr__(self, name: str) -> Any:
+        return _wrap(self._backend, self._backend.get(self._ref, name))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError(f"a test cannot set .{name} of {self!r}: call a function of the judged module instead")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        sent = tuple(_unwrap(self._backend, arg) for arg in args)
+        named = {name: _unwrap(self._backend, arg) for name, arg in kwargs.items()}
+        return _wrap(self._backend, self._backend.call(self._ref, sent, named))
+
+    def __len__(self) -> int:
+        return int(self.__getattr__("__len__")())
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.__getattr__("__getitem__")(key)
+
+    def __iter__(self) -> Any:
+        step = self.__getattr__("__iter__")().__getattr__("__next__")
+        while True:
+            try:
+                value = step()
+            except StopIteration:
+                return
+            yield value
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and self._backend is other._backend and self._ref.number == other._ref.number
+
+    def __hash__(self) -> int:
+        return hash(self._ref.number)
+
+    def __repr__(self) -> str:
+        return f"<{self._ref.label or self._ref.type_name} of the student's>"
+
+    def __del__(self) -> None:
+        self._backend.release(self._ref)
+
+
+class Student(Opaque):
+    """The judged module: `student.quantize(x, qparams)`. Every name it defines or imports can be asked for."""
+
+    __slots__ = ()
+
+    def __init__(self, backend: Backend, name: str) -> None:
+        super().__init__(backend, Ref(0, "module", name))
+
+
+def type_name(handle: Opaque) -> str:
+    """The class name of the object behind a handle: `type_name(student.MinMaxObserver())` is 'MinMaxObserver'."""
+    return handle._ref.type_name
+
+
+def _unwrap(backend: Backend, value: Any) -> Any:
+    """What a test sends, checked: arrays pass unchanged, with their strides, byte order and flags."""
+    if isinstance(value, Opaque):
+        if value._backend is not backend:
+            raise TypeError(f"{value!r} belongs to another student: handles cannot be exchanged")
+        return value._ref
+    if value is None or isinstance(value, SCALARS):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        if value.dtype.kind not in NUMBER_KINDS:
+            raise TypeError(f"a test may send arrays of numbers only, got dtype {value.dtype}")
+        return value
+    if type(value) in (tuple, list):
+        return type(value)(_unwrap(backend, item) for item in value)
+    if type(value) is dict:
+        return {_unwrap(backend, key): _unwrap(backend, item) for key, item in value.items()}
+    raise TypeError(
+        f"a test may send None, numbers, strings, bytes, arrays, tuples, lists, dicts and the student's own objects, "
+        f"got {type(value).__name__}: between test and judged code may later stand a wall"
+    )
+
+
+def _wrap(backend: Backend, value: Any) -> Any:
+    if isinstance(value, Ref):
+        return Opaque(backend, value)
+    if type(value) in (tuple, list):
+        return type(value)(_wrap(backend, item) for item in value)
+    if type(value) is dict:
+        return {_wrap(backend, key): _wrap(backend, item) for key, item in value.items()}
+    return value
+
+
+def plain(value: Any, keep: Callable[[Any], Ref]) -> Any:
+    """What judged code returned, as it may pass the door; `keep` takes what must stay and numbers it.
+
+    Arrays become new base arrays with the same dtype. Raises TypeError for an array that does not hold numbers.
+    """
+    if value is None or type(value) in SCALARS:
+        return value
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in NUMBER_KINDS:
+            raise TypeError(f"expected an array of numbers, got one of dtype {value.dtype}")
+        return np.array(value, copy=True, subok=False)
+    if isinstance(value, np.generic):
+        if value.dtype.kind not in NUMBER_KINDS:
+            raise TypeError(f"expected a number, got a NumPy scalar of dtype {value.dtype}")
+        return value.dtype.type(value)
+    if isinstance(value, np.dtype):
+        return value.name
+    if isinstance(value, type):
+        return np.dtype(value).name if issubclass(value, np.generic) else value.__name__ if value in SCALARS else keep(value)
+    for base in SCALARS:
+        if isinstance(value, base):  # an IntEnum's member is an int
+            return base(value)
+    if isinstance(value, tuple | list):
+        items = [plain(item, keep) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, dict):
+        return {plain(key, keep): plain(item, keep) for key, item in value.items()}
+    return keep(value)
+
+
+class InProcess:
+    """The backend of a student's own machine: the judged module is loaded into the test's process."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._file = module.__file__ or ""
+        self._kept: dict[int, tuple[Any, int]] = {0: (module, 1)}  # number -> the object, how many handles hold it
+        self._numbers: dict[int, int] = {}  # id of a kept object -> its number: the same object has the same handle
+        self._next = itertools.count(1)
+
+    def get(self, target: Ref, name: str) -> Any:
+        owner = self._kept[target.number][0]
+        if target.number == 0 and not hasattr(owner, name):
+            raise AttributeError(f"'{name}' is not defined in {target.label}: was its cell deleted, or renamed?")
+        return self._run(lambda: getattr(owner, name))
+
+    def call(self, target: Ref, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        function = self._kept[target.number][0]
+        return self._run(lambda: function(*map(self._own, args), **{name: self._own(value) for name, value in kwargs.items()}))
+
+    def release(self, target: Ref) -> None:
+        if target.number == 0 or target.number not in self._kept:
+            return
+        value, count = self._kept.pop(target.number)
+        if count > 1:
+            self._kept[target.number] = (value, count - 1)
+        else:
+            del self._numbers[id(value)]
+
+    def _keep(self, value: Any) -> Ref:
+        number = self._numbers.setdefault(id(value), next(self._next))
+        self._kept[number] = (value, self._kept.get(number, (value, 0))[1] + 1)
+        return Ref(number, type(value).__name__, getattr(value, "__name__", ""))
+
+    def _own(self, value: Any) -> Any:
+        if isinstance(value, Ref):
+            return self._kept[value.number][0]
+        if type(value) in (tuple, list):
+            return type(value)(self._own(item) for item in value)
+        if type(value) is dict:
+            return {self._own(key): self._own(item) for key, item in value.items()}
+        return value
+
+    def _run(self, work: Callable[[], Any]) -> Any:
+        try:
+            return plain(work(), self._keep)
+        except Exception as error:
+            raise self._as_builtin(error) from None
+
+    def _as_builtin(self, error: Exception) -> BaseException:
+        """The exception as itself, or as the builtin one it descends from, carrying its place in the judged code."""
+        kind = next(kind for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
+        shown = error
+        if kind is not type(error):
+            shown = kind(str(error)).with_traceback(error.__traceback__)
+        shown.student_frames = list(frames(error.__traceback__, self._file))  # type: ignore[attr-defined]
+        return shown
+
+
+def frames(traceback: TracebackType | None, file: str) -> list[tuple[str, int]]:
+    """(file, line) of the traceback's steps that lie in `file`, outermost first."""
+    steps = []
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == file:
+            steps.append((file, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return steps

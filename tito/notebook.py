@@ -1,0 +1,165 @@
+"""A dev notebook as cells, read by jupytext: a percent .py and an .ipynb look alike from here on."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tito.errors import TitoError
+from tito.project import Project
+
+DIRECTIVE = re.compile(r"#\s*\|\s*([A-Za-z_]\w*)\s*:?\s*(.*?)\s*$")  # `#| export`, `#| exercise: quantize`
+DEFAULT_EXP = re.compile(r"^#\s*\|\s*default_exp\s*:?\s+(\S+)\s*$", re.MULTILINE)
+CELL_MARKER = re.compile(r"\s*#\s*%%")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, its number from 1, and in a .py the file's line on which its text begins."""
+
+    kind: str  # "code", "markdown" or "raw"
+    source: str
+    number: int
+    first_line: int | None
+
+    @cached_property
+    def directives(self) -> dict[str, str]:
+        """The `#|` lines at the top of a code cell: {"export": "", "exercise": "quantize"}."""
+        return {match[1]: match[2] for _, match in self._directive_lines()}
+
+    @property
+    def exported(self) -> bool:
+        return "export" in self.directives
+
+    @property
+    def exercise(self) -> str | None:
+        return self.directives.get("exercise")
+
+    @cached_property
+    def body(self) -> tuple[tuple[int, str], ...]:
+        """The cell's lines without directives, each with its number in the cell, from 1."""
+        last = max((number for number, _ in self._directive_lines()), default=0)
+        return tuple(enumerate(self.source.split("\n"), 1))[last:]
+
+    def line_of(self, directive: str) -> int:
+        """The line in the cell on which a directive stands."""
+        return next(number for number, match in self._directive_lines() if match[1] == directive)
+
+    def _directive_lines(self) -> Iterator[tuple[int, re.Match[str]]]:
+        if self.kind != "code":
+            return
+        for number, line in enumerate(self.source.split("\n"), 1):
+            match = DIRECTIVE.match(line)
+            if match:
+                yield number, match
+            elif line.strip():
+                return
+
+
+@dataclass(frozen=True)
+class Document:
+    """A notebook file that was read. `name` is its path as messages show it."""
+
+    path: Path
+    name: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def code(self) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.cells if cell.kind == "code")
+
+    def at(self, cell: Cell, line: int = 1) -> str:
+        """Where a cell's line stands, as a person finds it: FILE:LINE, or in an .ipynb cell and line."""
+        if cell.first_line is None:
+            return f"{self.name}: cell {cell.number}, line {line}"
+        return f"{self.name}:{cell.first_line + line - 1}"
+
+
+def read(project: Project, path: Path) -> Document:
+    """The notebook whose .py is `path`: the .py, the .ipynb, or both where they hold the same cells.
+
+    Raises TitoError where the file is missing, cannot be read, or the two forms differ: one would silently win.
+    """
+    twin = path.with_suffix(".ipynb")
+    if not path.is_file():
+        if not twin.is_file():
+            raise TitoError(f"{project.shown(path)} is missing, and so is {twin.name}: restore one of them")
+        return _document(project, twin)
+    document = _document(project, path)
+    if twin.is_file() and _essence(document) != _essence(_document(project, twin)):
+        newer, older = sorted((path, twin), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+        raise TitoError(
+            f"{project.shown(path)} and {twin.name} hold different cells; {newer.name} was saved last. Keep one: move "
+            f"{older.name} away (or the other, if that is the one you want), then run the command again."
+        )
+    return document
+
+
+def default_exp(path: Path) -> str | None:
+    """The target that a notebook names, found without jupytext: the door to the student's code must open quickly."""
+    file = path if path.is_file() else path.with_suffix(".ipynb")
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".ipynb":
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+    match = DEFAULT_EXP.search(text)
+    return match[1] if match else None
+
+
+def _document(project: Project, path: Path) -> Document:
+    import jupytext
+
+    name = project.shown(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise TitoError(f"{name}:{line}: this line is not UTF-8; save the file as UTF-8") from None
+    # Magics stay as they are written: `# %timeit` in a .py is a comment, and every line keeps its place.
+    fmt = {"extension": path.suffix} | ({"format_name": "percent", "comment_magics": False} if path.suffix == ".py" else {})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nbformat's advice about cell ids is not for students
+            cells = jupytext.reads(text, fmt=fmt).cells
+    except Exception as error:  # jupytext and nbformat raise many kinds; to a person they are one
+        reason = str(error).split("\n")[0][:200] or type(error).__name__
+        raise TitoError(f"{name} cannot be read as a notebook ({reason}); restore it, or save it again") from None
+    sources = [(cell.cell_type, cell.source) for cell in cells]
+    lines = _first_lines(text, sources) if path.suffix == ".py" else [None] * len(sources)
+    return Document(
+        path,
+        name,
+        tuple(Cell(kind, source, number, line) for number, ((kind, source), line) in enumerate(zip(sources, lines, strict=True), 1)),
+    )
+
+
+def _first_lines(text: str, cells: list[tuple[str, str]]) -> list[int | None]:
+    """The line of a percent .py on which each cell's text begins: it follows a `# %%` line, and it is there verbatim."""
+    file, position, found = text.split("\n"), 0, list[int | None]()
+    after_marker = [True] + [bool(CELL_MARKER.match(line)) for line in file]
+    for kind, source in cells:
+        lines = source.split("\n")
+        matches = (
+            start
+            for start in range(position, len(file))
+            if kind == "code" and after_marker[start] and file[start : start + len(lines)] == lines
+        )
+        start = next(matches, None)
+        found.append(None if start is None else start + 1)
+        position = position if start is None else start + len(lines)
+    return found
+
+
+def _essence(document: Document) -> list[tuple[str, str]]:
+    """What must agree between two forms of a notebook: kinds and texts, not ids, outputs or blank edges."""
+    cells = ((cell.kind, "\n".join(_uncommented(line) for line in cell.source.split("\n")).strip()) for cell in document.cells)
+    return [(kind, text) for kind, text in cells if text]
+
+
+def _uncommented(line: str) -> str:
+    """A magic is written `# %timeit` in a .py and `%timeit` in an .ipynb: both are one line."""
+    return re.sub(r"^(\s*)#\s*(?=[%!])", r"\1", line).rstrip()

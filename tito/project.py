@@ -1,0 +1,90 @@
+"""Where things are. Every folder's name is spelled here, once; everything else asks a `Project`."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tito.errors import TitoError, WrongCall
+
+PYPROJECT = "pyproject.toml"
+SOURCE = Path("modules", "source")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A repository with modules in it.
+
+    >>> Project(Path("course")).module_toml("01_toy").as_posix()
+    'course/modules/source/01_toy/module.toml'
+    """
+
+    root: Path
+
+    @property
+    def source(self) -> Path:
+        return self.root / SOURCE
+
+    @property
+    def tests(self) -> Path:
+        return self.root / "tests"
+
+    @property
+    def package(self) -> Path:
+        """The folder that notebooks are exported into."""
+        return self.root / self.package_name
+
+    def module(self, name: str) -> Path:
+        return self.source / name
+
+    def module_toml(self, name: str) -> Path:
+        return self.module(name) / "module.toml"
+
+    def demo(self, name: str) -> Path:
+        return self.module(name) / "demo.py"
+
+    def test_files(self, module: str, exercise: str) -> tuple[Path, Path]:
+        """The exercise's tests: those that everyone has, and those that are withheld from students."""
+        folder, name = self.tests / module, f"test_{exercise}.py"
+        return folder / name, folder / "hidden" / name
+
+    def shown(self, path: Path) -> str:
+        """The path as messages show it: relative to the root, with forward slashes."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    @cached_property
+    def pyproject(self) -> dict[str, Any]:
+        path = self.root / PYPROJECT
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise TitoError(f"{path} is not valid TOML: {error}") from None
+
+    @cached_property
+    def package_name(self) -> str:
+        """`[tool.tito] package`, or the project's own name."""
+        name = self.pyproject.get("tool", {}).get("tito", {}).get("package") or self.pyproject.get("project", {}).get("name")
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise TitoError(f'{PYPROJECT} must name the package folder: [tool.tito] package = "NAME"; got {name!r}')
+        return name
+
+
+def is_root(folder: Path) -> bool:
+    return (folder / PYPROJECT).is_file() and (folder / SOURCE).is_dir()
+
+
+def find(start: Path | None = None) -> Project:
+    """The project that holds `start` (default: TITO_PROJECT, else the current folder). Raises WrongCall outside of one."""
+    asked = start or (Path(os.environ["TITO_PROJECT"]) if os.environ.get("TITO_PROJECT") else None)
+    here = (asked or Path.cwd()).absolute()
+    for folder in (here, *here.parents):
+        if is_root(folder):
+            return Project(folder)
+    raise WrongCall(
+        f"no course found in {here} or above it: a course has {PYPROJECT} and {SOURCE.as_posix()}/. "
+        "Change into its folder, or name it with --project DIR."
+    )

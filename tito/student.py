@@ -1,0 +1,74 @@
+"""The pytest plugin that gives tests the fixture `student`: the judged code, behind the door of `tito.door`.
+
+A test file `tests/MODULE/test_EXERCISE.py` needs to name nothing: the module it judges is the one that the exercise's
+notebook is exported to. `--student-file PATH` judges that file instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import itertools
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tito import course, exporting, notebook
+from tito.door import InProcess, Opaque, Student, type_name
+from tito.errors import TitoError
+from tito.project import Project
+
+__all__ = ["Opaque", "Student", "open_file", "type_name"]
+
+_fresh = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--student-file", metavar="PATH", help="judge this file instead of the exported module")
+
+
+@pytest.fixture(scope="module")
+def student(request: pytest.FixtureRequest) -> Student:
+    """The judged module. What its functions return is a plain value or an opaque handle; see `tito.door`."""
+    file = request.config.getoption("--student-file")
+    try:
+        return open_file(Path(file)) if file else _exported(request.config.rootpath, request.path)
+    except TitoError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+def open_file(path: Path) -> Student:
+    """Load any Python file as judged code, under a name that no other module has."""
+    name = f"student_{next(_fresh)}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise TitoError(f"{path} is not a Python file that could be judged")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return Student(InProcess(module), path.name)
+
+
+def _exported(root: Path, test_file: Path) -> Student:
+    project = Project(root)
+    folder = test_file.parent.parent if test_file.parent.name == "hidden" else test_file.parent
+    exercise = test_file.stem.removeprefix("test_")
+    entry = course.load(project, folder.name).notebook_of(exercise)
+    target = exporting.target(project, entry.path, notebook.default_exp(entry.path))
+    return Student(InProcess(_load(project, target)), project.shown(target))
+
+
+def _load(project: Project, target: Path) -> ModuleType:
+    if not target.is_file():
+        raise TitoError(f"{project.shown(target)} does not exist yet: run `tito export` first")
+    name = ".".join(target.relative_to(project.root).with_suffix("").parts)
+    sys.path.insert(0, str(project.root))
+    try:
+        module = importlib.import_module(name)
+    finally:
+        sys.path.remove(str(project.root))
+    if not module.__file__ or not Path(module.__file__).samefile(target):
+        raise TitoError(f"{name} was loaded from {module.__file__}, not from {target}: another copy is installed or imported")
+    return module
