@@ -1,6 +1,7 @@
 """What modules 1 to 15 would have built, as small as it can be: tensors with gradients, layers, training, data."""
 
 from .data import Dataset, batches, load_digits
+from .fashion_mnist import fashion_mnist_available, load_fashion_mnist
 from .layers import Linear, Module, ReLU, Sequential
 from .losses import CrossEntropyLoss
 from .optimizers import SGD, Adam, Optimizer
@@ -21,7 +22,9 @@ __all__ = [
     "accuracy",
     "batches",
     "evaluating",
+    "fashion_mnist_available",
     "fit",
     "load_digits",
+    "load_fashion_mnist",
     "no_grad",
 ]

@@ -10,6 +10,19 @@ import numpy as np
 from .tensor import Array, Tensor
 
 
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A list's items under the names "layers.0", "layers.1", ...; anything else under its own."""
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _flatten(f"{name}.{i}", item)
+    else:
+        yield name, value
+
+
 class Module:
     """A function of one argument whose Tensors and Modules are found through its attributes and lists.
 
@@ -74,7 +87,8 @@ class Module:
         >>> model
         Sequential(Linear(4, 3), Linear(3, 2))
         """
-        self.get(name)
+        if self.get(name) is self:
+            raise ValueError("the model itself has no name to replace it by: use the new module in its place")
         *path, last = name.split(".")
         holder: Any = self
         for part in path:
@@ -89,12 +103,12 @@ class Module:
         return {name: tensor.data.copy() for name, tensor in self.named_tensors()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy the arrays in, in the dtype each tensor has. All or nothing: KeyError for a missing or unexpected name,
-        ValueError for another shape."""
+        """Copy the arrays in, in the dtype each tensor has. All or nothing: ValueError for a missing or unexpected
+        name or another shape."""
         tensors = dict(self.named_tensors())
         if state.keys() != tensors.keys():
             missing, unexpected = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
-            raise KeyError(f"the state is of another model: missing {missing}, unexpected {unexpected}")
+            raise ValueError(f"the state is of another model: missing {missing}, unexpected {unexpected}")
         for name, tensor in tensors.items():
             if np.shape(state[name]) != tensor.shape:
                 raise ValueError(f"{name} must have shape {tensor.shape}, got {np.shape(state[name])}")
@@ -110,19 +124,6 @@ class Module:
         return f"{type(self).__name__}({', '.join(children)})"
 
 
-def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A list's items under the names "layers.0", "layers.1", ...; anything else under its own."""
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from _flatten(f"{name}.{i}", item)
-    else:
-        yield name, value
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
-
-
 class Linear(Module):
     """y = x @ weight.T + bias
 
@@ -132,7 +133,9 @@ class Linear(Module):
     """
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True, rng: np.random.Generator | None = None) -> None:
-        rng = rng or np.random.default_rng()
+        if n_in < 1 or n_out < 1:
+            raise ValueError(f"Linear needs n_in and n_out >= 1, got {n_in} and {n_out}")
+        rng = np.random.default_rng(rng)  # a Generator passes as it is
         bound = 1 / np.sqrt(n_in)
         self.weight = Tensor(rng.uniform(-bound, bound, (n_out, n_in)).astype(np.float32), requires_grad=True)
         self.bias = Tensor(rng.uniform(-bound, bound, n_out).astype(np.float32), requires_grad=True) if bias else None

@@ -8,6 +8,19 @@ from numpy.typing import ArrayLike
 from .tensor import Array, Tensor
 
 
+def _checked(labels: ArrayLike, shape: tuple[int, ...]) -> Array:
+    y = np.asarray(labels)
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"logits must have shape (batch, classes) and not be empty, got {shape}")
+    if y.shape != shape[:1]:
+        raise ValueError(f"labels must have shape {shape[:1]}, an integer a row, got {y.shape}: one-hot wants argmax")
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got {y.dtype}: use labels.astype(np.int64)")
+    if y.min() < 0 or y.max() >= shape[1]:
+        raise ValueError(f"labels must lie in 0 .. {shape[1] - 1}, a column of the logits; got {y.min()} .. {y.max()}")
+    return y
+
+
 class CrossEntropyLoss:
     """Mean over the batch of -log softmax(logits)[label].
 
@@ -31,16 +44,3 @@ class CrossEntropyLoss:
             return (slope * (grad / len(y)),)
 
         return Tensor.from_op(-log_p[rows, y].mean(), (logits,), backward)
-
-
-def _checked(labels: ArrayLike, shape: tuple[int, ...]) -> Array:
-    y = np.asarray(labels)
-    if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"logits must have shape (batch, classes) and not be empty, got {shape}")
-    if y.shape != shape[:1]:
-        raise ValueError(f"labels must have shape {shape[:1]}, an integer a row, got {y.shape}: one-hot wants argmax")
-    if y.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, got {y.dtype}: use labels.astype(np.int64)")
-    if y.min() < 0 or y.max() >= shape[1]:
-        raise ValueError(f"labels must lie in 0 .. {shape[1] - 1}, a column of the logits; got {y.min()} .. {y.max()}")
-    return y

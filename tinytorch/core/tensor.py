@@ -37,11 +37,49 @@ def no_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
+def _real(data: ArrayLike) -> Array:
+    array = np.asarray(data)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"a Tensor holds real numbers, got {type(data).__name__} of dtype {array.dtype}")
+    return array
+
+
+def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
+    """Sum `grad` over the axes that broadcasting `shape` to `grad.shape` added or stretched."""
+    if grad.shape == shape:
+        return grad
+    added = grad.ndim - len(shape)
+    if added < 0 or any(n not in (1, m) for n, m in zip(shape, grad.shape[added:], strict=True)):
+        raise ValueError(f"backward of an operation must return a gradient of shape {shape}, got {grad.shape}")
+    stretched = tuple(added + i for i, n in enumerate(shape) if n == 1)
+    return np.asarray(grad.sum(axis=(*range(added), *stretched))).reshape(shape)
+
+
+def _parents_first(root: Tensor) -> list[Tensor]:
+    """Every tensor `root` was made from, parents before children; a loop: graphs are deeper than Python's stack."""
+    order: list[Tensor] = []
+    seen: set[Tensor] = set()
+    stack = [(root, False)]
+    while stack:
+        node, parents_done = stack.pop()
+        if parents_done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((parent, False) for parent in node._parents if parent.requires_grad)
+    return order
+
+
+def _already_used(grad: Array) -> tuple[Array, ...]:
+    raise RuntimeError("this graph was already used by backward() and forgotten: compute the result again first")
+
+
 class Tensor:
     """An array with a gradient.
 
     Floating NumPy values keep their dtype (and their memory: nothing is copied); Python numbers, lists, and integer or
-    boolean arrays become float32.
+    boolean arrays become float32; anything that is not real numbers is refused with TypeError.
 
     data           array of any shape
     grad           array of data's shape and dtype, or None; only tensors made by the user (leaves) hold one
@@ -53,8 +91,9 @@ class Tensor:
 
     def __init__(self, data: ArrayLike | Tensor, requires_grad: bool = False) -> None:
         data = data.data if isinstance(data, Tensor) else data
-        keeps_dtype = isinstance(data, (np.ndarray, np.generic)) and data.dtype.kind == "f"
-        self.data: Array = np.asarray(data) if keeps_dtype else np.asarray(data, dtype=np.float32)
+        array = _real(data)
+        keeps_dtype = isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind == "f"
+        self.data: Array = array if keeps_dtype else array.astype(np.float32)
         self.grad: Array | None = None
         self.requires_grad = requires_grad
         self._parents: tuple[Tensor, ...] = ()
@@ -100,7 +139,7 @@ class Tensor:
             if (grad_node := grads.pop(node, None)) is None:
                 continue
             if node._backward is None:  # a leaf: a copy, because operations may hand the same array to two parents
-                node.grad = grad_node.copy() if node.grad is None else node.grad + grad_node
+                node.grad = np.array(grad_node, order="C") if node.grad is None else node.grad + grad_node
                 continue
             for parent, g in zip(node._parents, node._backward(grad_node), strict=True):
                 if g is not None and parent.requires_grad:
@@ -154,7 +193,7 @@ class Tensor:
         if isinstance(other, Tensor):
             return other
         floating = isinstance(other, np.ndarray) and other.dtype.kind == "f"
-        return Tensor(other if floating else np.asarray(other, dtype=self.dtype))
+        return Tensor(other if floating else _real(other).astype(self.dtype))
 
     def __add__(self, other: Tensor | ArrayLike) -> Tensor:
         other = self._lift(other)
@@ -187,8 +226,8 @@ class Tensor:
 
         def backward(grad: Array) -> tuple[Array | None, ...]:  # as costly as the product: only what is needed
             return (
-                grad @ b.swapaxes(-1, -2) if self.requires_grad else None,
-                a.swapaxes(-1, -2) @ grad if other.requires_grad else None,
+                grad @ b.mT if self.requires_grad else None,
+                (grad.mT @ a).mT if other.requires_grad else None,  # a.mT @ grad, laid out for x @ weight.T
             )
 
         return Tensor.from_op(a @ b, (self, other), backward)
@@ -276,34 +315,3 @@ class Tensor:
 
     def __rmatmul__(self, other: ArrayLike) -> Tensor:
         return self._lift(other) @ self
-
-
-def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
-    """Sum `grad` over the axes that broadcasting `shape` to `grad.shape` added or stretched."""
-    if grad.shape == shape:
-        return grad
-    added = grad.ndim - len(shape)
-    if added < 0 or any(n not in (1, m) for n, m in zip(shape, grad.shape[added:], strict=True)):
-        raise ValueError(f"backward of an operation must return a gradient of shape {shape}, got {grad.shape}")
-    stretched = tuple(added + i for i, n in enumerate(shape) if n == 1)
-    return np.asarray(grad.sum(axis=(*range(added), *stretched))).reshape(shape)
-
-
-def _parents_first(root: Tensor) -> list[Tensor]:
-    """Every tensor `root` was made from, parents before children; a loop: graphs are deeper than Python's stack."""
-    order: list[Tensor] = []
-    seen: set[Tensor] = set()
-    stack = [(root, False)]
-    while stack:
-        node, parents_done = stack.pop()
-        if parents_done:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            stack.extend((parent, False) for parent in node._parents if parent.requires_grad)
-    return order
-
-
-def _already_used(grad: Array) -> tuple[Array, ...]:
-    raise RuntimeError("this graph was already used by backward() and forgotten: compute the result again first")

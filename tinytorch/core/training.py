@@ -31,8 +31,12 @@ def fit(
     optimizer  None: Adam with its defaults, over model.parameters()
     seed       of the order of the samples: the same model, data and seed give the same weights
     on_epoch   called with (epoch from 0, mean loss) after each epoch
+
+    The model is left in training mode.
     """
     optimizer = optimizer or Adam(model.parameters())
+    if len(x) == 0:
+        raise ValueError("fit needs at least one sample, got none")
     loss_of, losses = CrossEntropyLoss(), []
     model.train()
     for epoch in range(epochs):
@@ -47,15 +51,6 @@ def fit(
         if on_epoch:
             on_epoch(epoch, losses[-1])
     return losses
-
-
-def accuracy(model: Module, x: Array, y: Array, batch_size: int = 1000) -> float:
-    """The fraction of samples, in [0, 1], whose largest output is at their label. Evaluated in eval mode."""
-    if len(x) == 0:
-        raise ValueError("accuracy needs at least one sample, got none")
-    with evaluating(model):
-        hits = sum(np.sum(_values(model(a)).argmax(axis=-1) == b) for a, b in batches(x, y, batch_size))
-    return float(hits / len(x))
 
 
 @contextmanager
@@ -75,3 +70,12 @@ def _values(out: Any) -> Array:
     """The real values of a Tensor, an array, or anything that can dequantize itself."""
     out = out.dequantize() if hasattr(out, "dequantize") else out
     return out.data if isinstance(out, Tensor) else np.asarray(out)
+
+
+def accuracy(model: Module, x: Array, y: Array, batch_size: int = 1000) -> float:
+    """The fraction of samples, in [0, 1], whose largest output is at their label. Evaluated in eval mode."""
+    if len(x) == 0:
+        raise ValueError("accuracy needs at least one sample, got none")
+    with evaluating(model):
+        hits = sum(np.sum(_values(model(a)).argmax(axis=-1) == b) for a, b in batches(x, y, batch_size))
+    return float(hits / len(x))
