@@ -1,0 +1,1678 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 17. Quantization: a network in eight bits
+#
+# A trained network is a few hundred thousand real numbers. Each takes 32 bits. Most of those bits say nothing that the
+# answer depends on: here you store each number in **8**, multiply them as integers, and measure what it cost.
+#
+# You write twelve small functions. Each is exported to `tinytorch.quantization` and run, as you wrote it, by the network
+# at the end. Save, then in a terminal:
+#
+# ```
+# tito export 17_quantization
+# tito test 17_quantization
+# ```
+#
+# Stuck? Every exercise has three hints in `module.toml`, from a question to nearly the line.
+#
+# We carry four numbers through every section: **`[-1, 0, 0.5, 2]`**.
+
+# %%
+#| default_exp quantization.quantize
+
+# %%
+#| export
+from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinytorch.core import Linear, Module, ReLU, Sequential, Tensor
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+
+from tinytorch.core import Adam, accuracy, fit, load_digits
+
+rng = np.random.default_rng(17)
+four = np.array([-1, 0, 0.5, 2], np.float32)
+
+# %% [markdown]
+# ## 1. A ruler with 256 marks
+#
+# **Question.** An int8 holds the integers -128 ... 127 and nothing else. How can it stand for 0.5?
+#
+# Lay a ruler along the real line. Its marks are numbered by integers, `scale` apart, and one mark, the `zero_point`,
+# lies on 0. A real number is stored as the number of its nearest mark:
+#
+# $$x \approx \text{scale} \cdot (q - \text{zero\_point})$$
+#
+# That formula is the whole module. Everything else is choosing the ruler, and multiplying by it without leaving the
+# integers.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class IntType:
+    """An integer type of `bits` bits: which codes exist, and how they are stored.
+
+    `narrow` leaves out the lowest code of a signed type, so that the range is the same on both sides of 0.
+
+    >>> INT8.qmin, INT8.qmax, IntType(8, narrow=True).qmin, UINT4.qmax
+    (-128, 127, -127, 15)
+    """
+
+    bits: int
+    signed: bool = True
+    narrow: bool = False
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 8:
+            raise ValueError(f"bits must be 2 to 8, got {self.bits}: codes are stored in bytes")
+        if self.narrow and not self.signed:
+            raise ValueError("narrow needs a signed type: it drops the lowest negative code")
+
+    @property
+    def qmin(self) -> int:
+        return -(2 ** (self.bits - 1)) + self.narrow if self.signed else 0
+
+    @property
+    def qmax(self) -> int:
+        return 2 ** (self.bits - self.signed) - 1
+
+    @property
+    def storage(self) -> np.dtype[Any]:
+        """The NumPy dtype that holds one code: int8 or uint8."""
+        return np.dtype(np.int8 if self.signed else np.uint8)
+
+    def nbytes(self, shape: tuple[int, ...]) -> int:
+        """Bytes that codes of this shape take when stored: two codes a byte up to 4 bits, else one."""
+        codes = int(np.prod(shape, dtype=np.int64))
+        return (codes + 1) // 2 if self.bits <= 4 else codes
+
+    def __str__(self) -> str:
+        return f"{'int' if self.signed else 'uint'}{self.bits}"
+
+
+INT8, UINT8 = IntType(8), IntType(8, signed=False)
+INT4, UINT4 = IntType(4), IntType(4, signed=False)
+
+
+# %% [markdown]
+# The ruler itself. It is checked once, when it is made; everybody after that trusts it. `scale` and `zero_point` are
+# arrays of any shape that broadcasts against `x`: one ruler for the whole tensor has shape `()`, a ruler for each row
+# has `(rows, 1)`.
+
+# %%
+#| export
+@dataclass(frozen=True, eq=False)
+class QParams:
+    """A ruler: `x ~ scale * (q - zero_point)`.
+
+    scale: float32, > 0, units of x per step. zero_point: int32, the code of 0.0, within the codes of `int_type`.
+    Their shapes broadcast against x: () per tensor, (rows, 1) per channel, (rows, groups, 1) per group; one zero point
+    () may serve all scales. Raises ValueError for anything else.
+    """
+
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int32]
+    int_type: IntType = INT8
+
+    def __post_init__(self) -> None:
+        scale, zero_point = np.array(self.scale, np.float32), np.array(self.zero_point)
+        if not np.all(np.isfinite(scale) & (scale > 0)):
+            bad = scale[~(np.isfinite(scale) & (scale > 0))].flat[0]
+            raise ValueError(f"scale must be > 0 and finite, got {bad:g}: an all-zero range needs choose_qparams")
+        if np.any(zero_point != np.rint(zero_point)):
+            raise ValueError("zero_point must be an integer: it is a code, so round it (np.rint) before the ruler is made")
+        qmin, qmax = self.int_type.qmin, self.int_type.qmax
+        if np.any((zero_point < qmin) | (zero_point > qmax)):
+            raise ValueError(
+                f"zero_point must lie in [{qmin}, {qmax}], the codes of {self.int_type}, "
+                f"got {zero_point.min():g} to {zero_point.max():g}: widen the range to hold 0, then clip"
+            )
+        if zero_point.shape not in ((), scale.shape):
+            raise ValueError(f"zero_point must have shape () or that of scale, {scale.shape}, got {zero_point.shape}")
+        object.__setattr__(self, "scale", scale)
+        object.__setattr__(self, "zero_point", zero_point.astype(np.int32))
+        self.scale.flags.writeable = self.zero_point.flags.writeable = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the parameters take."""
+        return self.scale.nbytes + self.zero_point.nbytes
+
+
+# %% [markdown]
+# Three doorkeepers come with it. They refuse what no ruler can measure, with a sentence; you will not need to touch
+# them. The last one answers a small question with a long history: what is the scale of a tensor of zeros?
+
+# %%
+#| export
+def as_real(x: ArrayLike) -> NDArray[np.float32]:
+    """x as float32. TypeError for what is not a real number, ValueError for NaN, which has no code."""
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"x must be real numbers, got {x.dtype}: pass a NumPy array (of a Tensor: its .data)")
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which saturates
+        x = x.astype(np.float32, copy=False)
+    if np.isnan(np.min(x, initial=np.inf)):
+        where = np.argwhere(np.isnan(x))[0].tolist()
+        raise ValueError(f"x must not hold NaN, got one at index {where}: no code stands for it, find out where it arose")
+    return x
+
+
+def as_range(lo: ArrayLike, hi: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """lo, hi as float64 (so that hi - lo cannot overflow). ValueError unless both are finite and lo <= hi."""
+    lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
+    if not (np.all(np.isfinite(lo)) and np.all(np.isfinite(hi))):
+        raise ValueError(f"a range must be finite, got [{np.min(lo):g}, {np.max(hi):g}]: mask or clip x before measuring it")
+    if np.any(lo > hi):
+        raise ValueError(f"a range needs lo <= hi, got [{np.max(lo):g}, {np.min(hi):g}]: are the two swapped?")
+    return lo, hi
+
+
+def as_scale(step: ArrayLike) -> NDArray[np.float32]:
+    """step as a float32 scale; 1 where it is below float32's smallest normal number (a range of zeros needs no ruler)."""
+    scale = np.asarray(step, np.float32)
+    return np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
+
+
+# %% [markdown]
+# **By hand.** Our four numbers run from -1 to 2: 3 units of length. 256 marks have 255 steps between them. So a step is
+# 3/255. Mark -128 should lie on -1. Which mark lies on 0?
+
+# %%
+step = 3 / 255
+print(f"scale {step:.5f}, and 0 lies {1 / step:.0f} steps above mark -128: at mark {-128 + 1 / step:.0f}")
+
+# %% [markdown]
+# **Predict.** Before you run your function: what becomes of a range that does not hold 0, such as [10, 11]? Padding and
+# ReLU make zeros all the time, so **0.0 must always have a mark of its own**. The range is widened to hold 0 *before*
+# anything is divided.
+#
+# ### Exercise 1: `choose_qparams`
+
+# %%
+#| export
+#| exercise: choose_qparams
+def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
+    """The ruler for reals in [lo, hi].
+
+    First the range is widened to hold 0: `lo = min(lo, 0)`, `hi = max(hi, 0)`.
+    Asymmetric: `scale = (hi - lo) / (qmax - qmin)`, `zero_point = rint(qmin - lo / scale)`, clipped to the codes.
+    Symmetric (signed types only): `scale = max(|lo|, |hi|) / qmax`, and one `zero_point = 0` for all.
+    `as_scale(...)` turns a step into a usable scale: do it before you divide by the scale.
+
+    lo, hi: finite reals of one shape, which scale and an asymmetric zero_point get too. Source: ONNX QuantizeLinear.
+
+    >>> p = choose_qparams(-1.0, 2.0)
+    >>> round(float(p.scale), 5), int(p.zero_point)
+    (0.01176, -43)
+    >>> int(choose_qparams(10.0, 11.0).zero_point), int(choose_qparams(-1.0, 2.0, symmetric=True).zero_point)
+    (-128, 0)
+    """
+    lo, hi = as_range(lo, hi)
+    if symmetric and not int_type.signed:
+        raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)}, or symmetric=False")
+    # About 6 lines: widen; one scale and zero_point for symmetric, another for asymmetric.
+    ### BEGIN SOLUTION
+    lo, hi = np.minimum(lo, 0), np.maximum(hi, 0)  # padding and ReLU need an exact 0
+    if symmetric:
+        return QParams(as_scale(np.maximum(-lo, hi) / int_type.qmax), 0, int_type)
+    scale = as_scale((hi - lo) / (int_type.qmax - int_type.qmin))
+    zero_point = np.clip(np.rint(int_type.qmin - lo / scale), int_type.qmin, int_type.qmax)
+    return QParams(scale, zero_point, int_type)
+    ### END SOLUTION
+
+
+# %%
+p = choose_qparams(-1, 2)
+assert abs(p.scale - 3 / 255) < 1e-8, f"scale must be 3/255 = 0.01176, got {p.scale:.5f}: 256 marks have 255 steps between"
+assert p.zero_point == -43, f"zero_point must be -43, got {p.zero_point}: rint(qmin - lo / scale), mind the sign"
+assert choose_qparams(10, 11).zero_point == -128, "the range must be widened to hold 0 before the scale is computed"
+assert choose_qparams(0, 0).scale == 1, "an all-zero range must give scale 1: as_scale(...) does it"
+
+# %% [markdown]
+# Widening is not free. [10, 11] is one unit long, but its ruler spans eleven:
+
+# %%
+narrow, widened = 1 / 255, float(choose_qparams(10, 11).scale)
+print(f"a step of {widened:.4f} where {narrow:.4f} would have done: {widened / narrow:.0f} times coarser")
+
+# %% [markdown]
+# > **Takeaway.** A ruler is a scale and the code of zero. 0.0 is always exact; data far from 0 pays for it.
+#
+# ## 2. To codes and back
+#
+# **By hand.** 0.5 / 0.01176 = 42.5 steps above zero. That is a tie! Which mark? IEEE arithmetic, ONNX and we go to the
+# **even** one, 42, and only then add the zero point: 42 - 43 = -1. Adding first would make it -0.5, and the even
+# neighbour of that is 0: a different code for the same number. Small rules like this one are why two libraries disagree.
+#
+# **Predict.** 2.0 is 170 steps above zero: code 127. What code must 2.1 get, and 1000, and infinity?
+#
+# ### Exercise 2: `quantize`, `dequantize`
+
+# %%
+#| export
+#| exercise: quantize
+@np.errstate(over="ignore")  # x / scale may overflow to infinity, which saturates like any large number
+def quantize(x: ArrayLike, qparams: QParams) -> NDArray[Any]:
+    """The codes of x: `clip(rint(x / scale) + zero_point, qmin, qmax)`, stored as int8 or uint8.
+
+    The division is done in float32, a tie goes to the even integer, the zero point is added after rounding, and what
+    lies outside the codes saturates. x: reals [any shape]; NaN is refused. Source: ONNX QuantizeLinear.
+
+    >>> quantize([-1, 0, 0.5, 2, 1000], choose_qparams(-1.0, 2.0)).tolist()
+    [-128, -43, -1, 127, 127]
+    """
+    x, int_type = as_real(x), qparams.int_type
+    # About 2 lines. Clip while the numbers are still float, then cast: int8 cannot hold 957 to be clipped later.
+    ### BEGIN SOLUTION
+    q = np.rint(x / qparams.scale) + qparams.zero_point.astype(np.float32)  # ties to even, before the zero point
+    return np.asarray(np.clip(q, int_type.qmin, int_type.qmax)).astype(int_type.storage)
+    ### END SOLUTION
+
+
+# %%
+#| export
+#| exercise: quantize
+def dequantize(q: NDArray[Any], qparams: QParams) -> NDArray[np.float32]:
+    """The reals that codes stand for: `scale * (q - zero_point)`, float32 [shape of q].
+
+    >>> dequantize(np.array([-43, 42], np.int8), QParams(0.5, -43)).tolist()
+    [0.0, 42.5]
+    """
+    # 1 line. Widen first: in int8, 127 - (-43) is -86.
+    ### BEGIN SOLUTION
+    return (q.astype(np.int32) - qparams.zero_point).astype(np.float32) * qparams.scale
+    ### END SOLUTION
+
+
+# %%
+q = quantize(four, choose_qparams(-1, 2))
+assert q.dtype == np.int8, f"codes must be stored as int8, got {q.dtype}: cast with .astype(int_type.storage)"
+assert q.tolist() == [-128, -43, -1, 127], f"wanted [-128, -43, -1, 127], got {q.tolist()}: round, add zero_point, clip"
+back = dequantize(q, choose_qparams(-1, 2))
+assert back.dtype == np.float32 and back[1] == 0, "0.0 must come back exactly, as float32"
+assert abs(back - four).max() <= 3 / 255 / 2 + 1e-6, "no number in the range may move by more than half a step"
+
+# %% [markdown]
+# **Look.** A staircase with 3 bits, and its error: a sawtooth that never leaves half a step, until the codes run out.
+
+# %%
+x = np.linspace(-1.4, 2.4, 800)
+p3 = choose_qparams(-1, 2, IntType(3))
+x_hat = dequantize(quantize(x, p3), p3)
+fig, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(7, 4))
+top.plot(x, x, color="0.7")
+top.plot(x, x_hat)
+top.set(ylabel="dequantized", title="3 bits: eight marks")
+bottom.plot(x, x_hat - x)
+bottom.set(xlabel="x", ylabel="error")
+plt.show()
+
+# %% [markdown]
+# > **Takeaway.** Inside the range the error is at most half a step; outside it is as large as the distance to the end.
+#
+# ## 3. Two kinds of error
+#
+# **Question.** One outlier of 100 among a thousand numbers near 1. Ruler to 100, or let the outlier saturate?
+#
+# A longer ruler has coarser steps (**rounding** error, for everybody); a shorter one cuts off what lies beyond it
+# (**clipping** error, for a few). To choose, you must be able to see both. `sqnr_db` then says in one number how loud
+# the signal is over the noise: $10 \log_{10} (\sum x^2 / \sum (x - \hat x)^2)$ decibels.
+#
+# ### Exercise 3: `error_parts`, `sqnr_db`
+
+# %%
+#| export
+#| exercise: error_parts
+def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
+    """The mean squared error of quantizing x, as (rounding, clipping): in squared units of x, and they sum to the whole.
+
+    An element is *clipped* when its unclipped code `rint(x / scale) + zero_point` lies outside [qmin, qmax]; its whole
+    error counts as clipping, that of all others as rounding. Both are sums divided by the number of all elements
+    (0.0 for an empty x).
+
+    >>> error_parts([0.5, 3.0], QParams(1.0, 0, IntType(2)))  # 0.5 -> 0, and 3 -> 1, the largest 2-bit code
+    (0.125, 2.0)
+    """
+    x = as_real(x)
+    # About 4 lines. Take the squared errors in float64: x.astype(np.float64) - dequantize(...)
+    ### BEGIN SOLUTION
+    unclipped = np.rint(x / qparams.scale) + qparams.zero_point
+    clipped = (unclipped < qparams.int_type.qmin) | (unclipped > qparams.int_type.qmax)
+    squared = (x.astype(np.float64) - dequantize(quantize(x, qparams), qparams)) ** 2
+    return float(squared[~clipped].sum()) / max(x.size, 1), float(squared[clipped].sum()) / max(x.size, 1)
+    ### END SOLUTION
+
+
+# %%
+#| export
+#| exercise: error_parts
+def sqnr_db(x: ArrayLike, x_hat: ArrayLike) -> float:
+    """Signal to quantization noise, in decibels: `10 log10(sum x**2 / sum (x - x_hat)**2)`. Infinite if exact.
+
+    >>> round(sqnr_db([3.0, 4.0], [3.0, 4.5]), 6)  # 25 / 0.25 is a factor of 100
+    20.0
+    """
+    x, x_hat = np.asarray(x, np.float64), np.asarray(x_hat, np.float64)
+    # About 3 lines. No noise: return float("inf").
+    ### BEGIN SOLUTION
+    noise = ((x - x_hat) ** 2).sum()
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10((x**2).sum() / noise)) if x.any() else float("-inf")
+    ### END SOLUTION
+
+
+# %%
+p2 = QParams(1.0, 0, IntType(2))
+assert error_parts([0.5, 3.0], p2) == (0.125, 2.0), "rounding 0.5**2 / 2, clipping 2**2 / 2: both divide by 2 elements"
+assert np.isclose(sum(error_parts(four, p2)), np.mean((four - dequantize(quantize(four, p2), p2)) ** 2)), "parts must sum to the whole"
+assert np.isclose(sqnr_db([3, 4], [3, 4.5]), 20), "25 / 0.25 is 100, which is 20 dB: 10 log10, not 20"
+
+# %% [markdown]
+# **Look.** 4 000 normal numbers and one of 10, quantized to 4 bits. As the ruler shrinks, rounding falls and clipping
+# rises. The best ruler is neither the longest nor the shortest.
+
+# %%
+x = np.append(rng.normal(size=4000), 10).astype(np.float32)
+limits = np.linspace(1, 10, 60)
+parts = np.array([error_parts(x, choose_qparams(-t, t, INT4, symmetric=True)) for t in limits])
+plt.figure(figsize=(7, 3.5))
+plt.plot(limits, parts, label=["rounding", "clipping"])
+plt.plot(limits, parts.sum(1), color="0.3", label="sum")
+plt.semilogy()
+plt.xlabel(f"ruler from -t to t; best t = {limits[parts.sum(1).argmin()]:.1f}, largest |x| = 10")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# **Look.** Each bit halves the step, so the noise falls to a quarter: 6.02 dB a bit. For a uniform signal that fills the
+# ruler the theory says exactly $20 \log_{10}(2^b - 1)$ dB.
+
+# %%
+x, bits = rng.uniform(-1, 1, 100_000), np.arange(2, 9)
+rulers = [choose_qparams(-1, 1, IntType(int(b))) for b in bits]
+plt.figure(figsize=(7, 3))
+plt.plot(bits, 20 * np.log10(2.0**bits - 1), color="0.7", label="theory")
+plt.plot(bits, [sqnr_db(x, dequantize(quantize(x, p), p)) for p in rulers], "o", label="measured")
+plt.xlabel("bits")
+plt.ylabel("SQNR, dB")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# > **Takeaway.** A bit is worth 6 dB. Which numbers the ruler gives up can be worth more.
+#
+# ## 4. One ruler for each row
+#
+# **Question.** A layer's weight has a row for each output. One row reaches 2, another 0.01. What is left of the second
+# under the first one's ruler?
+#
+# **By hand**, symmetric, scale 2/127 = 0.0157: every weight of the small row is 0 or +-1 step. It is flattened. Give each
+# row (*per channel*), or each run of 32 weights within a row (*per group*), a ruler of its own; it costs 4 bytes of scale.
+#
+# A ruler of shape `(rows, 1)` broadcasts against `(rows, columns)`. For groups, `x` is first reshaped to
+# `(rows, groups, group_size)`, the last group filled up with zeros.
+#
+# ### Exercise 4: `value_range`, `split_groups`
+
+# %%
+#| export
+#| exercise: per_channel
+def value_range(x: NDArray[Any], axis: int | tuple[int, ...] | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The smallest and largest value: of all of x (axis None), or for each slice along the axes that are *kept*.
+
+    The results have shape () for None, else that of x with every other axis reduced to 1, so they broadcast against x.
+    An empty x has the range (0, 0).
+
+    >>> lo, hi = value_range(np.array([[-1.0, 0.0], [0.5, 2.0]]), axis=0)
+    >>> lo.tolist(), hi.tolist()
+    ([[-1.0], [0.5]], [[0.0], [2.0]])
+    """
+    if x.size == 0:
+        return np.zeros((), x.dtype), np.zeros((), x.dtype)
+    kept = () if axis is None else tuple(a % x.ndim for a in np.atleast_1d(axis))
+    # About 3 lines: the axes to reduce are those not in `kept`; keepdims=True unless axis is None.
+    ### BEGIN SOLUTION
+    reduced = tuple(a for a in range(x.ndim) if a not in kept)
+    keepdims = axis is not None
+    return np.asarray(x.min(reduced, keepdims=keepdims)), np.asarray(x.max(reduced, keepdims=keepdims))
+    ### END SOLUTION
+
+
+# %%
+#| export
+#| exercise: per_channel
+def split_groups(x: NDArray[Any], group_size: int) -> NDArray[Any]:
+    """[rows, columns] -> [rows, groups, group_size]: each row cut into runs, the last one filled up with zeros.
+
+    >>> split_groups(np.array([[1, 2, 3]]), 2).tolist()
+    [[[1, 2], [3, 0]]]
+    """
+    if x.ndim != 2 or group_size < 1:
+        raise ValueError(f"groups need x of 2 axes and group_size >= 1, got shape {x.shape} and {group_size}")
+    # About 3 lines: how many zeros are missing? np.pad(x, ((0, 0), (0, missing))), then reshape.
+    ### BEGIN SOLUTION
+    rows, columns = x.shape
+    groups = -(-columns // group_size)
+    return np.pad(x, ((0, 0), (0, groups * group_size - columns))).reshape(rows, groups, group_size)
+    ### END SOLUTION
+
+
+# %%
+w = np.array([[1.0, -2.0], [0.01, 0.002]], np.float32)
+lo, hi = value_range(w, axis=0)
+assert lo.shape == (2, 1), f"one range for each row must have shape (2, 1), got {lo.shape}: reduce the *other* axes, keep dims"
+assert lo.ravel().tolist() == w.min(1).tolist(), "axis=0 keeps axis 0: each row its own minimum"
+assert split_groups(w, 3).shape == (2, 1, 3), "2 columns in groups of 3: one group, filled up with a zero"
+
+# %%
+one, each = (choose_qparams(*value_range(w, axis), symmetric=True) for axis in (None, 0))
+print("one ruler: ", dequantize(quantize(w, one), one)[1], "  a ruler a row:", dequantize(quantize(w, each), each)[1])
+
+# %% [markdown]
+# > **Takeaway.** Rows of different size need rulers of their own. It is the cheapest accuracy there is.
+#
+# ## 5. Half a byte
+#
+# A 4-bit code in an int8 wastes half of it. Two fit in a byte: ONNX puts the **first in the low nibble** (the lower four
+# bits), the second in the high one; an odd number of codes is filled up with a zero.
+#
+# **By hand.** Codes 1 and -2. In four bits -2 is `1110`, so the byte is `1110 0001` = 225. Masking with `& 0xF` keeps the
+# low four bits. Going back, the nibble 14 must become -2 again: nibbles of 8 and more stand for nibble - 16.
+#
+# ### Exercise 5: `pack_int4`, `unpack_int4`
+
+# %%
+#| export
+#| exercise: pack_int4
+def pack_int4(q: NDArray[Any]) -> NDArray[np.uint8]:
+    """4-bit codes [any shape] -> uint8 [(size + 1) // 2]: first code in the low nibble, odd sizes filled up with 0.
+
+    ValueError for a code that does not fit 4 bits (signed -8..7, unsigned 0..15). Source: ONNX, type INT4.
+
+    >>> pack_int4(np.array([1, -2, 3], np.int8)).tolist()
+    [225, 3]
+    """
+    q = np.asarray(q)
+    if q.dtype not in (np.int8, np.uint8):
+        raise TypeError(f"codes must be int8 or uint8, got {q.dtype}: quantize first")
+    lowest, highest = (-8, 7) if q.dtype == np.int8 else (0, 15)
+    if q.size and (q.min() < lowest or q.max() > highest):
+        raise ValueError(f"4-bit codes must lie in [{lowest}, {highest}], got {q.min()} to {q.max()}")
+    # About 3 lines: flatten to uint8 nibbles (& 0xF), fill up to an even number, low | high << 4.
+    ### BEGIN SOLUTION
+    nibbles = np.append(q.astype(np.uint8) & 0xF, np.zeros(q.size % 2, np.uint8))
+    return (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8)
+    ### END SOLUTION
+
+
+# %%
+#| export
+#| exercise: pack_int4
+def unpack_int4(packed: NDArray[np.uint8], shape: tuple[int, ...], signed: bool = True) -> NDArray[Any]:
+    """The inverse of `pack_int4`: int8 (signed) or uint8 codes [shape]. ValueError if the bytes are not those of shape.
+
+    >>> unpack_int4(np.array([225, 3], np.uint8), (3,)).tolist()
+    [1, -2, 3]
+    """
+    size = int(np.prod(shape, dtype=np.int64))
+    if packed.size != (size + 1) // 2:
+        raise ValueError(f"shape {tuple(shape)} takes {(size + 1) // 2} bytes, got {packed.size}")
+    # About 4 lines: both nibbles side by side, drop the filling, 8..15 -> -8..-1 if signed, reshape.
+    ### BEGIN SOLUTION
+    nibbles = np.stack([packed & 0xF, packed >> 4], axis=-1).ravel()[:size].reshape(shape)
+    if not signed:
+        return nibbles
+    return (nibbles ^ 8).astype(np.int8) - np.int8(8)  # 0..15 -> -8..7, without a branch
+    ### END SOLUTION
+
+
+# %%
+assert pack_int4(np.array([1, -2], np.int8)).tolist() == [225], "[1, -2] is the byte 225: first code in the low nibble"
+assert unpack_int4(np.array([225], np.uint8), (2,)).tolist() == [1, -2], "nibble 14 stands for 14 - 16 = -2"
+q = rng.integers(-8, 8, (3, 5)).astype(np.int8)
+assert (unpack_int4(pack_int4(q), q.shape) == q).all(), "15 codes must survive: one filling nibble, dropped on the way back"
+
+# %% [markdown]
+# Now a tensor that really is small. It holds codes and a ruler, and **no float32 copy**: `nbytes` counts what is there.
+# Codes of up to 4 bits are packed by your function.
+
+# %%
+#| export
+class QuantizedTensor:
+    """Codes and their ruler: `x ~ dequantize()`. Stored as int8 / uint8, or packed two a byte up to 4 bits.
+
+    q: codes, of the ruler's storage dtype. shape: of the real tensor, where it differs from that of q: with groups q is
+    [rows, groups, group_size] and shape (rows, columns).
+    """
+
+    def __init__(self, q: NDArray[Any], qparams: QParams, shape: tuple[int, ...] | None = None) -> None:
+        int_type = qparams.int_type
+        if q.dtype != int_type.storage:
+            raise TypeError(f"codes of {int_type} are stored as {int_type.storage}, got {q.dtype}: quantize first")
+        if q.size and (q.min() < int_type.qmin or q.max() > int_type.qmax):
+            raise ValueError(f"codes of {int_type} lie in [{int_type.qmin}, {int_type.qmax}], got {q.min()} to {q.max()}")
+        self.qparams, self.shape = qparams, q.shape if shape is None else shape
+        self._q_shape = q.shape
+        self.stored = pack_int4(q) if int_type.bits <= 4 else np.array(q, order="C")
+
+    @classmethod
+    def from_float(
+        cls,
+        x: ArrayLike,
+        int_type: IntType = INT8,
+        symmetric: bool = True,
+        axis: int | tuple[int, ...] | None = None,
+        group_size: int | None = None,
+    ) -> "QuantizedTensor":
+        """Quantize x with the ruler of its own range: one, one for each slice along `axis`, or one a group of a row.
+
+        >>> QuantizedTensor.from_float(np.eye(64), INT4, group_size=32).nbytes  # 2048 of codes, 128 scales, one zero point
+        2564
+        """
+        x = as_real(x)
+        shape = x.shape
+        if group_size is not None:
+            x, axis = split_groups(x, group_size), (0, 1)
+        qparams = choose_qparams(*value_range(x, axis), int_type, symmetric)
+        return cls(quantize(x, qparams), qparams, shape)
+
+    @property
+    def q(self) -> NDArray[Any]:
+        """The codes, unpacked: int8 or uint8, as quantized (with groups [rows, groups, group_size])."""
+        int_type = self.qparams.int_type
+        return unpack_int4(self.stored, self._q_shape, int_type.signed) if int_type.bits <= 4 else self.stored
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """float32 [shape]."""
+        x = dequantize(self.q, self.qparams)
+        if x.shape == self.shape:
+            return x
+        rows, columns = self.shape
+        return x.reshape(rows, -1)[:, :columns]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: codes and parameters."""
+        return self.stored.nbytes + self.qparams.nbytes
+
+
+# %%
+w = rng.normal(size=(256, 256)).astype(np.float32) * np.geomspace(0.1, 1, 256, dtype=np.float32)[:, None]
+for name, how in {"tensor": {}, "row": {"axis": 0}, "group of 32": {"group_size": 32}}.items():
+    for int_type in (INT8, INT4):
+        t = QuantizedTensor.from_float(w, int_type, **how)
+        print(f"{int_type} per {name:<12} {w.nbytes / t.nbytes:5.2f} x smaller   {sqnr_db(w, t.dequantize()):5.1f} dB")
+
+# %% [markdown]
+# > **Takeaway.** 4 bits are 8 times smaller until you count the rulers. Always count the rulers.
+#
+# ## 6. Watching numbers go by
+#
+# Weights lie still and can be measured. Activations cannot: they depend on the input. So we *calibrate*: run a few
+# hundred samples through the float network and let an **observer** watch each place. Batches come one by one and are
+# not kept, so an observer may remember only a few numbers, however many batches there are.
+
+# %%
+#| export
+class Observer:
+    """Watches batches of real numbers, then says which range [lo, hi] a ruler should cover. Memory does not grow."""
+
+    def observe(self, x: ArrayLike) -> None:
+        raise NotImplementedError
+
+    def range(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(lo, hi). ValueError before anything was observed."""
+        raise NotImplementedError
+
+    def qparams(self, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
+        """The ruler for `range()`."""
+        return choose_qparams(*self.range(), int_type, symmetric)
+
+    def _require(self, seen: Any) -> None:
+        if not seen:
+            raise ValueError(f"{type(self).__name__} has seen no numbers: call observe(x) with calibration data first")
+
+
+class Histogram:
+    """Counts in `bins` equal cells over [-limit, limit], limit a power of two, for any number of batches.
+
+    A value beyond the limit doubles it: neighbouring cells are added, so every count stays exact, and nothing is guessed.
+    A cell is at most 4 / bins of the largest |x| wide.
+    """
+
+    def __init__(self, bins: int = 4096) -> None:
+        self.counts = np.zeros(bins, np.int64)
+        self.limit = float(np.finfo(np.float32).tiny)
+        self.lo, self.hi = np.inf, -np.inf
+
+    def add(self, x: ArrayLike) -> None:
+        x = as_real(x)
+        if x.size == 0:
+            return
+        lo, hi = as_range(x.min(), x.max())
+        while self.limit < max(-lo, hi):
+            quarter = self.counts.size // 4
+            self.counts = np.pad(self.counts.reshape(-1, 2).sum(1), quarter)
+            self.limit *= 2
+        self.counts += np.histogram(x, self.counts.size, (-self.limit, self.limit))[0]
+        self.lo, self.hi = min(self.lo, float(lo)), max(self.hi, float(hi))
+
+    @property
+    def total(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def cell(self) -> float:
+        """The width of a cell, in units of x."""
+        return 2 * self.limit / self.counts.size
+
+    @property
+    def centers(self) -> NDArray[np.float64]:
+        return (np.arange(self.counts.size) + 0.5) * self.cell - self.limit
+
+
+# %% [markdown]
+# Three observers, from trusting to sceptical:
+#
+# - **Min-max** keeps the smallest and largest value *ever* seen. One outlier stays forever.
+# - **Moving average**: the first batch sets the range; each later one pulls it a little:
+#   `lo = momentum * lo + (1 - momentum) * batch_lo`.
+# - **Percentile** covers 99.9 % of the *magnitudes* |x|, and gives up the rest. `magnitudes` counts them for you.
+#
+# **Predict.** Three batches with ranges [-1, 2], [-1, 4], [-3, 2]: what does min-max say, and what does a moving average
+# of momentum 0.5?
+#
+# ### Exercise 6: the observers
+
+# %%
+#| export
+#| exercise: observers
+class MinMaxObserver(Observer):
+    """The smallest and largest value ever seen: of all (axis None), or for each slice along `axis`.
+
+    >>> observer = MinMaxObserver()
+    >>> for batch in ([-1.0, 2.0], [-1.0, 4.0], [-3.0, 2.0]): observer.observe(batch)
+    >>> [float(v) for v in observer.range()]
+    [-3.0, 4.0]
+    """
+
+    def __init__(self, axis: int | None = None) -> None:
+        self.axis = axis
+        self.lo: NDArray[Any] | None = None
+        self.hi: NDArray[Any] | None = None
+
+    def observe(self, x: ArrayLike) -> None:
+        x = as_real(x)
+        if x.size == 0:
+            return
+        lo, hi = as_range(*value_range(x, self.axis))
+        # About 4 lines: the first batch sets self.lo and self.hi; later ones may only widen them.
+        ### BEGIN SOLUTION
+        if self.lo is not None and self.hi is not None:
+            lo, hi = np.minimum(self.lo, lo), np.maximum(self.hi, hi)
+        self.lo, self.hi = lo, hi
+        ### END SOLUTION
+
+    def range(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        self._require(self.lo is not None)
+        assert self.lo is not None and self.hi is not None
+        return self.lo, self.hi
+
+
+# %%
+#| export
+#| exercise: observers
+class MovingAverageObserver(Observer):
+    """A range that follows the batches: `lo = momentum * lo + (1 - momentum) * batch_lo`, the same for hi.
+
+    momentum: 0 (only the last batch) to below 1 (slow). The first batch sets the range.
+
+    >>> observer = MovingAverageObserver(momentum=0.5)
+    >>> for batch in ([-1.0, 2.0], [-1.0, 4.0], [-3.0, 2.0]): observer.observe(batch)
+    >>> [float(v) for v in observer.range()]
+    [-2.0, 2.5]
+    """
+
+    def __init__(self, momentum: float = 0.9) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum}: it is the weight of what was seen before")
+        self.momentum = momentum
+        self.lo: NDArray[Any] | None = None
+        self.hi: NDArray[Any] | None = None
+
+    def observe(self, x: ArrayLike) -> None:
+        x = as_real(x)
+        if x.size == 0:
+            return
+        lo, hi = as_range(*value_range(x))
+        # About 4 lines: like min-max, but a later batch only pulls.
+        ### BEGIN SOLUTION
+        if self.lo is not None and self.hi is not None:
+            lo = self.momentum * self.lo + (1 - self.momentum) * lo
+            hi = self.momentum * self.hi + (1 - self.momentum) * hi
+        self.lo, self.hi = lo, hi
+        ### END SOLUTION
+
+    def range(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        self._require(self.lo is not None)
+        assert self.lo is not None and self.hi is not None
+        return self.lo, self.hi
+
+
+# %%
+#| export
+#| exercise: observers
+class PercentileObserver(Observer):
+    """The range that holds `percentile` % of the magnitudes |x|: [-t, t], but never wider than what was seen.
+
+    t is the upper edge of the first cell at which the share of magnitudes counted so far reaches percentile / 100, so
+    it is exact to one cell of the histogram.
+
+    >>> observer = PercentileObserver(99.0)
+    >>> observer.observe(np.append(np.linspace(0, 1, 199), 100))
+    >>> [round(float(v), 1) for v in observer.range()]
+    [0.0, 1.0]
+    """
+
+    def __init__(self, percentile: float = 99.9) -> None:
+        if not 0 < percentile <= 100:
+            raise ValueError(f"percentile must be in (0, 100], got {percentile}: 99.9 keeps all but one in a thousand")
+        self.percentile, self.histogram = percentile, Histogram()
+
+    def observe(self, x: ArrayLike) -> None:
+        self.histogram.add(x)
+
+    def magnitudes(self) -> NDArray[np.int64]:
+        """Counts of |x| in cells of `histogram.cell`, from 0 up: the negative half folded onto the positive one."""
+        half = self.histogram.counts.size // 2
+        return self.histogram.counts[half:] + self.histogram.counts[:half][::-1]
+
+    def range(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        h = self.histogram
+        self._require(h.total)
+        # About 3 lines: np.cumsum the magnitudes, find the cell (np.searchsorted), t is its upper edge.
+        ### BEGIN SOLUTION
+        cell = np.searchsorted(np.cumsum(self.magnitudes()), h.total * self.percentile / 100)
+        t = (cell + 1) * h.cell
+        return np.asarray(max(h.lo, -t)), np.asarray(min(h.hi, t))
+        ### END SOLUTION
+
+
+# %%
+seen = [MinMaxObserver(), MovingAverageObserver(0.5), PercentileObserver(99.0)]
+for observer in seen:
+    for batch in ([-1, 2], [-1, 4], [-3, 2]):
+        observer.observe(batch)
+assert tuple(map(float, seen[0].range())) == (-3, 4), f"min-max of all three batches is (-3, 4), got {seen[0].range()}"
+assert tuple(map(float, seen[1].range())) == (-2, 2.5), f"momentum 0.5 gives (-2, 2.5), got {seen[1].range()}"
+assert tuple(map(float, seen[2].range())) == (-3, 4), f"99 % of six numbers is all of them: (-3, 4), got {seen[2].range()}"
+
+# %% [markdown]
+# > **Takeaway.** Observers differ in what they are willing to forget.
+#
+# ## 7. Let the data choose
+#
+# A percentile is still a guess. With a histogram we can try a few hundred thresholds t and ask what each would cost,
+# without seeing the data again. Two costs are in use:
+#
+# - **mse**: the expected squared error. Every cell's center is quantized; its error counts as often as the cell.
+# - **entropy** (TensorRT): how much the *distribution* changes. `p` is what the ruler lets through, with everything
+#   beyond its ends piled on the last cells; `q` is what is left when each code spreads its count evenly over its
+#   occupied cells. The cost is the Kullback-Leibler divergence $\sum p \ln(p / q)$.
+#
+# ### Exercise 7: `expected_mse`, `kl_divergence`
+
+# %%
+#| export
+#| exercise: histogram_observer
+def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparams: QParams) -> float:
+    """The mean squared error of quantizing `counts[i]` numbers at `centers[i]`, in squared units of x.
+
+    >>> expected_mse(np.array([3, 1]), np.array([0.25, 2.0]), QParams(1.0, 0))  # three errors of 0.25, one of 0
+    0.046875
+    """
+    # About 2 lines.
+    ### BEGIN SOLUTION
+    squared = (centers - dequantize(quantize(centers, qparams), qparams)) ** 2
+    return float((counts * squared).sum() / counts.sum())
+    ### END SOLUTION
+
+
+# %%
+#| export
+#| exercise: histogram_observer
+def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArray[np.int64]) -> float:
+    """How much the distribution changes, in nats: sum p ln(p / q) over the cells where p > 0.
+
+    counts: of the cells inside the ruler. codes: the code of each cell. clipped: the same counts with all that lies
+    beyond the ends added to the first and last cell. p is `clipped`, divided by its sum. q gives each occupied cell
+    (counts > 0) the mean count of the occupied cells that share its code, divided by the sum; where that is 0, use
+    1e-9, so that mass on a cell the ruler does not know costs much, not infinity.
+
+    >>> codes = np.array([0, 0, 1, 1])
+    >>> kl_divergence(np.array([4, 4, 8, 0]), codes, np.array([4, 4, 8, 0]))  # even within each code: nothing lost
+    0.0
+    """
+    code_index = codes.astype(np.int64) - int(codes.min())
+    occupied = counts > 0
+    # About 5 lines. np.bincount(code_index, weights=...) sums over the cells of each code.
+    ### BEGIN SOLUTION
+    total, cells = np.bincount(code_index, weights=counts), np.bincount(code_index, weights=occupied)
+    mean = total / np.maximum(cells, 1)
+    p = clipped / clipped.sum()
+    q = np.maximum(np.where(occupied, mean[code_index], 0) / max(counts.sum(), 1), 1e-9)
+    return float((p[p > 0] * np.log(p[p > 0] / q[p > 0])).sum())
+    ### END SOLUTION
+
+
+# %% [markdown]
+# The observer that uses them tries `candidates` thresholds between 0 and the largest magnitude seen.
+
+# %%
+#| export
+class HistogramObserver(Observer):
+    """The range of least cost among `candidates` thresholds t: [-t, t], but never wider than what was seen.
+
+    objective: "mse" (expected squared error) or "entropy" (Kullback-Leibler divergence). Which range is best depends on
+    the codes to fill it, so `qparams(int_type, symmetric)` searches for those; `range()` searches for asymmetric INT8.
+    """
+
+    objectives: ClassVar[tuple[str, ...]] = ("mse", "entropy")
+
+    def __init__(self, objective: str = "mse", candidates: int = 256) -> None:
+        if objective not in self.objectives:
+            raise ValueError(f"objective must be one of {self.objectives}, got {objective!r}")
+        self.objective, self.candidates, self.histogram = objective, candidates, Histogram()
+
+    def observe(self, x: ArrayLike) -> None:
+        self.histogram.add(x)
+
+    def range(self, int_type: IntType = INT8, symmetric: bool = False) -> tuple[NDArray[Any], NDArray[Any]]:
+        h = self.histogram
+        self._require(h.total)
+        largest = max(-h.lo, h.hi)
+        limits = largest * np.arange(1, self.candidates + 1) / self.candidates
+        ranges = [(max(h.lo, -t), min(h.hi, t)) for t in limits if h.lo <= t and h.hi >= -t]
+        costs = [self._cost(lo, hi, choose_qparams(lo, hi, int_type, symmetric)) for lo, hi in ranges]
+        lo, hi = ranges[int(np.argmin(costs))]
+        return np.asarray(lo), np.asarray(hi)
+
+    def qparams(self, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
+        return choose_qparams(*self.range(int_type, symmetric), int_type, symmetric)
+
+    def _cost(self, lo: float, hi: float, qparams: QParams) -> float:
+        counts, centers = self.histogram.counts, self.histogram.centers
+        if self.objective == "mse":
+            used = counts > 0
+            return expected_mse(counts[used], centers[used], qparams)
+        first = np.searchsorted(centers + self.histogram.cell / 2, lo, side="right")
+        last = np.searchsorted(centers - self.histogram.cell / 2, hi, side="left") - 1
+        first = min(first, last)
+        inside = counts[first : last + 1]
+        clipped = inside.copy()
+        clipped[0] += counts[:first].sum()
+        clipped[-1] += counts[last + 1 :].sum()
+        return kl_divergence(inside, quantize(centers[first : last + 1], qparams), clipped)
+
+
+# %%
+assert expected_mse(np.array([3, 1]), np.array([0.25, 2.0]), QParams(1.0, 0)) == 0.046875, "weight each squared error by its count"
+assert kl_divergence(np.array([4, 4, 8]), np.array([0, 0, 1]), np.array([4, 4, 8])) == 0, "even within each code: nothing is lost"
+assert np.isclose(kl_divergence(np.array([6, 2]), np.array([0, 0]), np.array([6, 2])), 0.1308, atol=1e-4), "6, 2 becomes 4, 4"
+
+# %% [markdown]
+# **Look.** The same numbers, and the range each observer chooses for 4 bits.
+
+# %%
+x = np.append(rng.laplace(size=20_000), [25, -19]).astype(np.float32)
+watchers = {"min-max": MinMaxObserver(), "99.9 %": PercentileObserver(), "mse": HistogramObserver(), "entropy": HistogramObserver("entropy")}
+plt.figure(figsize=(7, 3.5))
+plt.hist(x, 400, log=True, color="0.8")
+for (name, observer), color in zip(watchers.items(), ["C0", "C1", "C2", "C3"], strict=True):
+    observer.observe(x)
+    p = observer.qparams(INT4)
+    ends = dequantize(np.array([INT4.qmin, INT4.qmax], np.int8), p)
+    plt.axvspan(*ends, fill=False, edgecolor=color, lw=2, label=f"{name}: {sqnr_db(x, dequantize(quantize(x, p), p)):.1f} dB")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# > **Takeaway.** The best range for 4 bits gives up the outliers; for 8 bits there is room to keep most of them.
+#
+# ## 8. Multiplying codes
+#
+# **Seen to fail.** NumPy multiplies int8 by int8 into int8:
+
+# %%
+print(np.array([[100]], np.int8) @ np.array([[2]], np.int8), "should be 200: an int8 sum wraps, so sums need int32")
+a, b = rng.integers(-128, 128, (256, 256), np.int8), rng.integers(-128, 128, (256, 256), np.int8)
+start = time.perf_counter()
+honest = a.astype(np.int32) @ b.astype(np.int32)
+middle = time.perf_counter()
+blas = a.astype(np.float32) @ b.astype(np.float32)
+print(f"int32 @ takes {(middle - start) / (time.perf_counter() - middle):.0f} times as long as float32 @; same answer: {(honest == blas).all()}")
+
+# %% [markdown]
+# The second surprise: NumPy's integer `@` is slow, for it uses no BLAS. But float32 holds **every** integer up to
+# $2^{24}$, so the float32 product of *codes* is exact while its sums stay below that. `exact_product` cuts K into
+# blocks short enough, and adds the blocks in float64, which holds every integer up to $2^{53}$.
+
+# %%
+#| export
+LARGEST_CODE = {np.dtype(np.int8): 128, np.dtype(np.uint8): 255}
+
+
+def exact_product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """a [..., M, K] @ b [..., K, N] of int8 or uint8 codes: the integers themselves, held in float64. Exact.
+
+    Any sum of `block` products of two codes stays within 2**24, up to which float32 holds every integer.
+    """
+    for name, codes in {"a": a, "b": b}.items():
+        if codes.dtype not in LARGEST_CODE:
+            raise TypeError(f"{name} must hold int8 or uint8 codes, got {codes.dtype}: quantize first")
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        raise ValueError(f"wanted a [..., M, K] and b [..., K, N], got shapes {a.shape} and {b.shape}")
+    block = 2**24 // (LARGEST_CODE[a.dtype] * LARGEST_CODE[b.dtype])
+    k = a.shape[-1]
+    acc = np.zeros((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]))
+    for i in range(0, k, block):
+        acc += a[..., i : i + block].astype(np.float32) @ b[..., i : i + block, :].astype(np.float32)
+    return acc
+
+
+# %% [markdown]
+# **Zero points.** Codes are not the numbers; $q - z$ is. Multiply out:
+#
+# $$(A - z_a)(B - z_b) = AB - z_a\,\text{colsum}(B) - z_b\,\text{rowsum}(A) + K z_a z_b$$
+#
+# So a product with zero points costs the product of the codes plus a few *vectors*. And the sums of B's columns are known
+# before any input arrives.
+#
+# **By hand.** a = [1, 2], z_a = 1; b = [3, 4], z_b = 2: (0)(1) + (1)(2) = 2. And 11 - 1*7 - 2*3 + 2*1*2 = 2.
+#
+# ### Exercise 8: `integer_matmul`
+
+# %%
+#| export
+#| exercise: integer_matmul
+def integer_matmul(
+    a: NDArray[Any], b: NDArray[Any], a_zero_point: ArrayLike = 0, b_zero_point: ArrayLike = 0
+) -> NDArray[np.int32]:
+    """(a - a_zero_point) @ (b - b_zero_point), exactly: int32 [..., M, N].
+
+    a: int8 or uint8 codes [..., M, K], zero point () or [M, 1]. b: int8 or uint8 codes [..., K, N], zero point () or [N].
+    OverflowError if a result does not fit int32; never a wrapped sum. Source: ONNX MatMulInteger.
+
+    >>> integer_matmul(np.array([[1, 2]], np.int8), np.array([[3], [4]], np.int8), 1, 2).tolist()
+    [[2]]
+    """
+    acc, k = exact_product(a, b), a.shape[-1]
+    za, zb = np.asarray(a_zero_point, np.float64), np.asarray(b_zero_point, np.float64)
+    # About 5 lines: the three corrections (sum in int64: an int8 sum wraps), the check, the cast.
+    ### BEGIN SOLUTION
+    column_sums, row_sums = b.sum(-2, np.int64, keepdims=True), a.sum(-1, np.int64, keepdims=True)
+    acc -= za * (column_sums - k * zb)
+    acc -= zb * row_sums
+    if acc.size and (acc.max() >= 2**31 or acc.min() < -(2**31)):
+        raise OverflowError(f"a sum of K = {k} products reaches {np.abs(acc).max():.0f}, beyond int32: split K")
+    return acc.astype(np.int32)
+    ### END SOLUTION
+
+
+# %%
+a, b = np.array([[1, 2]], np.int8), np.array([[3], [4]], np.int8)
+assert integer_matmul(a, b).tolist() == [[11]], "without zero points it is the product of the codes: 1*3 + 2*4 = 11"
+assert integer_matmul(a, b, 1, 2).tolist() == [[2]], f"(1-1)(3-2) + (2-1)(4-2) = 2, got {integer_matmul(a, b, 1, 2).item()}"
+assert integer_matmul(a, b, 1).dtype == np.int32, "sums are int32"
+
+# %% [markdown]
+# > **Takeaway.** 8-bit codes, 32-bit sums. Zero points are vectors of corrections, not a second product.
+#
+# ## 9. Back to eight bits
+#
+# An int32 sum stands for $s_a s_b \cdot acc$. The next layer wants codes of scale $s_y$. So each sum is multiplied by
+# $m = s_a s_b / s_y$, a number below 1, rounded, shifted by the zero point and clipped.
+#
+# **By hand**, symmetric, x = [0.5, -1], w = [0.25, -0.5]: both have the codes [64, -127], the sum is 64*64 + 127*127.
+
+# %%
+acc, m = 64 * 64 + 127 * 127, (1 / 127) * (0.5 / 127) / (1 / 127)
+print(f"sum {acc}, m = {m:.6f}, code {np.rint(acc * m):.0f}, value {np.rint(acc * m) / 127:.5f}; the true one is 0.625")
+
+# %% [markdown]
+# A chip without floating point multiplies by an integer instead: $m = q_{31} \cdot 2^{e - 31}$ with $q_{31}$ in
+# $[2^{30}, 2^{31})$. Three ways to round are in use, and they differ in a few codes of 100 000:
+#
+# - **float** (ONNX Runtime, FBGEMM): `rint(float32(acc) * float32(m))`.
+# - **single** (newer TensorFlow Lite kernels): one rounding, `(acc * q31 + half) >> (31 - e)`, in int64.
+# - **gemmlowp** (TensorFlow Lite): two roundings, halves away from zero. Given: `_high_mul`, `_round_shift`.
+#
+# ### Exercise 9: `quantize_multiplier`, `requantize`
+
+# %%
+#| export
+def _high_mul(a: NDArray[np.int64], q31: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The high half of 2 * a * q31, rounded: (a * q31 + nudge) / 2**31, *truncated*. Source: gemmlowp fixedpoint.h."""
+    product = a * q31
+    nudged = product + np.where(product >= 0, 2**30, 1 - 2**30)
+    return np.sign(nudged) * (np.abs(nudged) >> 31)  # numpy's // and >> round down, C's / truncates
+
+
+def _round_shift(a: NDArray[np.int64], exponent: NDArray[np.int64]) -> NDArray[np.int64]:
+    """a / 2**exponent, halves away from zero. Source: gemmlowp RoundingDivideByPOT."""
+    mask = (np.int64(1) << exponent) - 1
+    threshold = (mask >> 1) + (a < 0)
+    return (a >> exponent) + ((a & mask) > threshold)
+
+
+# %%
+#| export
+#| exercise: requantize
+def quantize_multiplier(m: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(q31, exponent) with `m ~ q31 * 2**(exponent - 31)` and 2**30 <= q31 < 2**31, for 0 < m < 2**30.
+
+    `np.frexp(m)` gives a fraction in [0.5, 1) and the exponent. q31 is fraction * 2**31, a half rounded *up* (away from
+    zero); if that makes 2**31, halve it and add one to the exponent. Where exponent < -31 the product would always
+    round to 0: q31 and exponent are both 0. Source: TensorFlow Lite QuantizeMultiplier.
+
+    >>> [int(v) for v in quantize_multiplier(0.75)], [int(v) for v in quantize_multiplier(0.25)]
+    ([1610612736, 0], [1073741824, -1])
+    """
+    m = np.asarray(m, np.float64)
+    if not np.all((m > 0) & (m < 2**30)):
+        raise ValueError(f"a multiplier must be in (0, 2**30), got {np.min(m):g} to {np.max(m):g}: check the three scales")
+    # About 5 lines.
+    ### BEGIN SOLUTION
+    fraction, exponent = np.frexp(m)
+    q31 = np.floor(fraction * 2**31 + 0.5).astype(np.int64)
+    exponent = exponent.astype(np.int64) + (q31 == 2**31)
+    q31 = np.where(q31 == 2**31, 2**30, q31)
+    tiny = exponent < -31
+    return np.where(tiny, 0, q31), np.where(tiny, 0, exponent)
+    ### END SOLUTION
+
+
+# %%
+#| export
+ROUNDINGS = ("float", "gemmlowp", "single")
+
+
+# %%
+#| export
+#| exercise: requantize
+def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding: str = "float") -> NDArray[Any]:
+    """int32 sums -> codes of `qparams`: `clip(round(acc * m) + zero_point, qmin, qmax)`.
+
+    acc: int32 [..., N]. m: `s_a * s_b / s_y`, () or [N]. rounding "float": rint in float32, ties to even. "single":
+    `(acc * q31 + (1 << (30 - e))) >> (31 - e)`. "gemmlowp": `_high_mul(acc << max(e, 0), q31)`, the shifted sum first
+    clipped to int32, then `_round_shift(..., max(-e, 0))`. The last two in int64.
+
+    >>> requantize(np.array([20225, 2**30]), 0.5 / 127, QParams(1 / 127, 0)).tolist()
+    [80, 127]
+    """
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
+    q31, e = quantize_multiplier(m) if rounding != "float" else (np.int64(0), np.int64(0))
+    wide = np.asarray(acc).astype(np.int64)
+    # About 8 lines: three ways to `rounded`, then zero point, clip, cast.
+    ### BEGIN SOLUTION
+    if rounding == "float":
+        rounded = np.rint(wide.astype(np.float32) * np.asarray(m, np.float32))
+    elif rounding == "single":
+        rounded = (wide * q31 + (np.int64(1) << (30 - e))) >> (31 - e)
+    else:
+        shifted = np.clip(wide << np.maximum(e, 0), -(2**31), 2**31 - 1)
+        rounded = _round_shift(_high_mul(shifted, q31), np.maximum(-e, 0))
+    q = np.clip(rounded + qparams.zero_point, qparams.int_type.qmin, qparams.int_type.qmax)
+    return np.asarray(q).astype(qparams.int_type.storage)
+    ### END SOLUTION
+
+
+# %%
+assert [int(v) for v in quantize_multiplier(0.25)] == [2**30, -1], "0.25 = 0.5 * 2**-1: q31 = 2**30, exponent -1"
+assert requantize(np.array([20225]), 0.5 / 127, QParams(1 / 127, 0)).tolist() == [80], "20225 * 0.003937 = 79.6: code 80"
+ties = np.array([-6, -2, 2, 6], np.int32)
+wanted = {"float": [-2, 0, 0, 2], "gemmlowp": [-2, -1, 1, 2], "single": [-1, 0, 1, 2]}
+for rounding, codes in wanted.items():
+    got = requantize(ties, 0.25, QParams(1.0, 0), rounding).tolist()
+    assert got == codes, f"{rounding}: a quarter of [-6, -2, 2, 6] must round to {codes}, got {got}"
+
+# %% [markdown]
+# > **Takeaway.** One multiplier a channel leads from int32 back to int8. How ties go is part of the result.
+#
+# ## 10. A layer in integers
+#
+# All the parts are there. A `Linear` layer in INT8:
+#
+# 1. int8 weights, a ruler a row; the float32 weights are let go.
+# 2. Input to codes: with a ruler from calibration (**static**), or from this very input (**dynamic**).
+# 3. `integer_matmul`, int32.
+# 4. The bias, as int32 at scale $s_x s_w$: then it is just one more addend (static). A dynamic layer does not know $s_x$
+#    ahead, and adds its bias in float.
+# 5. Out: requantized codes for the next layer, or float32.
+#
+# The dynamic ruler follows the ONNX rule, in float32 and uint8:
+
+# %%
+#| export
+def dynamic_quantize(x: ArrayLike) -> tuple[NDArray[np.uint8], QParams]:
+    """uint8 codes of x and the ruler of its own range, all in float32. Source: ONNX DynamicQuantizeLinear.
+
+    `scale = (max(0, hi) - min(0, lo)) / 255`, `zero_point = rint(clip(-lo / scale, 0, 255))`.
+
+    >>> codes, p = dynamic_quantize([-1, 0, 0.5, 2])
+    >>> codes.tolist(), int(p.zero_point)
+    ([0, 85, 127, 255], 85)
+    """
+    x = as_real(x)
+    lo, hi = np.float32(np.min(x, initial=0)), np.float32(np.max(x, initial=0))
+    as_range(lo, hi)
+    if np.float32(hi - lo) == np.inf or hi - lo < 255 * np.finfo(np.float32).tiny:  # float32 cannot hold this range
+        qparams = choose_qparams(lo, hi, UINT8)
+    else:
+        scale = np.float32((hi - lo) / np.float32(255))
+        qparams = QParams(scale, np.rint(np.clip(-lo / scale, 0, 255)), UINT8)
+    return quantize(x, qparams), qparams
+
+
+def quantize_bias(bias: NDArray[np.float32], scale: NDArray[np.float32], weight_q: NDArray[Any]) -> NDArray[np.int32]:
+    """The bias as int32 codes of zero point 0: `rint(bias / scale)`, scale = s_x * s_w, [N] each.
+
+    OverflowError, naming the channel, if bias plus the largest possible sum of products might not fit int32.
+    weight_q: the layer's codes [N, K].
+    """
+    q = np.rint(bias.astype(np.float64) / scale)
+    reach = np.abs(q) + 255.0 * np.abs(weight_q.astype(np.int64)).sum(1)
+    if np.any(reach >= 2**31):
+        n = int(reach.argmax())
+        raise OverflowError(
+            f"the bias of channel {n} ({bias[n]:g}) is {q[n]:.3g} steps of {scale[n]:.3g} and would overflow int32: "
+            "its weights are tiny; quantize this layer dynamically, or leave it in float"
+        )
+    return q.astype(np.int32)
+
+
+# %% [markdown]
+# Between two static layers, numbers travel as a `QuantizedTensor` and never become float. Write the four steps of
+# `_accumulate` and `forward`. Dynamic: the bias is float. Static: it is `self.bias`, already int32.
+#
+# ### Exercise 10: `QuantizedLinear`
+
+# %%
+#| export
+#| exercise: quantized_linear
+class QuantizedLinear(Module):
+    """`Linear` in integers: int8 weights [out, in], int32 sums.
+
+    weight: float [out, in]; bias: float [out] or None. input_qparams: a ruler for one tensor; None: dynamic, from each
+    input. output_qparams: the result is a QuantizedTensor of that ruler; None: a float32 Tensor. int_type: of the
+    weights. axis: 0 a ruler for each output channel, None one for all.
+    """
+
+    def __init__(
+        self,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        input_qparams: QParams | None = None,
+        output_qparams: QParams | None = None,
+        int_type: IntType = INT8,
+        axis: int | None = 0,
+    ) -> None:
+        super().__init__()
+        self.weight = QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
+        if len(self.weight.shape) != 2:
+            raise ValueError(f"weight must be [out, in], got shape {self.weight.shape}")
+        self.input_qparams, self.output_qparams = input_qparams, output_qparams
+        real = np.zeros(self.weight.shape[0], np.float32) if bias is None else as_real(bias)
+        self.bias: NDArray[Any] = (  # a copy: a view would keep the float layer alive
+            real.copy() if input_qparams is None else quantize_bias(real, self._scale(input_qparams), self.weight.q)
+        )
+
+    def _scale(self, input_qparams: QParams) -> NDArray[np.float32]:
+        """s_x * s_w, float32 [out]: what one unit of each int32 sum is worth."""
+        scale = input_qparams.scale * self.weight.qparams.scale.ravel()
+        return np.broadcast_to(scale, self.weight.shape[:1])
+
+    def _codes(self, x: Tensor | QuantizedTensor) -> tuple[NDArray[Any], QParams]:
+        """The input's codes [..., in] and their ruler: as they come, by calibration, or dynamic."""
+        if isinstance(x, QuantizedTensor):
+            return x.q, x.qparams
+        if self.input_qparams is None:
+            return dynamic_quantize(x.data)
+        return quantize(x.data, self.input_qparams), self.input_qparams
+
+    def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
+        q, qparams = self._codes(x)
+        if q.shape[-1] != self.weight.shape[1]:
+            raise ValueError(f"wanted input [..., {self.weight.shape[1]}], got shape {q.shape}")
+        rows = q.reshape(-1, q.shape[-1])
+        # About 8 lines. 1. integer_matmul(rows, weight.T, its zero point). 2. Dynamic: y = acc * scale + bias.
+        # Static: add the int32 bias to acc; then either requantize(acc, scale / s_y, ...) or acc * scale.
+        ### BEGIN SOLUTION
+        acc = integer_matmul(rows, self.weight.q.T, qparams.zero_point)
+        scale, shape = self._scale(qparams), (*q.shape[:-1], self.weight.shape[0])
+        if self.input_qparams is None:
+            y = acc.astype(np.float32) * scale + self.bias
+        else:
+            acc = acc + self.bias
+            y = acc.astype(np.float32) * scale
+        if self.output_qparams is None:
+            return Tensor(y.reshape(shape))
+        if self.input_qparams is None:
+            codes = quantize(y, self.output_qparams)
+        else:
+            codes = requantize(acc, scale / self.output_qparams.scale, self.output_qparams)
+        return QuantizedTensor(codes.reshape(shape), self.output_qparams)
+        ### END SOLUTION
+
+
+# %%
+layer = Linear(4, 3, rng=rng)
+exact = layer(four[None]).data
+for name, ruler in {"dynamic": None, "static": choose_qparams(-1, 2)}.items():
+    got = QuantizedLinear(layer.weight.data, layer.bias.data, ruler)(four[None]).data
+    assert np.abs(got - exact).max() < 0.02, f"{name}: {got} is not near {exact}: check zero point, scale and bias"
+
+# %% [markdown]
+# > **Takeaway.** Integers in, integers out; float32 is met only at the door.
+#
+# ## 11. A whole network
+#
+# **The float network first**: 64 - 512 - 512 - 10 on handwritten digits, trained here, in seconds.
+
+# %%
+digits = load_digits()
+model_rng = np.random.default_rng(0)
+model = Sequential(Linear(64, 512, rng=model_rng), ReLU(), Linear(512, 512, rng=model_rng), ReLU(), Linear(512, 10, rng=model_rng))
+fit(model, digits.x_train, digits.y_train, epochs=12, optimizer=Adam(model.parameters(), lr=1e-3))
+print(f"float32: {accuracy(model, digits.x_test, digits.y_test):.1%} of {len(digits.x_test)} held-out images")
+
+# %% [markdown]
+# A network is a tree of modules. `map_modules` makes a new tree in which some are replaced, and shares nothing that was.
+#
+# **Dynamic** and **weight-only** quantization look at one layer at a time. **Static** quantization needs calibration:
+#
+# 1. *prepare*: each `Linear` is wrapped in `Observed`, which watches its input go by;
+# 2. run a few batches;
+# 3. *convert*: each becomes a `QuantizedLinear` with its observer's ruler.
+#
+# Within a chain, a layer's output ruler is the *next layer's input ruler*. And a ReLU between two of them vanishes: its
+# output is never negative, so its ruler begins at 0, and clipping to the lowest code **is** the ReLU.
+
+# %%
+#| export
+class WeightOnlyLinear(Module):
+    """`Linear` with stored codes and float arithmetic: for memory, not speed. Weights are dequantized at each call."""
+
+    def __init__(self, weight: QuantizedTensor, bias: ArrayLike | None = None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, None if bias is None else np.array(bias, np.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.data @ self.weight.dequantize().T
+        return Tensor(y if self.bias is None else y + self.bias)
+
+
+class Observed(Module):
+    """A layer whose inputs are watched on their way in."""
+
+    def __init__(self, layer: Linear, observer: Observer) -> None:
+        super().__init__()
+        self.layer, self.observer = layer, observer
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.observer.observe(x.data)
+        return self.layer(x)
+
+
+def map_modules(module: Module, replace: Any) -> Module:
+    """A new tree: `replace(m)` for each module m where that is not None, else a copy of m whose children are mapped."""
+    replacement: Module | None = replace(module)
+    if replacement is not None:
+        return replacement
+    new = copy(module)
+    for name, value in vars(module).items():
+        if isinstance(value, Module):
+            setattr(new, name, map_modules(value, replace))
+        elif isinstance(value, list) and any(isinstance(v, Module) for v in value):
+            setattr(new, name, [map_modules(v, replace) if isinstance(v, Module) else v for v in value])
+    return new
+
+
+def bias_of(layer: Linear) -> NDArray[Any] | None:
+    """The layer's bias as an array, or None."""
+    return None if layer.bias is None else layer.bias.data
+
+
+def quantize_weight_only(model: Module, int_type: IntType = INT4, group_size: int | None = 32) -> Module:
+    """A new model whose `Linear` weights are stored as codes, one ruler a group of `group_size` (None: a row)."""
+
+    def replace(m: Module) -> Module | None:
+        if not isinstance(m, Linear):
+            return None
+        axis = 0 if group_size is None else None
+        return WeightOnlyLinear(
+            QuantizedTensor.from_float(m.weight.data, int_type, axis=axis, group_size=group_size), bias_of(m)
+        )
+
+    return map_modules(model, replace)
+
+
+# %% [markdown]
+# `fuse_chain` is given: it drops the ReLUs that clipping replaces, and tells each layer its output ruler.
+#
+# ### Exercise 11: `quantize_dynamic`, `quantize_static`
+
+# %%
+#| export
+def fuse_chain(module: Module) -> None:
+    """In every Sequential, let a QuantizedLinear hand codes to the next one; a ReLU between them is clipping's work."""
+    for _, m in module.named_modules():
+        if isinstance(m, Sequential):
+            m.layers = list(_fused(m.layers))
+
+
+def _fused(layers: list[Module]) -> Iterator[Module]:
+    i = 0
+    while i < len(layers):
+        layer, rest = layers[i], layers[i + 1 : i + 3]
+        yield layer
+        i += 1
+        relu = bool(rest) and isinstance(rest[0], ReLU)
+        following = rest[relu] if len(rest) > relu else None
+        if isinstance(layer, QuantizedLinear) and isinstance(following, QuantizedLinear):
+            layer.output_qparams = following.input_qparams
+            i += relu  # its ruler begins at 0: the lowest code stands for 0, and clipping does what ReLU did
+
+
+# %%
+#| export
+#| exercise: quantize_model
+def quantize_dynamic(model: Module, int_type: IntType = INT8, axis: int | None = 0) -> Module:
+    """A new model whose every `Linear` is a dynamic `QuantizedLinear`: int8 weights, each input its own ruler.
+
+    The new model holds no float32 weight; drop the old one and they are gone.
+    """
+
+    def replace(m: Module) -> Module | None:
+        # About 3 lines: None leaves a module as it is. bias_of(m) is the bias.
+        ### BEGIN SOLUTION
+        if not isinstance(m, Linear):
+            return None
+        return QuantizedLinear(m.weight.data, bias_of(m), int_type=int_type, axis=axis)
+        ### END SOLUTION
+
+    return map_modules(model, replace)
+
+
+# %%
+#| export
+#| exercise: quantize_model
+def quantize_static(
+    model: Module,
+    batches: Iterable[NDArray[Any]],
+    observer: type[Observer] | Any = MinMaxObserver,
+    int_type: IntType = INT8,
+    axis: int | None = 0,
+) -> Module:
+    """A new model whose every `Linear` is a static `QuantizedLinear`: int8 weights, int8 codes between the layers.
+
+    batches: calibration inputs, [batch, in] each. observer: called without arguments, makes an Observer.
+    int_type, axis: of the weights. ValueError if there are no batches.
+    """
+
+    def prepare(m: Module) -> Module | None:
+        return Observed(m, observer()) if isinstance(m, Linear) else None
+
+    def convert(m: Module) -> Module | None:
+        if not isinstance(m, Observed):
+            return None
+        input_qparams = m.observer.qparams(INT8)
+        return QuantizedLinear(m.layer.weight.data, bias_of(m.layer), input_qparams, None, int_type, axis)
+
+    # About 5 lines: map_modules(model, prepare), run the batches, map_modules(..., convert), fuse_chain, return.
+    ### BEGIN SOLUTION
+    observed = map_modules(model, prepare)
+    for batch in batches:
+        observed(batch)
+    quantized = map_modules(observed, convert)
+    fuse_chain(quantized)
+    return quantized
+    ### END SOLUTION
+
+
+# %%
+calibration = np.array_split(digits.x_train[:256], 4)
+static, dynamic = quantize_static(model, calibration), quantize_dynamic(model)
+for name, quantized in {"static": static, "dynamic": dynamic}.items():
+    kinds = [type(m).__name__ for m in quantized.layers]
+    assert "Linear" not in kinds, f"{name}: a Linear is still there, in float32: {kinds}"
+    assert accuracy(quantized, digits.x_test, digits.y_test) > 0.95, f"{name}: accuracy fell below 95 %"
+assert len(static.layers) == 3, "in the static chain the two ReLUs must be gone: call fuse_chain"
+
+# %% [markdown]
+# **Look.** INT8 loses nothing here. So take bits away, with one ruler for each matrix and with one for each row. This
+# is where a lesson on quantization begins, and where `qat_dev.py` goes on.
+
+# %%
+bits = np.arange(2, 9)
+curves = {axis: [accuracy(quantize_dynamic(model, IntType(int(b)), axis), digits.x_test, digits.y_test) for b in bits] for axis in (None, 0)}
+plt.figure(figsize=(7, 3))
+for axis, curve in curves.items():
+    plt.plot(bits, curve, "o-", label="per tensor" if axis is None else "per channel")
+plt.axhline(accuracy(model, digits.x_test, digits.y_test), color="0.7", label="float32")
+plt.xlabel("bits of a weight")
+plt.ylabel("accuracy")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# > **Takeaway.** Quantizing a network is: wrap, watch, replace.
+#
+# ## 12. Measure, do not believe
+#
+# Three claims are made for quantization: smaller, as accurate, faster. Each needs an honest number.
+#
+# - **Smaller**: the bytes of every array the model keeps alive, each counted once. A slice keeps its *whole* base alive.
+# - **As accurate**: 98.0 % of 500 images is 490 of 500. Another 500 would give another number. Wilson's interval says
+#   where the true accuracy lies, with z = 1.96 for 95 %:
+#   $\frac{1}{1 + z^2/n} \left( p + \frac{z^2}{2n} \pm z \sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}} \right)$
+# - **Faster**: machines are noisy, so the two models take turns, and medians are compared. A ratio above 1 is faster.
+#
+# ### Exercise 12: `model_nbytes`, `accuracy_interval`, `speedup`
+
+# %%
+#| export
+def model_arrays(model: Module) -> dict[str, NDArray[Any]]:
+    """Every array the model keeps, by dotted name: weights, gradients, codes, rulers, biases."""
+    arrays: dict[str, NDArray[Any]] = {}
+
+    def collect(name: str, value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif isinstance(value, Tensor):
+            collect(name, value.data)
+            collect(f"{name}.grad", value.grad)
+        elif isinstance(value, QuantizedTensor):
+            collect(f"{name}.q", value.stored)
+            collect(name, value.qparams)
+        elif isinstance(value, QParams):
+            collect(f"{name}.scale", value.scale)
+            collect(f"{name}.zero_point", value.zero_point)
+
+    for prefix, m in model.named_modules():
+        for attribute, value in vars(m).items():
+            collect(f"{prefix}.{attribute}".lstrip("."), value)
+    return arrays
+
+
+def owner(array: NDArray[Any]) -> NDArray[Any]:
+    """The array that owns the memory `array` is a view of: it stays alive, whole, as long as the view."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+# %%
+#| export
+#| exercise: measure
+def model_nbytes(model: Module) -> int:
+    """Bytes of memory that the model's arrays keep alive: of each array's `owner`, every owner counted once."""
+    # About 2 lines. id(...) tells whether two names mean the same object.
+    ### BEGIN SOLUTION
+    owners = {id(owner(a)): owner(a) for a in model_arrays(model).values()}
+    return sum(a.nbytes for a in owners.values())
+    ### END SOLUTION
+
+
+# %%
+#| export
+#| exercise: measure
+def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval for a share of `correct` in `total`: (lo, hi), within [0, 1]. Source: Wilson 1927.
+
+    >>> [round(v, 4) for v in accuracy_interval(490, 500)]
+    [0.9636, 0.9891]
+    """
+    if not 0 <= correct <= total or total < 1:
+        raise ValueError(f"wanted 0 <= correct <= total and total >= 1, got {correct} of {total}")
+    # About 4 lines.
+    ### BEGIN SOLUTION
+    p = correct / total
+    middle = p + z**2 / (2 * total)
+    half = z * (p * (1 - p) / total + z**2 / (4 * total**2)) ** 0.5
+    lo, hi = (middle - half) / (1 + z**2 / total), (middle + half) / (1 + z**2 / total)
+    return max(0.0, lo), min(1.0, hi)
+    ### END SOLUTION
+
+
+# %%
+#| export
+#| exercise: measure
+def speedup(baseline: ArrayLike, candidate: ArrayLike) -> float:
+    """How many times faster the candidate is: the median of baseline / candidate. Both: seconds, one a round.
+
+    Round i of both was timed side by side, so noise that lasts longer than a round cancels in each ratio.
+
+    >>> speedup([2.0, 2.0, 90.0], [1.0, 1.0, 30.0])
+    2.0
+    """
+    # 1 line.
+    ### BEGIN SOLUTION
+    return float(np.median(np.asarray(baseline, np.float64) / np.asarray(candidate, np.float64)))
+    ### END SOLUTION
+
+
+# %%
+#| export
+def time_interleaved(models: list[Any], x: Any, rounds: int = 15) -> NDArray[np.float64]:
+    """Seconds for model(x), [models, rounds]: in every round each takes its turn, after one call to warm up."""
+    from time import perf_counter
+
+    for model in models:
+        model(x)
+    seconds = np.empty((len(models), rounds))
+    for i in range(rounds):
+        for j, model in enumerate(models):
+            start = perf_counter()
+            model(x)
+            seconds[j, i] = perf_counter() - start
+    return seconds
+
+
+# %%
+wide = np.zeros(1000, np.float32)
+assert model_nbytes(Sequential(Linear(2, 3))) == 36, "2 * 3 weights and 3 biases of 4 bytes are 36"
+assert np.allclose(accuracy_interval(490, 500), (0.9636, 0.9891), atol=1e-4), "490 of 500: 96.4 % to 98.9 %"
+assert speedup([2, 2, 90], [1, 1, 30]) == 2, "the median of the ratios [2, 2, 3] is 2: above 1 means faster than the baseline"
+
+# %% [markdown]
+# **Predict**, and write it down: how much smaller is each model? Which one is faster than float32, and by how much?
+
+# %%
+candidates = {
+    "float32": model,
+    "int8 static": static,
+    "int8 dynamic": dynamic,
+    "int8 weight-only": quantize_weight_only(model, INT8, None),
+    "int4 weight-only, groups of 32": quantize_weight_only(model),
+}
+seconds = time_interleaved(list(candidates.values()), Tensor(digits.x_test[:256]))
+for (name, m), own in zip(candidates.items(), seconds, strict=True):
+    lo, hi = accuracy_interval(round(accuracy(m, digits.x_test, digits.y_test) * 500), 500)
+    print(f"{name:<31} {model_nbytes(m):>9} bytes   {lo:6.1%} to {hi:6.1%}   {speedup(seconds[0], own):5.2f} x float32's speed")
+
+# %% [markdown]
+# Smaller: yes. As accurate: yes. Faster: **no**. Why not? Take the time apart, over the size of the layer: quantize the
+# input, multiply, go back to float32.
+
+# %%
+sizes, shares = [64, 128, 256, 512, 1024], []
+for n in sizes:
+    x, w = rng.normal(size=(128, n)).astype(np.float32), rng.normal(size=(n, n)).astype(np.float32)
+    codes, ruler = dynamic_quantize(x)
+    wq = QuantizedTensor.from_float(w, axis=0)
+    acc = integer_matmul(codes, wq.q.T, ruler.zero_point)
+    steps = [lambda v: v @ w.T, dynamic_quantize, lambda v: integer_matmul(codes, wq.q.T, ruler.zero_point), lambda v: acc.astype(np.float32) * ruler.scale]
+    shares.append(np.median(time_interleaved(steps, x, 9), axis=1))
+times = np.array(shares)
+plt.figure(figsize=(7, 3.5))
+plt.stackplot(sizes, (times[:, 1:] / times[:, :1]).T, labels=["quantize", "product", "dequantize"], alpha=0.7)
+plt.axhline(1, color="k", ls="--", label="float32 layer")
+plt.xscale("log", base=2)
+plt.xlabel("layer n x n, batch of 128")
+plt.ylabel("time, float32 = 1")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# NumPy multiplies codes no faster than floats, and quantizing comes on top. Bytes are saved at once; **time is saved only
+# by a product that works on bytes**: one processor instruction that multiplies 64 pairs of them. What you wrote is the
+# definition such a kernel must agree with, bit for bit.
+#
+# > **Takeaway.** Measure all three. A quantized model that nobody timed is a smaller model, not a faster one.
+#
+# ## Reflect
+#
+# Answer before you measure; then measure.
+#
+# 1. **When is 1 % acceptable?** The two curves of section 11 fall at different bits. What would you have to know about
+#    the use of this network before you accepted the loss at 4 bits, and what does the interval of 500 images let you say?
+# 2. **Per tensor or per channel?** Multiply 8 hidden units of the first layer by 40, and divide the columns they feed
+#    by 40. The float network computes the same. What happens to each curve, and why?
+# 3. **Where does the time go?** From the last plot: if the product were four times faster, which sizes would win?
+
+# %% [markdown]
+# ### Answers
+#
+# ### BEGIN SOLUTION
+# 1. Whoever uses it must say what an error costs. The interval of 500 images is over two points wide, so this test set
+#    cannot tell 98.0 % from 97.0 %; more images, or paired answers of both networks, can.
+# 2. Per channel hardly moves: a row's ruler grows with its row. Per tensor the 8 large rows stretch the one ruler by 40,
+#    and the other rows are left with a few codes. The function is the same, its quantization is not.
+# 3. Take a quarter of the middle band: those sizes at which the stack then stays below 1. At small sizes quantizing the
+#    input alone costs more than the whole float32 layer.
+# ### END SOLUTION
