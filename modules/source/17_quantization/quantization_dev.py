@@ -264,7 +264,7 @@ print(f"a step of {widened:.4f} where {narrow:.4f} would have done: {widened / n
 #
 # **By hand.** 0.5 / 0.01176 = 42.5 steps above zero. That is a tie! Which mark? IEEE arithmetic, ONNX and we go to the
 # **even** one, 42, and only then add the zero point: 42 - 43 = -1. Adding first would make it -0.5, and the even
-# neighbour of that is 0: a different code for the same number. Small rules like this one are why two libraries disagree.
+# neighbour of that is 0: a different code. Small rules like this one are why two libraries disagree.
 #
 # **Predict.** 2.0 is 170 steps above zero: code 127. What code must 2.1 get, and 1000, and infinity?
 #
@@ -490,6 +490,21 @@ assert split_groups(w, 3).shape == (2, 1, 3), "2 columns in groups of 3: one gro
 # %%
 one, each = (choose_qparams(*value_range(w, axis), symmetric=True) for axis in (None, 0))
 print("one ruler: ", dequantize(quantize(w, one), one)[1], "  a ruler a row:", dequantize(quantize(w, each), each)[1])
+
+# %% [markdown]
+# **Look.** 24 rows of a weight whose rows differ in size, and the length of one 4-bit step of the ruler they share. Rows
+# that do not reach half a step come back as nothing but zeros.
+
+# %%
+w = rng.normal(size=(24, 64)).astype(np.float32) * rng.lognormal(-2, 1.2, (24, 1)).astype(np.float32)
+lo, hi = (v.ravel() for v in value_range(w, axis=0))
+shared = float(choose_qparams(*value_range(w), INT4, symmetric=True).scale)
+plt.figure(figsize=(7, 3))
+plt.bar(range(24), hi - lo, bottom=lo)
+plt.axhspan(-shared / 2, shared / 2, color="C1", alpha=0.4, label="rounds to 0 under the shared ruler")
+plt.xlabel("row")
+plt.legend()
+plt.show()
 
 # %% [markdown]
 # > **Takeaway.** Rows of different size need rulers of their own. It is the cheapest accuracy there is.
@@ -1367,16 +1382,19 @@ def bias_of(layer: Linear) -> NDArray[Any] | None:
     return None if layer.bias is None else layer.bias.data
 
 
-def quantize_weight_only(model: Module, int_type: IntType = INT4, group_size: int | None = 32) -> Module:
-    """A new model whose `Linear` weights are stored as codes, one ruler a group of `group_size` (None: a row)."""
+def quantize_weight_only(
+    model: Module, int_type: IntType = INT4, group_size: int | None = 32, axis: int | None = 0
+) -> Module:
+    """A new model whose `Linear` weights are stored as codes: one ruler a group of `group_size` weights of a row.
+
+    group_size None: one ruler for each slice along `axis` (0: a row), or for the whole matrix (axis None).
+    """
 
     def replace(m: Module) -> Module | None:
         if not isinstance(m, Linear):
             return None
-        axis = 0 if group_size is None else None
-        return WeightOnlyLinear(
-            QuantizedTensor.from_float(m.weight.data, int_type, axis=axis, group_size=group_size), bias_of(m)
-        )
+        weight = QuantizedTensor.from_float(m.weight.data, int_type, axis=axis, group_size=group_size)
+        return WeightOnlyLinear(weight, bias_of(m))
 
     return map_modules(model, replace)
 

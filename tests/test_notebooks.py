@@ -1,0 +1,42 @@
+"""Every notebook runs from its first cell to its last, as a student would run it, and shows its plots."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import jupytext
+import nbclient
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted(ROOT.glob("modules/source/*/*_dev.py"))
+PROSE_LIMIT = 120  # words a cell; more is a lecture
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS, f"no *_dev.py found below {ROOT / 'modules' / 'source'}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_notebook_runs_top_to_bottom_and_shows_every_plot(path):
+    notebook = jupytext.read(path)
+    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
+    client.execute()  # raises CellExecutionError, with the cell and its traceback
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = sum("image/png" in output.get("data", {}) for cell in code for output in cell.outputs)
+    wanted = sum("plt.show()" in cell.source for cell in code)
+    assert shown == wanted > 0, f"{wanted} cells end with plt.show(), but {shown} pictures came"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_cell_lectures(path):
+    for cell in jupytext.read(path).cells:
+        words = len(cell.source.split())
+        assert cell.cell_type == "code" or words <= PROSE_LIMIT, f"{words} words in the cell that begins {cell.source[:60]!r}"
+
+
+@pytest.mark.parametrize("name", ["quantize"])
+def test_every_number_in_a_docstring_is_what_the_code_computes(name):
+    result = doctest.testmod(importlib.import_module(f"tinytorch.quantization.{name}"))
+    assert result.failed == 0, "a docstring shows a number that the code does not compute; see above"
+    assert result.attempted > 20, "the docstrings should hold examples"
