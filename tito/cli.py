@@ -28,6 +28,17 @@ ModuleName = Annotated[str, typer.Argument(metavar="MODULE", help="A folder of m
 JsonPath = Annotated[Path | None, typer.Option("--json", metavar="PATH", help="Also write the result to this file.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        try:
+            print(f"tito {metadata.version('tinytorch')}")
+        except metadata.PackageNotFoundError:
+            print("tito, run from a checkout that is not installed")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     context: typer.Context,
@@ -35,14 +46,11 @@ def common(
         Path | None,
         typer.Option(metavar="DIR", envvar="TITO_PROJECT", help="The course's folder. Default: the one you are in."),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     context.obj = project
-    if version:
-        from importlib.metadata import version as installed
-
-        print(f"tito {installed('tinytorch')}")
-        raise typer.Exit
 
 
 def _project(context: typer.Context) -> Project:
@@ -73,6 +81,80 @@ def export(
         else:
             print(f"{shown}  up to date")
     if check and changed:
+        raise typer.Exit(Status.FAILED)
+
+
+@app.command()
+def test(
+    context: typer.Context,
+    module: ModuleName,
+    exercise: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this exercise; may be repeated.")] = None,
+    limit_seconds: Annotated[float, typer.Option(min=0.1, help="How long one test may take.")] = 60.0,
+    json_path: JsonPath = None,
+) -> None:
+    """Export a module, run its tests, say what to do next. Example: tito test 17 --exercise choose_qparams"""
+    import textwrap
+    import time
+    from contextlib import closing
+
+    from tito import console, course, exporting, testing
+
+    begun = time.monotonic()
+    project = _project(context)
+    loaded = course.load(project, course.find_name(project, module))
+    for name in exercise or ():
+        loaded.notebook_of(name)
+    chosen = [item for item in loaded.exercises if not exercise or item.id in exercise]
+    width = max(len(item.id) for item in chosen)
+    files = exporting.make(project, loaded)
+    exporting.write(project, files)
+    outcomes = []
+    with closing(testing.run(project, loaded, files, chosen, limit_seconds)) as finished:
+        for outcome in finished:
+            outcomes.append(outcome)
+            earned = console.points(outcome.points, outcome.of)
+            console.say(f"{outcome.id:{width}}  {earned:>16}  {outcome.status}", console.COLOURS[outcome.status])
+    result = testing.Result(loaded.name, time.monotonic() - begun, tuple(outcomes))
+    console.say(f"{'total':{width}}  {console.points(result.points, result.of):>16}  in {result.seconds:.1f} s")
+    if result.most_useful:
+        console.say(f"\n{result.most_useful.id}: {result.most_useful.title}")
+        console.say(textwrap.indent(result.most_useful.message, "  "))
+    if json_path:
+        exporting.write_whole([(json_path, result.as_json())])
+    if not result.passed:
+        raise typer.Exit(Status.FAILED)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context, module: ModuleName) -> None:
+    """Show what a module can do; options go to its demo. Example: tito demo 17 --seed 0 --json result.json"""
+    from tito import course, exporting, processes
+    from tito.errors import WrongCall
+
+    project = _project(context)
+    loaded = course.load(project, course.find_name(project, module))
+    script = project.demo(loaded.name)
+    if not script.is_file():
+        raise WrongCall(f"{loaded.name} has no demo: {project.shown(script)} does not exist")
+    exporting.write(project, exporting.make(project, loaded))
+    raise typer.Exit(processes.run_script(project, script, context.args))
+
+
+@app.command()
+def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
+    """Look at this machine and this course, and say how to mend what is wrong. Example: tito doctor"""
+    from tito import console, exporting
+    from tito import doctor as examination
+
+    findings = examination.examine(context.obj)
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        console.say(f"{finding.what:{width}}  {finding.found}", "red" if finding.problem else "")
+        if finding.problem:
+            console.say(f"{'':{width}}  {finding.problem}. Fix: {finding.fix}", "yellow")
+    if json_path:
+        exporting.write_whole([(json_path, examination.as_json(findings))])
+    if any(finding.problem for finding in findings):
         raise typer.Exit(Status.FAILED)
 
 

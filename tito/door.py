@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import builtins
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
 from typing import Any, Protocol
@@ -33,7 +34,7 @@ class Backend(Protocol):
     """Where judged code runs. Values are as the module's docstring says, with `Ref` for what stays there.
 
     An exception of the student's arrives as the nearest builtin one, with its message; its attribute `student_frames`
-    lists (file, line) in the judged code, outermost first.
+    lists the (file, line) that it came through, outermost first.
     """
 
     def get(self, target: Ref, name: str) -> Any: ...
@@ -41,6 +42,20 @@ class Backend(Protocol):
     def call(self, target: Ref, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
 
     def release(self, target: Ref) -> None: ...
+
+
+unwritten: list[NotImplementedError] = []
+"""Every NotImplementedError that came through the door, so that a test which swallows one is not taken for passed."""
+
+
+@contextmanager
+def _noting_stubs() -> Iterator[None]:
+    __tracebackhide__ = True
+    try:
+        yield
+    except NotImplementedError as error:
+        unwritten.append(error)
+        raise
 
 
 class Opaque:
@@ -56,24 +71,34 @@ class Opaque:
         object.__setattr__(self, "_ref", ref)
 
     def __getattr__(self, name: str) -> Any:
-        return _wrap(self._backend, self._backend.get(self._ref, name))
+        __tracebackhide__ = True
+        with _noting_stubs():
+            return _wrap(self._backend, self._backend.get(self._ref, name))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise TypeError(f"a test cannot set .{name} of {self!r}: call a function of the judged module instead")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         sent = tuple(_unwrap(self._backend, arg) for arg in args)
         named = {name: _unwrap(self._backend, arg) for name, arg in kwargs.items()}
-        return _wrap(self._backend, self._backend.call(self._ref, sent, named))
+        with _noting_stubs():
+            return _wrap(self._backend, self._backend.call(self._ref, sent, named))
+
+    def _special(self, name: str) -> Any:
+        try:
+            return self.__getattr__(name)
+        except AttributeError:
+            raise TypeError(f"{self!r} has no {name}") from None
 
     def __len__(self) -> int:
-        return int(self.__getattr__("__len__")())
+        return int(self._special("__len__")())
 
     def __getitem__(self, key: Any) -> Any:
-        return self.__getattr__("__getitem__")(key)
+        return self._special("__getitem__")(key)
 
-    def __iter__(self) -> Any:
-        step = self.__getattr__("__iter__")().__getattr__("__next__")
+    def __iter__(self) -> Iterator[Any]:
+        step = self._special("__iter__")()._special("__next__")
         while True:
             try:
                 value = step()
@@ -177,20 +202,21 @@ class InProcess:
     """The backend of a student's own machine: the judged module is loaded into the test's process."""
 
     def __init__(self, module: ModuleType) -> None:
-        self._file = module.__file__ or ""
         self._kept: dict[int, tuple[Any, int]] = {0: (module, 1)}  # number -> the object, how many handles hold it
         self._numbers: dict[int, int] = {}  # id of a kept object -> its number: the same object has the same handle
         self._next = itertools.count(1)
 
     def get(self, target: Ref, name: str) -> Any:
+        __tracebackhide__ = True
         owner = self._kept[target.number][0]
         if target.number == 0 and not hasattr(owner, name):
             raise AttributeError(f"'{name}' is not defined in {target.label}: was its cell deleted, or renamed?")
-        return self._run(lambda: getattr(owner, name))
+        return self._run(getattr, owner, name)
 
     def call(self, target: Ref, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        function = self._kept[target.number][0]
-        return self._run(lambda: function(*map(self._own, args), **{name: self._own(value) for name, value in kwargs.items()}))
+        __tracebackhide__ = True
+        named = {name: self._own(value) for name, value in kwargs.items()}
+        return self._run(self._kept[target.number][0], *map(self._own, args), **named)
 
     def release(self, target: Ref) -> None:
         if target.number == 0 or target.number not in self._kept:
@@ -215,27 +241,26 @@ class InProcess:
             return {self._own(key): self._own(item) for key, item in value.items()}
         return value
 
-    def _run(self, work: Callable[[], Any]) -> Any:
+    def _run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         try:
-            return plain(work(), self._keep)
+            return plain(function(*args, **kwargs), self._keep)
         except Exception as error:
-            raise self._as_builtin(error) from None
-
-    def _as_builtin(self, error: Exception) -> BaseException:
-        """The exception as itself, or as the builtin one it descends from, carrying its place in the judged code."""
-        kind = next(kind for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
-        shown = error
-        if kind is not type(error):
-            shown = kind(str(error)).with_traceback(error.__traceback__)
-        shown.student_frames = list(frames(error.__traceback__, self._file))  # type: ignore[attr-defined]
-        return shown
+            raise as_builtin(error) from None
 
 
-def frames(traceback: TracebackType | None, file: str) -> list[tuple[str, int]]:
-    """(file, line) of the traceback's steps that lie in `file`, outermost first."""
+def as_builtin(error: Exception) -> Exception:
+    """The exception as itself, or as the builtin one it descends from, carrying its place in the judged code."""
+    kind = next(kind for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
+    shown = error if kind is type(error) else kind(str(error)).with_traceback(error.__traceback__)
+    shown.student_frames = _frames(error.__traceback__)  # type: ignore[attr-defined]
+    return shown
+
+
+def _frames(traceback: TracebackType | None) -> list[tuple[str, int]]:
+    """(file, line) of the traceback's steps outside of this file, outermost first."""
     steps = []
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == file:
-            steps.append((file, traceback.tb_lineno))
+        steps.append((traceback.tb_frame.f_code.co_filename, traceback.tb_lineno))
         traceback = traceback.tb_next
-    return steps
+    return [(file, line) for file, line in steps if file != __file__]

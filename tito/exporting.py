@@ -9,7 +9,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -67,25 +67,47 @@ def make(project: Project, module: Module) -> list[Exported]:
 
 
 def write(project: Project, files: list[Exported]) -> list[Exported]:
-    """Write those that changed and return them: all are written beside their targets before the first is replaced."""
+    """Write those that changed, all or none, and return them."""
     changed = [file for file in files if file.changed]
     for file in changed:
         _check_ours(project, file.target)
-    beside = [(file.target.with_name(f".{file.target.name}.{os.getpid()}.new"), file) for file in changed]
+    write_whole([(file.target, file.text) for file in changed])
+    return changed
+
+
+def write_whole(texts: list[tuple[Path, str]]) -> None:
+    """Write every text beside its target, and only when all are on the disk put them in place.
+
+    Raises TitoError naming the target where the disk is full, read-only, or says no; the old files are then untouched.
+    """
+    beside = [(target.with_name(f".{target.name}.{os.getpid()}.new"), target, text) for target, text in texts]
     try:
-        for path, file in beside:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as stream:
-                stream.write(file.text.encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-        for path, file in beside:
-            os.replace(path, file.target)
+        for path, target, text in beside:
+            with _naming(target):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write_synced(path, text)
+        for path, target, _ in beside:
+            with _naming(target):
+                os.replace(path, target)
     finally:
-        for path, _ in beside:
+        for path, _, _ in beside:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-    return changed
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("wb") as stream:
+        stream.write(text.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TitoError(f"{target} could not be written ({error.strerror or error}); what was there is unchanged") from None
 
 
 def target(project: Project, path: Path, name: str | None) -> Path:

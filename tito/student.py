@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 from tito import course, exporting, notebook
-from tito.door import InProcess, Opaque, Student, type_name
+from tito.door import InProcess, Opaque, Student, as_builtin, type_name
 from tito.errors import TitoError
 from tito.project import Project
 
@@ -47,7 +47,10 @@ def open_file(path: Path) -> Student:
         raise TitoError(f"{path} is not a Python file that could be judged")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise as_builtin(error) from None
     return Student(InProcess(module), path.name)
 
 
@@ -67,6 +70,8 @@ def _load(project: Project, target: Path) -> ModuleType:
     sys.path.insert(0, str(project.root))
     try:
         module = importlib.import_module(name)
+    except Exception as error:
+        raise as_builtin(error) from None
     finally:
         sys.path.remove(str(project.root))
     if not module.__file__ or not Path(module.__file__).samefile(target):

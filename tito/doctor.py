@@ -1,0 +1,158 @@
+"""What this machine and this course are, and for everything that is wrong, how to mend it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tito import course, exporting, processes, project
+from tito.errors import TitoError
+from tito.project import Project
+
+FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512_ICL", "AVX512_SPR", "NEON", "ASIMD", "ASIMDDP", "SVE", "VSX", "RVV")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+ASK_KERNELS = """
+import importlib, json
+package = {package!r}
+answer = {{"file": importlib.import_module(package).__file__, "kernels": ["numpy only"]}}
+try:
+    answer["kernels"] = list(importlib.import_module(package + ".acceleration").kernels())
+except ModuleNotFoundError as error:
+    if error.name != package + ".acceleration":
+        raise
+print(json.dumps(answer))
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `problem` is empty where all is well; else `fix` says what to do."""
+
+    what: str
+    found: str
+    problem: str = ""
+    fix: str = ""
+
+
+def as_json(findings: list[Finding]) -> str:
+    healthy = not any(finding.problem for finding in findings)
+    return json.dumps({"healthy": healthy, "findings": [asdict(finding) for finding in findings]}, indent=2) + "\n"
+
+
+def examine(start: Path | None) -> list[Finding]:
+    """Everything that is looked at, in the order in which it is told. Never raises for what it finds."""
+    try:
+        here: Project | None = project.find(start)
+    except TitoError as error:
+        lost = Finding("course", "none", str(error).rstrip("."), "cd into the course's folder")
+        return [_python(), _terminal(), *_numpy(), lost]
+    assert here is not None
+    checks: list[Callable[[Project], Iterator[Finding]]] = [_packages, _package_and_kernels, _modules]
+    found = [finding for check in checks for finding in check(here)]
+    return [_python(), _terminal(), Finding("course", str(here.root)), *_numpy(), *found]
+
+
+def _python() -> Finding:
+    bits = struct.calcsize("P") * 8
+    found = f"{platform.python_version()}, {bits} bit, {platform.machine()}, {sys.executable}"
+    if bits < 64:
+        return Finding("python", found, "a 32-bit Python cannot hold what the lessons measure", "install a 64-bit Python")
+    return Finding("python", found)
+
+
+def _terminal() -> Finding:
+    kind = "a terminal" if sys.stdout.isatty() else "not a terminal"
+    return Finding("output", f"{kind}, encoding {sys.stdout.encoding}")
+
+
+def _packages(here: Project) -> Iterator[Finding]:
+    """Every requirement of the course's pyproject.toml against what is installed, and Python's own version."""
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    table = here.pyproject.get("project", {})
+    wanted = SpecifierSet(table.get("requires-python", ""))
+    if platform.python_version() not in wanted:
+        yield Finding("python", platform.python_version(), f"the course needs Python {wanted}", "install such a Python")
+    for requirement in map(Requirement, table.get("dependencies", [])):
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        fix = f'{Path(sys.executable).name} -m pip install "{requirement}"'
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(requirement.name, "not installed", f"the course needs {requirement}", fix)
+            continue
+        good = requirement.specifier.contains(version, prereleases=True)
+        yield Finding(requirement.name, version, "" if good else f"the course needs {requirement}", "" if good else fix)
+
+
+def _numpy() -> Iterator[Finding]:
+    try:
+        import numpy as np
+    except ImportError as error:
+        yield Finding("numpy", "cannot be imported", str(error).split("\n")[0], "python -m pip install --force-reinstall numpy")
+        return
+    build = np.show_config(mode="dicts")
+    blas = build.get("Build Dependencies", {}).get("blas", {}) if isinstance(build, dict) else {}
+    forced = next((f"{os.environ[name]} threads ({name})" for name in THREADS if os.environ.get(name)), None)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = forced or f"up to {cores} threads, one a core"
+    yield Finding("blas", f"{blas.get('name', 'unknown')} {blas.get('version', '')}, {threads}")
+    yield Finding("cpu", ", ".join(_cpu_features()) or "no vector instructions that NumPy names")
+
+
+def _cpu_features() -> list[str]:
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__ as features
+    except ImportError:  # NumPy's own list is not public; without it there is nothing to tell
+        return []
+    return [name for name in FEATURES if features.get(name)]
+
+
+def _package_and_kernels(here: Project) -> Iterator[Finding]:
+    """Which copy of the package Python imports from elsewhere, and the kernels it has; asked in a process of its own."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", ASK_KERNELS.format(package=here.package_name)],
+        env=env,
+        cwd=here.source,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    install = f"cd {here.root} && {Path(sys.executable).name} -m pip install -e ."
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        yield Finding(here.package_name, "cannot be imported", last.rstrip("."), install)
+        return
+    answer = json.loads(done.stdout.splitlines()[-1])
+    folder = Path(answer["file"]).parent
+    if folder.resolve() != here.package.resolve():
+        yield Finding(here.package_name, str(folder), f"Python imports another copy than {here.package}", install)
+    else:
+        yield Finding(here.package_name, str(folder))
+    yield Finding("kernels", ", ".join(answer["kernels"]))
+
+
+def _modules(here: Project) -> Iterator[Finding]:
+    """Is every module's export what its notebooks say?"""
+    for name in course.module_names(here):
+        try:
+            stale = [file for file in exporting.make(here, course.load(here, name)) if file.changed]
+        except TitoError as error:
+            yield Finding(name, "cannot be exported", str(error).rstrip("."), "mend that line")
+            continue
+        if stale:
+            files = ", ".join(here.shown(file.target) for file in stale)
+            yield Finding(name, "not exported", f"{files} is not what the notebook says", f"tito export {name}")
+        else:
+            yield Finding(name, "exported")

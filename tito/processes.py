@@ -1,0 +1,68 @@
+"""Python processes that `tito` starts, and ends together with everything that they started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from tito.project import Project
+
+PATIENCE = 2.0  # seconds that a process has to end by itself when it is asked to
+
+
+def environment(project: Project) -> dict[str, str]:
+    """This process's environment, in which `import` finds the package of this course and of no other copy."""
+    paths = [str(project.root), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+@contextmanager
+def python(arguments: list[str], env: dict[str, str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process in a group of its own, so that Ctrl-C reaches only us; at the end of the block it is gone."""
+    own_group: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    process = subprocess.Popen([sys.executable, *arguments], env=env, **own_group, **options)
+    try:
+        yield process
+    finally:
+        end(process)
+        for stream in (process.stdin, process.stdout):
+            _close(stream)
+
+
+def end(process: subprocess.Popen[bytes], patience: float = 0) -> None:
+    """End a process and its children, if they still run: asked first where `patience` is given, then made to."""
+    with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+        if patience and process.poll() is None:
+            process.terminate()
+            process.wait(patience)
+    with suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def run_script(project: Project, script: Path, arguments: list[str]) -> int:
+    """Run a script where the person stands, its output going straight to them; return its exit status."""
+    with python([str(script), *arguments], environment(project)) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            end(process, PATIENCE)
+            raise
+    return 128 - status if status < 0 else status
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is not None:
+        with suppress(OSError):
+            stream.close()

@@ -1,0 +1,120 @@
+"""The subprocess of `tito test`: runs pytest and tells what happens, one JSON line at a time, where no print can reach.
+
+Run as `python -m tito.reporting PYTEST_ARGUMENTS`. Its real standard output carries the lines; what pytest and judged
+code print goes to standard error. It ends when its standard input is closed, so that it never outlives `tito test`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+from tito import door
+
+LAST_FRAMES = 50  # of an endless recursion only the end is told
+
+
+class Reporter:
+    """Sends: collected {tests}, start {test}, finish {test, outcome, failure, stubs}, broken {message}, end {message}."""
+
+    def __init__(self, channel: TextIO) -> None:
+        self._channel = channel
+        self._outcome, self._failure = "passed", None
+
+    def send(self, event: str, **values: Any) -> None:
+        self._channel.write(json.dumps({"event": event} | values) + "\n")
+        self._channel.flush()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.send("collected", tests=[[str(item.path), item.nodeid] for item in session.items])
+
+    def pytest_exception_interact(
+        self, node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any], report: object
+    ) -> None:
+        if isinstance(report, pytest.CollectReport) and call.excinfo is not None:
+            self.send("uncollected", file=str(node.path), failure=describe(call.excinfo.value, node.path))
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._outcome, self._failure = "passed", None
+        door.unwritten.clear()
+        self.send("start", test=nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if report.skipped or hasattr(report, "wasxfail"):
+            self._outcome = "skipped"
+        elif report.failed and self._outcome == "passed":
+            self._outcome = "failed"
+            self._failure = describe(call.excinfo.value, item.path) if call.excinfo else None
+        return report
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        stubs = [describe(error, Path()) for error in door.unwritten]
+        self.send("finish", test=nodeid, outcome=self._outcome, failure=self._failure, stubs=stubs)
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        self.send("broken", message=str(excrepr).strip().rsplit("\n", 1)[-1])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self.send("end", message=f"pytest ended with status {int(exitstatus)}")
+
+
+def describe(error: BaseException, test_file: Path) -> dict[str, Any]:
+    """An exception as plain data: its type, its text without pytest's explanation, and where it came through."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = str(error)
+    if isinstance(error, AssertionError) and not text.startswith("assert "):
+        text = text.split("\nassert ")[0]  # what follows the author's message is pytest's view of the expression
+    frames = [(str(file), line) for file, line in getattr(error, "student_frames", ())]
+    return {
+        "type": type(error).__name__,
+        "text": text,
+        "frames": frames[-LAST_FRAMES:],
+        "test_line": _line_in(error, test_file),
+    }
+
+
+def _line_in(error: BaseException, file: Path) -> int | None:
+    found, step = None, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == str(file):
+            found = step.tb_lineno
+        step = step.tb_next
+    return found
+
+
+def _end_with_parent() -> None:
+    """Standard input is the line to `tito test`: nothing is read from it, but its end means that nobody listens."""
+    line, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+
+    def wait() -> None:
+        with suppress(OSError):
+            os.read(line, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main(arguments: list[str]) -> int:
+    channel = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+    _end_with_parent()
+    return int(pytest.main(arguments, plugins=[Reporter(channel)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,295 @@
+"""Run exercises' tests in a subprocess -> one Outcome an exercise, as soon as its last test has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from tito import processes
+from tito.course import Exercise, Module
+from tito.errors import TitoError
+from tito.exporting import Exported
+from tito.notebook import Cell
+from tito.project import PYPROJECT, Project
+
+TaskStatus = Literal["passed", "failed", "not started", "timeout"]
+LIMIT_SECONDS = 60.0  # for one test
+START_SECONDS = 120.0  # for pytest to start and collect
+LONGEST_MESSAGE = 20  # lines
+PYTEST = ["-p", "tito.student", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--quiet", "--tb=no"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an exercise stands. It earns all its points or none; `of` is what it could earn."""
+
+    id: str
+    title: str
+    points: int
+    of: int
+    status: TaskStatus
+    message: str
+
+
+@dataclass(frozen=True)
+class Result:
+    module: str
+    seconds: float
+    exercises: tuple[Outcome, ...]
+
+    @property
+    def points(self) -> int:
+        return sum(outcome.points for outcome in self.exercises)
+
+    @property
+    def of(self) -> int:
+        return sum(outcome.of for outcome in self.exercises)
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.exercises) and all(outcome.status == "passed" for outcome in self.exercises)
+
+    @property
+    def most_useful(self) -> Outcome | None:
+        """What to look at first: the first that fails; else the first that is not started; None when all passed."""
+        broken = (outcome for outcome in self.exercises if outcome.status in ("failed", "timeout"))
+        return next(broken, None) or next((o for o in self.exercises if o.status != "passed"), None)
+
+    def as_json(self) -> str:
+        """The report that other programs read."""
+        head = {"module": self.module, "points": self.points, "of": self.of, "seconds": round(self.seconds, 3)}
+        return json.dumps(head | {"exercises": [asdict(outcome) for outcome in self.exercises]}, indent=2) + "\n"
+
+
+def run(
+    project: Project, module: Module, files: list[Exported], exercises: list[Exercise], limit: float = LIMIT_SECONDS
+) -> Iterator[Outcome]:
+    """The outcomes of these exercises, in order. `files` is what the module's notebooks export, already written.
+
+    A test that takes longer than `limit` seconds, or that ends Python, costs its exercise; the others go on in a new
+    process. Raises TitoError when pytest itself cannot run: that is no one's pass.
+    """
+    judge = _Judge(project, module, files)
+    waiting = deque(exercises)
+    while waiting:
+        records = {exercise.id: _record(project, module, exercise) for exercise in waiting}
+        with closing(_follow(project, list(records.values()), limit)) as changes:
+            for _ in changes:
+                while waiting and records[waiting[0].id].complete:
+                    exercise = waiting.popleft()
+                    yield judge.outcome(exercise, records[exercise.id])
+
+
+@dataclass
+class _Record:
+    """What was seen of an exercise's tests in one process."""
+
+    files: list[Path]
+    tests: set[str] = field(default_factory=set)
+    finished: set[str] = field(default_factory=set)
+    failures: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # test, failure
+    skipped: list[str] = field(default_factory=list)
+    stubs: list[dict[str, Any]] = field(default_factory=list)
+    collected: bool = False
+    ended: tuple[TaskStatus, str] | None = None  # cut short, and why
+
+    @property
+    def complete(self) -> bool:
+        return self.ended is not None or (self.collected and self.finished == self.tests)
+
+    def note(self, event: dict[str, Any]) -> None:
+        self.finished.add(event["test"])
+        self.stubs += event["stubs"]
+        if event["outcome"] == "skipped":
+            self.skipped.append(event["test"])
+        elif event["outcome"] != "passed":
+            self.failures.append((event["test"], event["failure"]))
+
+
+def _record(project: Project, module: Module, exercise: Exercise) -> _Record:
+    files = project.test_files(module.name, exercise.id)
+    record = _Record([file for file in files if file.is_file()])
+    if not files[0].is_file():
+        missing = f"{project.shown(files[0])} is missing: an exercise without its tests cannot pass; restore the file"
+        record.ended = ("failed", missing)
+    return record
+
+
+def _follow(project: Project, records: list[_Record], limit: float) -> Iterator[None]:
+    """Run one process over these records' tests and keep them up to date; yields after every change.
+
+    When it returns, the first record that was not complete is complete.
+    """
+    yield None
+    owner = {os.path.realpath(file): record for record in records if not record.ended for file in record.files}
+    if not owner:
+        return
+    tests: dict[str, _Record] = {}
+    running = ""
+    with tempfile.TemporaryFile() as errors:
+        process = _events(project, list(owner), errors, lambda: limit if running else START_SECONDS)
+        for event in process:
+            match event:
+                case {"event": "uncollected", "file": file, "failure": failure}:
+                    message = f"{project.shown(Path(file))} cannot be run: {failure['type']}: {failure['text']}"
+                    owner[os.path.realpath(file)].ended = ("failed", message)
+                case {"event": "collected", "tests": found}:
+                    tests = {test: owner[os.path.realpath(file)] for file, test in found}
+                    for record in owner.values():
+                        record.tests = {test for test in tests if tests[test] is record}
+                        record.collected = True
+                case {"event": "start", "test": test}:
+                    running = test
+                case {"event": "finish", "test": test}:
+                    running = ""
+                    tests[test].note(event)
+                case _:
+                    stopped = tests.get(running) or next((r for r in records if r.collected and not r.complete), None)
+                    if stopped:
+                        stopped.ended = _cut_short(event, running, limit)
+                    elif not all(record.complete for record in records):
+                        raise TitoError(f"the tests could not be run: {event['message']}{_last_line(errors)}")
+            yield None
+
+
+def _cut_short(event: dict[str, Any], running: str, limit: float) -> tuple[TaskStatus, str]:
+    claim = _claim(running) if running else "between two tests"
+    if event["event"] == "late":
+        return "timeout", f"{claim}:\nnot done after {limit:g} seconds, so it was stopped: is there a loop that never ends?"
+    return "failed", f"{claim}:\nPython itself was ended ({event['message']}): does the code call exit, or use up the memory?"
+
+
+def _events(
+    project: Project, paths: list[str], errors: IO[bytes], limit: Callable[[], float]
+) -> Iterator[dict[str, Any]]:
+    """What the process tells, up to its `end`; or, if it does not come to that, `late` or `gone`."""
+    env = processes.environment(project) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    env.pop("PYTEST_ADDOPTS", None)
+    where = ["--rootdir", str(project.root), "-c", str(project.root / PYPROJECT)]
+    lines: queue.Queue[bytes | None] = queue.Queue()
+    with processes.python(
+        ["-m", "tito.reporting", *PYTEST, *where, *paths],
+        env,
+        cwd=project.root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+    ) as process:
+        threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+        while True:
+            try:
+                line = _get(lines, limit())
+            except queue.Empty:
+                yield {"event": "late", "message": f"no answer after {limit():g} seconds"}
+                return
+            if line is None:
+                yield {"event": "gone", "message": f"exit status {process.wait()}"}
+                return
+            event = json.loads(line)
+            yield event
+            if event["event"] in ("end", "broken"):
+                return
+
+
+def _get(lines: queue.Queue[bytes | None], seconds: float) -> bytes | None:
+    """The next line. Waits in short steps: on Windows Ctrl-C is not heard during a wait."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return lines.get(timeout=max(0.0, min(0.5, until - time.monotonic())))
+        except queue.Empty:
+            if time.monotonic() >= until:
+                raise
+
+
+def _read(stream: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
+    with suppress(OSError, ValueError):  # closed by the other thread, which has heard enough
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
+
+
+def _last_line(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+    return f" ({lines[-1][:300]})" if lines else ""
+
+
+def _claim(test: str) -> str:
+    """`tests/x/test_a.py::test_zero_stays[1]` -> `zero stays [1]`: a test's name is a claim."""
+    name = test.partition("::")[2].removeprefix("test_")
+    return re.sub(r"\[", " [", name.replace("_", " "), count=1)
+
+
+class _Judge:
+    """Turns what was seen of an exercise into an outcome, every place mapped back to the notebook."""
+
+    def __init__(self, project: Project, module: Module, files: list[Exported]) -> None:
+        self._project, self._module = project, module
+        self._files = {os.path.realpath(file.target): file for file in files}
+
+    def outcome(self, exercise: Exercise, record: _Record) -> Outcome:
+        status, message = record.ended or self._verdict(exercise, record)
+        points = exercise.points if status == "passed" else 0
+        return Outcome(exercise.id, exercise.title, points, exercise.points, status, message)
+
+    def _verdict(self, exercise: Exercise, record: _Record) -> tuple[TaskStatus, str]:
+        seen = [failure for _, failure in record.failures] + record.stubs
+        stubs = {self._stub_of(failure): failure for failure in reversed(seen)}
+        others = [other.id for other in self._module.exercises if other.id in stubs]
+        real = [(test, failure) for test, failure in record.failures if self._stub_of(failure) is None]
+        if exercise.id in stubs:
+            return "not started", f"not started yet: write your code {self._place(stubs[exercise.id])}"
+        if real:
+            return "failed", self._told(*real[0])
+        if others:
+            return "not started", f"needs {others[0]} first"
+        if record.skipped:
+            return "failed", f"{_claim(record.skipped[0])}:\nwas skipped; a test that is skipped or expected to fail never counts"
+        if not record.tests:
+            return "failed", f"{self._project.shown(record.files[0])} holds no test: an exercise without tests cannot pass"
+        return "passed", ""
+
+    def _stub_of(self, failure: dict[str, Any]) -> str | None:
+        """The exercise whose unwritten solution raised this, if that is what it is."""
+        if failure["type"] != "NotImplementedError":
+            return None
+        named = re.match(r"exercise (\w+)", failure["text"])
+        if named and any(exercise.id == named[1] for exercise in self._module.exercises):
+            return named[1]
+        cells = [cell for _, cell, _ in self._located(failure)]
+        return cells[-1].exercise if cells else None
+
+    def _located(self, failure: dict[str, Any]) -> list[tuple[str, Cell, str]]:
+        """The steps of an exception that lie in the module's notebooks, outermost first."""
+        steps = [(self._files.get(os.path.realpath(file)), line) for file, line in failure["frames"]]
+        found = [file.locate(line) for file, line in steps if file]
+        return [step for step in found if step]
+
+    def _place(self, failure: dict[str, Any]) -> str:
+        located = self._located(failure)
+        return f"at {located[-1][0]}" if located else "in its cell of the notebook"
+
+    def _told(self, test: str, failure: dict[str, Any]) -> str:
+        """The claim that does not hold, the message, and for an exception the student's own line."""
+        located = self._located(failure)
+        text = "\n".join(failure["text"].splitlines()[:LONGEST_MESSAGE])
+        file = test.partition("::")[0]
+        if located:
+            where, _, source = located[-1]
+            return f"{_claim(test)}:\n{failure['type']}: {text}\n{where}: {source}"
+        if failure["type"] in ("AssertionError", "Failed") and text:
+            return f"{_claim(test)}:\n{text}"
+        return f"{_claim(test)}:\n{failure['type']}: {text}\n{file}:{failure['test_line'] or 1}"
