@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-UsageError = typer.BadParameter.__base__ or Exception
+UsageError: Any = typer.BadParameter.__base__  # of click, which Typer carries inside
 
 ModuleName = Annotated[str, typer.Argument(metavar="MODULE", help="A folder of modules/source, or how it begins: 17.")]
 JsonPath = Annotated[Path | None, typer.Option("--json", metavar="PATH", help="Also write the result to this file.")]
@@ -77,7 +77,8 @@ def export(
         if not check:
             print(f"{shown}  {'written' if file in changed else 'unchanged'}")
         elif file in changed:
-            print(f"{shown}:{file.first_difference} is not what {file.document.name} exports: run `tito export {loaded.name}`")
+            where = f"{shown}:{file.first_difference}"
+            print(f"{where} is not what {file.document.name} exports: run `tito export {loaded.name}`")
         else:
             print(f"{shown}  up to date")
     if check and changed:
@@ -88,7 +89,7 @@ def export(
 def test(
     context: typer.Context,
     module: ModuleName,
-    exercise: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this exercise; may be repeated.")] = None,
+    exercise: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one; may be repeated.")] = None,
     limit_seconds: Annotated[float, typer.Option(min=0.1, help="How long one test may take.")] = 60.0,
     json_path: JsonPath = None,
 ) -> None:
@@ -170,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"tito: {error}", file=sys.stderr)
         return error.status
     except UsageError as error:
-        error.show()  # type: ignore[attr-defined]
+        error.show()
         return Status.WRONG_CALL
     except (typer.Abort, KeyboardInterrupt):
         print("tito: stopped by Ctrl-C.", file=sys.stderr)

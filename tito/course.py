@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tito.errors import TitoError, WrongCall
 from tito.project import Project
@@ -52,7 +52,8 @@ class Module:
             if any(exercise.id == exercise_id for exercise in notebook.exercises):
                 return notebook
         ids = [exercise.id for exercise in self.exercises]
-        raise WrongCall(f"{self.name} has no exercise '{exercise_id}'{_closest(exercise_id, ids)}. It has: {', '.join(ids)}.")
+        near = _closest(exercise_id, ids)
+        raise WrongCall(f"{self.name} has no exercise '{exercise_id}'{near}. It has: {', '.join(ids)}.")
 
 
 def module_names(project: Project) -> list[str]:
@@ -63,14 +64,16 @@ def module_names(project: Project) -> list[str]:
 def find_name(project: Project, asked: str) -> str:
     """The module that `asked` names: in full, or by a beginning that only one module has (`17`)."""
     names = module_names(project)
+    asked = Path(asked).name  # modules/source/17_quantization/ is what a shell completes to
     begun = [name for name in names if name.startswith(asked)] if asked else []
     if asked in names:
         return asked
     if len(begun) == 1:
         return begun[0]
     known = f"There are: {', '.join(names)}." if names else f"{project.shown(project.source)} holds none."
-    what = f"'{asked}' could be any of {', '.join(begun)}" if begun else f"there is no module '{asked}'{_closest(asked, names)}"
-    raise WrongCall(f"{what}. {known}")
+    if begun:
+        raise WrongCall(f"'{asked}' could be any of {', '.join(begun)}: write more of the name")
+    raise WrongCall(f"there is no module '{asked}'{_closest(asked, names)}. {known}")
 
 
 def load(project: Project, name: str) -> Module:
@@ -128,14 +131,14 @@ class _Table:
             self.fail(f"points of '{name}' must be a whole number above 0, got {points!r}")
         if not (isinstance(hints, list) and len(hints) == 3 and all(isinstance(h, str) and h.strip() for h in hints)):
             got = f"{len(hints)}" if isinstance(hints, list) else repr(hints)
-            self.fail(f"hints of '{name}' must be exactly three texts (a question, a nudge, nearly the line), got {got}")
+            self.fail(f"hints of '{name}' must be three texts (a question, a nudge, nearly the line), got {got}")
         return Exercise(name, self.text("title"), points, (hints[0], hints[1], hints[2]))
 
-    def fail(self, message: str) -> None:
+    def fail(self, message: str) -> NoReturn:
         raise TitoError(f"{self.where}: {message}")
 
     def allow(self, *keys: str) -> None:
-        for key in self.values.keys() - set(keys):
+        for key in sorted(self.values.keys() - set(keys)):
             self.fail(f"unknown key '{key}'{_closest(key, list(keys))}; known are {', '.join(keys)}")
 
     def get(self, key: str) -> Any:

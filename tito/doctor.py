@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tito import course, exporting, processes, project
+from tito import course, exporting, project
 from tito.errors import TitoError
 from tito.project import Project
 
-FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512_ICL", "AVX512_SPR", "NEON", "ASIMD", "ASIMDDP", "SVE", "VSX", "RVV")
+FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512_ICL", "AVX512_SPR", "ASIMD", "ASIMDDP", "SVE", "VSX", "RVV")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 ASK_KERNELS = """
 import importlib, json
@@ -64,7 +64,7 @@ def _python() -> Finding:
     bits = struct.calcsize("P") * 8
     found = f"{platform.python_version()}, {bits} bit, {platform.machine()}, {sys.executable}"
     if bits < 64:
-        return Finding("python", found, "a 32-bit Python cannot hold what the lessons measure", "install a 64-bit Python")
+        return Finding("python", found, "the course needs a 64-bit Python", "install one")
     return Finding("python", found)
 
 
@@ -99,7 +99,8 @@ def _numpy() -> Iterator[Finding]:
     try:
         import numpy as np
     except ImportError as error:
-        yield Finding("numpy", "cannot be imported", str(error).split("\n")[0], "python -m pip install --force-reinstall numpy")
+        fix = f"{Path(sys.executable).name} -m pip install --force-reinstall numpy"
+        yield Finding("numpy", "cannot be imported", str(error).split("\n")[0], fix)
         return
     build = np.show_config(mode="dicts")
     blas = build.get("Build Dependencies", {}).get("blas", {}) if isinstance(build, dict) else {}
@@ -112,14 +113,15 @@ def _numpy() -> Iterator[Finding]:
 
 def _cpu_features() -> list[str]:
     try:
-        from numpy._core._multiarray_umath import __cpu_features__ as features
+        from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
     except ImportError:  # NumPy's own list is not public; without it there is nothing to tell
         return []
+    features = getattr(_multiarray_umath, "__cpu_features__", {})
     return [name for name in FEATURES if features.get(name)]
 
 
 def _package_and_kernels(here: Project) -> Iterator[Finding]:
-    """Which copy of the package Python imports from elsewhere, and the kernels it has; asked in a process of its own."""
+    """Which copy of the package is installed, and the kernels it has; asked in a process of its own."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-P", "-c", ASK_KERNELS.format(package=here.package_name)],

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -133,7 +133,7 @@ class Student(Opaque):
 
 def type_name(handle: Opaque) -> str:
     """The class name of the object behind a handle: `type_name(student.MinMaxObserver())` is 'MinMaxObserver'."""
-    return handle._ref.type_name
+    return str(handle._ref.type_name)
 
 
 def _unwrap(backend: Backend, value: Any) -> Any:
@@ -186,10 +186,12 @@ def plain(value: Any, keep: Callable[[Any], Ref]) -> Any:
     if isinstance(value, np.dtype):
         return value.name
     if isinstance(value, type):
-        return np.dtype(value).name if issubclass(value, np.generic) else value.__name__ if value in SCALARS else keep(value)
-    for base in SCALARS:
-        if isinstance(value, base):  # an IntEnum's member is an int
-            return base(value)
+        if issubclass(value, np.generic):
+            return np.dtype(value).name
+        return value.__name__ if value in SCALARS else keep(value)
+    if isinstance(value, SCALARS):  # an IntEnum's member is an int
+        base: Any = next(base for base in SCALARS if isinstance(value, base))
+        return base(value)
     if isinstance(value, tuple | list):
         items = [plain(item, keep) for item in value]
         return items if isinstance(value, list) else tuple(items)
@@ -252,9 +254,9 @@ class InProcess:
 def as_builtin(error: Exception) -> Exception:
     """The exception as itself, or as the builtin one it descends from, carrying its place in the judged code."""
     kind = next(kind for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
-    shown = error if kind is type(error) else kind(str(error)).with_traceback(error.__traceback__)
-    shown.student_frames = _frames(error.__traceback__)  # type: ignore[attr-defined]
-    return shown
+    shown: Any = error if kind is type(error) else kind(str(error)).with_traceback(error.__traceback__)
+    shown.student_frames = _frames(error.__traceback__)
+    return cast(Exception, shown)
 
 
 def _frames(traceback: TracebackType | None) -> list[tuple[str, int]]:

@@ -19,7 +19,7 @@ def check_markers(text: str, at: Callable[[int], str]) -> None:
         match = MARKER.match(line)
         if match and match["edge"] == "BEGIN":
             if begun:
-                raise TitoError(f"{at(number)}: BEGIN SOLUTION inside the solution begun at {at(begun)}; end that one first")
+                raise TitoError(f"{at(number)}: BEGIN SOLUTION, but the one at {at(begun)} has not ended; end it first")
             begun = number
         elif match:
             if not begun:

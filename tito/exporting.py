@@ -58,7 +58,7 @@ class Exported:
 
 
 def make(project: Project, module: Module) -> list[Exported]:
-    """The files of a module, complete and checked, not yet written. Raises TitoError at the first thing that is wrong."""
+    """The files of a module, complete and checked, not yet written. Raises TitoError at the first thing wrong."""
     made = [_make_one(project, module, entry) for entry in module.notebooks]
     for number, later in enumerate(made):
         for earlier in made[:number]:
@@ -88,7 +88,7 @@ def write_whole(texts: list[tuple[Path, str]]) -> None:
                 _write_synced(path, text)
         for path, target, _ in beside:
             with _naming(target):
-                os.replace(path, target)
+                path.replace(target)
     finally:
         for path, _, _ in beside:
             with suppress(OSError):
@@ -107,7 +107,8 @@ def _naming(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TitoError(f"{target} could not be written ({error.strerror or error}); what was there is unchanged") from None
+        reason = error.strerror or error
+        raise TitoError(f"{target} could not be written ({reason}); what was there is unchanged") from None
 
 
 def target(project: Project, path: Path, name: str | None) -> Path:
@@ -117,10 +118,12 @@ def target(project: Project, path: Path, name: str | None) -> Path:
         raise TitoError(f"{where}: no `#| default_exp` cell; it says which file of {project.package_name}/ is written")
     parts = name.split(".")
     if parts[0] == project.package_name:
-        raise TitoError(f"{where}: default_exp is relative to {project.package_name}/: write `#| default_exp {'.'.join(parts[1:])}`")
+        raise TitoError(f"{where}: leave {parts[0]} out of default_exp: write `#| default_exp {'.'.join(parts[1:])}`")
     file = project.package.joinpath(*parts).with_suffix(".py")
     if not TARGET.fullmatch(name) or not file.resolve().is_relative_to(project.package.resolve()):
-        raise TitoError(f"{where}: default_exp must name a module inside {project.package_name}/, such as core.tensor; got '{name}'")
+        raise TitoError(
+            f"{where}: default_exp must name a module inside {project.package_name}/, as core.tensor does; got '{name}'"
+        )
     return file
 
 
@@ -134,10 +137,10 @@ def _make_one(project: Project, module: Module, entry: Notebook) -> Exported:
         check_markers(cell.source, lambda line, cell=cell: document.at(cell, line))  # type: ignore[misc]
         _check_syntax(document, cell)
     if not cells:
-        raise TitoError(f"{document.name}: no cell is exported; begin those that belong to the package with `#| export`")
+        raise TitoError(f"{document.name}: no cell is exported; begin those for the package with `#| export`")
     order = _defined_once(document, cells)
-    parts = [_Part(cell, tuple((n, line) for n, line in cell.body if not MARKER.match(line))).trimmed() for cell in cells]
-    return _tidy(project, module, file, document, [part for part in parts if part.lines], order)
+    parts = [_part(cell) for cell in cells]
+    return _tidy(module, file, document, [part for part in parts if part.lines], order)
 
 
 @dataclass(frozen=True)
@@ -151,24 +154,23 @@ class _Part:
     def text(self) -> str:
         return "\n".join(line for _, line in self.lines)
 
-    def trimmed(self) -> _Part:
-        """Without blank lines above and below."""
-        full = [index for index, (_, line) in enumerate(self.lines) if line.strip()]
-        return _Part(self.cell, self.lines[full[0] : full[-1] + 1] if full else ())
-
     def has_definition(self, which: int) -> bool:
         """Is the first (0) or last (-1) statement a def or class?"""
         body = ast.parse(self.text).body
         return bool(body) and isinstance(body[which], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 
 
-def _tidy(
-    project: Project, module: Module, file: Path, document: Document, parts: list[_Part], order: list[str]
-) -> Exported:
+def _part(cell: Cell) -> _Part:
+    lines = tuple((number, line) for number, line in cell.body if not MARKER.match(line))
+    full = [index for index, (_, line) in enumerate(lines) if line.strip()]
+    return _Part(cell, lines[full[0] : full[-1] + 1] if full else ())  # no blank lines above and below
+
+
+def _tidy(module: Module, file: Path, document: Document, parts: list[_Part], order: list[str]) -> Exported:
     """The file as people read it: who made it, the names, the cells; two blank lines around a def, else one."""
     texts, before_all, found = _nbdev([part.text for part in parts])
     if texts != [part.text for part in parts]:
-        raise TitoError(f"{document.name}: nbdev changed the code while exporting it; report this with the output of `tito doctor`")
+        raise TitoError(f"{document.name}: nbdev changed the code; report this with the output of `tito doctor`")
     names = [name for name in order if name in found] + [name for name in found if name not in order]
     lines: list[tuple[str, tuple[Cell, int] | None]] = [(line, None) for line in _header(module, document)]
     for number, part in enumerate(parts):
@@ -201,10 +203,12 @@ def _default_exp(document: Document) -> str | None:
 
 def _check_apart(project: Project, earlier: Exported, later: Exported) -> None:
     if earlier.target == later.target:
-        raise TitoError(f"{later.document.name}: {project.shown(later.target)} is already made by {earlier.document.name}")
+        made = project.shown(later.target)
+        raise TitoError(f"{later.document.name}: {made} is made by {earlier.document.name} already")
     for name in later.names:
         if name in earlier.names:
-            raise TitoError(f"{later.document.name}: '{name}' is exported by {earlier.document.name} too; rename or remove one")
+            where = later.document.name
+            raise TitoError(f"{where}: '{name}' is exported by {earlier.document.name} too; rename or remove one")
 
 
 def _check_ours(project: Project, target: Path) -> None:
@@ -213,8 +217,8 @@ def _check_ours(project: Project, target: Path) -> None:
         return
     if GENERATED not in target.read_text(encoding="utf-8", errors="replace")[:500]:
         raise TitoError(
-            f"{project.shown(target)} was not made by `tito export`, so it is not overwritten; move it away, or correct "
-            "`#| default_exp` in the notebook"
+            f"{project.shown(target)} was not made by `tito export` and is not overwritten: move it away, or correct "
+            "the notebook's `#| default_exp`"
         )
     if not target.stat().st_mode & stat.S_IWUSR:
         raise TitoError(f"{project.shown(target)} is read-only; make it writable, then export again")
@@ -228,9 +232,10 @@ def _check_exercises(project: Project, module: Module, entry: Notebook, document
     for cell in document.code:
         if cell.exercise is not None and cell.exercise not in listed:
             where = document.at(cell, cell.line_of("exercise"))
-            raise TitoError(f"{where}: exercise '{cell.exercise}' is not in {table}, which lists {', '.join(listed)} for this notebook")
+            raise TitoError(f"{where}: {table} has no exercise '{cell.exercise}' here; it has {', '.join(listed)}")
         if cell.exercise is not None and not cell.exported:
-            raise TitoError(f"{document.at(cell)}: the cell of exercise '{cell.exercise}' is not exported; begin it with `#| export`")
+            where = document.at(cell, cell.line_of("exercise"))
+            raise TitoError(f"{where}: exercise '{cell.exercise}' is not exported; begin its cell with `#| export`")
     for name in listed:
         if name not in found:
             raise TitoError(
@@ -255,15 +260,14 @@ def _check_syntax(document: Document, cell: Cell) -> None:
             return
         lines = [re.sub(r"\S.*", "pass", line) if MAGIC.match(line) else line for line in lines]
     try:
-        tree = compile(
-            "\n".join(lines), document.name, "exec", ast.PyCF_ONLY_AST | (0 if cell.exported else ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        )
+        flags = ast.PyCF_ONLY_AST | (0 if cell.exported else ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        tree = compile("\n".join(lines), document.name, "exec", flags)
     except (SyntaxError, ValueError) as error:
         number = getattr(error, "lineno", None) or 1
         text = lines[number - 1].strip() if number <= len(lines) else ""
         where = document.at(cell, number + shift)
         if cell.exported and MAGIC.match(text):
-            raise TitoError(f"{where}: `{text}` works only in Jupyter; move it to a cell that is not exported") from None
+            raise TitoError(f"{where}: `{text}` works in Jupyter only; move it to a cell without `#| export`") from None
         raise TitoError(f"{where}: {getattr(error, 'msg', error)}: `{text}`") from None
     for node in ast.walk(tree) if cell.exported else ():
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -301,10 +305,12 @@ def _defined_once(document: Document, cells: list[Cell]) -> list[str]:
 
 def _nbdev(sources: list[str]) -> tuple[list[str], int, list[str]]:
     """nbdev's export of these cells: the cells as it wrote them, how many stand before `__all__`, and `__all__`."""
-    from nbdev.export import nb_export
+    from nbdev.export import nb_export  # type: ignore[import-untyped]
 
-    cells = [{"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": f"#| export\n{s}"} for s in sources]
-    page = {"cells": cells, "metadata": {"kernelspec": {"language": "python", "name": "python3"}}, "nbformat": 4, "nbformat_minor": 4}
+    code: dict[str, object] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [code | {"source": f"#| export\n{source}"} for source in sources]
+    python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    page = {"cells": cells, "metadata": python, "nbformat": 4, "nbformat_minor": 4}
     with tempfile.TemporaryDirectory(prefix="tito_export_") as folder:
         path = Path(folder, "tito_cells.ipynb")
         path.write_text(json.dumps(page), encoding="utf-8")

@@ -111,7 +111,7 @@ def default_exp(path: Path) -> str | None:
 
 
 def _document(project: Project, path: Path) -> Document:
-    import jupytext
+    import jupytext  # type: ignore[import-untyped]
 
     name = project.shown(path)
     try:
@@ -120,7 +120,8 @@ def _document(project: Project, path: Path) -> Document:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise TitoError(f"{name}:{line}: this line is not UTF-8; save the file as UTF-8") from None
     # Magics stay as they are written: `# %timeit` in a .py is a comment, and every line keeps its place.
-    fmt = {"extension": path.suffix} | ({"format_name": "percent", "comment_magics": False} if path.suffix == ".py" else {})
+    percent = {"format_name": "percent", "comment_magics": False}
+    fmt = {"extension": path.suffix} | (percent if path.suffix == ".py" else {})
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nbformat's advice about cell ids is not for students
@@ -130,15 +131,12 @@ def _document(project: Project, path: Path) -> Document:
         raise TitoError(f"{name} cannot be read as a notebook ({reason}); restore it, or save it again") from None
     sources = [(cell.cell_type, cell.source) for cell in cells]
     lines = _first_lines(text, sources) if path.suffix == ".py" else [None] * len(sources)
-    return Document(
-        path,
-        name,
-        tuple(Cell(kind, source, number, line) for number, ((kind, source), line) in enumerate(zip(sources, lines, strict=True), 1)),
-    )
+    placed = enumerate(zip(sources, lines, strict=True), 1)
+    return Document(path, name, tuple(Cell(kind, source, number, line) for number, ((kind, source), line) in placed))
 
 
 def _first_lines(text: str, cells: list[tuple[str, str]]) -> list[int | None]:
-    """The line of a percent .py on which each cell's text begins: it follows a `# %%` line, and it is there verbatim."""
+    """The line of a percent .py on which each cell's text begins: it follows a `# %%` line, verbatim."""
     file, position, found = text.split("\n"), 0, list[int | None]()
     after_marker = [True] + [bool(CELL_MARKER.match(line)) for line in file]
     for kind, source in cells:
@@ -156,8 +154,8 @@ def _first_lines(text: str, cells: list[tuple[str, str]]) -> list[int | None]:
 
 def _essence(document: Document) -> list[tuple[str, str]]:
     """What must agree between two forms of a notebook: kinds and texts, not ids, outputs or blank edges."""
-    cells = ((cell.kind, "\n".join(_uncommented(line) for line in cell.source.split("\n")).strip()) for cell in document.cells)
-    return [(kind, text) for kind, text in cells if text]
+    texts = ["\n".join(map(_uncommented, cell.source.split("\n"))).strip() for cell in document.cells]
+    return [(cell.kind, text) for cell, text in zip(document.cells, texts, strict=True) if text]
 
 
 def _uncommented(line: str) -> str:

@@ -67,7 +67,8 @@ class Project:
     @cached_property
     def package_name(self) -> str:
         """`[tool.tito] package`, or the project's own name."""
-        name = self.pyproject.get("tool", {}).get("tito", {}).get("package") or self.pyproject.get("project", {}).get("name")
+        ours, project = self.pyproject.get("tool", {}).get("tito", {}), self.pyproject.get("project", {})
+        name = ours.get("package", project.get("name"))
         if not (isinstance(name, str) and name.isidentifier()):
             raise TitoError(f'{PYPROJECT} must name the package folder: [tool.tito] package = "NAME"; got {name!r}')
         return name
@@ -78,7 +79,7 @@ def is_root(folder: Path) -> bool:
 
 
 def find(start: Path | None = None) -> Project:
-    """The project that holds `start` (default: TITO_PROJECT, else the current folder). Raises WrongCall outside of one."""
+    """The project that holds `start` (default: TITO_PROJECT, else the current folder). Raises WrongCall."""
     asked = start or (Path(os.environ["TITO_PROJECT"]) if os.environ.get("TITO_PROJECT") else None)
     here = (asked or Path.cwd()).absolute()
     for folder in (here, *here.parents):

@@ -23,11 +23,12 @@ LAST_FRAMES = 50  # of an endless recursion only the end is told
 
 
 class Reporter:
-    """Sends: collected {tests}, start {test}, finish {test, outcome, failure, stubs}, broken {message}, end {message}."""
+    """Sends collected, uncollected, start, finish, broken and end, each with what belongs to it."""
 
     def __init__(self, channel: TextIO) -> None:
         self._channel = channel
-        self._outcome, self._failure = "passed", None
+        self._outcome = "passed"
+        self._failure: dict[str, Any] | None = None
 
     def send(self, event: str, **values: Any) -> None:
         self._channel.write(json.dumps({"event": event} | values) + "\n")

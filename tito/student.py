@@ -75,5 +75,5 @@ def _load(project: Project, target: Path) -> ModuleType:
     finally:
         sys.path.remove(str(project.root))
     if not module.__file__ or not Path(module.__file__).samefile(target):
-        raise TitoError(f"{name} was loaded from {module.__file__}, not from {target}: another copy is installed or imported")
+        raise TitoError(f"{name} was loaded from {module.__file__}, not from {target}: another copy is in the way")
     return module

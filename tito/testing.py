@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -75,7 +75,7 @@ class Result:
 
 def run(
     project: Project, module: Module, files: list[Exported], exercises: list[Exercise], limit: float = LIMIT_SECONDS
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """The outcomes of these exercises, in order. `files` is what the module's notebooks export, already written.
 
     A test that takes longer than `limit` seconds, or that ends Python, costs its exercise; the others go on in a new
@@ -127,7 +127,7 @@ def _record(project: Project, module: Module, exercise: Exercise) -> _Record:
     return record
 
 
-def _follow(project: Project, records: list[_Record], limit: float) -> Iterator[None]:
+def _follow(project: Project, records: list[_Record], limit: float) -> Generator[None]:
     """Run one process over these records' tests and keep them up to date; yields after every change.
 
     When it returns, the first record that was not complete is complete.
@@ -167,8 +167,11 @@ def _follow(project: Project, records: list[_Record], limit: float) -> Iterator[
 def _cut_short(event: dict[str, Any], running: str, limit: float) -> tuple[TaskStatus, str]:
     claim = _claim(running) if running else "between two tests"
     if event["event"] == "late":
-        return "timeout", f"{claim}:\nnot done after {limit:g} seconds, so it was stopped: is there a loop that never ends?"
-    return "failed", f"{claim}:\nPython itself was ended ({event['message']}): does the code call exit, or use up the memory?"
+        return "timeout", f"{claim}:\nstopped after {limit:g} seconds: is there a loop that never ends?"
+    return (
+        "failed",
+        f"{claim}:\nPython itself ended ({event['message']}): does the code call exit, or use up the memory?",
+    )
 
 
 def _events(
@@ -257,9 +260,12 @@ class _Judge:
         if others:
             return "not started", f"needs {others[0]} first"
         if record.skipped:
-            return "failed", f"{_claim(record.skipped[0])}:\nwas skipped; a test that is skipped or expected to fail never counts"
+            return (
+                "failed",
+                f"{_claim(record.skipped[0])}:\nwas skipped or expected to fail, so the exercise cannot pass",
+            )
         if not record.tests:
-            return "failed", f"{self._project.shown(record.files[0])} holds no test: an exercise without tests cannot pass"
+            return "failed", f"{self._project.shown(record.files[0])} holds no test, so the exercise cannot pass"
         return "passed", ""
 
     def _stub_of(self, failure: dict[str, Any]) -> str | None:

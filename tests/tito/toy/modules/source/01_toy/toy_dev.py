@@ -22,6 +22,7 @@ import numpy as np
 # %% [markdown]
 # ## Exercise 1
 
+
 # %%
 #| export
 #| exercise: double
