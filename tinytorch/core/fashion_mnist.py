@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +54,8 @@ def read_idx(path: Path) -> Array:
     ndim = content[3]
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", ndim, offset=4))
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * ndim)
-    if values.size != np.prod(shape, dtype=int):
-        raise ValueError(f"{path} must hold {np.prod(shape, dtype=int)} values, got {values.size}: {AGAIN}")
+    if values.size != prod(shape):
+        raise ValueError(f"{path} must hold {prod(shape)} values, got {values.size}: {AGAIN}")
     return values.reshape(shape)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,6 +54,16 @@ def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
         raise ValueError(f"backward of an operation must return a gradient of shape {shape}, got {grad.shape}")
     stretched = tuple(added + i for i, n in enumerate(shape) if n == 1)
     return np.asarray(grad.sum(axis=(*range(added), *stretched))).reshape(shape)
+
+
+def _for_parents(grads: tuple[Array | None, ...], parents: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Array]]:
+    """What an operation's backward returned, for those that want it, in their shape and dtype."""
+    if not isinstance(grads, tuple) or len(grads) != len(parents):
+        got = f"a tuple of {len(grads)}" if isinstance(grads, tuple) else type(grads).__name__
+        raise ValueError(f"backward of an operation must return a tuple of {len(parents)}, one a parent, got {got}")
+    for parent, grad in zip(parents, grads, strict=True):
+        if grad is not None and parent.requires_grad:
+            yield parent, _unbroadcast(np.asarray(grad), parent.shape).astype(parent.dtype, copy=False)
 
 
 def _parents_first(root: Tensor) -> list[Tensor]:
@@ -141,10 +152,8 @@ class Tensor:
             if node._backward is None:  # a leaf: a copy, because operations may hand the same array to two parents
                 node.grad = np.array(grad_node, order="C") if node.grad is None else node.grad + grad_node
                 continue
-            for parent, g in zip(node._parents, node._backward(grad_node), strict=True):
-                if g is not None and parent.requires_grad:
-                    g = _unbroadcast(g, parent.shape).astype(parent.dtype, copy=False)
-                    grads[parent] = grads[parent] + g if parent in grads else g
+            for parent, g in _for_parents(node._backward(grad_node), node._parents):
+                grads[parent] = grads[parent] + g if parent in grads else g
             node._parents, node._backward = (), _already_used
 
     # What it is
@@ -210,7 +219,7 @@ class Tensor:
         return Tensor.from_op(a / b, (self, other), lambda grad: (grad / b, -grad * a / (b * b)))
 
     def __pow__(self, exponent: float) -> Tensor:
-        if not isinstance(exponent, (int, float)):
+        if not isinstance(exponent, Real):
             raise TypeError(f"exponent must be a number, got {type(exponent).__name__}: use (x.log() * y).exp()")
         x, n = self.data, float(exponent)
         return Tensor.from_op(x**n, (self,), lambda grad: (grad * (n * x ** (n - 1)) if n else np.zeros_like(grad),))
@@ -282,7 +291,7 @@ class Tensor:
 
     def transpose(self, *axes: int) -> Tensor:
         """Axes in the order given; without any, reversed."""
-        order = axes or tuple(reversed(range(self.ndim)))
+        order = [axis % self.ndim for axis in axes] or list(reversed(range(self.ndim)))
         return Tensor.from_op(self.data.transpose(order), (self,), lambda grad: (grad.transpose(np.argsort(order)),))
 
     def __getitem__(self, index: Any) -> Tensor:
