@@ -32,7 +32,8 @@ def test_the_notebook_runs_top_to_bottom_and_shows_every_plot(path):
 def test_no_cell_lectures(path):
     for cell in jupytext.read(path).cells:
         words = len(cell.source.split())
-        assert cell.cell_type == "code" or words <= PROSE_LIMIT, f"{words} words in the cell that begins {cell.source[:60]!r}"
+        lecture = f"{words} words in the cell that begins {cell.source[:60]!r}"
+        assert cell.cell_type == "code" or words <= PROSE_LIMIT, lecture
 
 
 @pytest.mark.parametrize("name", ["quantize"])

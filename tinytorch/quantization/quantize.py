@@ -89,11 +89,11 @@ class IntType:
 
     @property
     def qmin(self) -> int:
-        return -(2 ** (self.bits - 1)) + self.narrow if self.signed else 0
+        return -(1 << (self.bits - 1)) + self.narrow if self.signed else 0
 
     @property
     def qmax(self) -> int:
-        return 2 ** (self.bits - self.signed) - 1
+        return (1 << (self.bits - self.signed)) - 1
 
     @property
     def storage(self) -> np.dtype[Any]:
@@ -113,7 +113,7 @@ INT8, UINT8 = IntType(8), IntType(8, signed=False)
 INT4, UINT4 = IntType(4), IntType(4, signed=False)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class QParams:
     """A ruler: `x ~ scale * (q - zero_point)`.
 
@@ -124,25 +124,26 @@ class QParams:
 
     scale: NDArray[np.float32]
     zero_point: NDArray[np.int32]
-    int_type: IntType = INT8
+    int_type: IntType
 
-    def __post_init__(self) -> None:
-        scale, zero_point = np.array(self.scale, np.float32), np.array(self.zero_point)
+    def __init__(self, scale: ArrayLike, zero_point: ArrayLike, int_type: IntType = INT8) -> None:
+        scale, zero_point = np.array(scale, np.float32), np.array(zero_point)
         if not np.all(np.isfinite(scale) & (scale > 0)):
             bad = scale[~(np.isfinite(scale) & (scale > 0))].flat[0]
-            raise ValueError(f"scale must be > 0 and finite, got {bad:g}: an all-zero range needs choose_qparams")
+            raise ValueError(f"scale must be > 0 and finite, got {bad:g}: choose_qparams makes one for any range")
         if np.any(zero_point != np.rint(zero_point)):
-            raise ValueError("zero_point must be an integer: it is a code, so round it (np.rint) before the ruler is made")
-        qmin, qmax = self.int_type.qmin, self.int_type.qmax
+            raise ValueError("zero_point must be an integer: it is a code, so round it first (np.rint)")
+        qmin, qmax = int_type.qmin, int_type.qmax
         if np.any((zero_point < qmin) | (zero_point > qmax)):
             raise ValueError(
-                f"zero_point must lie in [{qmin}, {qmax}], the codes of {self.int_type}, "
+                f"zero_point must lie in [{qmin}, {qmax}], the codes of {int_type}, "
                 f"got {zero_point.min():g} to {zero_point.max():g}: widen the range to hold 0, then clip"
             )
         if zero_point.shape not in ((), scale.shape):
             raise ValueError(f"zero_point must have shape () or that of scale, {scale.shape}, got {zero_point.shape}")
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "zero_point", zero_point.astype(np.int32))
+        object.__setattr__(self, "int_type", int_type)
         self.scale.flags.writeable = self.zero_point.flags.writeable = False
 
     @property
@@ -160,7 +161,7 @@ def as_real(x: ArrayLike) -> NDArray[np.float32]:
         x = x.astype(np.float32, copy=False)
     if np.isnan(np.min(x, initial=np.inf)):
         where = np.argwhere(np.isnan(x))[0].tolist()
-        raise ValueError(f"x must not hold NaN, got one at index {where}: no code stands for it, find out where it arose")
+        raise ValueError(f"x must not hold NaN, got one at index {where}: no code stands for it; find where it arose")
     return x
 
 
@@ -168,14 +169,14 @@ def as_range(lo: ArrayLike, hi: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     """lo, hi as float64 (so that hi - lo cannot overflow). ValueError unless both are finite and lo <= hi."""
     lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
     if not (np.all(np.isfinite(lo)) and np.all(np.isfinite(hi))):
-        raise ValueError(f"a range must be finite, got [{np.min(lo):g}, {np.max(hi):g}]: mask or clip x before measuring it")
+        raise ValueError(f"a range must be finite, got [{np.min(lo):g}, {np.max(hi):g}]: mask or clip x first")
     if np.any(lo > hi):
         raise ValueError(f"a range needs lo <= hi, got [{np.max(lo):g}, {np.min(hi):g}]: are the two swapped?")
     return lo, hi
 
 
 def as_scale(step: ArrayLike) -> NDArray[np.float32]:
-    """step as a float32 scale; 1 where it is below float32's smallest normal number (a range of zeros needs no ruler)."""
+    """step as a float32 scale; 1 where it is below float32's smallest normal number, as for a range of zeros."""
     scale = np.asarray(step, np.float32)
     return np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
 
@@ -198,7 +199,7 @@ def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symme
     """
     lo, hi = as_range(lo, hi)
     if symmetric and not int_type.signed:
-        raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)}, or symmetric=False")
+        raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)} or asymmetric")
     # About 6 lines: widen; one scale and zero_point for symmetric, another for asymmetric.
     lo, hi = np.minimum(lo, 0), np.maximum(hi, 0)  # padding and ReLU need an exact 0
     if symmetric:
@@ -235,11 +236,11 @@ def dequantize(q: NDArray[Any], qparams: QParams) -> NDArray[np.float32]:
 
 
 def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
-    """The mean squared error of quantizing x, as (rounding, clipping): in squared units of x, and they sum to the whole.
+    """The mean squared error of quantizing x in two parts, (rounding, clipping), in squared units of x.
 
     An element is *clipped* when its unclipped code `rint(x / scale) + zero_point` lies outside [qmin, qmax]; its whole
     error counts as clipping, that of all others as rounding. Both are sums divided by the number of all elements
-    (0.0 for an empty x).
+    (0.0 for an empty x), so that they add up to the whole.
 
     >>> error_parts([0.5, 3.0], QParams(1.0, 0, IntType(2)))  # 0.5 -> 0, and 3 -> 1, the largest 2-bit code
     (0.125, 2.0)
@@ -346,7 +347,8 @@ class QuantizedTensor:
         if q.dtype != int_type.storage:
             raise TypeError(f"codes of {int_type} are stored as {int_type.storage}, got {q.dtype}: quantize first")
         if q.size and (q.min() < int_type.qmin or q.max() > int_type.qmax):
-            raise ValueError(f"codes of {int_type} lie in [{int_type.qmin}, {int_type.qmax}], got {q.min()} to {q.max()}")
+            wanted = f"[{int_type.qmin}, {int_type.qmax}]"
+            raise ValueError(f"codes of {int_type} lie in {wanted}, got {q.min()} to {q.max()}: quantize clips")
         self.qparams, self.shape = qparams, q.shape if shape is None else shape
         self._q_shape = q.shape
         self.stored = pack_int4(q) if int_type.bits <= 4 else np.array(q, order="C")
@@ -362,7 +364,7 @@ class QuantizedTensor:
     ) -> "QuantizedTensor":
         """Quantize x with the ruler of its own range: one, one for each slice along `axis`, or one a group of a row.
 
-        >>> QuantizedTensor.from_float(np.eye(64), INT4, group_size=32).nbytes  # 2048 of codes, 128 scales, one zero point
+        >>> QuantizedTensor.from_float(np.eye(64), INT4, group_size=32).nbytes  # 2048 of codes, 512 of scales, 4
         2564
         """
         x = as_real(x)
@@ -414,7 +416,7 @@ class Observer:
 class Histogram:
     """Counts in `bins` equal cells over [-limit, limit], limit a power of two, for any number of batches.
 
-    A value beyond the limit doubles it: neighbouring cells are added, so every count stays exact, and nothing is guessed.
+    A value beyond the limit doubles it: neighbouring cells are added, so every count stays exact.
     A cell is at most 4 / bins of the largest |x| wide.
     """
 
@@ -446,7 +448,7 @@ class Histogram:
 
     @property
     def centers(self) -> NDArray[np.float64]:
-        return (np.arange(self.counts.size) + 0.5) * self.cell - self.limit
+        return np.asarray((np.arange(self.counts.size) + 0.5) * self.cell - self.limit, np.float64)
 
 
 class MinMaxObserver(Observer):
@@ -652,7 +654,7 @@ def integer_matmul(
 ) -> NDArray[np.int32]:
     """(a - a_zero_point) @ (b - b_zero_point), exactly: int32 [..., M, N].
 
-    a: int8 or uint8 codes [..., M, K], zero point () or [M, 1]. b: int8 or uint8 codes [..., K, N], zero point () or [N].
+    a: int8 or uint8 codes [..., M, K], zero point () or [M, 1]. b: the same [..., K, N], zero point () or [N].
     OverflowError if a result does not fit int32; never a wrapped sum. Source: ONNX MatMulInteger.
 
     >>> integer_matmul(np.array([[1, 2]], np.int8), np.array([[3], [4]], np.int8), 1, 2).tolist()
@@ -695,7 +697,7 @@ def quantize_multiplier(m: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int
     """
     m = np.asarray(m, np.float64)
     if not np.all((m > 0) & (m < 2**30)):
-        raise ValueError(f"a multiplier must be in (0, 2**30), got {np.min(m):g} to {np.max(m):g}: check the three scales")
+        raise ValueError(f"a multiplier must be in (0, 2**30), got {np.min(m):g} to {np.max(m):g}: check the scales")
     # About 5 lines.
     fraction, exponent = np.frexp(m)
     q31 = np.floor(fraction * 2**31 + 0.5).astype(np.int64)
@@ -720,7 +722,7 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
     """
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
-    q31, e = quantize_multiplier(m) if rounding != "float" else (np.int64(0), np.int64(0))
+    q31, e = quantize_multiplier(1.0 if rounding == "float" else m)
     wide = np.asarray(acc).astype(np.int64)
     # About 8 lines: three ways to `rounded`, then zero point, clip, cast.
     if rounding == "float":

@@ -59,7 +59,7 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. Accuracies in [0, 1]; bytes of all arrays kept alive; latency as a multiple of float32's."""
+    """A line of the table. Accuracies in [0, 1]; bytes of all arrays kept alive; latency as a multiple of float32's."""
 
     data: str
     model: str
@@ -163,7 +163,8 @@ def table(rows: list[Row], samples: int) -> Table:
 def machine() -> str:
     """What the numbers were measured on."""
     cpu = platform.processor() or platform.machine()
-    return f"{platform.system()} {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
+    return f"{platform.system()} {cpu}, {os.cpu_count()} cores, {versions}"
 
 
 def plot(rows: list[Row], path: Path) -> None:
@@ -205,9 +206,9 @@ def progress(console: Console, total: int) -> Iterator[Step]:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tito demo 17_quantization", description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0, help="of weights and sample order; the same seed gives the same accuracies")
-    parser.add_argument("--data", choices=["all", *EPOCHS], default="all", help="all: the digits, and Fashion-MNIST if it is there")
+    parser = argparse.ArgumentParser(prog="tito demo 17_quantization", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights and accuracies")
+    parser.add_argument("--data", choices=["all", *EPOCHS], default="all", help="all: what is on this machine")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw accuracy against bytes")
     args = parser.parse_args(argv)
@@ -240,7 +241,8 @@ def main(argv: list[str] | None = None) -> int:
     for one in tables:
         out.print(one)
         out.print()
-    out.print(f"latency: a batch of {BATCH}, median of {ROUNDS} rounds in turn, float32 = 1; above 1 is slower. {machine()}")
+    out.print(f"latency: a batch of {BATCH}, median of {ROUNDS} rounds in turn, float32 = 1; above 1 is slower")
+    out.print(machine())
     if args.data == "all" and len(loaders) == 1:
         out.print("Fashion-MNIST is not on this machine; --data fashion-mnist fetches it.")
     if args.json:

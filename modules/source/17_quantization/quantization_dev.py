@@ -91,11 +91,11 @@ class IntType:
 
     @property
     def qmin(self) -> int:
-        return -(2 ** (self.bits - 1)) + self.narrow if self.signed else 0
+        return -(1 << (self.bits - 1)) + self.narrow if self.signed else 0
 
     @property
     def qmax(self) -> int:
-        return 2 ** (self.bits - self.signed) - 1
+        return (1 << (self.bits - self.signed)) - 1
 
     @property
     def storage(self) -> np.dtype[Any]:
@@ -122,7 +122,7 @@ INT4, UINT4 = IntType(4), IntType(4, signed=False)
 
 # %%
 #| export
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class QParams:
     """A ruler: `x ~ scale * (q - zero_point)`.
 
@@ -133,25 +133,26 @@ class QParams:
 
     scale: NDArray[np.float32]
     zero_point: NDArray[np.int32]
-    int_type: IntType = INT8
+    int_type: IntType
 
-    def __post_init__(self) -> None:
-        scale, zero_point = np.array(self.scale, np.float32), np.array(self.zero_point)
+    def __init__(self, scale: ArrayLike, zero_point: ArrayLike, int_type: IntType = INT8) -> None:
+        scale, zero_point = np.array(scale, np.float32), np.array(zero_point)
         if not np.all(np.isfinite(scale) & (scale > 0)):
             bad = scale[~(np.isfinite(scale) & (scale > 0))].flat[0]
-            raise ValueError(f"scale must be > 0 and finite, got {bad:g}: an all-zero range needs choose_qparams")
+            raise ValueError(f"scale must be > 0 and finite, got {bad:g}: choose_qparams makes one for any range")
         if np.any(zero_point != np.rint(zero_point)):
-            raise ValueError("zero_point must be an integer: it is a code, so round it (np.rint) before the ruler is made")
-        qmin, qmax = self.int_type.qmin, self.int_type.qmax
+            raise ValueError("zero_point must be an integer: it is a code, so round it first (np.rint)")
+        qmin, qmax = int_type.qmin, int_type.qmax
         if np.any((zero_point < qmin) | (zero_point > qmax)):
             raise ValueError(
-                f"zero_point must lie in [{qmin}, {qmax}], the codes of {self.int_type}, "
+                f"zero_point must lie in [{qmin}, {qmax}], the codes of {int_type}, "
                 f"got {zero_point.min():g} to {zero_point.max():g}: widen the range to hold 0, then clip"
             )
         if zero_point.shape not in ((), scale.shape):
             raise ValueError(f"zero_point must have shape () or that of scale, {scale.shape}, got {zero_point.shape}")
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "zero_point", zero_point.astype(np.int32))
+        object.__setattr__(self, "int_type", int_type)
         self.scale.flags.writeable = self.zero_point.flags.writeable = False
 
     @property
@@ -175,7 +176,7 @@ def as_real(x: ArrayLike) -> NDArray[np.float32]:
         x = x.astype(np.float32, copy=False)
     if np.isnan(np.min(x, initial=np.inf)):
         where = np.argwhere(np.isnan(x))[0].tolist()
-        raise ValueError(f"x must not hold NaN, got one at index {where}: no code stands for it, find out where it arose")
+        raise ValueError(f"x must not hold NaN, got one at index {where}: no code stands for it; find where it arose")
     return x
 
 
@@ -183,14 +184,14 @@ def as_range(lo: ArrayLike, hi: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     """lo, hi as float64 (so that hi - lo cannot overflow). ValueError unless both are finite and lo <= hi."""
     lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
     if not (np.all(np.isfinite(lo)) and np.all(np.isfinite(hi))):
-        raise ValueError(f"a range must be finite, got [{np.min(lo):g}, {np.max(hi):g}]: mask or clip x before measuring it")
+        raise ValueError(f"a range must be finite, got [{np.min(lo):g}, {np.max(hi):g}]: mask or clip x first")
     if np.any(lo > hi):
         raise ValueError(f"a range needs lo <= hi, got [{np.max(lo):g}, {np.min(hi):g}]: are the two swapped?")
     return lo, hi
 
 
 def as_scale(step: ArrayLike) -> NDArray[np.float32]:
-    """step as a float32 scale; 1 where it is below float32's smallest normal number (a range of zeros needs no ruler)."""
+    """step as a float32 scale; 1 where it is below float32's smallest normal number, as for a range of zeros."""
     scale = np.asarray(step, np.float32)
     return np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
 
@@ -231,7 +232,7 @@ def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symme
     """
     lo, hi = as_range(lo, hi)
     if symmetric and not int_type.signed:
-        raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)}, or symmetric=False")
+        raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)} or asymmetric")
     # About 6 lines: widen; one scale and zero_point for symmetric, another for asymmetric.
     ### BEGIN SOLUTION
     lo, hi = np.minimum(lo, 0), np.maximum(hi, 0)  # padding and ReLU need an exact 0
@@ -259,7 +260,8 @@ print(f"a step of {widened:.4f} where {narrow:.4f} would have done: {widened / n
 
 # %% [markdown]
 # > **Takeaway.** A ruler is a scale and the code of zero. 0.0 is always exact; data far from 0 pays for it.
-#
+
+# %% [markdown]
 # ## 2. To codes and back
 #
 # **By hand.** 0.5 / 0.01176 = 42.5 steps above zero. That is a tie! Which mark? IEEE arithmetic, ONNX and we go to the
@@ -331,7 +333,8 @@ plt.show()
 
 # %% [markdown]
 # > **Takeaway.** Inside the range the error is at most half a step; outside it is as large as the distance to the end.
-#
+
+# %% [markdown]
 # ## 3. Two kinds of error
 #
 # **Question.** One outlier of 100 among a thousand numbers near 1. Ruler to 100, or let the outlier saturate?
@@ -346,11 +349,11 @@ plt.show()
 #| export
 #| exercise: error_parts
 def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
-    """The mean squared error of quantizing x, as (rounding, clipping): in squared units of x, and they sum to the whole.
+    """The mean squared error of quantizing x in two parts, (rounding, clipping), in squared units of x.
 
     An element is *clipped* when its unclipped code `rint(x / scale) + zero_point` lies outside [qmin, qmax]; its whole
     error counts as clipping, that of all others as rounding. Both are sums divided by the number of all elements
-    (0.0 for an empty x).
+    (0.0 for an empty x), so that they add up to the whole.
 
     >>> error_parts([0.5, 3.0], QParams(1.0, 0, IntType(2)))  # 0.5 -> 0, and 3 -> 1, the largest 2-bit code
     (0.125, 2.0)
@@ -423,7 +426,8 @@ plt.show()
 
 # %% [markdown]
 # > **Takeaway.** A bit is worth 6 dB. Which numbers the ruler gives up can be worth more.
-#
+
+# %% [markdown]
 # ## 4. One ruler for each row
 #
 # **Question.** A layer's weight has a row for each output. One row reaches 2, another 0.01. What is left of the second
@@ -508,7 +512,8 @@ plt.show()
 
 # %% [markdown]
 # > **Takeaway.** Rows of different size need rulers of their own. It is the cheapest accuracy there is.
-#
+
+# %% [markdown]
 # ## 5. Half a byte
 #
 # A 4-bit code in an int8 wastes half of it. Two fit in a byte: ONNX puts the **first in the low nibble** (the lower four
@@ -588,7 +593,8 @@ class QuantizedTensor:
         if q.dtype != int_type.storage:
             raise TypeError(f"codes of {int_type} are stored as {int_type.storage}, got {q.dtype}: quantize first")
         if q.size and (q.min() < int_type.qmin or q.max() > int_type.qmax):
-            raise ValueError(f"codes of {int_type} lie in [{int_type.qmin}, {int_type.qmax}], got {q.min()} to {q.max()}")
+            wanted = f"[{int_type.qmin}, {int_type.qmax}]"
+            raise ValueError(f"codes of {int_type} lie in {wanted}, got {q.min()} to {q.max()}: quantize clips")
         self.qparams, self.shape = qparams, q.shape if shape is None else shape
         self._q_shape = q.shape
         self.stored = pack_int4(q) if int_type.bits <= 4 else np.array(q, order="C")
@@ -604,7 +610,7 @@ class QuantizedTensor:
     ) -> "QuantizedTensor":
         """Quantize x with the ruler of its own range: one, one for each slice along `axis`, or one a group of a row.
 
-        >>> QuantizedTensor.from_float(np.eye(64), INT4, group_size=32).nbytes  # 2048 of codes, 128 scales, one zero point
+        >>> QuantizedTensor.from_float(np.eye(64), INT4, group_size=32).nbytes  # 2048 of codes, 512 of scales, 4
         2564
         """
         x = as_real(x)
@@ -643,7 +649,8 @@ for name, how in {"tensor": {}, "row": {"axis": 0}, "group of 32": {"group_size"
 
 # %% [markdown]
 # > **Takeaway.** 4 bits are 8 times smaller until you count the rulers. Always count the rulers.
-#
+
+# %% [markdown]
 # ## 6. Watching numbers go by
 #
 # Weights lie still and can be measured. Activations cannot: they depend on the input. So we *calibrate*: run a few
@@ -674,7 +681,7 @@ class Observer:
 class Histogram:
     """Counts in `bins` equal cells over [-limit, limit], limit a power of two, for any number of batches.
 
-    A value beyond the limit doubles it: neighbouring cells are added, so every count stays exact, and nothing is guessed.
+    A value beyond the limit doubles it: neighbouring cells are added, so every count stays exact.
     A cell is at most 4 / bins of the largest |x| wide.
     """
 
@@ -706,7 +713,7 @@ class Histogram:
 
     @property
     def centers(self) -> NDArray[np.float64]:
-        return (np.arange(self.counts.size) + 0.5) * self.cell - self.limit
+        return np.asarray((np.arange(self.counts.size) + 0.5) * self.cell - self.limit, np.float64)
 
 
 # %% [markdown]
@@ -847,7 +854,8 @@ assert tuple(map(float, seen[2].range())) == (-3, 4), f"99 % of six numbers is a
 
 # %% [markdown]
 # > **Takeaway.** Observers differ in what they are willing to forget.
-#
+
+# %% [markdown]
 # ## 7. Let the data choose
 #
 # A percentile is still a guess. With a histogram we can try a few hundred thresholds t and ask what each would cost,
@@ -976,7 +984,8 @@ plt.show()
 
 # %% [markdown]
 # > **Takeaway.** The best range for 4 bits gives up the outliers; for 8 bits there is room to keep most of them.
-#
+
+# %% [markdown]
 # ## 8. Multiplying codes
 #
 # **Seen to fail.** NumPy multiplies int8 by int8 into int8:
@@ -1038,7 +1047,7 @@ def integer_matmul(
 ) -> NDArray[np.int32]:
     """(a - a_zero_point) @ (b - b_zero_point), exactly: int32 [..., M, N].
 
-    a: int8 or uint8 codes [..., M, K], zero point () or [M, 1]. b: int8 or uint8 codes [..., K, N], zero point () or [N].
+    a: int8 or uint8 codes [..., M, K], zero point () or [M, 1]. b: the same [..., K, N], zero point () or [N].
     OverflowError if a result does not fit int32; never a wrapped sum. Source: ONNX MatMulInteger.
 
     >>> integer_matmul(np.array([[1, 2]], np.int8), np.array([[3], [4]], np.int8), 1, 2).tolist()
@@ -1065,7 +1074,8 @@ assert integer_matmul(a, b, 1).dtype == np.int32, "sums are int32"
 
 # %% [markdown]
 # > **Takeaway.** 8-bit codes, 32-bit sums. Zero points are vectors of corrections, not a second product.
-#
+
+# %% [markdown]
 # ## 9. Back to eight bits
 #
 # An int32 sum stands for $s_a s_b \cdot acc$. The next layer wants codes of scale $s_y$. So each sum is multiplied by
@@ -1118,7 +1128,7 @@ def quantize_multiplier(m: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int
     """
     m = np.asarray(m, np.float64)
     if not np.all((m > 0) & (m < 2**30)):
-        raise ValueError(f"a multiplier must be in (0, 2**30), got {np.min(m):g} to {np.max(m):g}: check the three scales")
+        raise ValueError(f"a multiplier must be in (0, 2**30), got {np.min(m):g} to {np.max(m):g}: check the scales")
     # About 5 lines.
     ### BEGIN SOLUTION
     fraction, exponent = np.frexp(m)
@@ -1150,7 +1160,7 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
     """
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
-    q31, e = quantize_multiplier(m) if rounding != "float" else (np.int64(0), np.int64(0))
+    q31, e = quantize_multiplier(1.0 if rounding == "float" else m)
     wide = np.asarray(acc).astype(np.int64)
     # About 8 lines: three ways to `rounded`, then zero point, clip, cast.
     ### BEGIN SOLUTION
@@ -1177,7 +1187,8 @@ for rounding, codes in wanted.items():
 
 # %% [markdown]
 # > **Takeaway.** One multiplier a channel leads from int32 back to int8. How ties go is part of the result.
-#
+
+# %% [markdown]
 # ## 10. A layer in integers
 #
 # All the parts are there. A `Linear` layer in INT8:
@@ -1313,7 +1324,8 @@ for name, ruler in {"dynamic": None, "static": choose_qparams(-1, 2)}.items():
 
 # %% [markdown]
 # > **Takeaway.** Integers in, integers out; float32 is met only at the door.
-#
+
+# %% [markdown]
 # ## 11. A whole network
 #
 # **The float network first**: 64 - 512 - 512 - 10 on handwritten digits, trained here, in seconds.
@@ -1509,7 +1521,8 @@ plt.show()
 
 # %% [markdown]
 # > **Takeaway.** Quantizing a network is: wrap, watch, replace.
-#
+
+# %% [markdown]
 # ## 12. Measure, do not believe
 #
 # Three claims are made for quantization: smaller, as accurate, faster. Each needs an honest number.
@@ -1672,7 +1685,8 @@ plt.show()
 # definition such a kernel must agree with, bit for bit.
 #
 # > **Takeaway.** Measure all three. A quantized model that nobody timed is a smaller model, not a faster one.
-#
+
+# %% [markdown]
 # ## Reflect
 #
 # Answer before you measure; then measure.
@@ -1687,8 +1701,8 @@ plt.show()
 # ### Answers
 #
 # ### BEGIN SOLUTION
-# 1. Whoever uses it must say what an error costs. The interval of 500 images is over two points wide, so this test set
-#    cannot tell 98.0 % from 97.0 %; more images, or paired answers of both networks, can.
+# 1. Whoever uses it must say what an error costs. The interval of 500 images is about two points wide: too wide to see
+#    one point. More images, or paired answers of both networks, can show it.
 # 2. Per channel hardly moves: a row's ruler grows with its row. Per tensor the 8 large rows stretch the one ruler by 40,
 #    and the other rows are left with a few codes. The function is the same, its quantization is not.
 # 3. Take a quarter of the middle band: those sizes at which the stack then stays below 1. At small sizes quantizing the
