@@ -111,6 +111,8 @@ class _Table:
             for value in seen:
                 if seen.count(value) > 1:
                     self.fail(f"the {what} '{value}' is used twice: each needs its own")
+        if not any(notebook.exercises for notebook in notebooks):
+            self.fail("no exercise at all; add [[notebook.exercise]] with id, title, points and hints")
         return Module(name, title, notebooks)
 
     def notebook(self, folder: Path) -> Notebook:
@@ -120,7 +122,8 @@ class _Table:
             self.fail(f"file must name a .py beside module.toml, got '{self.values['file']}'")
         if not (path.is_file() or path.with_suffix(".ipynb").is_file()):
             self.fail(f"file '{path.name}' does not exist, nor does {path.with_suffix('.ipynb').name}")
-        return Notebook(path, tuple(table.exercise() for table in self.tables("exercise")))
+        rows = self.tables("exercise") if "exercise" in self.values else []  # a notebook may only show
+        return Notebook(path, tuple(row.exercise() for row in rows))
 
     def exercise(self) -> Exercise:
         self.allow("id", "title", "points", "hints")

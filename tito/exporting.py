@@ -248,7 +248,8 @@ def _check_directives(document: Document, cell: Cell) -> None:
     for name, value in cell.directives.items():
         if name in ("exporti", "exports", "exportd") or (name == "export" and value):
             where = document.at(cell, cell.line_of(name))
-            raise TitoError(f"{where}: write `#| export` alone; got `#| {name} {value}`".replace(" `.", "`."))
+            got = f"#| {name} {value}".strip()
+            raise TitoError(f"{where}: write `#| export` alone; got `{got}`")
 
 
 def _check_syntax(document: Document, cell: Cell) -> None:
@@ -311,7 +312,7 @@ def _nbdev(sources: list[str]) -> tuple[list[str], int, list[str]]:
     cells = [code | {"source": f"#| export\n{source}"} for source in sources]
     python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     page = {"cells": cells, "metadata": python, "nbformat": 4, "nbformat_minor": 4}
-    with tempfile.TemporaryDirectory(prefix="tito_export_") as folder:
+    with tempfile.TemporaryDirectory(prefix="tito_export_") as folder, _naming(Path(folder)):
         path = Path(folder, "tito_cells.ipynb")
         path.write_text(json.dumps(page), encoding="utf-8")
         nb_export(path, lib_path=folder, name="exported")

@@ -103,7 +103,7 @@ def read(project: Project, path: Path) -> Document:
 def default_exp(path: Path) -> str | None:
     """The target that a notebook names, found without jupytext: the door to the student's code must open quickly."""
     file = path if path.is_file() else path.with_suffix(".ipynb")
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8-sig")
     if file.suffix == ".ipynb":
         text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
     match = DEFAULT_EXP.search(text)

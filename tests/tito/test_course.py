@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from tito import course as courses
+
+TABLE = "modules/source/01_toy/module.toml"
+SECOND = '[[notebook.exercise]]\nid = "counter"'
+
+
+def test_a_module_is_its_table_in_order(course):
+    module = courses.load(course.project, "01_toy")
+    assert [(exercise.id, exercise.points) for exercise in module.exercises] == [("double", 2), ("counter", 3)]
+    assert (module.title, module.points) == ("A toy module", 5)
+    assert module.exercises[0].hints[2] == "return 2 * x, nearly"
+    assert module.notebook_of("counter").path.name == "toy_dev.py"
+
+
+@pytest.mark.parametrize("asked", ["01_toy", "01", "0", "modules/source/01_toy/"])
+def test_a_module_answers_to_its_name_to_a_beginning_and_to_its_path(course, asked):
+    assert courses.find_name(course.project, asked) == "01_toy"
+
+
+def test_a_second_module_is_a_folder_and_nothing_else(course):
+    course.write("modules/source/02_more/module.toml", course.read(TABLE).replace("toy_dev", "more_dev"))
+    notebook = course.read("modules/source/01_toy/toy_dev.py").replace("default_exp sums", "default_exp more")
+    course.write("modules/source/02_more/more_dev.py", notebook)
+    assert course.tito("export", "02").status == 0
+    assert (course.root / "toy" / "more.py").is_file()
+    course.tito("export", "0").refuses("'0' could be any of 01_toy, 02_more", status=2)
+
+
+def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course):
+    course.tito("export", "01_tyo").refuses(
+        "no module '01_tyo' (the nearest is '01_toy')", "There are: 01_toy", status=2
+    )
+    course.tito("test", "").refuses("no module ''", status=2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("points = 2", "point = 2", "notebook 1: exercise 1: unknown key 'point' (the nearest is 'points')"),
+        ("points = 2\n", "", "notebook 1: exercise 1: points is missing for exercise 'double'"),
+        ("points = 2", "points = 0", "points of 'double' must be a whole number above 0, got 0"),
+        ("points = 2", "points = true", "points of 'double' must be a whole number above 0, got True"),
+        ("points = 2", 'points = "2"', "points of 'double' must be a whole number above 0, got '2'"),
+        (', "return 2 * x, nearly"]', "]", "hints of 'double' must be three texts (a question, a nudge, nearly the line), got 2"),
+        (', "return 2 * x, nearly"]', ', ""]', "hints of 'double' must be three texts"),
+        ('id = "counter"', 'id = "double"', "the exercise id 'double' is used twice"),
+        ('id = "counter"', 'id = "Count er"', "id must be a lower-case name such as 'choose_qparams'"),
+        ('file = "toy_dev.py"', 'file = "tyo_dev.py"', "file 'tyo_dev.py' does not exist, nor does tyo_dev.ipynb"),
+        ('file = "toy_dev.py"', 'file = "../toy_dev.py"', "file must name a .py beside module.toml"),
+        ('file = "toy_dev.py"\n', "", "notebook 1: file is missing"),
+        ('title = "A toy module"\n', "", "module.toml: title is missing"),
+        ('title = "Twice a number"', "title = 2", "title must be a text, got 2"),
+        ('title = "A toy module"', "title = A toy module", "is not valid TOML"),
+        (SECOND, '[[notebook]]\nfile = "toy_dev.py"\n' + SECOND, "the notebook file 'toy_dev.py' is used twice"),
+    ],
+)  # fmt: skip
+def test_a_wrong_table_is_refused_with_file_and_key(course, old, new, sentence):
+    course.change(TABLE, old, new)
+    course.tito("export", "01_toy").refuses(TABLE, sentence)
+
+
+def test_a_table_without_notebooks_or_exercises_is_refused(course):
+    course.write(TABLE, 'title = "Nothing"\n')
+    course.tito("export", "01_toy").refuses("notebook is missing")
+    course.write(TABLE, 'title = "Nothing"\n[[notebook]]\nfile = "toy_dev.py"\n')
+    course.tito("export", "01_toy").refuses("no exercise at all")
+
+
+def test_an_unknown_exercise_is_answered_with_the_nearest_and_with_all(course):
+    said = course.tito("test", "01", "--exercise", "cuonter")
+    said.refuses("no exercise 'cuonter' (the nearest is 'counter')", "It has: double, counter", status=2)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from tito.editions import stub
+from tito.errors import TitoError
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+
+
+def test_a_stub_holds_no_line_of_any_solution_and_names_its_exercise(course):
+    text = stub(course.read(NOTEBOOK))
+    assert "return 2 * x" not in text and "self.total += double(x)" not in text and "SOLUTION" not in text
+    assert (
+        '    # YOUR CODE HERE\n    raise NotImplementedError("exercise double: your code is not written yet")\n' in text
+    )
+    assert '        # YOUR CODE HERE\n        raise NotImplementedError("exercise counter: your code' in text
+
+
+def test_everything_outside_of_the_markers_stays(course):
+    text = course.read(NOTEBOOK)
+    kept = [line for line in stub(text).split("\n") if "YOUR CODE" not in line and "NotImplemented" not in line]
+    gone = ["return 2 * x", "self.total += double(x)", "return self.total", "### BEGIN SOLUTION", "### END SOLUTION"]
+    assert kept == [line for line in text.split("\n") if line.strip() not in gone]
+
+
+def test_a_stub_of_a_stub_is_itself(course):
+    once = stub(course.read(NOTEBOOK))
+    assert stub(once) == once
+
+
+def test_every_region_of_a_cell_is_replaced():
+    text = "#| exercise: f\na\n### BEGIN SOLUTION\nb\n### END SOLUTION\nc\n### BEGIN SOLUTION\nd\n### END SOLUTION\ne"
+    lines = [line for line in stub(text).split("\n") if not line.startswith(("#", "raise"))]
+    assert lines == ["a", "c", "e"]
+    assert stub(text).count('raise NotImplementedError("exercise f:') == 2
+
+
+def test_an_exercise_ends_with_its_cell():
+    text = "# %%\n#| exercise: f\n\n# %%\n### BEGIN SOLUTION\n1\n### END SOLUTION"
+    assert 'raise NotImplementedError("your code is not written yet")' in stub(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a\n### BEGIN SOLUTION\nb", "book.py:2: this BEGIN SOLUTION has no END"),
+        ("### BEGIN SOLUTION\n\n# %%\n### END SOLUTION", "book.py:1: this BEGIN SOLUTION has no END"),
+        ("a\n# %%\n### END SOLUTION", "book.py:3: END SOLUTION without a BEGIN"),
+        ("### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION", "book.py:2: BEGIN SOLUTION, but the one at book.py:1"),
+    ],
+)  # fmt: skip
+def test_markers_that_do_not_pair_are_refused_with_their_line(text, where):
+    with pytest.raises(TitoError) as refused:
+        stub(text, "book.py")
+    assert str(refused.value).startswith(where)
+
+
+def test_the_stub_of_the_toy_exports_and_compiles(course):
+    course.write(NOTEBOOK, stub(course.read(NOTEBOOK)))
+    assert course.tito("export", "01").status == 0
+    compile(course.read("toy/sums.py"), "sums.py", "exec")
