@@ -128,6 +128,7 @@ def test_a_server_without_ranges_is_read_from_the_start(server: Server, target: 
     part(target, ZIPPED[:1234])
     fetch([server.url("file.gz")], target, SHA256, silent)
     assert target.read_bytes() == ZIPPED
+    assert len(server.ranges) == 1, "what it sent was whole: no need to ask again"
 
 
 def test_a_part_that_was_already_whole_only_gets_its_name(server: Server, target: Path) -> None:

@@ -183,6 +183,14 @@ def test_gradients_of_functions_of_one_element(check_gradients: Check, name: str
     check_gradients(op, between(lo, hi, shape))
 
 
+@pytest.mark.parametrize("exponent, slope", [(0, 0), (1, 1), (2, 0)])
+def test_powers_have_a_slope_at_zero(exponent: int, slope: float) -> None:
+    x = Tensor([0.0], requires_grad=True)
+    with np.errstate(all="raise"):
+        (x**exponent).sum().backward()
+    assert x.grad is not None and x.grad[0] == slope, "0 * 0**-1 is not the slope of a constant"
+
+
 def test_the_slope_of_relu_at_zero_is_zero() -> None:
     x = Tensor([0.0, -0.0], requires_grad=True)
     x.relu().sum().backward()
