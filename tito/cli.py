@@ -165,8 +165,10 @@ def main(argv: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a console that cannot show a letter shows its number
     try:
-        status = app(args=argv, prog_name="tito", standalone_mode=False)
-        return int(status or Status.DONE)
+        status = int(app(args=argv, prog_name="tito", standalone_mode=False) or Status.DONE)
+        if status == Status.INTERRUPTED:  # newer Typers turn Ctrl-C into this status, older ones into Abort
+            raise KeyboardInterrupt
+        return status
     except TitoError as error:
         print(f"tito: {error}", file=sys.stderr)
         return error.status

@@ -74,6 +74,8 @@ class Reporter:
 
 def describe(error: BaseException, test_file: Path) -> dict[str, Any]:
     """An exception as plain data: its type, its text without pytest's explanation, and where it came through."""
+    if isinstance(error, pytest.Collector.CollectError) and error.__cause__:
+        error = error.__cause__  # pytest wraps what importing a test file raised
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     text = str(error)

@@ -28,7 +28,7 @@ TaskStatus = Literal["passed", "failed", "not started", "timeout"]
 LIMIT_SECONDS = 60.0  # for one test
 START_SECONDS = 120.0  # for pytest to start and collect
 LONGEST_MESSAGE = 20  # lines
-PYTEST = ["-p", "tito.student", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--quiet", "--tb=no"]
+PYTEST = ["-p", "tito.student", "-p", "no:cacheprovider", "--import-mode=importlib", "--continue-on-collection-errors"]
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _follow(project: Project, records: list[_Record], limit: float) -> Generator
                     tests[test].note(event)
                 case _:
                     stopped = tests.get(running) or next((r for r in records if r.collected and not r.complete), None)
-                    if stopped:
+                    if stopped and (running or event["event"] != "broken"):
                         stopped.ended = _cut_short(event, running, limit)
                     elif not all(record.complete for record in records):
                         raise TitoError(f"the tests could not be run: {event['message']}{_last_line(errors)}")
@@ -227,7 +227,7 @@ def _read(stream: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
 def _last_line(errors: IO[bytes]) -> str:
     errors.seek(0)
     lines = errors.read().decode("utf-8", "replace").strip().splitlines()
-    return f" ({lines[-1][:300]})" if lines else ""
+    return f" ({lines[-1].removeprefix('E').strip()[:300]})" if lines else ""
 
 
 def _claim(test: str) -> str:
@@ -249,7 +249,8 @@ class _Judge:
         return Outcome(exercise.id, exercise.title, points, exercise.points, status, message)
 
     def _verdict(self, exercise: Exercise, record: _Record) -> tuple[TaskStatus, str]:
-        seen = [failure for _, failure in record.failures] + record.stubs
+        swallowed = [failure for failure in record.stubs if self._named(failure)]
+        seen = [failure for _, failure in record.failures] + swallowed
         stubs = {self._stub_of(failure): failure for failure in reversed(seen)}
         others = [other.id for other in self._module.exercises if other.id in stubs]
         real = [(test, failure) for test, failure in record.failures if self._stub_of(failure) is None]
@@ -272,11 +273,13 @@ class _Judge:
         """The exercise whose unwritten solution raised this, if that is what it is."""
         if failure["type"] != "NotImplementedError":
             return None
-        named = re.match(r"exercise (\w+)", failure["text"])
-        if named and any(exercise.id == named[1] for exercise in self._module.exercises):
-            return named[1]
         cells = [cell for _, cell, _ in self._located(failure)]
-        return cells[-1].exercise if cells else None
+        return self._named(failure) or (cells[-1].exercise if cells else None)
+
+    def _named(self, failure: dict[str, Any]) -> str | None:
+        """The exercise that the message of a stub names."""
+        named = re.match(r"exercise (\w+)", failure["text"])
+        return next((exercise.id for exercise in self._module.exercises if named and exercise.id == named[1]), None)
 
     def _located(self, failure: dict[str, Any]) -> list[tuple[str, Cell, str]]:
         """The steps of an exception that lie in the module's notebooks, outermost first."""

@@ -226,7 +226,9 @@ def test_a_deleted_cell_is_refused_and_the_old_file_stays(course):
 def test_a_notebook_that_exports_nothing_is_refused(course):
     course.write(TABLE, course.read(TABLE) + '[[notebook]]\nfile = "none_dev.py"\n')
     course.write("modules/source/01_toy/none_dev.py", "# %%\n#| default_exp none\n")
-    course.tito("export", "01").refuses("none_dev.py: no cell is exported; begin those for the package with `#| export`")
+    course.tito("export", "01").refuses(
+        "none_dev.py: no cell is exported; begin those for the package with `#| export`"
+    )
 
 
 def test_a_link_out_of_the_package_is_not_followed(course, tmp_path):

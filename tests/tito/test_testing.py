@@ -1,0 +1,386 @@
+"""`tito test` on the toy course, and on a zoo of exercises that each misbehave in one way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tito.editions import stub
+from tito.testing import Outcome, Result
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+LIMIT = 4.0
+
+
+@dataclass(frozen=True)
+class Animal:
+    """An exercise: what its cell holds, what its tests hold, and how it must come out."""
+
+    id: str
+    cell: str
+    tests: str | None
+    status: str
+    message: str
+    hidden: str = ""
+
+
+def calls(name, claim="it_works"):
+    return f"def test_{claim}(student):\n    assert student.{name}() == 1, f'expected 1 from {name}'\n"
+
+
+ZOO = [
+    Animal(
+        "prints",
+        'def prints():\n    import os, sys\n    print(\'{"event": "end", "message": "forged"}\')\n'
+        "    os.write(1, b'forged\\n')\n    sys.__stdout__.write('forged')\n    os.system('echo forged')\n    return 1",
+        "print('while it is loaded')\n" + calls("prints"),
+        "passed",
+        "",
+    ),
+    Animal(
+        "wrong",
+        "def wrong():\n    return 2",
+        calls("wrong", "one_is_one").replace("expected 1", "expected 1, got 2") + calls("wrong", "later"),
+        "failed",
+        "one is one:\nexpected 1, got 2 from wrong",
+    ),
+    Animal(
+        "raises",
+        "def raises():\n    x = 0\n    return 1 / x",
+        calls("raises"),
+        "failed",
+        "it works:\nZeroDivisionError: division by zero\nNOTEBOOK:{return 1 / x}: return 1 / x",
+    ),
+    Animal(
+        "asserts",
+        "def asserts():\n    assert False, 'the student says so'",
+        calls("asserts"),
+        "failed",
+        "it works:\nAssertionError: the student says so\nNOTEBOOK:{assert False}: assert False, 'the student says so'",
+    ),
+    Animal(
+        "bare",
+        "def bare():\n    return 2",
+        "def test_bare(student):\n    got = student.bare()\n    assert got == 1\n",
+        "failed",
+        "bare:\nassert 2 == 1",
+    ),
+    Animal(
+        "arguments",
+        "def arguments(x):\n    return 1",
+        calls("arguments"),
+        "failed",
+        "it works:\nTypeError: arguments() missing 1 required positional argument: 'x'\ntests/01_toy/test_arguments.py:2",
+    ),
+    Animal(
+        "no_error",
+        "def no_error():\n    return 1",
+        "import pytest\ndef test_it_refuses(student):\n    with pytest.raises(ValueError):\n        student.no_error()\n",
+        "failed",
+        "it refuses:\nDID NOT RAISE",
+    ),
+    Animal(
+        "deep",
+        "def deep():\n    return deep()",
+        calls("deep"),
+        "failed",
+        "it works:\nRecursionError: maximum recursion depth exceeded\nNOTEBOOK:{return deep()}: return deep()",
+    ),
+    Animal(
+        "skips",
+        "def skips():\n    return 1",
+        calls("skips") + "import pytest\ndef test_not_here():\n    pytest.skip('later')\n",
+        "failed",
+        "not here:\nwas skipped or expected to fail, so the exercise cannot pass",
+    ),
+    Animal(
+        "xfails",
+        "def xfails():\n    return 2",
+        "import pytest\n@pytest.mark.xfail\n" + calls("xfails"),
+        "failed",
+        "it works:\nwas skipped or expected to fail, so the exercise cannot pass",
+    ),
+    Animal(
+        "xpasses",
+        "def xpasses():\n    return 1",
+        "import pytest\n@pytest.mark.xfail\n" + calls("xpasses"),
+        "failed",
+        "it works:\nwas skipped or expected to fail, so the exercise cannot pass",
+    ),
+    Animal(
+        "empty",
+        "def empty(): ...",
+        "import pytest\n",
+        "failed",
+        "tests/01_toy/test_empty.py holds no test, so the exercise cannot pass",
+    ),
+    Animal(
+        "missing",
+        "def missing(): ...",
+        None,
+        "failed",
+        "tests/01_toy/test_missing.py is missing: an exercise without its tests cannot pass; restore the file",
+    ),
+    Animal(
+        "unloadable",
+        "def unloadable(): ...",
+        "import a_module_that_is_not_there\n" + calls("unloadable"),
+        "failed",
+        "tests/01_toy/test_unloadable.py cannot be run: ModuleNotFoundError: No module named 'a_module_that_is_not_there'",
+    ),
+    Animal(
+        "in_hiding",
+        "def in_hiding():\n    return 1",
+        calls("in_hiding"),
+        "failed",
+        "it hides:\nseen",
+        hidden="def test_it_hides(student):\n    assert student.in_hiding() == 2, 'seen'\n",
+    ),
+    Animal(
+        "exits",
+        "def exits():\n    import os\n    os._exit(0)",
+        calls("exits"),
+        "failed",
+        "it works:\nPython itself ended (exit status 0): does the code call exit, or use up the memory?",
+    ),
+    Animal(
+        "sys_exits",
+        "def sys_exits():\n    raise SystemExit(0)",
+        calls("sys_exits"),
+        "failed",
+        "it works:\nSystemExit: 0",
+    ),
+    Animal(
+        "interrupts",
+        "def interrupts():\n    raise KeyboardInterrupt",
+        calls("interrupts"),
+        "failed",
+        "it works:\nPython itself ended (pytest ended with status 2)",
+    ),
+    Animal(
+        "quits",
+        "def quits():\n    import pytest\n    pytest.exit('all is well', returncode=0)",
+        calls("quits"),
+        "failed",
+        "it works:\nException: all is well\nNOTEBOOK:{pytest.exit}: pytest.exit('all is well', returncode=0)",
+    ),
+    Animal(
+        "hangs",
+        "def hangs():\n    while True:\n        pass",
+        calls("hangs"),
+        "timeout",
+        f"it works:\nstopped after {LIMIT:g} seconds: is there a loop that never ends?",
+    ),
+    Animal("after", "def after():\n    return 1", calls("after") + calls("after", "again"), "passed", ""),
+    Animal(
+        "unwritten",
+        "def unwritten():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION",
+        "def test_a_slip_is_refused(student):\n    assert 1 == 2, 'another reason'\n" + calls("unwritten"),
+        "not started",
+        "not started yet: write your code at NOTEBOOK:{exercise unwritten}",
+    ),
+    Animal(
+        "unnamed",
+        "def unnamed():\n    raise NotImplementedError",
+        calls("unnamed"),
+        "not started",
+        "not started yet: write your code at NOTEBOOK:{raise NotImplementedError}",
+    ),
+    Animal("needs", "def needs():\n    return unwritten()", calls("needs"), "not started", "needs unwritten first"),
+    Animal(
+        "swallowed",
+        "def swallowed():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION",
+        "import pytest\ndef test_it_refuses(student):\n    with pytest.raises(Exception):\n        student.swallowed()\n",
+        "not started",
+        "not started yet: write your code at NOTEBOOK:{exercise swallowed}",
+    ),
+    Animal(
+        "given",
+        "class given_base:\n    def forward(self):\n        raise NotImplementedError('for those below')\n\n"
+        "def given():\n    return given_base()",
+        "import pytest\ndef test_the_base_has_none(student):\n    with pytest.raises(NotImplementedError):\n"
+        "        student.given().forward()\n",
+        "passed",
+        "",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """The report of one run over all of them: (course folder, finished process, outcomes by id)."""
+    root = tmp_path_factory.mktemp("zoo") / "tous les élèves"
+    folder, tests = root / "modules" / "source" / "01_toy", root / "tests" / "01_toy"
+    for path in (folder, root / "toy", tests / "hidden"):
+        path.mkdir(parents=True)
+    (root / "pyproject.toml").write_text('[tool.tito]\npackage = "toy"\n', encoding="utf-8")
+    (root / "toy" / "__init__.py").touch()
+    table = ['title = "A zoo"', "[[notebook]]", 'file = "zoo_dev.py"']
+    cells = ["# %%\n#| default_exp zoo\n"]
+    for animal in ZOO:
+        table += ["[[notebook.exercise]]", f'id = "{animal.id}"', f'title = "The {animal.id}"', "points = 2"]
+        table += ['hints = ["a", "b", "c"]']
+        cells.append(f"# %%\n#| export\n#| exercise: {animal.id}\n{animal.cell}\n")
+        if animal.tests is not None:
+            (tests / f"test_{animal.id}.py").write_text(animal.tests, encoding="utf-8")
+        if animal.hidden:
+            (tests / "hidden" / f"test_{animal.id}.py").write_text(animal.hidden, encoding="utf-8")
+    (folder / "module.toml").write_text("\n".join(table), encoding="utf-8")
+    (folder / "zoo_dev.py").write_text(stub("\n".join(cells)), encoding="utf-8")
+    command = [sys.executable, "-m", "tito.cli", "--project", str(root), "test", "01", "--limit-seconds", str(LIMIT)]
+    env = os.environ | {"PYTHONIOENCODING": "utf-8", "PYTEST_ADDOPTS": "--collect-only"}
+    done = subprocess.run([*command, "--json", str(root / "out.json")], env=env, capture_output=True, encoding="utf-8")
+    assert (root / "out.json").is_file(), done.stderr
+    report = json.loads((root / "out.json").read_text(encoding="utf-8"))
+    return root, done, report
+
+
+@pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.id)
+def test_every_kind_of_end_is_told_for_what_it_is(zoo, animal):
+    root, _, report = zoo
+    outcome = next(row for row in report["exercises"] if row["id"] == animal.id)
+    notebook = (root / "modules" / "source" / "01_toy" / "zoo_dev.py").read_text(encoding="utf-8").split("\n")
+    expected = animal.message.replace("NOTEBOOK", "modules/source/01_toy/zoo_dev.py")
+    if "{" in expected:
+        before, part, after = expected.partition("{")[0], *expected.partition("{")[2].split("}", 1)
+        exact = [number for number, text in enumerate(notebook, 1) if text.strip() == part]
+        line = (exact + [number for number, text in enumerate(notebook, 1) if part in text])[0]
+        expected = f"{before}{line}{after}"
+    assert outcome["status"] == animal.status, outcome
+    assert outcome["message"].startswith(expected), f"expected {expected!r}, got {outcome['message']!r}"
+    assert (outcome["points"], outcome["of"]) == (2 if animal.status == "passed" else 0, 2)
+
+
+def test_the_report_holds_every_exercise_in_order_and_adds_up(zoo):
+    _, done, report = zoo
+    assert [row["id"] for row in report["exercises"]] == [animal.id for animal in ZOO]
+    assert (report["module"], report["points"], report["of"]) == ("01_toy", 6, 2 * len(ZOO))
+    assert report["seconds"] > LIMIT and done.returncode == 1
+
+
+def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(zoo):
+    _, done, _ = zoo
+    lines = done.stdout.split("\n")
+    assert done.stderr == "" and "\x1b" not in done.stdout and "forged" not in done.stdout
+    assert lines[0] == "prints         2 of 2 points  passed"
+    assert [line.split()[0] for line in lines[: len(ZOO)]] == [animal.id for animal in ZOO]
+    assert lines[len(ZOO)].startswith("total         6 of 52 points  in ")
+    assert lines[len(ZOO) + 1 :] == ["", "wrong: The wrong", "  one is one:", "  expected 1, got 2 from wrong", ""]
+
+
+def test_nothing_is_left_in_the_course_but_the_export_and_the_report(zoo):
+    root, _, _ = zoo
+    found = {path.name for path in root.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".toml")}
+    assert found == {"out.json"}
+
+
+def test_the_reference_earns_all_points_and_the_exit_status_says_so(course):
+    said = course.tito("test", "01", "--json", str(course.root / "out" / "report.json"))
+    assert said.status == 0, said
+    lines = said.out.split("\n")
+    assert lines[:2] == ["double      2 of 2 points  passed", "counter     3 of 3 points  passed"]
+    assert lines[2].startswith("total       5 of 5 points  in ") and lines[3:] == [""]
+    report = json.loads(course.read("out/report.json"))
+    assert list(report) == ["module", "points", "of", "seconds", "exercises"]
+    first = {"id": "double", "title": "Twice a number", "points": 2, "of": 2, "status": "passed", "message": ""}
+    assert report["exercises"][0] == first
+
+
+def test_the_stub_edition_earns_nothing_and_says_where_to_begin(course):
+    course.write(NOTEBOOK, stub(course.read(NOTEBOOK)))
+    said = course.tito("test", "01")
+    line = course.line_of(NOTEBOOK, "exercise double:")
+    assert said.status == 1
+    assert (
+        "double      0 of 2 points  not started\ncounter     0 of 3 points  not started\ntotal       0 of 5" in said.out
+    )
+    assert said.out.endswith(f"\ndouble: Twice a number\n  not started yet: write your code at {NOTEBOOK}:{line}\n")
+
+
+def test_what_lies_in_front_of_the_person_is_tested_not_an_older_export(course):
+    course.tito("export", "01")
+    course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
+    said = course.tito("test", "01", "--exercise", "double")
+    assert said.status == 1 and "expected 6, got 9: is it x + x?" in said.out
+    assert "counter" not in said.out, "only the exercise that was asked for"
+
+
+def test_a_notebook_that_cannot_be_exported_is_the_result(course):
+    course.change(NOTEBOOK, "return 2 * x", "return 2 *")
+    course.tito("test", "01").refuses(f"{NOTEBOOK}:{course.line_of(NOTEBOOK, 'return 2 *')}: invalid syntax")
+
+
+def test_an_error_while_the_module_is_loaded_names_the_notebook_line(course):
+    course.change(NOTEBOOK, "START = 0", "START = double(None)")
+    said = course.tito("test", "01")
+    line = course.line_of(NOTEBOOK, "return 2 * x")
+    assert (
+        said.status == 1
+        and f"  TypeError: unsupported operand type(s) for *: 'int' and 'NoneType'\n  {NOTEBOOK}:{line}:" in said.out
+    )
+
+
+def test_pytest_that_cannot_start_is_no_pass(course):
+    course.write("tests/01_toy/conftest.py", "raise RuntimeError('the conftest is broken')\n")
+    course.tito("test", "01").refuses(
+        "the tests could not be run: exit status 4", "the conftest is broken"
+    )
+
+
+def test_a_failure_of_pytest_itself_is_no_pass(course):
+    course.write("tests/01_toy/conftest.py", "def pytest_collection_modifyitems():\n    raise RuntimeError('inside')\n")
+    course.tito("test", "01").refuses("the tests could not be run:", "inside")
+
+
+def test_the_first_failure_is_more_useful_than_what_is_not_started():
+    rows = [Outcome(status, "", 0, 1, status, "") for status in ("passed", "not started", "timeout", "failed")]
+    assert Result("m", 1.0, tuple(rows)).most_useful.id == "timeout"
+    assert Result("m", 1.0, tuple(rows[:2])).most_useful.id == "not started"
+    assert Result("m", 1.0, tuple(rows[:1])).most_useful is None
+    assert not Result("m", 1.0, ()).passed, "nothing tested is nothing passed"
+
+
+if sys.platform != "win32":
+    import signal
+
+    HANG = "import os, pathlib, time\n    pathlib.Path('pid').write_text(str(os.getpid()))\n    time.sleep(600)"
+
+    @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGKILL", -9)])
+    def test_a_stopped_run_leaves_no_process_and_no_half_written_file(course, name, status):
+        course.change(NOTEBOOK, "return 2 * x", HANG)
+        command = [sys.executable, "-m", "tito.cli", "--project", str(course.root), "test", "01"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        marker = course.root / "pid"
+        wait_for(lambda: marker.is_file() and marker.read_text())
+        process.send_signal(getattr(signal, name))
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (status, "")
+        assert err == ("tito: stopped by Ctrl-C.\n" if name == "SIGINT" else "")
+        wait_for(lambda: not is_running(int(marker.read_text())))
+        assert not [file for file in course.files() if file.endswith(".new")]
+
+    def wait_for(condition):
+        """Until it holds; a minute is patience with a busy machine, not a measurement."""
+        import time
+
+        for _ in range(600):
+            if condition():
+                return
+            time.sleep(0.1)
+        raise AssertionError("waited a minute in vain")
+
+    def is_running(pid):
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.parent.parent.joinpath("self").exists():  # where /proc tells, a zombie is not running
+            return stat.is_file() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
