@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -168,7 +169,11 @@ def main(argv: list[str] | None = None) -> int:
         status = int(app(args=argv, prog_name="tito", standalone_mode=False) or Status.DONE)
         if status == Status.INTERRUPTED:  # newer Typers turn Ctrl-C into this status, older ones into Abort
             raise KeyboardInterrupt
+        sys.stdout.flush()
         return status
+    except BrokenPipeError:  # `tito test 17 | head`: nobody listens any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Status.FAILED
     except TitoError as error:
         print(f"tito: {error}", file=sys.stderr)
         return error.status

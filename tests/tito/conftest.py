@@ -1,4 +1,4 @@
-"""The toy course: a whole course of its own, copied for each test to a folder with a space and an umlaut in its name."""
+"""The toy course: a whole course, copied for each test to a folder with spaces and an umlaut in its name."""
 
 from __future__ import annotations
 

@@ -45,7 +45,11 @@ def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course):
         ("points = 2", "points = 0", "points of 'double' must be a whole number above 0, got 0"),
         ("points = 2", "points = true", "points of 'double' must be a whole number above 0, got True"),
         ("points = 2", 'points = "2"', "points of 'double' must be a whole number above 0, got '2'"),
-        (', "return 2 * x, nearly"]', "]", "hints of 'double' must be three texts (a question, a nudge, nearly the line), got 2"),
+        (
+            ', "return 2 * x, nearly"]',
+            "]",
+            "hints of 'double' must be three texts (a question, a nudge, nearly the line), got 2",
+        ),
         (', "return 2 * x, nearly"]', ', ""]', "hints of 'double' must be three texts"),
         ('id = "counter"', 'id = "double"', "the exercise id 'double' is used twice"),
         ('id = "counter"', 'id = "Count er"', "id must be a lower-case name such as 'choose_qparams'"),
@@ -57,7 +61,7 @@ def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course):
         ('title = "A toy module"', "title = A toy module", "is not valid TOML"),
         (SECOND, '[[notebook]]\nfile = "toy_dev.py"\n' + SECOND, "the notebook file 'toy_dev.py' is used twice"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_table_is_refused_with_file_and_key(course, old, new, sentence):
     course.change(TABLE, old, new)
     course.tito("export", "01_toy").refuses(TABLE, sentence)

@@ -140,7 +140,8 @@ def test_an_object_stays_on_its_side_and_is_reached_through_its_handle(judged):
     assert handle != judged.IntType(8), "handles are equal for one object, not for equal ones"
     assert len({handle, judged.INT8}) == 1
     assert repr(handle) == "<IntType of the student's>"
-    assert judged.LIMITS == {"low": -128, "both": [-128, 127], "of": handle}
+    limits = judged.LIMITS
+    assert limits == {"low": -128, "both": [-128, 127], "of": handle}
 
 
 def test_a_handle_has_a_length_items_and_steps_where_its_object_has(judged):

@@ -47,9 +47,12 @@ def test_an_exercise_ends_with_its_cell():
         ("a\n### BEGIN SOLUTION\nb", "book.py:2: this BEGIN SOLUTION has no END"),
         ("### BEGIN SOLUTION\n\n# %%\n### END SOLUTION", "book.py:1: this BEGIN SOLUTION has no END"),
         ("a\n# %%\n### END SOLUTION", "book.py:3: END SOLUTION without a BEGIN"),
-        ("### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION", "book.py:2: BEGIN SOLUTION, but the one at book.py:1"),
+        (
+            "### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION",
+            "book.py:2: BEGIN SOLUTION, but the one at book.py:1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_markers_that_do_not_pair_are_refused_with_their_line(text, where):
     with pytest.raises(TitoError) as refused:
         stub(text, "book.py")

@@ -60,7 +60,8 @@ def add_notebook(course, text="#| default_exp other\n\n# %%\n#| export\nOTHER = 
     course.write(
         "modules/source/01_toy/other_dev.py", f"# %%\n{text}\n# %%\n#| export\n#| exercise: more\ndef more(): ...\n"
     )
-    row = '[[notebook]]\nfile = "other_dev.py"\n\n[[notebook.exercise]]\nid = "more"\ntitle = "More"\npoints = 1\nhints = ["a", "b", "c"]\n'
+    row = '[[notebook]]\nfile = "other_dev.py"\n[[notebook.exercise]]\nid = "more"\ntitle = "More"\npoints = 1\n'
+    row += 'hints = ["a", "b", "c"]\n'
     course.write(TABLE, course.read(TABLE) + "\n" + row)
 
 
@@ -157,15 +158,30 @@ REFUSED = [
     ("START = 0", "START = 0\ndouble = 3", ("double = 3", 1), "'double' is exported twice, first at"),
     ("START = 0", "def Counter(): ...", ("class Counter", 1), "'Counter' is exported twice, first at"),
     ("START = 0", "def f(): ...\ndef f(): ...", ("def f()", 2), "'f' is exported twice, first at"),
-    ("#| export\n#| exercise: double", "#| exercise: double", ("exercise: double", 1), "exercise 'double' is not exported"),
-    ("#| exercise: double", "#| exercise: duoble", ("duoble", 1), f"{TABLE} has no exercise 'duoble' here; it has double, counter"),
-    ("#| export\nSTART", "#| export toy.other\nSTART", ("toy.other", 1), "write `#| export` alone; got `#| export toy.other`"),
+    (
+        "#| export\n#| exercise: double",
+        "#| exercise: double",
+        ("exercise: double", 1),
+        "exercise 'double' is not exported",
+    ),
+    (
+        "#| exercise: double",
+        "#| exercise: duoble",
+        ("duoble", 1),
+        f"{TABLE} has no exercise 'duoble' here; it has double, counter",
+    ),
+    (
+        "#| export\nSTART",
+        "#| export toy.other\nSTART",
+        ("toy.other", 1),
+        "write `#| export` alone; got `#| export toy.other`",
+    ),
     ("#| export\nSTART", "#| exporti\nSTART", ("exporti", 1), "write `#| export` alone; got `#| exporti`"),
     ("START = 0", "### END SOLUTION\nSTART = 0", ("END SOLUTION", 2), "END SOLUTION without a BEGIN"),
     ("    ### END SOLUTION\n", "", ("BEGIN SOLUTION", 1), "this BEGIN SOLUTION has no END SOLUTION"),
     ("    ### END SOLUTION", "    ### BEGIN SOLUTION", ("BEGIN SOLUTION", 2), "has not ended; end it first"),
     ("START = 0", "START = 0\n#\n\n# %%\n#| default_exp b", ("default_exp b", 1), "a second `#| default_exp`"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("form", ["py", "ipynb"])
@@ -200,13 +216,21 @@ def to_ipynb(course, line):
     [
         ("#| default_exp sums", "1 + 1", "no `#| default_exp` cell"),
         ("#| default_exp sums", "#| default_exp toy.sums", "leave toy out of default_exp: write `#| default_exp sums`"),
-        ("#| default_exp sums", "#| default_exp ..sums", "must name a module inside toy/, as core.tensor does; got '..sums'"),
+        (
+            "#| default_exp sums",
+            "#| default_exp ..sums",
+            "must name a module inside toy/, as core.tensor does; got '..sums'",
+        ),
         ("#| default_exp sums", "#| default_exp /etc/x", "must name a module inside toy/"),
         ("#| default_exp sums", "#| default_exp ../other", "must name a module inside toy/"),
         ("#| default_exp sums", "#| default_exp a-b", "must name a module inside toy/"),
-        ("#| export\n#| exercise: counter", "#| export", f"no cell begins with `#| exercise: counter`, which {TABLE} lists"),
+        (
+            "#| export\n#| exercise: counter",
+            "#| export",
+            f"no cell begins with `#| exercise: counter`, which {TABLE} lists",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_notebook_that_leads_nowhere_is_refused_with_its_file(course, old, new, sentence):
     course.change(NOTEBOOK, old, new)
     before = course.files()

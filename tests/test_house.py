@@ -1,0 +1,74 @@
+"""Who may import whom. The imports are read, not run."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# What must never be imported by the files of a folder.
+FORBIDDEN = [
+    ("tinytorch", "tito"),
+    ("tito", "tinytorch"),
+    ("tinytorch/core", "tinytorch.acceleration"),
+    ("tinytorch/core", "tinytorch.quantization"),
+    ("tinytorch/acceleration", "tinytorch.quantization"),
+    ("tito", "tests"),
+    ("tinytorch", "tests"),
+]
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it, in full: relative imports are resolved."""
+    package = path.relative_to(ROOT).parent.parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = (
+                ".".join((*package[: len(package) - node.level + 1], *filter(None, [node.module])))
+                if node.level
+                else node.module
+            )
+            found |= {str(base)} | {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def offences(folder: str, module: str) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT).as_posix()} imports {name}"
+        for path in files(folder)
+        for name in sorted(imported(path))
+        if name == module or name.startswith(module + ".")
+    ]
+
+
+@pytest.mark.parametrize(("folder", "module"), FORBIDDEN)
+def test_no_import_goes_against_the_house(folder, module):
+    assert not offences(folder, module)
+
+
+def test_the_reader_sees_every_form_of_import(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    path = tmp_path / "tinytorch" / "core" / "a.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "import tito.cli\ndef f():\n    from ..quantization import x\n"
+        "from . import b\nfrom tinytorch import acceleration\n",
+        encoding="utf-8",
+    )
+    assert imported(path) >= {"tito.cli", "tinytorch.quantization", "tinytorch.core.b", "tinytorch.acceleration"}
+    assert len(offences("tinytorch", "tito")) == 1
+    assert offences("tinytorch/core", "tinytorch.quantization") and offences("tinytorch/core", "tinytorch.acceleration")
+
+
+def test_there_is_something_to_read():
+    assert len(files("tito")) > 10 and len(files("tinytorch/core")) > 3

@@ -1,0 +1,176 @@
+"""The commands as people and shells meet them: exit statuses, help, consoles of every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tito.cli import main
+from tito.errors import Status
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+DEMO = "modules/source/01_toy/demo.py"
+
+
+def command(course, *arguments, **environment):
+    """tito in a process of its own, without a terminal, in the course's folder."""
+    env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TITO_PROJECT")} | environment
+    return subprocess.run([sys.executable, "-m", "tito.cli", *arguments], cwd=course.root, env=env, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["export", "test", "demo", "doctor"])
+def test_every_command_has_help_with_an_example_in_plain_letters(name, capsys):
+    assert main([name, "--help"]) == Status.DONE
+    text = capsys.readouterr().out
+    assert f"Example: tito {name}" in " ".join(text.split())
+    assert text.isascii(), "box glyphs and emoji break consoles"
+
+
+def test_help_lists_every_command_and_loads_none_of_what_they_need():
+    code = "import sys; from tito.cli import main; main(['--help']); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert all(f"\n  {name}" in done.stdout for name in ("export", "test", "demo", "doctor"))
+    loaded = done.stdout.rsplit("[", 1)[1]
+    assert not [name for name in ("numpy", "jupytext", "nbdev", "pytest", "rich") if f"'{name}'" in loaded]
+
+
+def test_the_version_is_one_line(capsys):
+    assert main(["--version"]) == Status.DONE
+    assert capsys.readouterr().out.startswith("tito ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["exprot", "01"], "No such command 'exprot'"),
+        (["export"], "Missing argument 'MODULE'"),
+        (["export", "01", "--chek"], "No such option"),
+        (["test", "01", "--limit-seconds", "soon"], "'--limit-seconds'"),
+        (["test", "01", "--limit-seconds", "0"], "'--limit-seconds'"),
+    ],
+)
+def test_a_wrong_call_is_status_2_and_names_what_is_wrong(course, arguments, said):
+    answer = course.tito(*arguments)
+    assert answer.status == Status.WRONG_CALL and said in answer.err and "Traceback" not in answer.err
+
+
+def test_outside_of_a_course_every_command_says_how_to_name_one(tmp_path, capsys):
+    for arguments in (["export", "01"], ["test", "01"], ["demo", "01"]):
+        assert main(["--project", str(tmp_path), *arguments]) == Status.WRONG_CALL
+        assert "no course found in" in capsys.readouterr().err
+
+
+def test_a_demo_gets_its_arguments_and_gives_its_exit_status(course):
+    done = command(course, "demo", "01", "--seed", "3", "--json", "out.json", "-x")
+    assert (done.returncode, done.stdout.split()) == (0, b"demo of the toy --seed 3 --json out.json -x".split())
+    assert command(course, "demo", "01", "--fail").returncode == 3
+
+
+def test_a_demo_shows_the_notebook_that_lies_in_front_of_the_person(course):
+    course.write(DEMO, "from toy.sums import double\nprint(double(10))\n")
+    assert command(course, "demo", "01").stdout.split() == [b"20"]
+    course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
+    assert command(course, "demo", "01").stdout.split() == [b"30"]
+
+
+def test_a_module_without_a_demo_says_so(course):
+    (course.root / DEMO).unlink()
+    course.tito("demo", "01").refuses(f"01_toy has no demo: {DEMO} does not exist", status=2)
+
+
+def test_a_report_that_cannot_be_written_is_named(course):
+    course.write("file", "")
+    said = course.tito("test", "01", "--json", str(course.root / "file" / "report.json"))
+    assert said.status == Status.FAILED
+    assert said.err.startswith("tito: ") and "report.json could not be written" in said.err
+
+
+def test_an_ascii_console_survives_every_message(course):
+    course.change("modules/source/01_toy/module.toml", "Twice a number", "Zweimal für α")
+    course.change("tests/01_toy/test_double.py", "is it x + x?", "für α → β 🙂?")
+    course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    done = command(course, "test", "01", "--json", "out.json", **plain)
+    assert done.returncode == 1 and done.stderr == b"", done.stderr
+    text = done.stdout.decode("ascii")
+    assert "double: Zweimal f\\xfcr \\u03b1" in text and "expected 6, got 9: f\\xfcr \\u03b1 \\u2192" in text
+    assert json.loads(course.read("out.json"))["exercises"][0]["title"] == "Zweimal für α"
+    refused = command(course, "export", "01", "--project", "nowhere", **plain)
+    assert refused.returncode == 2 and refused.stderr.decode("ascii")
+
+
+def test_a_windows_console_survives_every_message(course):
+    course.change("tests/01_toy/test_double.py", "is it x + x?", "α → β 🙂?")
+    course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
+    done = command(course, "test", "01", PYTHONIOENCODING="cp1252")
+    assert done.returncode == 1 and "\\u03b1 \\u2192 \\u03b2 \\U0001f642" in done.stdout.decode("cp1252")
+
+
+def test_a_listener_that_goes_away_is_no_traceback(course):
+    course.tito("export", "01")
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = [sys.executable, "-m", "tito.cli", "export", "01"]
+    done = subprocess.run(arguments, cwd=course.root, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_two_courses_side_by_side_are_each_tested_on_their_own_code(course, tmp_path):
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(course.root, other)
+    course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
+    assert course.tito("test", "01").status == Status.FAILED
+    assert main(["--project", str(other), "test", "01"]) == Status.DONE
+
+
+if sys.platform != "win32":
+    import pty
+    import signal
+
+    def in_terminal(course, **environment):
+        """What `tito test` writes to a real terminal."""
+        ours, theirs = pty.openpty()
+        env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
+        arguments = [sys.executable, "-m", "tito.cli", "test", "01", "--exercise", "double"]
+        process = subprocess.Popen(
+            arguments,
+            cwd=course.root,
+            env=env | {"TERM": "xterm"} | environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        written = b""
+        try:
+            while piece := os.read(ours, 4096):
+                written += piece
+        except OSError:  # Linux reports the end of a terminal as an error
+            pass
+        os.close(ours)
+        assert process.wait() == 0, written
+        return written
+
+    def test_a_terminal_sees_colour_unless_no_color_is_set(course):
+        assert in_terminal(course).startswith(b"\x1b[32mdouble     2 of 2 points  passed\x1b[0m\r\n")
+        assert b"\x1b" not in in_terminal(course, NO_COLOR="1")
+
+    def test_ctrl_c_during_a_demo_is_one_sentence(course):
+        course.write(DEMO, "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tito.cli", "demo", "01"],
+            cwd=course.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (130, b"", b"tito: stopped by Ctrl-C.\n")

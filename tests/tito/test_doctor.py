@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import importlib.metadata
+import json
+
+import pytest
+
+from tito import doctor
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+
+
+@pytest.fixture
+def finding(course):
+    """Everything the doctor finds in the course, by name."""
+    return lambda: {finding.what: finding for finding in doctor.examine(course.root)}
+
+
+def test_every_problem_comes_with_its_fix(course, finding):
+    course.change(
+        "pyproject.toml", 'version = "1"', 'version = "1"\ndependencies = ["numpy>=99", "no-such-package>=1"]'
+    )
+    found = finding()
+    assert found["numpy"].found == importlib.metadata.version("numpy") and "numpy>=99" in found["numpy"].problem
+    assert found["no-such-package"].found == "not installed"
+    assert all(one.fix for one in found.values() if one.problem)
+    assert 'pip install "numpy>=99"' in found["numpy"].fix
+
+
+def test_what_is_well_has_neither_problem_nor_fix(course, finding):
+    course.change(
+        "pyproject.toml", 'version = "1"', 'version = "1"\nrequires-python = ">=3.11"\ndependencies = ["numpy>=1"]'
+    )
+    course.tito("export", "01")
+    found = finding()
+    for what in ("python", "output", "course", "blas", "cpu", "numpy", "01_toy"):
+        assert found[what].found and not found[what].problem and not found[what].fix, found[what]
+    assert "threads" in found["blas"].found and found["course"].found == str(course.root)
+
+
+def test_a_python_that_is_too_old_is_a_problem(course, finding):
+    course.change("pyproject.toml", 'version = "1"', 'version = "1"\nrequires-python = ">=4"')
+    assert "the course needs Python >=4" in finding()["python"].problem
+
+
+def test_the_number_of_threads_that_is_set_is_told(course, finding, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert "3 threads (OMP_NUM_THREADS)" in finding()["blas"].found
+
+
+def test_a_module_whose_export_is_old_or_impossible_is_a_problem(course, finding):
+    assert finding()["01_toy"].fix == "tito export 01_toy"
+    course.tito("export", "01")
+    assert finding()["01_toy"].found == "exported"
+    course.change(NOTEBOOK, "return 2 * x", "return 2 *")
+    broken = finding()["01_toy"]
+    assert (
+        broken.found == "cannot be exported"
+        and f"{NOTEBOOK}:{course.line_of(NOTEBOOK, 'return 2 *')}" in broken.problem
+    )
+
+
+def test_a_package_that_is_not_installed_or_is_another_copy_is_a_problem(course, finding, monkeypatch):
+    found = finding()["toy"]
+    assert found.problem == "ModuleNotFoundError: No module named 'toy'" and "pip install -e ." in found.fix
+    course.change("pyproject.toml", 'package = "toy"', 'package = "json"')
+    assert "Python imports another copy than" in finding()["json"].problem
+
+
+def test_the_report_is_healthy_only_without_problems(course, capsys):
+    said = course.tito("doctor", "--json", str(course.root / "out.json"))
+    report = json.loads(course.read("out.json"))
+    assert said.status == 1 and report["healthy"] is False
+    assert "Fix: tito export 01_toy" in said.out
+    assert {frozenset(one) for one in report["findings"]} == {frozenset({"what", "found", "problem", "fix"})}
+    assert json.loads(doctor.as_json([doctor.Finding("python", "3")]))["healthy"] is True
+
+
+def test_outside_of_a_course_the_machine_is_still_examined(tmp_path):
+    found = {finding.what: finding for finding in doctor.examine(tmp_path)}
+    assert {"python", "output", "blas", "cpu"} <= found.keys()
+    assert "no course found in" in found["course"].problem
