@@ -2,4 +2,4 @@
 
 from tito.cli import main
 
-main()
+raise SystemExit(main())

@@ -99,7 +99,7 @@ def test(
     import time
     from contextlib import closing
 
-    from tito import console, course, exporting, testing
+    from tito import console, course, exporting, files, testing
 
     begun = time.monotonic()
     project = _project(context)
@@ -108,10 +108,10 @@ def test(
         loaded.notebook_of(name)
     chosen = [item for item in loaded.exercises if not exercise or item.id in exercise]
     width = max(len(item.id) for item in chosen)
-    files = exporting.make(project, loaded)
-    exporting.write(project, files)
+    made = exporting.make(project, loaded)
+    exporting.write(project, made)
     outcomes = []
-    with closing(testing.run(project, loaded, files, chosen, limit_seconds)) as finished:
+    with closing(testing.run(project, loaded, made, chosen, limit_seconds)) as finished:
         for outcome in finished:
             outcomes.append(outcome)
             earned = console.points(outcome.points, outcome.of)
@@ -122,7 +122,7 @@ def test(
         console.say(f"\n{result.most_useful.id}: {result.most_useful.title}")
         console.say(textwrap.indent(result.most_useful.message, "  "))
     if json_path:
-        exporting.write_whole([(json_path, result.as_json())])
+        files.write_whole([(json_path, result.as_json())])
     if not result.passed:
         raise typer.Exit(Status.FAILED)
 
@@ -145,7 +145,7 @@ def demo(context: typer.Context, module: ModuleName) -> None:
 @app.command()
 def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
     """Look at this machine and this course, and say how to mend what is wrong. Example: tito doctor"""
-    from tito import console, exporting
+    from tito import console, files
     from tito import doctor as examination
 
     findings = examination.examine(context.obj)
@@ -155,7 +155,7 @@ def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
         if finding.problem:
             console.say(f"{'':{width}}  {finding.problem}. Fix: {finding.fix}", "yellow")
     if json_path:
-        exporting.write_whole([(json_path, examination.as_json(findings))])
+        files.write_whole([(json_path, examination.as_json(findings))])
     if any(finding.problem for finding in findings):
         raise typer.Exit(Status.FAILED)
 
@@ -171,9 +171,6 @@ def main(argv: list[str] | None = None) -> int:
             raise KeyboardInterrupt
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # `tito test 17 | head`: nobody listens any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Status.FAILED
     except TitoError as error:
         print(f"tito: {error}", file=sys.stderr)
         return error.status
@@ -184,10 +181,16 @@ def main(argv: list[str] | None = None) -> int:
         print("tito: stopped by Ctrl-C.", file=sys.stderr)
         return Status.INTERRUPTED
     except OSError as error:
-        what = error.filename or error.filename2
-        print(f"tito: {error.strerror or error}" + (f": {what}" if what else ""), file=sys.stderr)
+        if not isinstance(error, BrokenPipeError):  # `tito test 17 | head`: nobody listens, which is no mistake
+            what = error.filename or error.filename2
+            print(f"tito: {error.strerror or error}" + (f": {what}" if what else ""), file=sys.stderr)
+        _give_up_output()
         return Status.FAILED
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _give_up_output() -> None:
+    """Where standard output cannot be written, let Python not try again, with a complaint, when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -19,6 +19,7 @@ from tito.project import Project
 
 FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512_ICL", "AVX512_SPR", "ASIMD", "ASIMDDP", "SVE", "VSX", "RVV")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+PATIENCE = 120.0  # seconds for the first import, which may compile
 ASK_KERNELS = """
 import importlib, json
 package = {package!r}
@@ -123,14 +124,15 @@ def _cpu_features() -> list[str]:
 def _package_and_kernels(here: Project) -> Iterator[Finding]:
     """Which copy of the package is installed, and the kernels it has; asked in a process of its own."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", ASK_KERNELS.format(package=here.package_name)],
-        env=env,
-        cwd=here.source,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-    )
+    ask = [sys.executable, "-P", "-c", ASK_KERNELS.format(package=here.package_name)]
+    try:
+        done = subprocess.run(
+            ask, env=env, cwd=here.source, capture_output=True, encoding="utf-8", errors="replace", timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        late = f"`import {here.package_name}` and its kernels took more than {PATIENCE:g} seconds"
+        yield Finding(here.package_name, "no answer", late, "set TINYTORCH_KERNEL=numpy and try again")
+        return
     install = f"cd {here.root} && {Path(sys.executable).name} -m pip install -e ."
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

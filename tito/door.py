@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import numpy as np
 
@@ -72,6 +72,8 @@ class Opaque:
 
     def __getattr__(self, name: str) -> Any:
         __tracebackhide__ = True
+        if name in Opaque.__slots__:
+            raise AttributeError(name)  # of a handle that was never made
         with _noting_stubs():
             return _wrap(self._backend, self._backend.get(self._ref, name))
 
@@ -114,6 +116,9 @@ class Opaque:
 
     def __hash__(self) -> int:
         return hash(self._ref.number)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be copied or pickled")
 
     def __repr__(self) -> str:
         return f"<{self._ref.label or self._ref.type_name} of the student's>"

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from tito.errors import TitoError
 
 MARKER = re.compile(r"^(?P<indent>[ \t]*)#{2,}\s*(?P<edge>BEGIN|END) SOLUTION\s*$")
+NEARLY = re.compile(r"^\s*#+\s*(BEGIN|END)[ _-]*SOLUTIONS?\b", re.IGNORECASE)
 EXERCISE = re.compile(r"^#\s*\|\s*exercise\s*:?\s*(\S+)\s*$")
 CELL = re.compile(r"^#\s*%%")
 
 
 def check_markers(text: str, at: Callable[[int], str]) -> None:
-    """Refuse markers that do not come in pairs. `at` tells where a line of `text`, counted from 1, stands."""
+    """Refuse markers that do not come in pairs, or are misspelled: what they hold would reach every student.
+
+    `at` tells where a line of `text`, counted from 1, stands.
+    """
     begun = 0
     for number, line in enumerate(text.split("\n"), 1):
         match = MARKER.match(line)
@@ -25,6 +29,8 @@ def check_markers(text: str, at: Callable[[int], str]) -> None:
             if not begun:
                 raise TitoError(f"{at(number)}: END SOLUTION without a BEGIN SOLUTION above it in this cell")
             begun = 0
+        elif NEARLY.match(line):
+            raise TitoError(f"{at(number)}: write `### BEGIN SOLUTION` or `### END SOLUTION`, got `{line.strip()}`")
     if begun:
         raise TitoError(f"{at(begun)}: this BEGIN SOLUTION has no END SOLUTION in its cell")
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import stat
 import tempfile
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from tito import notebook
+from tito import files, notebook
 from tito.course import Module, Notebook
 from tito.editions import MARKER, check_markers
 from tito.errors import TitoError
@@ -59,56 +58,22 @@ class Exported:
 
 def make(project: Project, module: Module) -> list[Exported]:
     """The files of a module, complete and checked, not yet written. Raises TitoError at the first thing wrong."""
-    made = [_make_one(project, module, entry) for entry in module.notebooks]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's advice on a cell would name a line of no file
+        made = [_make_one(project, module, entry) for entry in module.notebooks]
     for number, later in enumerate(made):
         for earlier in made[:number]:
             _check_apart(project, earlier, later)
     return made
 
 
-def write(project: Project, files: list[Exported]) -> list[Exported]:
+def write(project: Project, made: list[Exported]) -> list[Exported]:
     """Write those that changed, all or none, and return them."""
-    changed = [file for file in files if file.changed]
+    changed = [file for file in made if file.changed]
     for file in changed:
         _check_ours(project, file.target)
-    write_whole([(file.target, file.text) for file in changed])
+    files.write_whole([(file.target, file.text) for file in changed])
     return changed
-
-
-def write_whole(texts: list[tuple[Path, str]]) -> None:
-    """Write every text beside its target, and only when all are on the disk put them in place.
-
-    Raises TitoError naming the target where the disk is full, read-only, or says no; the old files are then untouched.
-    """
-    beside = [(target.with_name(f".{target.name}.{os.getpid()}.new"), target, text) for target, text in texts]
-    try:
-        for path, target, text in beside:
-            with _naming(target):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _write_synced(path, text)
-        for path, target, _ in beside:
-            with _naming(target):
-                path.replace(target)
-    finally:
-        for path, _, _ in beside:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("wb") as stream:
-        stream.write(text.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-@contextmanager
-def _naming(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise TitoError(f"{target} could not be written ({reason}); what was there is unchanged") from None
 
 
 def target(project: Project, path: Path, name: str | None) -> Path:
@@ -312,7 +277,7 @@ def _nbdev(sources: list[str]) -> tuple[list[str], int, list[str]]:
     cells = [code | {"source": f"#| export\n{source}"} for source in sources]
     python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     page = {"cells": cells, "metadata": python, "nbformat": 4, "nbformat_minor": 4}
-    with tempfile.TemporaryDirectory(prefix="tito_export_") as folder, _naming(Path(folder)):
+    with tempfile.TemporaryDirectory(prefix="tito_export_") as folder, files.naming(Path(folder)):
         path = Path(folder, "tito_cells.ipynb")
         path.write_text(json.dumps(page), encoding="utf-8")
         nb_export(path, lib_path=folder, name="exported")

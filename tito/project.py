@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,9 +78,8 @@ def is_root(folder: Path) -> bool:
 
 
 def find(start: Path | None = None) -> Project:
-    """The project that holds `start` (default: TITO_PROJECT, else the current folder). Raises WrongCall."""
-    asked = start or (Path(os.environ["TITO_PROJECT"]) if os.environ.get("TITO_PROJECT") else None)
-    here = (asked or Path.cwd()).absolute()
+    """The project that holds `start` (default: the current folder). Raises WrongCall where there is none."""
+    here = (start or Path.cwd()).absolute()
     for folder in (here, *here.parents):
         if is_root(folder):
             return Project(folder)

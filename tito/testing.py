@@ -144,7 +144,9 @@ def _follow(project: Project, records: list[_Record], limit: float) -> Generator
             match event:
                 case {"event": "uncollected", "file": file, "failure": failure}:
                     message = f"{project.shown(Path(file))} cannot be run: {failure['type']}: {failure['text']}"
-                    owner[os.path.realpath(file)].ended = ("failed", message)
+                    for path, record in owner.items():
+                        if Path(path).is_relative_to(os.path.realpath(file)):  # a test file, or the folder it is in
+                            record.ended = ("failed", message)
                 case {"event": "collected", "tests": found}:
                     tests = {test: owner[os.path.realpath(file)] for file, test in found}
                     for record in owner.values():

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ DEMO = "modules/source/01_toy/demo.py"
 def command(course, *arguments, **environment):
     """tito in a process of its own, without a terminal, in the course's folder."""
     env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TITO_PROJECT")} | environment
-    return subprocess.run([sys.executable, "-m", "tito.cli", *arguments], cwd=course.root, env=env, capture_output=True)
+    return subprocess.run([sys.executable, "-m", "tito", *arguments], cwd=course.root, env=env, capture_output=True)
 
 
 @pytest.mark.parametrize("name", ["export", "test", "demo", "doctor"])
@@ -114,10 +115,21 @@ def test_a_listener_that_goes_away_is_no_traceback(course):
     course.tito("export", "01")
     reader, writer = os.pipe()
     os.close(reader)
-    arguments = [sys.executable, "-m", "tito.cli", "export", "01"]
+    arguments = [sys.executable, "-m", "tito", "export", "01"]
     done = subprocess.run(arguments, cwd=course.root, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_an_output_that_is_full_is_one_sentence(course):
+    full = Path("/dev/full")
+    if not full.exists():  # only Linux has a file that is always full
+        return
+    course.tito("export", "01")
+    with full.open("wb") as stream:
+        arguments = [sys.executable, "-m", "tito", "export", "01"]
+        done = subprocess.run(arguments, cwd=course.root, stdout=stream, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"tito: No space left on device\n")
 
 
 def test_two_courses_side_by_side_are_each_tested_on_their_own_code(course, tmp_path):
@@ -138,7 +150,7 @@ if sys.platform != "win32":
         """What `tito test` writes to a real terminal."""
         ours, theirs = pty.openpty()
         env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
-        arguments = [sys.executable, "-m", "tito.cli", "test", "01", "--exercise", "double"]
+        arguments = [sys.executable, "-m", "tito", "test", "01", "--exercise", "double"]
         process = subprocess.Popen(
             arguments,
             cwd=course.root,
@@ -165,7 +177,7 @@ if sys.platform != "win32":
     def test_ctrl_c_during_a_demo_is_one_sentence(course):
         course.write(DEMO, "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
         process = subprocess.Popen(
-            [sys.executable, "-m", "tito.cli", "demo", "01"],
+            [sys.executable, "-m", "tito", "demo", "01"],
             cwd=course.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

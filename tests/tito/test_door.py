@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 
 import numpy as np
 import pytest
@@ -168,6 +170,12 @@ def test_a_handle_of_one_student_is_refused_by_another(judged, tmp_path):
     path.write_text(JUDGED, encoding="utf-8")
     with pytest.raises(TypeError, match="another student"):
         judged.same(open_file(path).INT8)
+
+
+def test_a_handle_is_neither_copied_nor_pickled(judged):
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            duplicate(judged.INT8)
 
 
 def test_a_test_cannot_patch_judged_code(judged):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import doctest
+
 import pytest
 
+from tito import editions, project
 from tito.editions import stub
 from tito.errors import TitoError
 
@@ -57,6 +60,12 @@ def test_markers_that_do_not_pair_are_refused_with_their_line(text, where):
     with pytest.raises(TitoError) as refused:
         stub(text, "book.py")
     assert str(refused.value).startswith(where)
+
+
+@pytest.mark.parametrize("module", [editions, project])
+def test_the_examples_in_docstrings_run(module):
+    result = doctest.testmod(module)
+    assert result.failed == 0 and result.attempted > 0
 
 
 def test_the_stub_of_the_toy_exports_and_compiles(course):

@@ -11,7 +11,7 @@ import jupytext
 import pytest
 
 from tito import course as courses
-from tito import exporting
+from tito import exporting, files
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 TABLE = "modules/source/01_toy/module.toml"
@@ -178,6 +178,7 @@ REFUSED = [
     ),
     ("#| export\nSTART", "#| exporti\nSTART", ("exporti", 1), "write `#| export` alone; got `#| exporti`"),
     ("START = 0", "### END SOLUTION\nSTART = 0", ("END SOLUTION", 2), "END SOLUTION without a BEGIN"),
+    ("    ### END SOLUTION", "    # End Solution", ("End Solution", 1), "`### END SOLUTION`, got `# End Solution`"),
     ("    ### END SOLUTION\n", "", ("BEGIN SOLUTION", 1), "this BEGIN SOLUTION has no END SOLUTION"),
     ("    ### END SOLUTION", "    ### BEGIN SOLUTION", ("BEGIN SOLUTION", 2), "has not ended; end it first"),
     ("START = 0", "START = 0\n#\n\n# %%\n#| default_exp b", ("default_exp b", 1), "a second `#| default_exp`"),
@@ -315,7 +316,7 @@ def test_a_disk_that_fills_up_loses_nothing_and_leaves_nothing(course, monkeypat
     course.change(NOTEBOOK, "START = 0", "START = 10")
     course.change("modules/source/01_toy/other_dev.py", "OTHER = 1", "OTHER = 11")
     before = course.files()
-    owner, name = (exporting, "_write_synced") if step == "write" else (Path, "replace")
+    owner, name = (files, "_write_synced") if step == "write" else (Path, "replace")
     failing_at(monkeypatch, owner, name, nth, FULL)
     target = ["sums.py", "other.py"][nth - 1]
     course.tito("export", "01").refuses(f"{target} could not be written (No space left on device)")
@@ -324,6 +325,16 @@ def test_a_disk_that_fills_up_loses_nothing_and_leaves_nothing(course, monkeypat
     if (step, nth) != ("replace", 2):  # once the first file is in place, only the second is still the old one
         assert after == before
     assert after["toy/other.py"] == before["toy/other.py"]
+
+
+def test_ctrl_c_in_the_middle_of_a_write_loses_nothing_and_leaves_nothing(course, monkeypatch):
+    course.tito("export", "01")
+    course.change(NOTEBOOK, "START = 0", "START = 10")
+    before = course.files()
+    failing_at(monkeypatch, Path, "replace", 1, KeyboardInterrupt())
+    said = course.tito("export", "01")
+    assert (said.status, said.out, said.err) == (130, "", "tito: stopped by Ctrl-C.\n")
+    assert course.files() == before
 
 
 def test_a_read_only_target_is_named_and_kept(course):
@@ -335,7 +346,7 @@ def test_a_read_only_target_is_named_and_kept(course):
 
 
 def test_a_folder_that_says_no_is_named(course, monkeypatch):
-    failing_at(monkeypatch, exporting, "_write_synced", 1, PermissionError(errno.EACCES, "Permission denied"))
+    failing_at(monkeypatch, files, "_write_synced", 1, PermissionError(errno.EACCES, "Permission denied"))
     course.tito("export", "01").refuses("sums.py could not be written (Permission denied)")
 
 
@@ -348,7 +359,7 @@ if sys.platform != "win32":
         course.change(NOTEBOOK, "START = 0", f"START = 0\n{long}")
         before = course.files()
         done = subprocess.run(
-            [sys.executable, "-m", "tito.cli", "--project", str(course.root), "export", "01"],
+            [sys.executable, "-m", "tito", "--project", str(course.root), "export", "01"],
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
             capture_output=True,
             encoding="utf-8",

@@ -236,7 +236,7 @@ def zoo(tmp_path_factory):
             (tests / "hidden" / f"test_{animal.id}.py").write_text(animal.hidden, encoding="utf-8")
     (folder / "module.toml").write_text("\n".join(table), encoding="utf-8")
     (folder / "zoo_dev.py").write_text(stub("\n".join(cells)), encoding="utf-8")
-    command = [sys.executable, "-m", "tito.cli", "--project", str(root), "test", "01", "--limit-seconds", str(LIMIT)]
+    command = [sys.executable, "-m", "tito", "--project", str(root), "test", "01", "--limit-seconds", str(LIMIT)]
     env = os.environ | {"PYTHONIOENCODING": "utf-8", "PYTEST_ADDOPTS": "--collect-only"}
     done = subprocess.run([*command, "--json", str(root / "out.json")], env=env, capture_output=True, encoding="utf-8")
     assert (root / "out.json").is_file(), done.stderr
@@ -355,7 +355,7 @@ if sys.platform != "win32":
     @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGKILL", -9)])
     def test_a_stopped_run_leaves_no_process_and_no_half_written_file(course, name, status):
         course.change(NOTEBOOK, "return 2 * x", HANG)
-        command = [sys.executable, "-m", "tito.cli", "--project", str(course.root), "test", "01"]
+        command = [sys.executable, "-m", "tito", "--project", str(course.root), "test", "01"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
         marker = course.root / "pid"
         wait_for(lambda: marker.is_file() and marker.read_text(encoding="ascii"))
