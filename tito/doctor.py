@@ -17,6 +17,7 @@ from tito import course, exporting, project
 from tito.errors import TitoError
 from tito.project import Project
 
+PIP = f'"{sys.executable}" -m pip' if " " in sys.executable else f"{sys.executable} -m pip"
 FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512_ICL", "AVX512_SPR", "ASIMD", "ASIMDDP", "SVE", "VSX", "RVV")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 PATIENCE = 120.0  # seconds for the first import, which may compile
@@ -86,7 +87,7 @@ def _packages(here: Project) -> Iterator[Finding]:
     for requirement in map(Requirement, table.get("dependencies", [])):
         if requirement.marker and not requirement.marker.evaluate():
             continue
-        fix = f'{Path(sys.executable).name} -m pip install "{requirement}"'
+        fix = f'{PIP} install "{requirement}"'
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
@@ -100,7 +101,7 @@ def _numpy() -> Iterator[Finding]:
     try:
         import numpy as np
     except ImportError as error:
-        fix = f"{Path(sys.executable).name} -m pip install --force-reinstall numpy"
+        fix = f"{PIP} install --force-reinstall numpy"
         yield Finding("numpy", "cannot be imported", str(error).split("\n")[0], fix)
         return
     build = np.show_config(mode="dicts")
@@ -133,7 +134,7 @@ def _package_and_kernels(here: Project) -> Iterator[Finding]:
         late = f"`import {here.package_name}` and its kernels took more than {PATIENCE:g} seconds"
         yield Finding(here.package_name, "no answer", late, "set TINYTORCH_KERNEL=numpy and try again")
         return
-    install = f"cd {here.root} && {Path(sys.executable).name} -m pip install -e ."
+    install = f"cd {here.root} && {PIP} install -e ."
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         yield Finding(here.package_name, "cannot be imported", last.rstrip("."), install)

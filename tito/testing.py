@@ -296,11 +296,10 @@ class _Judge:
     def _told(self, test: str, failure: dict[str, Any]) -> str:
         """The claim that does not hold, the message, and for an exception the student's own line."""
         located = self._located(failure)
+        says = bool(failure["text"]) and failure["type"] in ("AssertionError", "Failed")  # words meant for people
         text = "\n".join(failure["text"].splitlines()[:LONGEST_MESSAGE])
-        file = test.partition("::")[0]
+        told = f"{_claim(test)}:\n{text}" if says else f"{_claim(test)}:\n{failure['type']}: {text}"
         if located:
             where, _, source = located[-1]
-            return f"{_claim(test)}:\n{failure['type']}: {text}\n{where}: {source}"
-        if failure["type"] in ("AssertionError", "Failed") and text:
-            return f"{_claim(test)}:\n{text}"
-        return f"{_claim(test)}:\n{failure['type']}: {text}\n{file}:{failure['test_line'] or 1}"
+            return f"{told}\n{where}: {source}"
+        return told if says else f"{told}\n{test.partition('::')[0]}:{failure['test_line'] or 1}"

@@ -62,7 +62,7 @@ ZOO = [
         "def asserts():\n    assert False, 'the student says so'",
         calls("asserts"),
         "failed",
-        "it works:\nAssertionError: the student says so\nNOTEBOOK:{assert False}: assert False, 'the student says so'",
+        "it works:\nthe student says so\nNOTEBOOK:{assert False}: assert False, 'the student says so'",
     ),
     Animal(
         "bare",
