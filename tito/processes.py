@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tito.project import Project
 
@@ -24,7 +24,10 @@ def environment(project: Project) -> dict[str, str]:
 
 @contextmanager
 def python(arguments: list[str], env: dict[str, str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process in a group of its own, so that Ctrl-C reaches only us; at the end of the block it is gone."""
+    """A Python process in a group of its own, so that Ctrl-C reaches only us; at the end of the block it is gone.
+
+    Its output, if piped, is closed by whoever reads it: a child that got away may hold the other end.
+    """
     own_group: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -33,8 +36,9 @@ def python(arguments: list[str], env: dict[str, str], **options: Any) -> Iterato
         yield process
     finally:
         end(process)
-        for stream in (process.stdin, process.stdout):
-            _close(stream)
+        if process.stdin is not None:
+            with suppress(OSError):
+                process.stdin.close()
 
 
 def end(process: subprocess.Popen[bytes], patience: float = 0) -> None:
@@ -60,9 +64,3 @@ def run_script(project: Project, script: Path, arguments: list[str]) -> int:
             end(process, PATIENCE)
             raise
     return 128 - status if status < 0 else status
-
-
-def _close(stream: IO[bytes] | None) -> None:
-    if stream is not None:
-        with suppress(OSError):
-            stream.close()

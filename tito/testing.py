@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -202,9 +202,12 @@ def _events(
             if line is None:
                 yield {"event": "gone", "message": f"exit status {process.wait()}"}
                 return
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = {"event": "gone", "message": "its report cannot be read"}
             yield event
-            if event["event"] in ("end", "broken"):
+            if event["event"] in ("end", "broken", "gone"):
                 return
 
 
@@ -220,7 +223,7 @@ def _get(lines: queue.Queue[bytes | None], seconds: float) -> bytes | None:
 
 
 def _read(stream: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
-    with suppress(OSError, ValueError):  # closed by the other thread, which has heard enough
+    with stream:
         for line in stream:
             lines.put(line)
     lines.put(None)

@@ -152,6 +152,14 @@ ZOO = [
         "it works:\nPython itself ended (exit status 0): does the code call exit, or use up the memory?",
     ),
     Animal(
+        "scribbles",
+        "def scribbles():\n    import os\n    for fd in range(3, 30):\n        try:\n"
+        "            os.write(fd, b'junk\\n')\n        except OSError:\n            continue",
+        calls("scribbles"),
+        "failed",
+        "it works:\nPython itself ended (its report cannot be read)",
+    ),
+    Animal(
         "sys_exits",
         "def sys_exits():\n    raise SystemExit(0)",
         calls("sys_exits"),
@@ -273,7 +281,7 @@ def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(z
     assert done.stderr == "" and "\x1b" not in done.stdout and "forged" not in done.stdout
     assert lines[0] == "prints         2 of 2 points  passed"
     assert [line.split()[0] for line in lines[: len(ZOO)]] == [animal.id for animal in ZOO]
-    assert lines[len(ZOO)].startswith("total         6 of 52 points  in ")
+    assert lines[len(ZOO)].startswith("total         6 of 54 points  in ")
     assert lines[len(ZOO) + 1 :] == ["", "wrong: The wrong", "  one is one:", "  expected 1, got 2 from wrong", ""]
 
 
