@@ -110,7 +110,7 @@ def _make_one(project: Project, module: Module, entry: Notebook) -> Exported:
 
 @dataclass(frozen=True)
 class _Part:
-    """What is exported of one cell: its lines without directives and markers, each with its number in the cell."""
+    """What is exported of one cell: lines without directives, markers and their advice, each with its number there."""
 
     cell: Cell
     lines: tuple[tuple[int, str], ...]
@@ -126,9 +126,14 @@ class _Part:
 
 
 def _part(cell: Cell) -> _Part:
-    lines = tuple((number, line) for number, line in cell.body if not MARKER.match(line))
+    lines: list[tuple[int, str]] = []
+    for number, line in cell.body:
+        match = MARKER.match(line)
+        while match and match["edge"] == "BEGIN" and lines and lines[-1][1].lstrip().startswith("#"):
+            lines.pop()  # a comment right above a solution tells the student what to write
+        lines += [] if match else [(number, line)]
     full = [index for index, (_, line) in enumerate(lines) if line.strip()]
-    return _Part(cell, lines[full[0] : full[-1] + 1] if full else ())  # no blank lines above and below
+    return _Part(cell, tuple(lines[full[0] : full[-1] + 1]) if full else ())  # no blank lines above and below
 
 
 def _tidy(module: Module, file: Path, document: Document, parts: list[_Part], order: list[str]) -> Exported:

@@ -139,6 +139,13 @@ def test_comments_blank_lines_and_markers_inside_strings_of_an_exported_cell_sta
     assert f"START = 0\n{body}\n" in course.read(TARGET)
 
 
+def test_advice_right_above_a_solution_is_the_students_and_stays_in_the_notebook(course):
+    advice = "    # the reason\n    y = 1\n    # About 1 line.\n    # Use both hands.\n    ### BEGIN SOLUTION\n    return 2"
+    course.change(NOTEBOOK, "    ### BEGIN SOLUTION\n    return 2", advice)
+    course.tito("export", "01")
+    assert "    # the reason\n    y = 1\n    return 2" in course.read(TARGET)
+
+
 def test_an_exported_file_compiles_whatever_the_markers_leave(course):
     course.change(NOTEBOOK, "    ### BEGIN SOLUTION\n    return 2", "    ### BEGIN SOLUTION\n\n    return 2")
     course.tito("export", "01")

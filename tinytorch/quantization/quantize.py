@@ -200,7 +200,6 @@ def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symme
     lo, hi = as_range(lo, hi)
     if symmetric and not int_type.signed:
         raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)} or asymmetric")
-    # About 6 lines: widen; one scale and zero_point for symmetric, another for asymmetric.
     lo, hi = np.minimum(lo, 0), np.maximum(hi, 0)  # padding and ReLU need an exact 0
     if symmetric:
         return QParams(as_scale(np.maximum(-lo, hi) / int_type.qmax), 0, int_type)
@@ -220,7 +219,6 @@ def quantize(x: ArrayLike, qparams: QParams) -> NDArray[Any]:
     [-128, -43, -1, 127, 127]
     """
     x, int_type = as_real(x), qparams.int_type
-    # About 2 lines. Clip while the numbers are still float, then cast: int8 cannot hold 957 to be clipped later.
     q = np.rint(x / qparams.scale) + qparams.zero_point.astype(np.float32)  # ties to even, before the zero point
     return np.asarray(np.clip(q, int_type.qmin, int_type.qmax)).astype(int_type.storage)
 
@@ -231,7 +229,6 @@ def dequantize(q: NDArray[Any], qparams: QParams) -> NDArray[np.float32]:
     >>> dequantize(np.array([-43, 42], np.int8), QParams(0.5, -43)).tolist()
     [0.0, 42.5]
     """
-    # 1 line. Widen first: in int8, 127 - (-43) is -86.
     return (q.astype(np.int32) - qparams.zero_point).astype(np.float32) * qparams.scale
 
 
@@ -246,7 +243,6 @@ def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
     (0.125, 2.0)
     """
     x = as_real(x)
-    # About 4 lines. Take the squared errors in float64: x.astype(np.float64) - dequantize(...)
     unclipped = np.rint(x / qparams.scale) + qparams.zero_point
     clipped = (unclipped < qparams.int_type.qmin) | (unclipped > qparams.int_type.qmax)
     squared = (x.astype(np.float64) - dequantize(quantize(x, qparams), qparams)) ** 2
@@ -260,7 +256,6 @@ def sqnr_db(x: ArrayLike, x_hat: ArrayLike) -> float:
     20.0
     """
     x, x_hat = np.asarray(x, np.float64), np.asarray(x_hat, np.float64)
-    # About 3 lines. No noise: return float("inf").
     noise = ((x - x_hat) ** 2).sum()
     if noise == 0:
         return float("inf")
@@ -280,7 +275,6 @@ def value_range(x: NDArray[Any], axis: int | tuple[int, ...] | None = None) -> t
     if x.size == 0:
         return np.zeros((), x.dtype), np.zeros((), x.dtype)
     kept = () if axis is None else tuple(a % x.ndim for a in np.atleast_1d(axis))
-    # About 3 lines: the axes to reduce are those not in `kept`; keepdims=True unless axis is None.
     reduced = tuple(a for a in range(x.ndim) if a not in kept)
     keepdims = axis is not None
     return np.asarray(x.min(reduced, keepdims=keepdims)), np.asarray(x.max(reduced, keepdims=keepdims))
@@ -294,7 +288,6 @@ def split_groups(x: NDArray[Any], group_size: int) -> NDArray[Any]:
     """
     if x.ndim != 2 or group_size < 1:
         raise ValueError(f"groups need x of 2 axes and group_size >= 1, got shape {x.shape} and {group_size}")
-    # About 3 lines: how many zeros are missing? np.pad(x, ((0, 0), (0, missing))), then reshape.
     rows, columns = x.shape
     groups = -(-columns // group_size)
     return np.pad(x, ((0, 0), (0, groups * group_size - columns))).reshape(rows, groups, group_size)
@@ -314,7 +307,6 @@ def pack_int4(q: NDArray[Any]) -> NDArray[np.uint8]:
     lowest, highest = (-8, 7) if q.dtype == np.int8 else (0, 15)
     if q.size and (q.min() < lowest or q.max() > highest):
         raise ValueError(f"4-bit codes must lie in [{lowest}, {highest}], got {q.min()} to {q.max()}")
-    # About 3 lines: flatten to uint8 nibbles (& 0xF), fill up to an even number, low | high << 4.
     nibbles = np.append(q.astype(np.uint8) & 0xF, np.zeros(q.size % 2, np.uint8))
     return (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8)
 
@@ -328,7 +320,6 @@ def unpack_int4(packed: NDArray[np.uint8], shape: tuple[int, ...], signed: bool 
     size = int(np.prod(shape, dtype=np.int64))
     if packed.size != (size + 1) // 2:
         raise ValueError(f"shape {tuple(shape)} takes {(size + 1) // 2} bytes, got {packed.size}")
-    # About 4 lines: both nibbles side by side, drop the filling, 8..15 -> -8..-1 if signed, reshape.
     nibbles = np.stack([packed & 0xF, packed >> 4], axis=-1).ravel()[:size].reshape(shape)
     if not signed:
         return nibbles
@@ -470,7 +461,6 @@ class MinMaxObserver(Observer):
         if x.size == 0:
             return
         lo, hi = as_range(*value_range(x, self.axis))
-        # About 4 lines: the first batch sets self.lo and self.hi; later ones may only widen them.
         if self.lo is not None and self.hi is not None:
             lo, hi = np.minimum(self.lo, lo), np.maximum(self.hi, hi)
         self.lo, self.hi = lo, hi
@@ -504,7 +494,6 @@ class MovingAverageObserver(Observer):
         if x.size == 0:
             return
         lo, hi = as_range(*value_range(x))
-        # About 4 lines: like min-max, but a later batch only pulls.
         if self.lo is not None and self.hi is not None:
             lo = self.momentum * self.lo + (1 - self.momentum) * lo
             hi = self.momentum * self.hi + (1 - self.momentum) * hi
@@ -544,7 +533,6 @@ class PercentileObserver(Observer):
     def range(self) -> tuple[NDArray[Any], NDArray[Any]]:
         h = self.histogram
         self._require(h.total)
-        # About 3 lines: np.cumsum the magnitudes, find the cell (np.searchsorted), t is its upper edge.
         cell = np.searchsorted(np.cumsum(self.magnitudes()), h.total * self.percentile / 100)
         t = (cell + 1) * h.cell
         return np.asarray(max(h.lo, -t)), np.asarray(min(h.hi, t))
@@ -556,7 +544,6 @@ def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparam
     >>> expected_mse(np.array([3, 1]), np.array([0.25, 2.0]), QParams(1.0, 0))  # three errors of 0.25, one of 0
     0.046875
     """
-    # About 2 lines.
     squared = (centers - dequantize(quantize(centers, qparams), qparams)) ** 2
     return float((counts * squared).sum() / counts.sum())
 
@@ -575,7 +562,6 @@ def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArr
     """
     code_index = codes.astype(np.int64) - int(codes.min())
     occupied = counts > 0
-    # About 5 lines. np.bincount(code_index, weights=...) sums over the cells of each code.
     total, cells = np.bincount(code_index, weights=counts), np.bincount(code_index, weights=occupied)
     mean = total / np.maximum(cells, 1)
     p = clipped / clipped.sum()
@@ -662,7 +648,6 @@ def integer_matmul(
     """
     acc, k = exact_product(a, b), a.shape[-1]
     za, zb = np.asarray(a_zero_point, np.float64), np.asarray(b_zero_point, np.float64)
-    # About 5 lines: the three corrections (sum in int64: an int8 sum wraps), the check, the cast.
     column_sums, row_sums = b.sum(-2, np.int64, keepdims=True), a.sum(-1, np.int64, keepdims=True)
     acc -= za * (column_sums - k * zb)
     acc -= zb * row_sums
@@ -698,7 +683,6 @@ def quantize_multiplier(m: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int
     m = np.asarray(m, np.float64)
     if not np.all((m > 0) & (m < 2**30)):
         raise ValueError(f"a multiplier must be in (0, 2**30), got {np.min(m):g} to {np.max(m):g}: check the scales")
-    # About 5 lines.
     fraction, exponent = np.frexp(m)
     q31 = np.floor(fraction * 2**31 + 0.5).astype(np.int64)
     exponent = exponent.astype(np.int64) + (q31 == 2**31)
@@ -724,7 +708,6 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
         raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
     q31, e = quantize_multiplier(1.0 if rounding == "float" else m)
     wide = np.asarray(acc).astype(np.int64)
-    # About 8 lines: three ways to `rounded`, then zero point, clip, cast.
     if rounding == "float":
         rounded = np.rint(wide.astype(np.float32) * np.asarray(m, np.float32))
     elif rounding == "single":
@@ -818,8 +801,6 @@ class QuantizedLinear(Module):
         if q.shape[-1] != self.weight.shape[1]:
             raise ValueError(f"wanted input [..., {self.weight.shape[1]}], got shape {q.shape}")
         rows = q.reshape(-1, q.shape[-1])
-        # About 8 lines. 1. integer_matmul(rows, weight.T, its zero point). 2. Dynamic: y = acc * scale + bias.
-        # Static: add the int32 bias to acc; then either requantize(acc, scale / s_y, ...) or acc * scale.
         acc = integer_matmul(rows, self.weight.q.T, qparams.zero_point)
         scale, shape = self._scale(qparams), (*q.shape[:-1], self.weight.shape[0])
         if self.input_qparams is None:
@@ -923,7 +904,6 @@ def quantize_dynamic(model: Module, int_type: IntType = INT8, axis: int | None =
     """
 
     def replace(m: Module) -> Module | None:
-        # About 3 lines: None leaves a module as it is. bias_of(m) is the bias.
         if not isinstance(m, Linear):
             return None
         return QuantizedLinear(m.weight.data, bias_of(m), int_type=int_type, axis=axis)
@@ -953,7 +933,6 @@ def quantize_static(
         input_qparams = m.observer.qparams(INT8)
         return QuantizedLinear(m.layer.weight.data, bias_of(m.layer), input_qparams, None, int_type, axis)
 
-    # About 5 lines: map_modules(model, prepare), run the batches, map_modules(..., convert), fuse_chain, return.
     observed = map_modules(model, prepare)
     for batch in batches:
         observed(batch)
@@ -994,7 +973,6 @@ def owner(array: NDArray[Any]) -> NDArray[Any]:
 
 def model_nbytes(model: Module) -> int:
     """Bytes of memory that the model's arrays keep alive: of each array's `owner`, every owner counted once."""
-    # About 2 lines. id(...) tells whether two names mean the same object.
     owners = {id(owner(a)): owner(a) for a in model_arrays(model).values()}
     return sum(a.nbytes for a in owners.values())
 
@@ -1007,7 +985,6 @@ def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float,
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"wanted 0 <= correct <= total and total >= 1, got {correct} of {total}")
-    # About 4 lines.
     p = correct / total
     middle = p + z**2 / (2 * total)
     half = z * (p * (1 - p) / total + z**2 / (4 * total**2)) ** 0.5
@@ -1023,7 +1000,6 @@ def speedup(baseline: ArrayLike, candidate: ArrayLike) -> float:
     >>> speedup([2.0, 2.0, 90.0], [1.0, 1.0, 30.0])
     2.0
     """
-    # 1 line.
     return float(np.median(np.asarray(baseline, np.float64) / np.asarray(candidate, np.float64)))
 
 
