@@ -1,0 +1,17 @@
+"""A peer that is not installed fails a test with one sentence, not with a traceback, and is never skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from .peers import MissingPeer
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    try:
+        return (yield)
+    except MissingPeer as error:
+        pytest.fail(str(error), pytrace=False)
