@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tito import course, exporting, project
+from tito import course, exporting, processes, project
 from tito.errors import TitoError
 from tito.project import Project
 
 PIP = f'"{sys.executable}" -m pip' if " " in sys.executable else f"{sys.executable} -m pip"
 FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512_ICL", "AVX512_SPR", "ASIMD", "ASIMDDP", "SVE", "VSX", "RVV")
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 PATIENCE = 120.0  # seconds for the first import, which may compile
 ASK_KERNELS = """
 import importlib, json
@@ -106,7 +105,7 @@ def _numpy() -> Iterator[Finding]:
         return
     build = np.show_config(mode="dicts")
     blas = build.get("Build Dependencies", {}).get("blas", {}) if isinstance(build, dict) else {}
-    forced = next((f"{os.environ[name]} threads ({name})" for name in THREADS if os.environ.get(name)), None)
+    forced = next((f"{os.environ[name]} threads ({name})" for name in processes.THREADS if os.environ.get(name)), None)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = forced or f"up to {cores} threads, one a core"
     yield Finding("blas", f"{blas.get('name', 'unknown')} {blas.get('version', '')}, {threads}")

@@ -180,7 +180,8 @@ def _events(
     project: Project, paths: list[str], errors: IO[bytes], limit: Callable[[], float]
 ) -> Iterator[dict[str, Any]]:
     """What the process tells, up to its `end`; or, if it does not come to that, `late` or `gone`."""
-    env = processes.environment(project) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    one_thread = dict.fromkeys(processes.THREADS, "1")  # tests multiply small matrices: threads would only wait
+    env = processes.environment(project) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | one_thread
     env.pop("PYTEST_ADDOPTS", None)
     where = ["--rootdir", str(project.root), "-c", str(project.root / PYPROJECT)]
     lines: queue.Queue[bytes | None] = queue.Queue()
