@@ -29,6 +29,7 @@ def agreements() -> Iterator[Row]:
     yield from (partial(runtime.matmul_integer, a, b) for a, b in PAIRS)
     yield from (partial(runtime.qlinear_matmul, a, b) for a, b in QLINEAR_PAIRS)
     yield from (partial(runtime.requantize_float, t) for t in (INT8, UINT8))
+    yield network.next_to_ties
     yield from (partial(f, axis) for f in (network.integer_network, network.fused_network) for axis in (0, None))
     yield rounding.multiplier
     yield from (partial(rounding.requantized, r) for r in gemmlowp.ROUNDINGS)

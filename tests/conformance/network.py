@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from tinytorch.core import Adam, Linear, ReLU, Sequential, Tensor, fit, load_digits
-from tinytorch.quantization.quantize import QuantizedLinear, QuantizedTensor, integer_matmul, quantize_static
+from tinytorch.quantization.quantize import (
+    QParams,
+    QuantizedLinear,
+    QuantizedTensor,
+    integer_matmul,
+    quantize_static,
+)
 
 from .counting import Answer, Array, Count, count
 from .peers import Constant, Node, session, version
@@ -84,9 +90,8 @@ def outputs(graph: Graph, axis: int | None, optimize: bool) -> Iterator[tuple[An
     Our layer is given the codes that theirs was given, so that one difference is counted once.
     """
     layers, x = network(axis)
-    hidden = [f"q{i}" for i in range(1, len(layers))]
-    types = {name: "INT8" for name in hidden} | {"y": "FLOAT"}
-    theirs = session(graph(len(layers)), {"x": "FLOAT"}, types, constants(layers), optimize)(x=x)
+    types = {f"q{i}": "INT8" for i in range(len(layers))} | {"y": "FLOAT"}
+    _, *theirs = session(graph(len(layers)), {"x": "FLOAT"}, types, constants(layers), optimize)(x=x)
     given: Any = Tensor(x)
     for layer, answer in zip(layers, theirs, strict=True):
         ours = layer(given)
@@ -111,11 +116,36 @@ def integer_network(axis: int | None) -> Count:
 
 
 def fused_network(axis: int | None) -> Count:
-    return whole_network("network, QDQ graph, fused", qdq_graph, axis, optimize=True, floats=False)
+    """Its floats are ours to the last bit only if ONNX Runtime did fuse it."""
+    return whole_network("network, QDQ graph, fused", qdq_graph, axis, optimize=True, floats=True)
 
 
 def float_network(axis: int | None) -> Count:
     return whole_network("network, QDQ graph, in floats", qdq_graph, axis, optimize=False, floats=False)
+
+
+def next_to_ties(number: int = 50, channels: int = 4000) -> Count:
+    """Static layers whose sums are their biases (the weights meet the code of 0), chosen so that the result lies next
+    to a tie: there it shows in which order, and how exactly, the three scales are combined."""
+    rng = np.random.default_rng(17)
+    zero = Tensor(np.zeros((1, 1), np.float32))
+
+    def answers() -> Iterator[Answer]:
+        for i in range(number):
+            s_x, s_y = (np.float32(2 ** rng.uniform(-8, 0)) for _ in range(2))
+            weight = np.exp2(rng.uniform(-18, -16, (channels, 1))) * s_y / s_x * 127  # s_x s_w / s_y about 2**-17
+            bias = (rng.integers(-100, 100, channels) + 0.5) * s_y
+            given, result = QParams(s_x, rng.integers(-128, 128)), QParams(s_y, 0)
+            layer = QuantizedLinear(weight.astype(np.float32), bias.astype(np.float32), given, result)
+            named = constants([layer]) | {
+                "s1": Constant(result.scale, "FLOAT"),
+                "z1": Constant(np.zeros((), np.int8), "INT8"),
+            }
+            theirs = session(integer_graph(2)[:2], {"x": "FLOAT"}, {"q1": "INT8"}, named)(x=zero.data)[0]
+            ours: Any = layer(zero)
+            yield f"layer {i}", ours.q, theirs
+
+    return count("QuantizedLinear, next to ties", "INT8", version("onnxruntime") + " QGemm", answers())
 
 
 def distance_to_tie(layer: QuantizedLinear, given: Any) -> tuple[Array, Array]:

@@ -64,7 +64,8 @@ def told(p: QParams) -> str:
 def arrays(seed: int = 17, random: int = 10_000) -> Iterator[NDArray[np.float32]]:
     """Arrays that float32 can rule (the range is 0, or at least 255 * TINY and finite): edges, then random ones.
 
-    One in four is made for ties: a range of 510 over a power of two gives a scale that is one too.
+    Of five, one is made for ties of its numbers (a range of 510 over a power of two has a scale that is one too), and
+    one so that its zero point is next to a tie, on whose side float32 and float64 may disagree.
     """
     edges: list[Any] = [[-253, 257], [253, -257], [0, 0, 0], [-0.0], [], [[]], 5, -5, [5, 5, 5], [-5, -5], [0, 1e-30]]
     edges += [[3.4e38], [-3.4e38], [2e38, -1.4e38], [255 * TINY], [-256 * TINY, 1e-45], [1, 1e-45], [1e30, -1e-30]]
@@ -75,7 +76,9 @@ def arrays(seed: int = 17, random: int = 10_000) -> Iterator[NDArray[np.float32]
         shape, lo = tuple(rng.integers(1, 8, 1 + i % 3)), rng.integers(-510, 1)
         normal = rng.normal(size=shape) * 10.0 ** rng.integers(-30, 37)
         ties = np.append(rng.integers(lo, 511 + lo, shape), [lo, 510 + lo]) / 2.0 ** rng.integers(0, 6)
-        yield np.asarray([normal, np.abs(normal), -np.abs(normal), ties][i % 4], np.float32)
+        scale = np.float32(2 ** rng.uniform(-90, 90))
+        zero_point_tie = (np.array([0, 255]) - rng.integers(0, 255) - 0.5) * scale
+        yield np.asarray([normal, np.abs(normal), -np.abs(normal), ties, zero_point_tie][i % 5], np.float32)
 
 
 # (M, K, N), and the axes that lead in a and b

@@ -171,7 +171,12 @@ def test_a_million_sums_from_all_of_int32_requantize_to_the_same_codes(codes: In
     no_mismatch(runtime.requantize_float(codes), at_least=MILLION)
 
 
-# A whole network
+# A layer, a network
+
+
+def test_two_hundred_thousand_results_of_a_layer_next_to_a_tie_get_the_same_codes() -> None:
+    no_mismatch(network.next_to_ties(), at_least=200_000)
+
 
 AXES = pytest.mark.parametrize("axis", [0, None], ids=["a ruler a row", "one ruler"])
 
@@ -182,7 +187,9 @@ def test_the_static_network_as_an_integer_graph_gives_the_same_codes_and_results
 
 
 @AXES
-def test_the_static_network_as_a_qdq_graph_fused_by_the_runtime_gives_the_same_codes(axis: int | None) -> None:
+def test_the_static_network_as_a_qdq_graph_fused_by_the_runtime_gives_the_same_codes_and_results(
+    axis: int | None,
+) -> None:
     no_mismatch(network.fused_network(axis), at_least=100_000)
 
 
