@@ -1,0 +1,85 @@
+"""Packing for any codes; and the QuantizedTensor that stores them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)
+
+
+@given(codes=st.lists(st.integers(-8, 7), max_size=40))
+def test_signed_codes_are_packed_as_the_specification_says(student, oracle, codes):
+    assert student.pack_int4(np.array(codes, np.int8)).tolist() == oracle.pack(codes)
+
+
+@given(codes=st.lists(st.integers(0, 15), max_size=40))
+def test_unsigned_codes_are_packed_as_the_specification_says(student, oracle, codes):
+    assert student.pack_int4(np.array(codes, np.uint8)).tolist() == oracle.pack(codes)
+
+
+@given(packed=st.lists(st.integers(0, 255), max_size=20), odd=st.booleans(), signed=st.booleans())
+def test_bytes_are_unpacked_as_the_specification_says(student, oracle, packed, odd, signed):
+    size = max(2 * len(packed) - odd, 0)
+    got = student.unpack_int4(np.array(packed, np.uint8), (size,), signed)
+    assert got.tolist() == oracle.unpack(packed, size, signed)
+
+
+@given(shape=SHAPES, signed=st.booleans(), seed=st.integers(0, 999))
+def test_packing_and_unpacking_undo_each_other(student, shape, signed, seed):
+    low, dtype = (-8, np.int8) if signed else (0, np.uint8)
+    q = np.random.default_rng(seed).integers(low, low + 16, shape).astype(dtype)
+    packed = student.pack_int4(q)
+    got = student.unpack_int4(packed, shape, signed)
+    assert packed.dtype == np.uint8 and packed.nbytes == (q.size + 1) // 2
+    assert got.dtype == dtype and got.shape == shape and (got == q).all()
+
+
+@given(seed=st.integers(0, 999))
+def test_any_layout_is_packed_in_the_order_of_its_indices(student, seed):
+    q = np.random.default_rng(seed).integers(-8, 8, (4, 6)).astype(np.int8)
+    for view in (q.T, q[::-1], q[:, ::2], np.asfortranarray(q)):
+        assert student.pack_int4(view).tolist() == student.pack_int4(view.copy(order="C")).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_codes_beyond_four_bits_are_refused(student, dtype):
+    for wrong in {np.int8: (8, -9, 127, -128), np.uint8: (16, 255)}[dtype]:
+        with pytest.raises(ValueError, match="4-bit codes"):
+            student.pack_int4(np.array([0, wrong], dtype))
+
+
+def test_what_is_not_codes_is_refused(student):
+    with pytest.raises(TypeError, match="quantize first"):
+        student.pack_int4(np.array([1.0]))
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (5,), (2, 3)])
+def test_bytes_of_another_shape_are_refused(student, shape):
+    with pytest.raises(ValueError, match="bytes"):
+        student.unpack_int4(np.zeros(2, np.uint8), shape)
+
+
+@given(bits=st.integers(2, 8), signed=st.booleans(), shape=SHAPES, seed=st.integers(0, 99))
+def test_a_quantized_tensor_stores_what_its_type_takes(student, bits, signed, shape, seed):
+    t = student.IntType(bits, signed)
+    q = np.random.default_rng(seed).integers(t.qmin, t.qmax + 1, shape).astype(t.storage)
+    stored = student.QuantizedTensor(q, student.QParams(0.5, 0, t))
+    assert stored.stored.nbytes == t.nbytes(shape) and stored.nbytes == t.nbytes(shape) + 8
+    assert (stored.q == q).all() and stored.q.dtype == q.dtype and stored.q.shape == shape
+    assert (stored.dequantize() == q * 0.5).all()
+
+
+def test_a_quantized_tensor_keeps_a_copy(student):
+    q = np.zeros((2, 2), np.int8)
+    stored = student.QuantizedTensor(q, student.QParams(1.0, 0))
+    q[:] = 5
+    assert not stored.q.any()
+
+
+def test_a_quantized_tensor_refuses_codes_of_another_type(student):
+    p = student.QParams(1.0, 0, student.INT4)
+    with pytest.raises(TypeError, match="stored as int8"):
+        student.QuantizedTensor(np.zeros(3, np.float32), p)
+    with pytest.raises(ValueError, match=r"\[-8, 7\]"):
+        student.QuantizedTensor(np.array([8], np.int8), p)

@@ -1,0 +1,123 @@
+"""Codes and back for any numbers and rulers, against a scalar specification."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+ANY = st.floats(width=32, allow_nan=False)
+NEAR = st.floats(-300, 300, width=32)
+SCALES = st.floats(2.0**-60, 2.0**60, width=32)
+TYPES = st.tuples(st.integers(2, 8), st.booleans())
+
+
+@st.composite
+def rulers(draw, scales=SCALES):
+    bits, signed = draw(TYPES)
+    qmin = -(2 ** (bits - 1)) if signed else 0
+    return draw(scales), draw(st.integers(qmin, qmin + 2**bits - 1)), bits, signed
+
+
+def made(student, ruler):
+    scale, zero_point, bits, signed = ruler
+    int_type = student.IntType(bits, signed)
+    return student.QParams(scale, zero_point, int_type), int_type.qmin, int_type.qmax
+
+
+@given(xs=st.lists(ANY, max_size=20), ruler=rulers())
+def test_every_code_is_the_specification_s(student, oracle, xs, ruler):
+    p, qmin, qmax = made(student, ruler)
+    got = student.quantize(np.array(xs, np.float32), p)
+    assert got.tolist() == [oracle.code(x, ruler[0], ruler[1], qmin, qmax) for x in xs]
+    assert got.dtype == (np.int8 if ruler[3] else np.uint8)
+
+
+@given(k=st.lists(st.integers(-140, 140), min_size=1), ruler=rulers(st.sampled_from([2.0**-9, 0.5, 1.0, 2.0, 64.0])))
+def test_ties_go_to_the_even_integer_before_the_zero_point(student, k, ruler):
+    p, qmin, qmax = made(student, ruler)
+    ties = np.array(k) + 0.5
+    got = student.quantize(ties * ruler[0], p)
+    wanted = [min(max(n + n % 2 + ruler[1], qmin), qmax) for n in k]
+    assert got.tolist() == wanted, f"scale {ruler[0]}, zero point {ruler[1]}, ties {ties.tolist()}"
+
+
+@given(xs=st.lists(st.floats(-1, 1), min_size=1), ruler=rulers())
+def test_numbers_on_the_ruler_come_back_within_half_a_step(student, xs, ruler):
+    p, qmin, qmax = made(student, ruler)
+    scale, zero_point = ruler[:2]
+    lo, hi = (scale * (end - zero_point) for end in (qmin, qmax))
+    x = np.clip(np.array(xs) * scale * 256, lo, hi).astype(np.float32)
+    error = np.abs(student.dequantize(student.quantize(x, p), p).astype(np.float64) - x)
+    bound = scale / 2 + 4 * np.spacing(np.abs(x).max())  # float32 rounds the quotient and the product
+    assert (error <= bound).all(), f"{x[error.argmax()]} moved by {error.max() / scale} steps"
+
+
+@given(ruler=rulers())
+def test_zero_survives_the_round_trip_exactly(student, ruler):
+    p, *_ = made(student, ruler)
+    assert student.dequantize(student.quantize(np.zeros(3), p), p).tolist() == [0.0] * 3
+
+
+@given(xs=st.lists(ANY, min_size=2, max_size=30), ruler=rulers())
+def test_a_larger_number_never_gets_a_smaller_code(student, xs, ruler):
+    p, *_ = made(student, ruler)
+    codes = student.quantize(np.sort(np.array(xs, np.float32)), p).astype(int)
+    assert (np.diff(codes) >= 0).all()
+
+
+@given(qs=st.lists(st.integers(-8, 7), max_size=20), ruler=rulers())
+def test_every_real_is_the_specification_s_and_gets_its_code_back(student, oracle, qs, ruler):
+    p, qmin, qmax = made(student, ruler)
+    q = np.clip(np.array(qs, int) * 16, qmin, qmax).astype(np.int8 if ruler[3] else np.uint8)
+    x = student.dequantize(q, p)
+    assert x.tolist() == [oracle.real(int(v), ruler[0], ruler[1]) for v in q] and x.dtype == np.float32
+    assert student.quantize(x, p).tolist() == q.tolist()
+
+
+@given(xs=st.lists(NEAR, min_size=1, max_size=12), seed=st.integers(0, 99))
+def test_order_and_layout_do_not_matter(student, xs, seed):
+    p = student.QParams(0.37, 11)
+    x = np.array(xs, np.float32)
+    order = np.random.default_rng(seed).permutation(x.size)
+    assert student.quantize(x[order], p).tolist() == student.quantize(x, p)[order].tolist()
+    assert student.quantize(np.repeat(x, 3)[::3], p).tolist() == student.quantize(x, p).tolist()
+
+
+@given(seed=st.integers(0, 10_000), groups=st.booleans())
+def test_rows_and_groups_are_measured_one_by_one(student, oracle, seed, groups):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 10.0 ** rng.integers(-3, 4, (3, 2, 1)), (3, 2, 5)).astype(np.float32)
+    shape = (3, 2, 1) if groups else (3, 1, 1)
+    scale, zero = rng.uniform(0.01, 3, shape).astype(np.float32), rng.integers(-128, 128, shape)
+    p = student.QParams(scale, zero)
+    codes = student.quantize(x, p)
+    back = student.dequantize(codes, p)
+    for i, v in np.ndenumerate(x):
+        s, z = float(np.broadcast_to(scale, x.shape)[i]), int(np.broadcast_to(zero, x.shape)[i])
+        assert codes[i] == oracle.code(float(v), s, z, -128, 127)
+        assert back[i] == oracle.real(int(codes[i]), s, z)
+
+
+def test_float64_beyond_float32_saturates(student):
+    assert student.quantize(np.array([1e300, -1e300]), student.QParams(1.0, 3)).tolist() == [127, -128]
+
+
+@pytest.mark.parametrize("x", [[np.nan], [[0.0, np.nan]]])
+def test_nan_is_refused_with_its_place(student, x):
+    with pytest.raises(ValueError, match="NaN"):
+        student.quantize(np.array(x), student.QParams(1.0, 0))
+
+
+def test_what_is_not_real_is_refused(student):
+    with pytest.raises(TypeError, match="real numbers"):
+        student.quantize(np.array([1j]), student.QParams(1.0, 0))
+
+
+@pytest.mark.parametrize("bits", [2, 5, 8])
+def test_inputs_are_left_as_they_were(student, bits):
+    x, q = np.linspace(-3, 3, 9).astype(np.float32), np.array([-2, -1, 0, 1], np.int8)
+    p = student.QParams(0.5, 0, student.IntType(bits))
+    before = x.copy(), q.copy()
+    student.quantize(x, p)
+    student.dequantize(q, p)
+    assert (x == before[0]).all() and (q == before[1]).all()

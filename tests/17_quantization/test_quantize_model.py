@@ -1,0 +1,233 @@
+"""quantize_dynamic and quantize_static. From simplest to hardest; the first that fails is the one you are shown."""
+
+import numpy as np
+import pytest
+
+from tito.student import type_name
+
+DYNAMIC = "a QuantizedLinear for each Linear, None for every other module"
+STATIC = "map_modules(model, prepare), run every batch through it, map_modules(..., convert), fuse_chain, return"
+SIZES = (6, 5, 4)
+
+
+def numbers(seed, *shape):
+    """Sixteenths in [-1, 1]: their float32 sums and products are exact, in any order."""
+    return (np.random.default_rng(seed).integers(-16, 17, shape) / 16).astype(np.float32)
+
+
+X = numbers(100, 7, SIZES[0])
+
+
+def linear(student, seed, n_in, n_out, bias=True):
+    layer = student.Linear(n_in, n_out, bias)
+    state = {"weight": numbers(seed, n_out, n_in)} | ({"bias": numbers(seed + 50, n_out)} if bias else {})
+    layer.load_state_dict(state)
+    return layer
+
+
+def network(student):
+    """Linear, ReLU, Linear; their weights are numbers(1) and numbers(2), their biases numbers(51) and numbers(52)."""
+    return student.Sequential(linear(student, 1, *SIZES[:2]), student.ReLU(), linear(student, 2, *SIZES[1:]))
+
+
+def hidden(x):
+    """What the second layer of the float network is given."""
+    return np.maximum(x @ numbers(1, SIZES[1], SIZES[0]).T + numbers(51, SIZES[1]), 0)
+
+
+def kinds(model):
+    return [type_name(layer) for layer in model.layers]
+
+
+def dynamic(student, works, model, *args):
+    with works("quantize_dynamic(model)", DYNAMIC):
+        quantized = student.quantize_dynamic(model, *args)
+    assert quantized is not None, "quantize_dynamic returned None: is a `return` missing?"
+    return quantized
+
+
+def static(student, works, model, batches, *args, **options):
+    with works("quantize_static(model, batches)", STATIC):
+        quantized = student.quantize_static(model, batches, *args, **options)
+    assert quantized is not None, "quantize_static returned None: is a `return` missing?"
+    return quantized
+
+
+def test_every_linear_layer_becomes_a_quantized_one_and_the_rest_stays(student, works):
+    model = student.Sequential(linear(student, 1, 6, 5), student.ReLU(), student.Sequential(linear(student, 2, 5, 4)))
+    got = dynamic(student, works, model)
+    outer, inner = kinds(got), kinds(got.layers[2])
+    wanted = ["QuantizedLinear", "ReLU", "Sequential"]
+    assert outer == wanted, f"expected layers {wanted}, got {outer}: {DYNAMIC}"
+    assert inner == ["QuantizedLinear"], f"expected a QuantizedLinear in the inner Sequential, got {inner}: {DYNAMIC}"
+    alone = type_name(dynamic(student, works, linear(student, 1, 6, 5)))
+    assert alone == "QuantizedLinear", f"expected a QuantizedLinear for a Linear by itself, got {alone}: {DYNAMIC}"
+
+
+def test_a_dynamic_layer_has_the_weights_and_bias_of_the_float_layer(student, check, works):
+    got = dynamic(student, works, network(student))
+    for i, seed in ((0, 1), (2, 2)):
+        weight = numbers(seed, *got.layers[i].weight.shape)
+        step = np.abs(weight).max(1, keepdims=True) / 127
+        call = f"the weights of layer {i}"
+        check(call, got.layers[i].weight.dequantize(), weight, "m.weight.data", within=step / 2 + 1e-6)
+        check(f"the bias of layer {i}", got.layers[i].bias, numbers(seed + 50, len(weight)), "bias_of(m) is the bias")
+
+
+def test_a_dynamic_model_computes_what_its_layers_compute(student, check, works):
+    got = dynamic(student, works, network(student))
+    with works("model(x)", "a dynamic QuantizedLinear has no input_qparams and no output_qparams"):
+        y = got(X)
+    assert not hasattr(y, "qparams"), "a dynamic model's result is a Tensor of reals, got codes: pass no output_qparams"
+    first, second = (
+        student.QuantizedLinear(numbers(s, n, k), numbers(s + 50, n)) for s, n, k in ((1, 5, 6), (2, 4, 5))
+    )
+    wanted = second(np.maximum(first(X).data, 0)).data
+    check("the dynamic model's answer", y.data, wanted, "each input must get its own ruler: input_qparams stays None")
+
+
+def test_in_a_static_chain_clipping_does_what_relu_did(student, works):
+    got = kinds(static(student, works, network(student), [X]))
+    assert "Linear" not in got, f"layers became {got}: a Linear is left, in float; did you convert the observed model?"
+    assert "Observed" not in got, (
+        f"layers became {got}: they still only watch; map_modules(observed, convert) is missing"
+    )
+    assert "ReLU" not in got, f"layers became {got}: the ReLU is still there; fuse_chain(quantized) is missing"
+    assert got == ["QuantizedLinear", "QuantizedLinear"], f"layers became {got}, wanted two QuantizedLinear: {STATIC}"
+
+
+def test_a_layer_without_bias_is_quantized_without(student, check, works):
+    model = student.Sequential(linear(student, 3, 6, 4, bias=False))
+    x = numbers(7, 5, 6)
+    none = "bias_of(m) is None for such a layer; QuantizedLinear takes None"
+    for name, got in (
+        ("dynamic", dynamic(student, works, model)),
+        ("static", static(student, works, model, [x])),
+    ):
+        with works(f"a {name} model without bias", none):
+            y = got(np.zeros((2, 6), np.float32)).data
+        check(f"a {name} layer without bias, of zeros", y, np.zeros((2, 4)), none)
+
+
+@pytest.mark.parametrize("how", ["dynamic", "static"])
+def test_the_float_model_stays_as_it_was(student, check, works, how):
+    model = network(student)
+    before = model(X).data
+    dynamic(student, works, model) if how == "dynamic" else static(student, works, model, [X])
+    got = kinds(model)
+    changed = "quantizing makes a *new* model (map_modules does); the float one was changed in place"
+    assert got == ["Linear", "ReLU", "Linear"], f"the float model's layers became {got}: {changed}"
+    check("the float model's answer afterwards", model(X).data, before, changed)
+
+
+@pytest.mark.parametrize("how", ["dynamic", "static"])
+def test_no_float_weights_are_left(student, works, how):
+    model = network(student)
+    got = dynamic(student, works, model) if how == "dynamic" else static(student, works, model, [X])
+    arrays = student.model_arrays(got)
+    large = {name: str(a.dtype) for name, a in arrays.items() if a.size >= 20}
+    assert sorted(large.values()) == ["int8", "int8"], (
+        f"wanted two int8 weights and nothing else of that size, got {large}"
+    )
+
+
+@pytest.mark.parametrize("how", ["dynamic", "static"])
+def test_the_weights_type_and_axis_are_passed_on(student, check, works, how):
+    model = network(student)
+    int4 = student.INT4
+    if how == "dynamic":
+        got = dynamic(student, works, model, int4, None)
+    else:
+        got = static(student, works, model, [X], student.MinMaxObserver, int4, None)
+    weight = got.layers[0].weight
+    check("bits of the weights", weight.qparams.int_type.bits, 4, "pass int_type on to QuantizedLinear")
+    check(
+        "shape of the weights' scale for axis None",
+        np.shape(weight.qparams.scale),
+        (),
+        "pass axis on to QuantizedLinear",
+    )
+    check("bytes of the 30 weights", weight.stored.nbytes, 15, "two codes of 4 bits a byte")
+
+
+def test_the_first_ruler_spans_every_batch(student, check, works, oracle):
+    batches = [X[:2], 3 * X[2:4], X[4:]]
+    p = static(student, works, network(student), batches).layers[0].input_qparams
+
+    def scale(*used):
+        return oracle.ruler(min(float(b.min()) for b in used), max(float(b.max()) for b in used), -128, 127)[0]
+
+    slips = {
+        "only the first batch was observed: run every batch through the wrapped model": scale(batches[0]),
+        "only the last batch was observed: run every batch through the wrapped model": scale(batches[2]),
+    }
+    with works("layers[0].input_qparams.scale", "a static layer has a calibrated ruler"):
+        got = p.scale
+    check(
+        "the scale of the first layer's input",
+        got,
+        scale(*batches),
+        "for batch in batches: observed(batch)",
+        slips=slips,
+    )
+
+
+def test_the_second_ruler_spans_what_the_second_layer_is_given(student, check, works, oracle):
+    p = static(student, works, network(student), [X[:4], X[4:]]).layers[1].input_qparams
+    wanted = oracle.ruler(0.0, float(hidden(X).max()), -128, 127)
+    seen = "each Linear must be watched where it stands, behind the ReLU: wrap with map_modules(model, prepare)"
+    slips = {
+        f"that is the ruler of the network's own input: {seen}": oracle.ruler(float(X.min()), float(X.max()), -128, 127)
+    }
+    check("(scale, zero point) of the second layer's input", (p.scale, p.zero_point), wanted, seen, slips=slips)
+
+
+def test_a_static_model_computes_what_its_layers_compute(student, check, works):
+    got = static(student, works, network(student), [X])
+    y = got(X)
+    assert not hasattr(y, "qparams"), "the network's answer is a Tensor of reals: its last layer has no output_qparams"
+    p1, p2 = (student.choose_qparams(float(v.min()), float(v.max())) for v in (X, hidden(X)))
+    first = student.QuantizedLinear(numbers(1, 5, 6), numbers(51, 5), p1, p2)
+    second = student.QuantizedLinear(numbers(2, 4, 5), numbers(52, 4), p2)
+    check("the static model's answer", y.data, second(first(X)).data, STATIC)
+    between = got.layers[0](X)
+    assert hasattr(between, "qparams"), (
+        "between two static layers travel codes, got reals: fuse_chain(quantized) is missing"
+    )
+
+
+def test_another_calibration_gives_another_answer(student, works):
+    model = network(student)
+    near, far = (static(student, works, model, [X * reach])(X).data for reach in (1, 20))
+    assert (near != far).any(), (
+        "calibrated on x and on 20 * x, the model gave the same answer: what was observed is not used"
+    )
+    error = [np.abs(y - model(X).data).max() for y in (near, far)]
+    assert error[0] < error[1], (
+        f"a ruler 20 times too long must cost accuracy: errors {error[0]:.3g} and {error[1]:.3g}"
+    )
+
+
+@pytest.mark.parametrize("name", ["MinMaxObserver", "MovingAverageObserver"])
+def test_the_observer_that_was_asked_for_is_used(student, check, works, oracle, name):
+    batches = [X, 3 * X]
+    got = static(student, works, network(student), batches, observer=getattr(student, name))
+    lo, hi = float(X.min()), float(X.max())
+    factor = 3 if name == "MinMaxObserver" else 0.9 + 0.1 * 3
+    wanted, _ = oracle.ruler(factor * lo, factor * hi, -128, 127)
+    call = f"the first scale by {name} after [x, 3 * x]"
+    check(call, got.layers[0].input_qparams.scale, wanted, "prepare makes one with observer()", within=1e-6 * wanted)
+
+
+def test_each_layer_has_an_observer_of_its_own(student, check, works):
+    model = student.Sequential(linear(student, 8, 6, 6), linear(student, 9, 6, 6))
+    got = static(student, works, model, [X, X / 4])
+    scales = [float(layer.input_qparams.scale) for layer in got.layers]
+    between = X @ numbers(8, 6, 6).T + numbers(58, 6)
+    wanted = [(v.max() - v.min()) / 255 for v in (X, between)]
+    check("the scales of two layers in a row", scales, wanted, "prepare is called for each Linear", within=1e-7)
+
+
+def test_without_batches_there_is_nothing_to_calibrate_with(student):
+    with pytest.raises(ValueError, match="has seen no numbers"):
+        student.quantize_static(network(student), [])

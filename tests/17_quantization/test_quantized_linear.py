@@ -1,0 +1,259 @@
+"""QuantizedLinear. From simplest to hardest; the first that fails is the one you are shown."""
+
+import numpy as np
+import pytest
+
+STEPS = "integer_matmul with the input's zero point, then times s_x * s_w, then the bias"
+WEIGHT = np.array([[0.5, -0.25, 1.0], [0.125, 0.0625, -0.03], [-2.0, 1.0, 0.75]], np.float32)
+BIAS = np.array([0.5, -1.25, 2.0], np.float32)
+X = np.array([[1.0, 0.25, 0.5], [-0.75, 0.375, 2.0]], np.float32)
+
+
+def layer(student, *args, **options):
+    return student.QuantizedLinear(WEIGHT, *args, **options)
+
+
+def forward(works, linear, x):
+    with works(f"forward(x {np.shape(x) if isinstance(x, np.ndarray) else x})", STEPS):
+        return linear(x)
+
+
+def values(works, linear, x):
+    """The result as an array; a QuantizedTensor or None in place of a Tensor is told."""
+    y = forward(works, linear, x)
+    assert y is not None, "forward returned None: is a `return` missing?"
+    assert not isinstance(y, np.ndarray), "forward must return a Tensor, not an array: Tensor(y.reshape(shape))"
+    assert not hasattr(y, "qparams"), "without output_qparams the result is a float32 Tensor, got a QuantizedTensor"
+    return y.data
+
+
+class Parts:
+    """What the layer should compute: integer sums, what one unit of each is worth, and what goes wrong on the way.
+
+    scale None: dynamic, in uint8. Else static, in int8.
+    """
+
+    def __init__(self, oracle, x, scale=None, zero_point=0, weight=WEIGHT):
+        ends = (-128, 127)
+        if scale is None:
+            (scale, zero_point), ends = oracle.dynamic_ruler(x.ravel().tolist()), (0, 255)
+        q = [[oracle.code(v, scale, zero_point, *ends) for v in row] for row in x.tolist()]
+        s_w, w = oracle.symmetric_rows(weight.tolist())
+        self.s_x, self.s_w = scale, np.array(s_w)
+        self.scale = self.s_x * self.s_w
+        self.acc, self.plain = (np.array(oracle.sums(q, z, w)) for z in (zero_point, 0))
+        self.turned = np.array(oracle.sums(q, zero_point, np.array(w).T.tolist()))
+        self.float, self.half_float = x @ weight.T, x @ (np.array(w) * self.s_w[:, None]).T
+
+    def within(self, bias=0.0):
+        """float32 rounds the scale (twice), the product and the sum."""
+        return 4 * 2.0**-24 * (np.abs(self.acc * self.scale) + np.abs(bias))
+
+    def slips(self, bias=0.0):
+        zero = "the input's zero point is missing: integer_matmul(rows, self.weight.q.T, qparams.zero_point)"
+        integers = "the *codes* must be multiplied, by integer_matmul"
+        worth = "a sum is worth s_x * s_w, self._scale(qparams)"
+        return {
+            zero: self.plain * self.scale + bias,
+            f"this is the float layer: {integers}": self.float + bias,
+            f"this is a float product with dequantized weights: {integers}": self.half_float + bias,
+            "the weights were not transposed: they are [out, in]": self.turned * self.scale + bias,
+            f"s_w is missing: {worth}": self.acc * self.s_x + bias,
+            f"s_x is missing: {worth}": self.acc * self.s_w + bias,
+            f"the scale is missing: {worth}": self.acc + bias,
+            f"the first row's scale was used for every row: {worth}": self.acc * self.scale[0] + bias,
+        }
+
+
+def test_a_dynamic_layer_multiplies_codes_and_returns_reals(student, check, works, oracle):
+    x = np.abs(X)
+    parts = Parts(oracle, x)
+    y = values(works, layer(student), x)
+    check(
+        "a dynamic layer of positive inputs",
+        y,
+        parts.acc * parts.scale,
+        STEPS,
+        slips=parts.slips(),
+        within=parts.within(),
+    )
+
+
+def test_the_zero_point_of_the_input_is_taken_off(student, check, works, oracle):
+    parts = Parts(oracle, X)
+    y = values(works, layer(student), X)
+    check(
+        "a dynamic layer of mixed inputs", y, parts.acc * parts.scale, STEPS, slips=parts.slips(), within=parts.within()
+    )
+
+
+def test_a_dynamic_layer_adds_its_bias_in_float(student, check, works, oracle):
+    parts = Parts(oracle, X)
+    y = values(works, layer(student, BIAS), X)
+    slips = {
+        "the bias is missing": parts.acc * parts.scale,
+        "the bias was added twice": parts.acc * parts.scale + 2 * BIAS,
+        "a dynamic layer's bias is float: add it after acc * scale, not to acc": (parts.acc + BIAS) * parts.scale,
+        "the bias was subtracted": parts.acc * parts.scale - BIAS,
+    } | parts.slips(BIAS)
+    wanted = parts.acc * parts.scale + BIAS
+    check("a dynamic layer with a bias", y, wanted, STEPS, slips=slips, within=parts.within(BIAS))
+
+
+def test_every_output_has_its_own_scale(student, check, works, oracle):
+    weight = WEIGHT * np.array([[100], [1], [0.01]], np.float32)
+    parts = Parts(oracle, X, weight=weight)
+    y = values(works, student.QuantizedLinear(weight), X)
+    each = "scale [out] broadcasts along the last axis of acc [rows, out]"
+    check("rows of very different size", y, parts.acc * parts.scale, each, slips=parts.slips(), within=parts.within())
+
+
+def test_a_static_layer_measures_its_input_with_the_calibrated_ruler(student, check, works, oracle):
+    parts, own = Parts(oracle, X, 1 / 64, -20), Parts(oracle, X)
+    y = values(works, layer(student, None, student.QParams(1 / 64, -20)), X)
+    slips = {"the calibrated ruler was ignored: self._codes(x) has chosen the right one": own.acc * own.scale}
+    slips |= parts.slips()
+    check("a static layer", y, parts.acc * parts.scale, STEPS, slips=slips, within=parts.within())
+
+
+def test_a_static_layer_adds_its_bias_to_the_integer_sums(student, check, works, oracle):
+    parts = Parts(oracle, X, 1 / 64, -20)
+    bias = np.rint(BIAS / parts.scale)
+    y = values(works, layer(student, BIAS, student.QParams(1 / 64, -20)), X)
+    slips = {
+        "the bias is missing": parts.acc * parts.scale,
+        "a static layer's bias is int32, in units of s_x * s_w: add it to acc, before the scale": parts.acc
+        * parts.scale
+        + bias,
+        "the bias was added twice, as int32 and again after the scale": (parts.acc + bias) * parts.scale + bias,
+        "the bias was added twice": (parts.acc + 2 * bias) * parts.scale,
+    }
+    wanted = (parts.acc + bias) * parts.scale
+    check("a static layer with a bias", y, wanted, STEPS, slips=slips, within=parts.within(BIAS))
+
+
+def test_reals_come_out_as_float32(student, check, works):
+    y = values(works, layer(student, BIAS), X)
+    check(
+        "a dynamic layer's result",
+        y,
+        y,
+        "int32 * float32 is float64 in NumPy: acc.astype(np.float32) first",
+        dtype="float32",
+    )
+    y = values(works, layer(student, BIAS, student.QParams(1 / 64, 0)), X)
+    check(
+        "a static layer's result",
+        y,
+        y,
+        "int32 * float32 is float64 in NumPy: acc.astype(np.float32) first",
+        dtype="float32",
+    )
+
+
+def test_another_calibration_gives_another_answer(student, works):
+    fine, coarse = (values(works, layer(student, BIAS, student.QParams(s, 0)), X) for s in (1 / 60, 1 / 6))
+    assert (fine != coarse).any(), (
+        "two rulers, ten times apart, gave the same answer: the calibration is stored, but not used"
+    )
+    short = values(works, layer(student, BIAS, student.QParams(1 / 256, 0)), X * 100)
+    end = values(works, layer(student, BIAS, student.QParams(1 / 256, 0)), X * 1000)
+    kept = "inputs beyond the ruler must saturate, so that 100 * x and 1000 * x give the same"
+    assert (short == end).all(), f"{kept}: got {short.tolist()} and {end.tolist()}"
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 3, 3), (0, 3), (2, 0, 3)])
+@pytest.mark.parametrize("static", [False, True])
+def test_every_leading_axis_is_kept(student, check, works, shape, static):
+    x = np.resize(X, shape).astype(np.float32)
+    linear = layer(student, BIAS, student.QParams(1 / 64, 0) if static else None)
+    got = values(works, linear, x)
+    flat = values(works, linear, x.reshape(-1, 3)).reshape(shape)
+    check(f"a {'static' if static else 'dynamic'} layer of input {shape}", got, flat, "reshape to (*q.shape[:-1], out)")
+
+
+def test_a_static_layer_can_hand_on_codes(student, check, works, oracle):
+    parts = Parts(oracle, X, 1 / 64, -20)
+    s_y, z_y = 1 / 32, 10
+    bias = np.rint(BIAS / parts.scale).astype(int)
+    linear = layer(student, BIAS, student.QParams(1 / 64, -20), student.QParams(s_y, z_y))
+    y = forward(works, linear, X)
+    assert hasattr(y, "qparams"), (
+        "with output_qparams the result is a QuantizedTensor of that ruler, got a Tensor of reals"
+    )
+
+    def codes(acc, m, zero_point=z_y):
+        return [[oracle.requantized(int(a), f, zero_point, -128, 127) for a, f in zip(r, m, strict=True)] for r in acc]
+
+    slips = {
+        "the multiplier is s_x * s_w / s_y; the division by s_y is missing": codes(parts.acc + bias, parts.scale),
+        "the bias is missing": codes(parts.acc, parts.scale / s_y),
+        "the multiplier is s_x * s_w / s_y: s_y divides": codes(parts.acc + bias, parts.scale * s_y),
+        "s_x is missing from the multiplier s_x * s_w / s_y": codes(parts.acc + bias, parts.s_w / s_y),
+        "the input's zero point is missing in integer_matmul": codes(parts.plain + bias, parts.scale / s_y),
+    }
+    hint = "requantize(acc + bias, scale / s_y, output_qparams)"
+    check(
+        "the codes a static layer hands on",
+        y.q,
+        codes(parts.acc + bias, parts.scale / s_y),
+        hint,
+        slips=slips,
+        dtype="int8",
+    )
+    check("the scale it hands on", y.qparams.scale, s_y, "QuantizedTensor(codes, self.output_qparams)")
+    check("the zero point it hands on", y.qparams.zero_point, z_y, "QuantizedTensor(codes, self.output_qparams)")
+
+
+def test_codes_that_come_in_are_used_as_they_are(student, check, works, oracle):
+    p = student.QParams(1 / 64, -20)
+    codes = np.array([[44, -4, 12], [-68, 4, 108]], np.int8)
+    linear = layer(student, BIAS, p)
+    got = values(works, linear, student.QuantizedTensor(codes, p))
+    check("a layer that is given codes", got, values(works, linear, (codes + 20.0).astype(np.float32) / 64), "q, not x")
+    stack = student.QuantizedTensor(np.stack([codes, codes]), p)
+    y = forward(works, layer(student, BIAS, p, student.QParams(1 / 32, 0)), stack)
+    check("the shape of codes handed on", y.shape, (2, 2, 3), "reshape to (*q.shape[:-1], out)")
+
+
+def test_a_dynamic_layer_can_hand_on_codes_too(student, check, works, oracle):
+    parts = Parts(oracle, X)
+    y = forward(works, layer(student, BIAS, None, student.QParams(1 / 32, 10)), X)
+    assert hasattr(y, "qparams"), (
+        "with output_qparams the result is a QuantizedTensor, got a Tensor: quantize(y, output_qparams)"
+    )
+    wanted = np.clip(np.rint((parts.acc * parts.scale + BIAS) * 32) + 10, -128, 127)
+    check(
+        "the codes a dynamic layer hands on",
+        y.q,
+        wanted,
+        "quantize(y, self.output_qparams), bias included",
+        dtype="int8",
+    )
+
+
+def test_weights_of_4_bits_and_one_scale_for_all_rows_work_too(student, check, works):
+    for bits, axis, steps in ((4, 0, 7), (8, None, 127), (2, None, 1)):
+        linear = layer(student, BIAS, None, None, student.IntType(bits), axis)
+        top = np.abs(WEIGHT).max(None if axis is None else 1, keepdims=True)
+        weight = linear.weight.dequantize()
+        x = np.array([[255.0, 0, 128], [1, 2, 3]], np.float32)  # codes themselves: dynamic scale 1, zero point 0
+        got = values(works, linear, x)
+        call = f"a layer with weights of {bits} bits, axis {axis}"
+        near = 4 * 2.0**-24 * (np.abs(x) @ np.abs(weight).T + np.abs(BIAS))
+        check(call, got, x @ weight.T + BIAS, "x is exact here, so y = x @ dequantized weights + bias", within=near)
+        check(f"{call}: its weights", weight, WEIGHT, "half a step at most", within=top / steps / 2 + 1e-6)
+
+
+def test_only_integers_are_kept(student, check):
+    linear = layer(student, BIAS, student.QParams(1 / 64, 0))
+    check("the weights kept", linear.weight.stored, linear.weight.stored, "int8 codes", dtype="int8")
+    check("the bias of a static layer", linear.bias, linear.bias, "int32 at scale s_x * s_w", dtype="int32")
+    arrays = student.model_arrays(linear)
+    floats = [name for name, a in arrays.items() if a.dtype.kind == "f" and a.size >= WEIGHT.size]
+    assert not floats, f"float arrays as large as the weight are still kept: {floats}"
+
+
+def test_an_input_of_another_width_is_refused(student):
+    with pytest.raises(ValueError, match="wanted input"):
+        layer(student)(np.zeros((2, 4), np.float32))

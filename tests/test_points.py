@@ -1,0 +1,76 @@
+"""The instructor's notebook earns every point, the student's stubs none: told by `tito test`, in a copy of the tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tito import course
+from tito.editions import stub
+from tito.errors import Status
+from tito.project import PYPROJECT, Project
+
+PROJECT = Project(Path(__file__).parent.parent)
+MODULES = course.module_names(PROJECT)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The project as a student has it, hidden tests withheld."""
+    withheld = shutil.ignore_patterns("hidden", "__pycache__", ".*")
+    for folder in ("modules", PROJECT.package_name, "tito", *(f"tests/{name}" for name in MODULES)):
+        shutil.copytree(PROJECT.root / folder, tmp_path / folder, ignore=withheld)
+    shutil.copy(PROJECT.root / PYPROJECT, tmp_path / PYPROJECT)
+    return Project(tmp_path)
+
+
+def tito_test(project, module):
+    """The exit status of `tito test MODULE` and its report."""
+    file = project.root / "report.json"
+    command = [sys.executable, "-m", "tito", "--project", str(project.root), "test", module, "--json", str(file)]
+    env = os.environ | {"PYTHONPATH": str(project.root)}
+    done = subprocess.run(command, cwd=project.root, env=env, capture_output=True, text=True, encoding="utf-8")
+    assert file.is_file(), f"tito test wrote no report:\n{done.stdout}\n{done.stderr}"
+    return done.returncode, json.loads(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_reference_earns_every_point(copy, module):
+    status, report = tito_test(copy, module)
+    table = course.load(PROJECT, module)
+    assert [(e["id"], e["points"]) for e in report["exercises"]] == [(e.id, e.points) for e in table.exercises], report
+    assert {e["status"] for e in report["exercises"]} == {"passed"}
+    assert (report["points"], report["of"]) == (table.points, table.points)
+    assert status == Status.DONE
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_stubs_earn_nothing_and_are_called_not_started(copy, module):
+    for notebook in course.load(copy, module).notebooks:
+        notebook.path.write_text(stub(notebook.path.read_text(encoding="utf-8")), encoding="utf-8")
+    status, report = tito_test(copy, module)
+    table = course.load(PROJECT, module)
+    told = {e["id"]: (e["points"], e["status"]) for e in report["exercises"]}
+    assert told == {e.id: (0, "not started") for e in table.exercises}
+    assert (report["points"], report["of"]) == (0, table.points)
+    assert status == Status.FAILED
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_one_exercise_solved_earns_its_points_alone(copy, module):
+    table = course.load(copy, module)
+    first = table.exercises[0]
+    notebook = table.notebook_of(first.id).path
+    solved = notebook.read_text(encoding="utf-8")
+    cells = solved.split("\n# %%")
+    kept = [cell if f"#| exercise: {first.id}\n" in cell else stub(cell) for cell in cells]
+    notebook.write_text("\n# %%".join(kept), encoding="utf-8")
+    _, report = tito_test(copy, module)
+    assert {e["id"] for e in report["exercises"] if e["status"] == "passed"} == {first.id}
+    assert report["points"] == first.points
