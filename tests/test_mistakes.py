@@ -5,8 +5,8 @@
   instead_of  text of the exercise's solution, found there exactly once
   wrote       what stands there instead;  also = {instead_of, wrote}: a second place, where one is not enough
   says        a regular expression for the message of the first failing test (mistakes only)
-The notebook is exported in memory as `tito export` would; each entry takes its place in the exported text, and the
-exercise's visible tests judge the result.
+The notebook is exported in memory as `tito export` would, each entry takes its place in the exported text, and the
+exercise's visible tests judge the result. The first alternatives of all exercises together must pass the hidden tests.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ from typing import Any
 import pytest
 
 from tito import course, exporting
+from tito.course import Notebook
 from tito.editions import MARKER
 from tito.project import PYPROJECT, Project
 from tito.reporting import describe
 
 PROJECT = Project(Path(__file__).parent.parent)
 PASSED = ""
+
+
+Pieces = list[tuple[str | None, str]]  # the exported file cut up: (the exercise whose solution this is, or None; text)
 
 
 @dataclass(frozen=True)
@@ -45,35 +49,35 @@ class Case:
     name: str
     entry: dict[str, Any]
 
-    def text(self) -> str:
-        """The exported file with this answer in it. ValueError unless each text to replace is there exactly once."""
-        pieces = pieces_of(self.module, self.exercise)
+    def written(self, pieces: Pieces) -> Pieces:
+        """The file with this answer in it. ValueError unless each text to replace is there exactly once."""
         for change in (part for part in (self.entry, self.entry.get("also")) if part):
-            old = change["instead_of"]
-            places = [
-                n for n, (is_solution, piece) in enumerate(pieces) if is_solution for _ in range(piece.count(old))
-            ]
-            if len(places) != 1:
-                raise ValueError(f"{old!r} stands {len(places)} times in the solutions of {self.exercise}, wanted once")
-            pieces[places[0]] = (True, pieces[places[0]][1].replace(old, change["wrote"]))
-        return "".join(piece for _, piece in pieces)
+            old, new = change["instead_of"], change["wrote"]
+            count = sum(text.count(old) for exercise, text in pieces if exercise == self.exercise)
+            if count != 1:
+                raise ValueError(f"{old!r} stands {count} times in the solutions of {self.exercise}, wanted once")
+            pieces = [(e, text.replace(old, new) if e == self.exercise else text) for e, text in pieces]
+        return pieces
 
 
-def pieces_of(module: str, exercise: str) -> list[tuple[bool, str]]:
-    """The exported file in pieces: (is it a solution of this exercise?, text)."""
+def joined(pieces: Pieces) -> str:
+    return "".join(text for _, text in pieces)
+
+
+def pieces_of(module: str, exercise: str) -> Pieces:
+    """The exported file that holds this exercise."""
     exported = next(file for file in exports(module) if exercise in {cell.exercise for cell in file.document.code})
-    solved = set[tuple[int, int]]()
+    solved = dict[tuple[int, int], str | None]()
     for cell in exported.document.code:
         inside = False
         for number, line in enumerate(cell.source.split("\n"), 1):
             marker = MARKER.match(line)
             inside = marker["edge"] == "BEGIN" if marker else inside
-            if inside and cell.exercise == exercise:
-                solved.add((cell.number, number))
-    places = [origin and (origin[0].number, origin[1]) for origin in exported.origin]
-    lines = zip(places, exported.text.splitlines(keepends=True), strict=True)
-    groups = groupby(lines, key=lambda line: line[0] in solved)
-    return [(is_solution, "".join(text for _, text in group)) for is_solution, group in groups]
+            if inside:
+                solved[cell.number, number] = cell.exercise
+    owners = [solved.get((origin[0].number, origin[1])) if origin else None for origin in exported.origin]
+    lines = zip(owners, exported.text.splitlines(keepends=True), strict=True)
+    return [(owner, "".join(text for _, text in group)) for owner, group in groupby(lines, key=lambda line: line[0])]
 
 
 @functools.cache
@@ -90,21 +94,38 @@ def cases(kind: str) -> list[Case]:
 
 
 MISTAKES, ALTERNATIVES = cases("mistake"), cases("alternative")
-EXERCISES = [
-    (name, exercise.id) for name in course.module_names(PROJECT) for exercise in course.load(PROJECT, name).exercises
-]
+NOTEBOOKS = [(name, book) for name in course.module_names(PROJECT) for book in course.load(PROJECT, name).notebooks]
+EXERCISES = [(name, exercise.id) for name, book in NOTEBOOKS for exercise in book.exercises]
 REFERENCES = [Case(module, exercise, f"{module}-{exercise}", {}) for module, exercise in EXERCISES]
+
+
+def everything_differently(module: str, notebook: Notebook) -> str:
+    """A notebook's file in which every exercise has its first alternative answer."""
+    exercises = [exercise.id for exercise in notebook.exercises]
+    firsts = {case.exercise: case for case in reversed(ALTERNATIVES) if case.module == module}
+    pieces = pieces_of(module, exercises[0])
+    for case in (firsts[exercise] for exercise in exercises if exercise in firsts):
+        pieces = case.written(pieces)
+    return joined(pieces)
 
 
 @pytest.fixture(scope="session")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Case -> the first failing test's message, PASSED where there is none. One process a core shares the work."""
-    folder, asked, found = tmp_path_factory.mktemp("verdicts"), list[dict[str, str]](), dict[str, str]()
+    """Name -> the first failing test's message, PASSED where there is none. One process a core shares the work."""
+    folder, asked, found = tmp_path_factory.mktemp("verdicts"), list[dict[str, Any]](), dict[str, str]()
+
+    def ask(name: str, text: str, tests: list[Path]) -> None:
+        student = folder / f"{name}.py"
+        student.write_text(text, encoding="utf-8")
+        asked.append({"name": name, "student": str(student), "tests": [str(test) for test in tests]})
+
+    for module, notebook in NOTEBOOKS:
+        hidden = [PROJECT.test_files(module, exercise.id)[1] for exercise in notebook.exercises]
+        ask(notebook.path.stem, everything_differently(module, notebook), hidden)
     for case in [*MISTAKES, *ALTERNATIVES, *REFERENCES]:
         try:
-            (folder / f"{case.name}.py").write_text(case.text(), encoding="utf-8")
-            tests, _ = PROJECT.test_files(case.module, case.exercise)
-            asked.append({"name": case.name, "student": str(folder / f"{case.name}.py"), "tests": str(tests)})
+            text = joined(case.written(pieces_of(case.module, case.exercise)))
+            ask(case.name, text, [PROJECT.test_files(case.module, case.exercise)[0]])
         except ValueError as error:
             found[case.name] = f"could not be written: {error}"
     cores = max(1, min(4, os.cpu_count() or 1))
@@ -149,6 +170,11 @@ def test_another_right_answer_passes(case, verdicts):
     assert verdicts[case.name] == PASSED, f"{case.entry['slip']}\nis right, but was refused:\n{verdicts[case.name]}"
 
 
+@pytest.mark.parametrize("notebook", [notebook.path.stem for _, notebook in NOTEBOOKS])
+def test_no_hidden_test_insists_on_the_reference(notebook, verdicts):
+    assert verdicts[notebook] == PASSED
+
+
 class First:
     """A pytest plugin that keeps the text of the first failure."""
 
@@ -167,10 +193,10 @@ class First:
         return report
 
 
-def first_failure(student: str, tests: str) -> str:
-    """Run a test file against a student's file, up to the first failure."""
+def first_failure(student: str, tests: list[str]) -> str:
+    """Run test files against a student's file, up to the first failure."""
     first = First()
-    where = ["--rootdir", str(PROJECT.root), "-c", str(PROJECT.root / PYPROJECT), "--student-file", student, tests]
+    where = ["--rootdir", str(PROJECT.root), "-c", str(PROJECT.root / PYPROJECT), "--student-file", student, *tests]
     without = ["-p", "no:cacheprovider", "-p", "no:unraisableexception"]  # the latter collects garbage at every end
     status = pytest.main(["-x", "-q", "--tb=no", *without, *where], plugins=[first])
     return first.text if first.ran else f"no test ran: pytest ended with status {int(status)}"

@@ -144,7 +144,7 @@ def test_the_mse_observer_finds_the_best_of_its_thresholds(student, works, bits)
     cell = 4 / 4096 * 10  # a number lies within half a cell of its center, and so do both errors: one cell in all
     assert chosen <= best + cell, (
         f"for {bits} bits the range [{lo:.3g}, {hi:.3g}] costs {chosen:.4f} (root of the mean squared error), but the "
-        f"best threshold costs {best:.4f}: expected_mse must rank thresholds as the data do; is it weighted, and squared?"
+        f"best threshold costs {best:.4f}: expected_mse must rank thresholds as the data do: weighted, squared?"
     )
 
 

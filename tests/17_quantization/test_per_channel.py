@@ -32,7 +32,7 @@ def test_axis_0_keeps_the_rows(student, check, works):
             )
         if np.shape(got) == (2,):
             raise AssertionError(
-                f"the {name} of each row: expected shape (2, 1), got (2,): keepdims=True, or it cannot broadcast against x"
+                f"the {name} of each row: expected shape (2, 1), got (2,): it broadcasts only with keepdims=True"
             )
         check(f"the {name} of each row of [2, 3]", got, wanted, KEPT)
 

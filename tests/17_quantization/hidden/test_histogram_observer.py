@@ -89,7 +89,7 @@ DATA = {
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize(("bits", "symmetric"), [(8, False), (4, False), (4, True), (3, True)])
 def test_the_mse_range_is_as_good_as_the_best_threshold_on_the_data_itself(student, name, bits, symmetric):
-    """|x - x_hat| changes by at most as much as x, and a center is within half a cell of its numbers: one cell in all."""
+    """|x - x_hat| changes by at most as much as x, and a center is within half a cell of its numbers: one cell."""
     x = DATA[name](np.random.default_rng(7)).astype(np.float32).astype(np.float64)
     observer = student.HistogramObserver("mse", 100)
     for part in np.array_split(x, 7):
