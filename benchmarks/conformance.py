@@ -2,8 +2,8 @@
 
     python benchmarks/conformance.py
 
-The first table must be all zeros: the exit status is 1 if it is not. The second shows where conventions part. Both come
-from tests/conformance/cases.py, which says what is asked.
+The first table must be all zeros: the exit status is 1 if it is not. The second shows where conventions part, the third
+how well two histogram observers do. What is asked stands in tests/conformance; cases.py lists it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.conformance.cases import Row, agreements, differences
 from tests.conformance.counting import Count
+from tests.conformance.frozen import histogram_errors
 from tests.conformance.peers import MissingPeer
 
 
@@ -43,6 +44,17 @@ def table(title: str, counts: list[Count]) -> Table:
     return shown
 
 
+def histograms() -> Table:
+    shown = Table(
+        title="HistogramObserver: mean squared error of int8 codes", title_justify="left", box=None, pad_edge=False
+    )
+    for name in ("data", "ours", "torch, frozen", "min and max"):
+        shown.add_column(name, justify="left" if name == "data" else "right")
+    for data, *errors in histogram_errors():
+        shown.add_row(data, *(f"{error:.3e}" for error in errors))
+    return shown
+
+
 def main() -> int:
     console, start = Console(width=None if sys.stdout.isatty() else 140), perf_counter()
     try:
@@ -51,6 +63,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     console.print(table("Must not differ", must), "", table("Conventions that part, on values chosen for it", may), "")
+    console.print(histograms(), "")
     wrong = [c for c in must if c.mismatches]
     for c in wrong:
         console.print(f"{c.operator} {c.types}: {c.first}", markup=False)

@@ -14,4 +14,5 @@ def pytest_runtest_call() -> Generator[None, None, None]:
     try:
         return (yield)
     except MissingPeer as error:
-        pytest.fail(str(error), pytrace=False)
+        sentence = str(error)
+    pytest.fail(sentence, pytrace=False)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tinytorch.quantization.quantize import INT8, UINT8, QParams, quantize
+from tinytorch.quantization.quantize import (
+    INT8,
+    UINT8,
+    HistogramObserver,
+    MinMaxObserver,
+    QParams,
+    error_parts,
+    quantize,
+)
 
 from .conventions import Formula, inverse_after, inverse_before, inverse_fused, near_tie
 from .counting import Answer, Array, Count, count
@@ -71,3 +79,19 @@ def quantized(operator: str, at_ties: bool) -> Count:
 
     where = "at ties" if at_ties else "away from ties"
     return count(f"{operator}, {where}", "INT8, UINT8", torch_version(), answers())
+
+
+def histogram_errors() -> Iterator[tuple[str, float, float, float]]:
+    """(data, then the mean squared error of int8 codes: our HistogramObserver's, torch's, min-max's), to look at only.
+
+    Both search a histogram for the range of least error, each in its own way: no reason to demand either's result.
+    """
+    a = torch_answers()
+    names = ("normal", "normal, one outlier", "normal, after ReLU")
+    for name, x, *p in zip(names, a["histogram_x"], a["histogram_scale"], a["histogram_zero_point"], strict=True):
+        ours, widest = HistogramObserver(), MinMaxObserver()
+        ours.observe(x)
+        widest.observe(x)
+        rulers = (ours.qparams(INT8), QParams(*p), widest.qparams(INT8))
+        first, second, third = (sum(error_parts(x, ruler)) for ruler in rulers)
+        yield name, first, second, third
