@@ -719,6 +719,7 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
     return np.asarray(q).astype(qparams.int_type.storage)
 
 
+@np.errstate(over="ignore")  # hi - lo may overflow to infinity, which is looked for
 def dynamic_quantize(x: ArrayLike) -> tuple[NDArray[np.uint8], QParams]:
     """uint8 codes of x and the ruler of its own range, all in float32. Source: ONNX DynamicQuantizeLinear.
 

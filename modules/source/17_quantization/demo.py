@@ -53,7 +53,7 @@ from tinytorch.quantization import (
 BATCH = 256  # inputs a timed call
 ROUNDS = 15
 HIDDEN = 512
-EPOCHS = {"digits": 12, "fashion-mnist": 6}
+EPOCHS = {"digits": 20, "fashion-mnist": 6}
 Step = Callable[[str], None]
 
 

@@ -1204,6 +1204,7 @@ for rounding, codes in wanted.items():
 
 # %%
 #| export
+@np.errstate(over="ignore")  # hi - lo may overflow to infinity, which is looked for
 def dynamic_quantize(x: ArrayLike) -> tuple[NDArray[np.uint8], QParams]:
     """uint8 codes of x and the ruler of its own range, all in float32. Source: ONNX DynamicQuantizeLinear.
 
