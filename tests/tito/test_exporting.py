@@ -140,8 +140,9 @@ def test_comments_blank_lines_and_markers_inside_strings_of_an_exported_cell_sta
 
 
 def test_advice_right_above_a_solution_is_the_students_and_stays_in_the_notebook(course):
-    advice = "    # the reason\n    y = 1\n    # About 1 line.\n    # Use both hands.\n    ### BEGIN SOLUTION\n    return 2"
-    course.change(NOTEBOOK, "    ### BEGIN SOLUTION\n    return 2", advice)
+    region = "    ### BEGIN SOLUTION\n    return 2"
+    advice = "    # the reason\n    y = 1\n    # About 1 line.\n    # Use both hands.\n"
+    course.change(NOTEBOOK, region, advice + region)
     course.tito("export", "01")
     assert "    # the reason\n    y = 1\n    return 2" in course.read(TARGET)
 
