@@ -29,6 +29,7 @@ LIMIT_SECONDS = 60.0  # for one test
 START_SECONDS = 120.0  # for pytest to start and collect
 LONGEST_MESSAGE = 20  # lines
 PYTEST = ["-p", "tito.student", "-p", "no:cacheprovider", "--import-mode=importlib", "--continue-on-collection-errors"]
+PYTEST += ["--tb=no", "--quiet"]  # the report is ours: drawing tracebacks nobody sees takes most of the time
 
 
 @dataclass(frozen=True)

@@ -181,9 +181,10 @@ def as_real(x: ArrayLike) -> NDArray[np.float32]:
 
 
 def as_range(lo: ArrayLike, hi: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """lo, hi as float64 (so that hi - lo cannot overflow). ValueError unless both are finite and lo <= hi."""
+    """lo, hi as float64 (so that hi - lo cannot overflow). ValueError unless finite in float32, and lo <= hi."""
     lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
-    if not (np.all(np.isfinite(lo)) and np.all(np.isfinite(hi))):
+    largest = np.finfo(np.float32).max
+    if not (np.all(np.abs(lo) <= largest) and np.all(np.abs(hi) <= largest)):
         raise ValueError(f"a range must be finite, got [{np.min(lo):g}, {np.max(hi):g}]: mask or clip x first")
     if np.any(lo > hi):
         raise ValueError(f"a range needs lo <= hi, got [{np.max(lo):g}, {np.min(hi):g}]: are the two swapped?")
@@ -348,6 +349,7 @@ plt.show()
 # %%
 #| export
 #| exercise: error_parts
+@np.errstate(over="ignore")
 def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
     """The mean squared error of quantizing x in two parts, (rounding, clipping), in squared units of x.
 
@@ -632,7 +634,7 @@ class QuantizedTensor:
         if x.shape == self.shape:
             return x
         rows, columns = self.shape
-        return x.reshape(rows, -1)[:, :columns]
+        return x.reshape(rows, x.shape[1] * x.shape[2])[:, :columns]
 
     @property
     def nbytes(self) -> int:
@@ -699,7 +701,7 @@ class Histogram:
             quarter = self.counts.size // 4
             self.counts = np.pad(self.counts.reshape(-1, 2).sum(1), quarter)
             self.limit *= 2
-        self.counts += np.histogram(x, self.counts.size, (-self.limit, self.limit))[0]
+        self.counts += np.histogram(x.astype(np.float64), self.counts.size, (-self.limit, self.limit))[0]
         self.lo, self.hi = min(self.lo, float(lo)), max(self.hi, float(hi))
 
     @property

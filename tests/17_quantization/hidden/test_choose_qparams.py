@@ -138,3 +138,8 @@ def test_a_ruler_keeps_its_own_copy_in_the_right_types(student):
     assert p.scale.dtype == np.float32 and p.zero_point.dtype == np.int32
     assert p.scale.ravel().tolist() == [0.5, 0.25] and p.zero_point.ravel().tolist() == [1, 2]
     assert p.nbytes == 16
+
+
+def test_a_range_beyond_float32_is_refused_as_a_range(student):
+    with pytest.raises(ValueError, match="a range must be finite"):
+        student.choose_qparams(0.0, 1e300)

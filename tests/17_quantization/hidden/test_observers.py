@@ -105,7 +105,7 @@ def edges(x, histogram):
     return np.array([(x == edge).sum() for edge in upper])
 
 
-@pytest.mark.parametrize("largest", [1e-45, 1e-38, 1.0, 3e30])
+@pytest.mark.parametrize("largest", [1e-45, 1e-38, 1.0, 3e30, 3.4e38])
 def test_the_histogram_reaches_any_number(student, largest):
     histogram = student.Histogram()
     histogram.add(np.array([largest, -largest / 2, 0], np.float32))

@@ -83,3 +83,8 @@ def test_a_small_row_is_not_flattened_by_a_large_one(student):
     flat, fine = (student.QuantizedTensor.from_float(x, axis=axis).dequantize()[1] for axis in (None, 0))
     assert np.unique(np.abs(flat)).size <= 2 and abs(flat[1] - x[1, 1]) >= 0.001, flat
     assert np.abs(fine - x[1]).max() <= 0.01 / 254 + 1e-7, fine
+
+
+def test_a_tensor_of_groups_may_have_no_rows(student):
+    t = student.QuantizedTensor.from_float(np.zeros((0, 5), np.float32), student.INT4, group_size=2)
+    assert t.dequantize().shape == (0, 5)
