@@ -1,19 +1,29 @@
 """What modules 1 to 15 would have built, as small as it can be: tensors with gradients, layers, training, data."""
 
+from .convolution import Conv2d, conv2d
 from .data import Dataset, batches, load_digits
 from .fashion_mnist import fashion_mnist_available, load_fashion_mnist
 from .layers import Linear, Module, ReLU, Sequential
 from .losses import CrossEntropyLoss
+from .normalization import BatchNorm2d, LayerNorm
 from .optimizers import SGD, Adam, Optimizer
+from .pooling import AvgPool2d, Flatten, GlobalAvgPool2d, MaxPool2d
 from .tensor import Tensor, no_grad
 from .training import accuracy, evaluating, fit
 
 __all__ = [
     "SGD",
     "Adam",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
     "CrossEntropyLoss",
     "Dataset",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "LayerNorm",
     "Linear",
+    "MaxPool2d",
     "Module",
     "Optimizer",
     "ReLU",
@@ -21,6 +31,7 @@ __all__ = [
     "Tensor",
     "accuracy",
     "batches",
+    "conv2d",
     "evaluating",
     "fashion_mnist_available",
     "fit",
