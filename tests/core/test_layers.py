@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.core import Linear, Module, ReLU, Sequential, Tensor
+from tinytorch.core import Linear, Module, ReLU, Residual, Sequential, Tensor
 
 
 class Block(Module):
@@ -217,3 +217,13 @@ def test_sequential_is_each_layer_on_the_result_of_the_one_before() -> None:
 def test_a_model_reads_like_the_code_that_made_it() -> None:
     model = Sequential(Linear(4, 3), ReLU(), Linear(3, 2, bias=False))
     assert repr(model) == "Sequential(Linear(4, 3), ReLU(), Linear(3, 2, bias=False))"
+
+
+def test_a_residual_adds_what_goes_around_the_block(check_gradients: Callable[..., None]) -> None:
+    block, shortcut, x = Linear(3, 3), Linear(3, 3), np.ones((2, 3), np.float32)
+    assert np.array_equal(Residual(block)(x).data, block(x).data + x)
+    assert np.array_equal(Residual(block, shortcut)(x).data, block(x).data + shortcut(x).data)
+    assert [name for name, _ in Residual(block, shortcut).named_modules()] == ["", "block", "shortcut"]
+    check_gradients(Residual(Sequential(ReLU())), np.array([[0.5, -0.5]]))
+    with pytest.raises(ValueError, match=r"adds equal shapes, got \(2, 1\) and \(2, 3\): give it a shortcut that fits"):
+        Residual(Linear(3, 1))(x)

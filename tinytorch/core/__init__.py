@@ -3,11 +3,12 @@
 from .convolution import Conv2d, conv2d
 from .data import Dataset, batches, load_digits
 from .fashion_mnist import fashion_mnist_available, load_fashion_mnist
-from .layers import Linear, Module, ReLU, Sequential
+from .layers import Linear, Module, ReLU, Residual, Sequential, Stored
 from .losses import CrossEntropyLoss
 from .normalization import BatchNorm2d, LayerNorm
 from .optimizers import SGD, Adam, Optimizer
 from .pooling import AvgPool2d, Flatten, GlobalAvgPool2d, MaxPool2d
+from .state import load_state, save_state
 from .tensor import Tensor, no_grad
 from .training import accuracy, evaluating, fit
 
@@ -27,7 +28,9 @@ __all__ = [
     "Module",
     "Optimizer",
     "ReLU",
+    "Residual",
     "Sequential",
+    "Stored",
     "Tensor",
     "accuracy",
     "batches",
@@ -37,5 +40,7 @@ __all__ = [
     "fit",
     "load_digits",
     "load_fashion_mnist",
+    "load_state",
     "no_grad",
+    "save_state",
 ]

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from .tensor import Array, Tensor
 
 
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
+@runtime_checkable
+class Stored(Protocol):
+    """An object made of arrays, such as codes and their scale: a module's state if it is a module's attribute."""
+
+    def arrays(self) -> dict[str, Array]:
+        """Name -> array, in a fixed order."""
+        ...
+
+    def with_arrays(self, arrays: dict[str, Array]) -> Self:
+        """Another object like this one, made of arrays of the same names, shapes and dtypes."""
+        ...
+
+
+def _join(*names: str) -> str:
+    return ".".join(filter(None, names))
 
 
 def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -23,11 +36,29 @@ def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
+def _arrays_of(value: Any) -> dict[str, Array]:
+    """What of an attribute is state: name -> array, the name "" where there is only one."""
+    if isinstance(value, Stored):
+        return value.arrays()
+    array = value.data if isinstance(value, Tensor) else value
+    return {"": array} if isinstance(array, np.ndarray) else {}
+
+
+def _checked(name: str, new: Array, old: Array) -> Array:
+    """A copy of `new` in place of `old`: of its shape, in its dtype."""
+    if new.shape != old.shape:
+        raise ValueError(f"{name} must have shape {old.shape}, got {new.shape}")
+    if new.dtype != old.dtype and (old.dtype.kind != "f" or new.dtype.kind not in "fiub"):
+        raise ValueError(f"{name} must have dtype {old.dtype}, got {new.dtype}: a conversion would change codes")
+    return np.array(new, dtype=old.dtype)
+
+
 class Module:
     """A function of one argument whose Tensors and Modules are found through its attributes and lists.
 
     A subclass sets attributes in `__init__` and defines `forward`. Nothing is registered: a Tensor that requires a
-    gradient is a parameter, any Tensor is state, any Module is a child. Order is the order of definition.
+    gradient is a parameter; any Tensor, array or `Stored` object is state; any Module is a child. Order is the order of
+    definition.
     """
 
     training: bool = True
@@ -89,6 +120,10 @@ class Module:
         """
         if self.get(name) is self:
             raise ValueError("the model itself has no name to replace it by: use the new module in its place")
+        self._put(name, new)
+
+    def _put(self, name: str, new: Any) -> None:
+        """Make `new` the attribute or list item of that dotted name."""
         *path, last = name.split(".")
         holder: Any = self
         for part in path:
@@ -98,22 +133,41 @@ class Module:
         else:
             setattr(holder, last, new)
 
+    def _named_state(self) -> Iterator[tuple[str, Module, str, Any]]:
+        """(dotted name, the module that holds it, its name there, value) of every attribute that is state."""
+        for prefix, module in self.named_modules():
+            for name, value in module._named_attributes():
+                if _arrays_of(value):
+                    yield _join(prefix, name), module, name, value
+
+    def _named_arrays(self) -> dict[str, Array]:
+        return {_join(name, key): a for name, *_, value in self._named_state() for key, a in _arrays_of(value).items()}
+
     def state_dict(self) -> dict[str, Array]:
-        """Dotted name -> a copy of the array."""
-        return {name: tensor.data.copy() for name, tensor in self.named_tensors()}
+        """Dotted name -> a copy of the array: of Tensors, arrays, and objects made of arrays (`Stored`)."""
+        return {name: array.copy() for name, array in self._named_arrays().items()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy the arrays in, in the dtype each tensor has. All or nothing: ValueError for a missing or unexpected
-        name or another shape."""
-        tensors = dict(self.named_tensors())
-        if state.keys() != tensors.keys():
-            missing, unexpected = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
+        """Copy the arrays in: floats in the dtype the model has, anything else only of that dtype.
+
+        All or nothing: ValueError for a missing or unexpected name, another shape, or a dtype that will not do.
+        """
+        here = self._named_arrays()
+        if state.keys() != here.keys():
+            missing, unexpected = sorted(here.keys() - state.keys()), sorted(state.keys() - here.keys())
             raise ValueError(f"the state is of another model: missing {missing}, unexpected {unexpected}")
-        for name, tensor in tensors.items():
-            if np.shape(state[name]) != tensor.shape:
-                raise ValueError(f"{name} must have shape {tensor.shape}, got {np.shape(state[name])}")
-        for name, tensor in tensors.items():
-            tensor.data = np.array(state[name], dtype=tensor.dtype)
+        new = {name: _checked(name, np.asarray(state[name]), array) for name, array in here.items()}
+        ready: list[
+            tuple[Module, str, Any, Any]
+        ] = []  # made before the first is put in: a Stored may refuse its arrays
+        for name, module, at, value in self._named_state():
+            arrays = {key: new[_join(name, key)] for key in _arrays_of(value)}
+            ready.append((module, at, value, value.with_arrays(arrays) if isinstance(value, Stored) else arrays[""]))
+        for module, at, value, replacement in ready:
+            if isinstance(value, Tensor):
+                value.data = replacement  # the tensor stays: an optimizer holds it
+            else:
+                module._put(at, replacement)
 
     def _named_attributes(self) -> Iterator[tuple[str, Any]]:
         for name, value in vars(self).items():
@@ -170,3 +224,20 @@ class Sequential(Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+
+class Residual(Module):
+    """y = block(x) + shortcut(x): a path around the block. Without a shortcut, x itself. He et al. 2015."""
+
+    def __init__(self, block: Module, shortcut: Module | None = None) -> None:
+        self.block, self.shortcut = block, shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """ValueError if the two differ in shape: they would broadcast in silence."""
+        y: Tensor = self.block(x)
+        around: Tensor = x if self.shortcut is None else self.shortcut(x)
+        if y.shape != around.shape:
+            raise ValueError(
+                f"{self!r} adds equal shapes, got {y.shape} and {around.shape}: give it a shortcut that fits"
+            )
+        return y + around

@@ -1,0 +1,214 @@
+"""state_dict, and the file it is saved in: everything comes back as it was, and nothing else is let in."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tinytorch.core import BatchNorm2d, Conv2d, Linear, Module, Sequential, Tensor, load_state, save_state
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """As a quantized tensor: immutable, made of arrays, with a rule of its own."""
+
+    q: Array
+    scale: Array
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0:
+            raise ValueError("scale must be > 0")
+
+    def arrays(self) -> dict[str, Array]:
+        return {"q": self.q, "scale": self.scale}
+
+    def with_arrays(self, arrays: dict[str, Array]) -> Self:
+        return type(self)(**arrays)
+
+
+class Quantized(Module):
+    """Every kind of state: a tensor, arrays of four dtypes, one in a list, an object made of arrays."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.file = Tensor(rng.normal(size=2).astype(np.float16), requires_grad=True)  # np.savez would trip over it
+        self.bias = rng.integers(-9, 9, 3).astype(np.int32)
+        self.steps = np.array(seed, np.uint8)
+        self.luts = [rng.normal(size=2), None, [rng.integers(0, 2, 4) > 0]]
+        self.weight = Codes(rng.integers(-128, 127, (2, 3)).astype(np.int8), np.float32([0.5 + seed])[0, ...])
+        self.inner = Sequential(Conv2d(1, 2, 3, rng=rng), BatchNorm2d(2))
+        self.bits, self.name = 8, "not state"
+
+
+NAMES = [
+    "file",
+    "bias",
+    "steps",
+    "luts.0",
+    "luts.2.0",
+    "weight.q",
+    "weight.scale",
+    "inner.layers.0.weight",
+    "inner.layers.0.bias",
+    "inner.layers.1.weight",
+    "inner.layers.1.bias",
+    "inner.layers.1.running_mean",
+    "inner.layers.1.running_var",
+]
+
+
+def same(a: dict[str, Array], b: dict[str, Array]) -> bool:
+    return a.keys() == b.keys() and all(a[k].dtype == b[k].dtype and np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_state_is_every_array_under_its_dotted_name() -> None:
+    state = Quantized(0).state_dict()
+    assert sorted(state) == sorted(NAMES)
+    assert {str(array.dtype) for array in state.values()} == {
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "uint8",
+        "int32",
+        "bool",
+    }
+
+
+def test_arrays_are_no_parameters() -> None:
+    names = [name for name, _ in Quantized(0).named_parameters()]
+    assert names == [n for n in NAMES if n == "file" or (n.startswith("inner") and "running" not in n)]
+
+
+def test_a_saved_model_comes_back_exactly(tmp_path: Path) -> None:
+    model, other, path = Quantized(1), Quantized(2), tmp_path / "model.npz"
+    parameter, codes = other.file, other.weight
+    save_state(model, path)
+    load_state(other, path)
+    assert same(other.state_dict(), model.state_dict())
+    assert other.file is parameter, "an optimizer holds the tensor"
+    assert other.weight is not codes and codes.scale == 2.5, "an immutable object is replaced, not changed"
+    assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_the_state_shares_no_memory_with_the_model() -> None:
+    model, other = Quantized(1), Quantized(2)
+    state = model.state_dict()
+    other.load_state_dict(state)
+    before = other.state_dict()
+    for array in state.values():
+        array[...] = 1
+    assert same(other.state_dict(), before) and not same(model.state_dict(), state)
+
+
+def test_the_same_state_gives_the_same_bytes_which_numpy_reads(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_state(Quantized(1), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with np.load(tmp_path / "a", allow_pickle=False) as file:
+        assert same(dict(file), Quantized(1).state_dict())
+
+
+def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    model, path = Sequential(Linear(2, 1)), tmp_path / "model.npz"
+    save_state(model, path)
+    before = path.read_bytes()
+    model.extra = np.array([object()])  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        save_state(model, path)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "new", "wanted"),
+    [
+        ("weight.q", np.zeros((3, 2), np.int8), r"weight.q must have shape \(2, 3\), got \(3, 2\)"),
+        ("weight.q", np.zeros((2, 3), np.float32), "weight.q must have dtype int8, got float32"),
+        ("weight.q", np.zeros((2, 3), np.int64), "weight.q must have dtype int8, got int64"),
+        ("bias", np.zeros(3, np.uint32), "bias must have dtype int32, got uint32"),
+        ("file", np.zeros(2, np.complex64), "file must have dtype float16, got complex64"),
+        ("weight.scale", np.float32(-1), "scale must be > 0"),
+    ],
+)
+def test_a_wrong_array_is_named_and_changes_nothing(tmp_path: Path, name: str, new: Any, wanted: str) -> None:
+    model, path = Quantized(0), tmp_path / "wrong.npz"
+    before = model.state_dict()
+    np.savez(path, **{f"{k}": v for k, v in {**Quantized(1).state_dict(), name: new}.items() if k != "file"})
+    with zipfile.ZipFile(path, "a") as file, file.open("file.npy", "w") as entry:
+        np.lib.format.write_array(entry, np.asarray(new if name == "file" else Quantized(1).file.data))
+    with pytest.raises(ValueError, match=wanted) as caught:
+        load_state(model, path)
+    assert str(caught.value).startswith(str(path))
+    assert same(model.state_dict(), before)
+
+
+def test_another_models_state_is_refused_by_its_names(tmp_path: Path) -> None:
+    path = tmp_path / "other.npz"
+    save_state(Sequential(Linear(2, 1, bias=False)), path)
+    with pytest.raises(
+        ValueError, match=r"another model: missing \['bias', 'weight'\], unexpected \['layers.0.weight'\]"
+    ):
+        load_state(Linear(2, 1), path)
+
+
+def a_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"weight": [1]}))
+
+
+def an_npz_with_a_pickle(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, weight=np.array([object()]), allow_pickle=True)
+
+
+def a_bare_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.ones(3))
+
+
+def a_zip_of_text(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("weight.npy", "text")
+
+
+def half_a_file(path: Path) -> None:
+    save_state(Linear(2, 1), path)
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def one_bit_changed(path: Path) -> None:
+    save_state(Linear(2, 1), path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"}") + 60] ^= 1  # within the numbers, behind the header
+    path.write_bytes(content)
+
+
+def nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "make", [a_pickle, an_npz_with_a_pickle, a_bare_array, a_zip_of_text, half_a_file, one_bit_changed, nothing]
+)
+def test_a_file_that_is_no_state_is_refused_in_one_sentence(tmp_path: Path, make: Any) -> None:
+    path, model = tmp_path / "wrong.npz", Linear(2, 1)
+    make(path)
+    before = model.state_dict()
+    with pytest.raises(
+        ValueError, match=r"wrong.npz must be a whole .npz file of arrays, got .*: save_state writes one"
+    ):
+        load_state(model, path)
+    assert same(model.state_dict(), before)
+
+
+def test_a_missing_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_state(Linear(2, 1), tmp_path / "none.npz")
