@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .layers import Module
-from .tensor import Array, Tensor
+from .tensor import Array, Tensor, operand
 from .windows import add_patches, count_windows, padded, patches
 
 COLUMN_VALUES = 1 << 18  # that exist at one time: 1 MB in float32
@@ -40,6 +40,7 @@ def conv2d(
     x[n, c, r * stride + i, s * stride + j] * weight[o, c, i, j], x padded with zeros. Group g of the output channels
     sees only group g of the input channels. Sums are in float32 at least. Shapes are trusted: `Conv2d` checks them.
     """
+    x, weight = operand(x), operand(weight)
     n, c, h, w = x.shape
     n_out, kernel = weight.shape[0], (weight.shape[2], weight.shape[3])
     rows, columns = (count_windows(size + 2 * padding, k, stride) for size, k in zip((h, w), kernel, strict=True))

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from .tensor import Array, Tensor
+from .tensor import Array, Tensor, operand
 
 
 @runtime_checkable
@@ -200,7 +200,7 @@ class Linear(Module):
         if x.ndim == 0 or x.shape[-1] != n_in:
             raise ValueError(f"{self!r} wants input of shape (..., {n_in}), got {x.shape}: reshape the input")
         y = x @ self.weight.T
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + operand(self.bias)
 
     def __repr__(self) -> str:
         n_out, n_in = self.weight.shape
