@@ -1,5 +1,7 @@
 """What modules 1 to 15 would have built, as small as it can be: tensors with gradients, layers, training, data."""
 
+from .activations import GELU, Sigmoid, Tanh, gelu, sigmoid, softmax
+from .attention import Embedding, SelfAttention
 from .convolution import Conv2d, conv2d
 from .data import Dataset, batches, load_digits
 from .fashion_mnist import fashion_mnist_available, load_fashion_mnist
@@ -9,10 +11,11 @@ from .normalization import BatchNorm2d, LayerNorm
 from .optimizers import SGD, Adam, Optimizer
 from .pooling import AvgPool2d, Flatten, GlobalAvgPool2d, MaxPool2d
 from .state import load_state, save_state
-from .tensor import Tensor, no_grad
-from .training import accuracy, evaluating, fit
+from .tensor import Tensor, computing_in, no_grad, wide_matmul
+from .training import accuracy, evaluating, fit, train_step
 
 __all__ = [
+    "GELU",
     "SGD",
     "Adam",
     "AvgPool2d",
@@ -20,6 +23,7 @@ __all__ = [
     "Conv2d",
     "CrossEntropyLoss",
     "Dataset",
+    "Embedding",
     "Flatten",
     "GlobalAvgPool2d",
     "LayerNorm",
@@ -29,18 +33,27 @@ __all__ = [
     "Optimizer",
     "ReLU",
     "Residual",
+    "SelfAttention",
     "Sequential",
+    "Sigmoid",
     "Stored",
+    "Tanh",
     "Tensor",
     "accuracy",
     "batches",
+    "computing_in",
     "conv2d",
     "evaluating",
     "fashion_mnist_available",
     "fit",
+    "gelu",
     "load_digits",
     "load_fashion_mnist",
     "load_state",
     "no_grad",
     "save_state",
+    "sigmoid",
+    "softmax",
+    "train_step",
+    "wide_matmul",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,12 @@ class Dataset:
     x_test: Array
     y_test: Array
     name: str
+
+    def images(self) -> Dataset:
+        """The same data with x [N, 1, height, width], as convolutions want it; the images are square."""
+        side = math.isqrt(self.x_train[0].size)
+        x_train, x_test = (x.reshape(-1, 1, side, side) for x in (self.x_train, self.x_test))
+        return replace(self, x_train=x_train, x_test=x_test)
 
 
 def batches(x: Array, y: Array, size: int, seed: int | tuple[int, ...] | None = None) -> Iterator[tuple[Array, Array]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,21 @@ from .layers import Module
 from .losses import CrossEntropyLoss
 from .optimizers import Adam, Optimizer
 from .tensor import Array, Tensor, no_grad
+
+Step: TypeAlias = Callable[[Module, Optimizer, Array, Array], float]
+
+
+def train_step(model: Module, optimizer: Optimizer, x: Array, y: Array) -> float:
+    """One step down the cross-entropy of one batch, x [N, ...] and labels y [N]; returns its mean loss.
+
+    The gradients stay until the next step clears them. A variant of it (another loss, scaled gradients, float16
+    products) is passed to `fit` as `step`.
+    """
+    optimizer.zero_grad()
+    loss = CrossEntropyLoss()(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
 
 
 def fit(
@@ -24,6 +39,7 @@ def fit(
     batch_size: int = 64,
     seed: int = 0,
     on_epoch: Callable[[int, float], None] | None = None,
+    step: Step = train_step,
 ) -> list[float]:
     """Train a classifier with cross-entropy; returns the mean loss of each epoch.
 
@@ -31,25 +47,23 @@ def fit(
     optimizer  None: Adam with its defaults, over model.parameters()
     seed       of the order of the samples: the same model, data and seed give the same weights
     on_epoch   called with (epoch from 0, mean loss) after each epoch
+    step       what is done with each batch: called with (model, optimizer, x, y), returns the batch's mean loss
 
-    The model is left in training mode.
+    The model is left in training mode, without gradients: they would take as much memory as the weights.
     """
     optimizer = optimizer or Adam(model.parameters())
     if len(x) == 0:
         raise ValueError("fit needs at least one sample, got none")
-    loss_of, losses = CrossEntropyLoss(), []
+    losses = []
     model.train()
     for epoch in range(epochs):
         total = 0.0
         for x_batch, y_batch in batches(x, y, batch_size, seed=(seed, epoch)):
-            optimizer.zero_grad()
-            loss = loss_of(model(x_batch), y_batch)
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(x_batch)
+            total += step(model, optimizer, x_batch, y_batch) * len(x_batch)
         losses.append(total / len(x))
         if on_epoch:
             on_epoch(epoch, losses[-1])
+    optimizer.zero_grad()
     return losses
 
 

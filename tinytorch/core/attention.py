@@ -1,0 +1,73 @@
+"""Sequences of tokens: a vector for each, and vectors that look at each other."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .activations import softmax
+from .layers import Linear, Module
+from .tensor import Array, Tensor
+
+
+class Embedding(Module):
+    """A vector for each of n tokens: row t of the weight.
+
+    weight  float32 [n, width], normal with variance 1
+    rng     where the first weights come from; None: another start at every call
+    """
+
+    def __init__(self, n: int, width: int, rng: np.random.Generator | None = None) -> None:
+        if n < 1 or width < 1:
+            raise ValueError(f"Embedding needs n and width >= 1, got {n} and {width}")
+        weights = np.random.default_rng(rng).normal(size=(n, width)).astype(np.float32)
+        self.weight = Tensor(weights, requires_grad=True)
+
+    def forward(self, x: Tensor | Array) -> Tensor:
+        """Whole numbers 0 .. n - 1, shape [...] -> [..., width]. ValueError for anything else.
+
+        A module wraps an integer array in a float32 Tensor, which is exact up to 2**24.
+        """
+        values = np.asarray(x)
+        n = len(self.weight)
+        tokens = values.astype(np.int64)
+        if np.any(tokens != values) or np.any((tokens < 0) | (tokens >= n)):
+            raise ValueError(f"{self!r} wants whole numbers in 0 .. {n - 1}, got {values.min():g} .. {values.max():g}")
+        return self.weight[tokens]
+
+    def __repr__(self) -> str:
+        return f"Embedding({', '.join(map(str, self.weight.shape))})"
+
+
+class SelfAttention(Module):
+    """Each token's mean of all tokens' values, weighted by how well its query fits their keys. Vaswani et al. 2017.
+
+    softmax(queries @ keys.T / sqrt(d)) @ values, in `heads` parts of d = width / heads features each. The four
+    projections are the Linear layers query, key, value and out.
+    """
+
+    def __init__(self, width: int, heads: int = 1, rng: np.random.Generator | None = None) -> None:
+        if heads < 1 or width < 1 or width % heads:
+            raise ValueError(f"heads must divide width, got {heads} for {width}")
+        rng = np.random.default_rng(rng)
+        self.query, self.key, self.value, self.out = (Linear(width, width, rng=rng) for _ in range(4))
+        self.heads = heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, tokens, width] -> [N, tokens, width]; ValueError for another shape."""
+        width = self.query.weight.shape[1]
+        if x.ndim != 3 or x.shape[2] != width:
+            raise ValueError(f"{self!r} wants input of shape (N, tokens, {width}), got {x.shape}")
+        n, tokens, _ = x.shape
+        query, key, value = (
+            layer(x).reshape(n, tokens, self.heads, -1).transpose(0, 2, 1, 3)  # [N, heads, tokens, d]
+            for layer in (self.query, self.key, self.value)
+        )
+        fit = query @ key.transpose(0, 1, 3, 2) / math.sqrt(width / self.heads)
+        mixed: Tensor = softmax(fit) @ value
+        y: Tensor = self.out(mixed.transpose(0, 2, 1, 3).reshape(n, tokens, width))
+        return y
+
+    def __repr__(self) -> str:
+        return f"SelfAttention({self.query.weight.shape[1]}, heads={self.heads})"
