@@ -448,3 +448,13 @@ def test_a_backward_must_return_the_parents_shape_or_one_it_broadcasts_to(shape:
     x = Tensor(np.ones((2, 3)), requires_grad=True)
     with pytest.raises(ValueError, match=r"shape \(2, 3\)"):
         Tensor.from_op(x.data, (x,), lambda grad: (np.ones(shape),)).sum().backward()
+
+
+def test_float16_products_are_summed_in_float32_and_rounded_once() -> None:
+    a = np.full((2, 4096), 0.5, np.float16)
+    x = Tensor(a, requires_grad=True)
+    got = x @ np.ones((4096, 3), np.float16)
+    assert got.dtype == np.float16
+    assert np.all(got.data == 2048), "a float16 sum of halves stops growing at 1024"
+    got.sum().backward()
+    assert x.grad is not None and x.grad.dtype == np.float16 and np.all(x.grad == 3)

@@ -8,16 +8,26 @@ import numpy as np
 import pytest
 
 from tinytorch.core import (
+    GELU,
     SGD,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    LayerNorm,
     Linear,
+    MaxPool2d,
     Module,
+    Optimizer,
     ReLU,
+    Residual,
+    SelfAttention,
     Sequential,
     Tensor,
     accuracy,
     evaluating,
     fit,
     load_digits,
+    train_step,
 )
 
 
@@ -66,7 +76,7 @@ def test_fit_learns_what_a_line_cannot_part() -> None:
 
 def test_the_digits_are_read_at_97_5_percent() -> None:
     digits = load_digits()
-    model = network(64, 512, 512, 10)
+    model = network(64, 256, 256, 10)
     fit(model, digits.x_train, digits.y_train, epochs=20)
     assert accuracy(model, digits.x_test, digits.y_test) >= 0.975
 
@@ -127,6 +137,43 @@ def test_fit_trains_in_training_mode() -> None:
     model = network(2, 2).eval()
     fit(model, x, y, epochs=1)
     assert model.training
+
+
+def test_fit_leaves_no_gradients_in_memory() -> None:
+    model, (x, y) = network(2, 8, 2), rings(20)
+    fit(model, x, y, epochs=1)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_fit_takes_another_step_and_its_loss() -> None:
+    x, y = rings(20)
+    model, seen = network(2, 2), list[int]()
+
+    def clipped(model: Module, optimizer: Optimizer, x: Any, y: Any) -> float:
+        loss = train_step(model, optimizer, x, y)
+        assert all(parameter.grad is not None for parameter in model.parameters()), "a step may look at them"
+        seen.append(len(x))
+        return min(loss, 0.25)
+
+    assert fit(model, x, y, epochs=2, batch_size=8, step=clipped) == [0.25, 0.25]
+    assert seen == [8, 8, 4] * 2
+
+
+def test_images_of_digits_train_a_convolutional_network() -> None:
+    digits, rng = load_digits().images(), np.random.default_rng(0)
+    assert digits.x_train.shape == (1297, 1, 8, 8) and digits.x_test.shape == (500, 1, 8, 8)
+    first = Conv2d(1, 8, 3, padding=1, rng=rng)
+    model = Sequential(first, BatchNorm2d(8), ReLU(), MaxPool2d(2), Flatten(), Linear(128, 10, rng=rng))
+    fit(model, digits.x_train, digits.y_train, epochs=8, batch_size=16)
+    assert accuracy(model, digits.x_test, digits.y_test) >= 0.95
+
+
+def test_a_small_attention_network_reads_the_rows_of_digits() -> None:
+    digits, rng = load_digits(), np.random.default_rng(0)
+    layers = [Linear(8, 32, rng=rng), Residual(SelfAttention(32, 2, rng)), LayerNorm(32), GELU(), Flatten()]
+    model = Sequential(*layers, Linear(256, 10, rng=rng))
+    fit(model, digits.x_train.reshape(-1, 8, 8), digits.y_train, epochs=5)
+    assert accuracy(model, digits.x_test.reshape(-1, 8, 8), digits.y_test) >= 0.93
 
 
 def test_no_samples_are_refused() -> None:

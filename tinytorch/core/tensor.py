@@ -48,10 +48,9 @@ def _real(data: ArrayLike) -> Array:
 
 def _product(a: Array, b: Array) -> Array:
     """a @ b; float16 by way of float32, for which there are fast routines: sums in float32, rounded once at the end."""
-    dtype = np.result_type(a, b)
-    if dtype != np.float16:
-        return np.matmul(a, b)
-    return (a.astype(np.float32) @ b.astype(np.float32)).astype(dtype)
+    half = np.result_type(a, b) == np.float16
+    out: Array = np.matmul(a.astype(np.float32), b.astype(np.float32)) if half else np.matmul(a, b)
+    return out.astype(np.float16) if half else out
 
 
 def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
