@@ -252,3 +252,10 @@ def test_pooling_refuses_images_below_its_window(layer: Module, shape: tuple[int
         layer(np.ones(shape))
     with pytest.raises(ValueError, match="needs size and stride >= 1, got 0 and 2"):
         type(layer)(0, 2)  # type: ignore[call-arg]
+
+
+def test_a_float16_sum_beyond_its_range_is_infinity_without_a_warning() -> None:
+    layer = Conv2d(1, 1, 3, bias=False)
+    layer.weight.data = np.full((1, 1, 3, 3), 100, np.float16)
+    with np.errstate(over="raise"):
+        assert np.isinf(layer(np.full((1, 1, 3, 3), 100, np.float16)).data)

@@ -10,8 +10,9 @@ from .losses import CrossEntropyLoss
 from .normalization import BatchNorm2d, LayerNorm
 from .optimizers import SGD, Adam, Optimizer
 from .pooling import AvgPool2d, Flatten, GlobalAvgPool2d, MaxPool2d
+from .products import computing_in, wide_matmul
 from .state import load_state, save_state
-from .tensor import Tensor, computing_in, no_grad, wide_matmul
+from .tensor import Tensor, no_grad
 from .training import accuracy, evaluating, fit, train_step
 
 __all__ = [

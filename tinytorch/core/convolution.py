@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from .layers import Module
-from .tensor import Array, Tensor, operand
+from .products import operand
+from .tensor import Array, Tensor
 from .windows import add_patches, count_windows, padded, patches
 
 COLUMN_VALUES = 1 << 18  # that exist at one time: 1 MB in float32
@@ -31,6 +32,7 @@ def _multiply(a: Array, b: Array, out: Array) -> Array:
     return out
 
 
+@np.errstate(over="ignore")  # a float16 result beyond 65504 is infinity
 def conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> Tensor:

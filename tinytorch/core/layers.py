@@ -7,7 +7,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from .tensor import Array, Tensor, operand
+from .products import operand
+from .tensor import Array, Tensor
 
 
 @runtime_checkable

@@ -16,17 +16,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Real
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .products import current_matmul, operand
 
 Array: TypeAlias = NDArray[Any]
 Axis: TypeAlias = int | tuple[int, ...] | None
 Backward: TypeAlias = Callable[[Array], tuple[Array | None, ...]]
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
-_products: ContextVar[Products | None] = ContextVar("products", default=None)
 
 
 @contextmanager
@@ -44,13 +45,6 @@ def _real(data: ArrayLike) -> Array:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"a Tensor holds real numbers, got {type(data).__name__} of dtype {array.dtype}")
     return array
-
-
-def _product(a: Array, b: Array) -> Array:
-    """a @ b; float16 by way of float32, for which there are fast routines: sums in float32, rounded once at the end."""
-    half = np.result_type(a, b) == np.float16
-    out: Array = np.matmul(a.astype(np.float32), b.astype(np.float32)) if half else np.matmul(a, b)
-    return out.astype(np.float16) if half else out
 
 
 def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
@@ -92,39 +86,6 @@ def _parents_first(root: Tensor) -> list[Tensor]:
 
 def _already_used(grad: Array) -> tuple[Array, ...]:
     raise RuntimeError("this graph was already used by backward() and forgotten: compute the result again first")
-
-
-@np.errstate(over="ignore")  # a float16 result beyond 65504 is infinity
-def wide_matmul(a: Array, b: Array) -> Array:
-    """a @ b, in their dtype, with sums in float32 at least: NumPy adds up float16 in float16, and very slowly."""
-    dtype = np.result_type(a, b)
-    wide = np.result_type(dtype, np.float32)
-    product: Array = a.astype(wide, copy=False) @ b.astype(wide, copy=False)
-    return product.astype(dtype, copy=False)
-
-
-class Products(NamedTuple):
-    """How matrix products are computed: each operand passes through `cast`, then `matmul(a, b)` multiplies arrays."""
-
-    cast: Callable[[Tensor], Tensor]
-    matmul: Callable[[Array, Array], Array]
-
-
-@contextmanager
-def computing_in(cast: Callable[[Tensor], Tensor], matmul: Callable[[Array, Array], Array]) -> Iterator[None]:
-    """Inside the block, products first pass their operands (and a layer its bias) through `cast`, a differentiable
-    function, and multiply arrays by `matmul`, also in their backward pass. Convolutions multiply by BLAS."""
-    token = _products.set(Products(cast, matmul))
-    try:
-        yield
-    finally:
-        _products.reset(token)
-
-
-def operand(x: Tensor) -> Tensor:
-    """x as an operand of a product: cast, inside `computing_in`; else x itself."""
-    products = _products.get()
-    return x if products is None else products.cast(x)
 
 
 class Tensor:
@@ -272,8 +233,7 @@ class Tensor:
             return (self @ other.reshape(-1, 1))[..., 0]
         if self.ndim == 1:
             return (self.reshape(1, -1) @ other)[..., 0, :]
-        products = _products.get()
-        matmul = wide_matmul if products is None else products.matmul
+        matmul = current_matmul()
         x, y = operand(self), operand(other)
         a, b = x.data, y.data
 
