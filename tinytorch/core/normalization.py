@@ -8,36 +8,43 @@ from .layers import Module
 from .tensor import Array, Tensor
 
 
-def _mean_product(a: Array, b: Array, axes: tuple[int, ...]) -> Array:
-    """The mean of a * b over `axes`, kept, without an array of the products."""
-    every = list(range(a.ndim))
-    kept = [axis for axis in every if axis not in axes]
-    shape = [n if axis in kept else 1 for axis, n in enumerate(a.shape)]
-    total: Array = np.einsum(a, every, b, every, kept).reshape(shape)
-    return total / (a.size // max(1, total.size))
+def _wide(x: Tensor) -> Tensor:
+    """x in float32 at least: the squares of float16 values overflow."""
+    data = x.data.astype(np.result_type(x.dtype, np.float32), copy=False)
+    return Tensor.from_op(data, (x,), lambda grad: (grad,))
 
 
-def standardize(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Array, Array]:
-    """(x - mean) / sqrt(variance + eps) over `axes`; and that mean and that variance (biased), axes kept.
+def _channel_sums(a: Array, b: Array) -> Array:
+    """Sums of a * b, [N, C, H, W] -> [1, C, 1, 1], without an array of the products."""
+    sums: Array = np.einsum("nchw,nchw->c", a, b)
+    return sums.reshape(1, -1, 1, 1)
 
-    All three are computed in float32 at least; the first is returned in x's dtype.
+
+def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Array, Array]:
+    """x_hat * weight + bias, where x_hat = (x - mean) / sqrt(variance + eps); and that mean and (biased) variance.
+
+    x is [N, C, H, W], all the others [1, C, 1, 1].
     """
-    wide = x.data.astype(np.result_type(x.dtype, np.float32), copy=False)
-    mean = wide.mean(axes, keepdims=True)
-    out = wide - mean
-    variance = _mean_product(out, out, axes)
-    slope = 1 / np.sqrt(variance + eps)
-    out *= slope
+    n = x.data.size // x.shape[1]
+    mean = x.data.mean((0, 2, 3), keepdims=True)
+    x_hat = x.data - mean
+    variance = _channel_sums(x_hat, x_hat) / n
+    rate = 1 / np.sqrt(variance + eps)
+    x_hat *= rate
+    out = x_hat * weight.data
+    out += bias.data
 
-    def backward(grad: Array) -> tuple[Array]:
-        """The part of grad that moves neither mean nor variance, which are taken out again."""
-        along = _mean_product(grad, out, axes)
-        result = grad - grad.mean(axes, keepdims=True)
-        result -= out * along
-        result *= slope
-        return (result,)
+    def backward(grad: Array) -> tuple[Array, Array, Array]:
+        """What would only move mean or variance is taken out of grad: it has no effect."""
+        to_bias = grad.sum((0, 2, 3), keepdims=True)
+        to_weight = _channel_sums(grad, x_hat)
+        slope = x_hat * (to_weight / -n)
+        slope += to_bias / -n
+        slope += grad
+        slope *= rate * weight.data
+        return slope, to_weight, to_bias
 
-    return Tensor.from_op(out.astype(x.dtype, copy=False), (x,), backward), mean, variance
+    return Tensor.from_op(out, (x, weight, bias), backward), mean, variance
 
 
 class BatchNorm2d(Module):
@@ -63,16 +70,16 @@ class BatchNorm2d(Module):
             raise ValueError(f"{self!r} wants images of shape (N, {n}, height, width), got {x.shape}")
         weight, bias = self.weight.reshape(1, n, 1, 1), self.bias.reshape(1, n, 1, 1)
         if self.training:
-            return self._standardized(x) * weight + bias
+            return self._normalized(_wide(x), weight, bias)
         deviation: Array = np.sqrt(self.running_var + self.eps).reshape(1, n, 1, 1)
         scale = weight / deviation
         return x * scale + (bias - scale * self.running_mean.reshape(1, n, 1, 1))
 
-    def _standardized(self, x: Tensor) -> Tensor:
+    def _normalized(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         count = x.data.size // len(self.running_mean)
         if count < 2:
             raise ValueError(f"{self!r} wants at least 2 values a channel to train, got {count}: use a larger batch")
-        out, mean, variance = standardize(x, (0, 2, 3), self.eps)
+        out, mean, variance = batch_norm(x, weight, bias, self.eps)
         self.running_mean = self._follow(self.running_mean, mean)
         self.running_var = self._follow(self.running_var, variance * (count / (count - 1)))
         return out
@@ -98,7 +105,10 @@ class LayerNorm(Module):
         n = len(self.weight)
         if x.ndim == 0 or x.shape[-1] != n:
             raise ValueError(f"{self!r} wants input of shape (..., {n}), got {x.shape}")
-        return standardize(x, (x.ndim - 1,), self.eps)[0] * self.weight + self.bias
+        x = _wide(x)
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = (centred * centred).mean(axis=-1, keepdims=True)
+        return centred / (variance + self.eps).sqrt() * self.weight + self.bias
 
     def __repr__(self) -> str:
         return f"LayerNorm({len(self.weight)})"
