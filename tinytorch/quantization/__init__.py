@@ -4,4 +4,6 @@ Every public name is importable from here. `tinytorch.quantization.quantize` is 
 holds it is imported as `from tinytorch.quantization.quantize import ...`, which always works.
 """
 
+from .mixed_precision import *
+from .qat import *
 from .quantize import *

@@ -22,6 +22,8 @@ __all__ = [
     "split_groups",
     "pack_int4",
     "unpack_int4",
+    "pack_bits",
+    "unpack_bits",
     "QuantizedTensor",
     "Observer",
     "Histogram",
@@ -40,14 +42,31 @@ __all__ = [
     "dynamic_quantize",
     "quantize_bias",
     "QuantizedLinear",
+    "codes_of",
+    "QuantizedConv2d",
+    "Lookup",
+    "quantized_add",
+    "QuantizedResidual",
+    "OnCodes",
     "WeightOnlyLinear",
     "Observed",
+    "Replace",
     "map_modules",
     "bias_of",
+    "is_quantizable",
+    "TABLED",
+    "Rules",
+    "check_rules",
+    "rule_for",
+    "quantized_layer",
     "quantize_weight_only",
     "fuse_chain",
+    "observe_layers",
+    "quantize_observed",
     "quantize_dynamic",
     "quantize_static",
+    "WHY_FLOAT",
+    "explain",
     "model_arrays",
     "owner",
     "model_nbytes",
@@ -56,7 +75,7 @@ __all__ = [
     "time_interleaved",
 ]
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -64,7 +83,22 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinytorch.core import Linear, Module, ReLU, Sequential, Tensor
+from tinytorch.core import (
+    GELU,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+    Tanh,
+    Tensor,
+    evaluating,
+)
+from tinytorch.core.windows import count_windows, padded, patches, window_views
 
 
 @dataclass(frozen=True)
@@ -101,9 +135,8 @@ class IntType:
         return np.dtype(np.int8 if self.signed else np.uint8)
 
     def nbytes(self, shape: tuple[int, ...]) -> int:
-        """Bytes that codes of this shape take when stored: two codes a byte up to 4 bits, else one."""
-        codes = int(np.prod(shape, dtype=np.int64))
-        return (codes + 1) // 2 if self.bits <= 4 else codes
+        """Bytes that codes of this shape take when stored, packed without gaps: size * bits / 8, rounded up."""
+        return (int(np.prod(shape, dtype=np.int64)) * self.bits + 7) // 8
 
     def __str__(self) -> str:
         return f"{'int' if self.signed else 'uint'}{self.bits}"
@@ -150,6 +183,14 @@ class QParams:
     def nbytes(self) -> int:
         """Bytes the parameters take."""
         return self.scale.nbytes + self.zero_point.nbytes
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a state dict saves."""
+        return {"scale": self.scale, "zero_point": self.zero_point}
+
+    def with_arrays(self, arrays: dict[str, NDArray[Any]]) -> "QParams":
+        """A ruler for the same integer type, of other arrays."""
+        return QParams(arrays["scale"], arrays["zero_point"], self.int_type)
 
 
 def as_real(x: ArrayLike) -> NDArray[np.float32]:
@@ -328,8 +369,31 @@ def unpack_int4(packed: NDArray[np.uint8], shape: tuple[int, ...], signed: bool 
     return (nibbles ^ 8).astype(np.int8) - np.int8(8)  # 0..15 -> -8..7, without a branch
 
 
+def pack_bits(q: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Codes of `bits` bits [any shape] -> uint8 [ceil(size * bits / 8)]: a stream of bits, lowest first, filled with 0.
+
+    >>> pack_bits(np.array([1, -2, 1, 0], np.int8), 2).tolist()  # 01, 10, 01, 00, from the right
+    [25]
+    """
+    stream = (q.astype(np.uint8).reshape(-1, 1) >> np.arange(bits, dtype=np.uint8)) & 1
+    return np.packbits(stream, bitorder="little")
+
+
+def unpack_bits(packed: NDArray[np.uint8], bits: int, shape: tuple[int, ...], signed: bool = True) -> NDArray[Any]:
+    """The inverse of `pack_bits`: int8 (signed) or uint8 codes [shape].
+
+    >>> unpack_bits(np.array([25], np.uint8), 2, (4,)).tolist()
+    [1, -2, 1, 0]
+    """
+    size = int(np.prod(shape, dtype=np.int64))
+    stream = np.unpackbits(packed, count=size * bits, bitorder="little").reshape(size, bits)
+    q = (stream << np.arange(bits, dtype=np.uint8)).sum(1, dtype=np.uint8).reshape(shape)
+    sign = np.uint8(1 << (bits - 1))
+    return (q ^ sign).astype(np.int8) - sign.astype(np.int8) if signed else q
+
+
 class QuantizedTensor:
-    """Codes and their ruler: `x ~ dequantize()`. Stored as int8 / uint8, or packed two a byte up to 4 bits.
+    """Codes and their ruler: `x ~ dequantize()`. Stored as int8 or uint8, packed below 8 bits.
 
     q: codes, of the ruler's storage dtype. shape: of the real tensor, where it differs from that of q: with groups q is
     [rows, groups, group_size] and shape (rows, columns).
@@ -344,7 +408,9 @@ class QuantizedTensor:
             raise ValueError(f"codes of {int_type} lie in {wanted}, got {q.min()} to {q.max()}: quantize clips")
         self.qparams, self.shape = qparams, q.shape if shape is None else shape
         self._q_shape = q.shape
-        self.stored = pack_int4(q) if int_type.bits <= 4 else np.array(q, order="C")
+        self.stored = np.array(q, order="C")
+        if int_type.bits < 8:
+            self.stored = pack_int4(q) if int_type.bits == 4 else pack_bits(q, int_type.bits)
 
     @classmethod
     def from_float(
@@ -371,7 +437,11 @@ class QuantizedTensor:
     def q(self) -> NDArray[Any]:
         """The codes, unpacked: int8 or uint8, as quantized (with groups [rows, groups, group_size])."""
         int_type = self.qparams.int_type
-        return unpack_int4(self.stored, self._q_shape, int_type.signed) if int_type.bits <= 4 else self.stored
+        if int_type.bits == 8:
+            return self.stored
+        if int_type.bits == 4:
+            return unpack_int4(self.stored, self._q_shape, int_type.signed)
+        return unpack_bits(self.stored, int_type.bits, self._q_shape, int_type.signed)
 
     def dequantize(self) -> NDArray[np.float32]:
         """float32 [shape]."""
@@ -385,6 +455,19 @@ class QuantizedTensor:
     def nbytes(self) -> int:
         """Bytes held: codes and parameters."""
         return self.stored.nbytes + self.qparams.nbytes
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a state dict saves: the stored codes and the ruler."""
+        return {"q": self.stored, **self.qparams.arrays()}
+
+    def with_arrays(self, arrays: dict[str, NDArray[Any]]) -> "QuantizedTensor":
+        """The same kind of tensor, holding other arrays."""
+        if arrays["q"].shape != self.stored.shape or arrays["q"].dtype != self.stored.dtype:
+            wanted, got = (f"{a.dtype} {a.shape}" for a in (self.stored, arrays["q"]))
+            raise ValueError(f"codes must be {wanted}, got {got}: is the saved model quantized in another way?")
+        new = copy(self)
+        new.stored, new.qparams = arrays["q"], self.qparams.with_arrays(arrays)
+        return new
 
 
 class Observer:
@@ -762,14 +845,14 @@ def quantize_bias(bias: NDArray[np.float32], scale: NDArray[np.float32], weight_
 class QuantizedLinear(Module):
     """`Linear` in integers: int8 weights [out, in], int32 sums.
 
-    weight: float [out, in]; bias: float [out] or None. input_qparams: a ruler for one tensor; None: dynamic, from each
+    weight: float [out, in], or ready codes; bias: float [out] or None. input_qparams: a ruler for one tensor; None: dynamic, from each
     input. output_qparams: the result is a QuantizedTensor of that ruler; None: a float32 Tensor. int_type: of the
     weights. axis: 0 a ruler for each output channel, None one for all.
     """
 
     def __init__(
         self,
-        weight: ArrayLike,
+        weight: ArrayLike | QuantizedTensor,
         bias: ArrayLike | None = None,
         input_qparams: QParams | None = None,
         output_qparams: QParams | None = None,
@@ -777,7 +860,8 @@ class QuantizedLinear(Module):
         axis: int | None = 0,
     ) -> None:
         super().__init__()
-        self.weight = QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
+        ready = isinstance(weight, QuantizedTensor)
+        self.weight = weight if ready else QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
         if len(self.weight.shape) != 2:
             raise ValueError(f"weight must be [out, in], got shape {self.weight.shape}")
         self.input_qparams, self.output_qparams = input_qparams, output_qparams
@@ -820,11 +904,151 @@ class QuantizedLinear(Module):
         return QuantizedTensor(codes.reshape(shape), self.output_qparams)
 
 
+def codes_of(x: Tensor | QuantizedTensor, qparams: QParams | None) -> QuantizedTensor:
+    """x as codes: as they come, or by the ruler given, or (None) dynamic."""
+    if isinstance(x, QuantizedTensor):
+        return x
+    if qparams is None:
+        return QuantizedTensor(*dynamic_quantize(x.data))
+    return QuantizedTensor(quantize(x.data, qparams), qparams)
+
+
+class QuantizedConv2d(Module):
+    """`Conv2d` in integers: for each group of channels a QuantizedLinear over the windows. Source: ONNX QLinearConv.
+
+    weight: float [out, in / groups, kh, kw], or ready codes; everything else as in QuantizedLinear and Conv2d.
+    """
+
+    def __init__(
+        self,
+        weight: ArrayLike | QuantizedTensor,
+        bias: ArrayLike | None = None,
+        input_qparams: QParams | None = None,
+        output_qparams: QParams | None = None,
+        int_type: IntType = INT8,
+        axis: int | None = 0,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+    ) -> None:
+        if not isinstance(weight, QuantizedTensor):
+            weight = QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
+        if len(weight.shape) != 4 or weight.shape[0] % groups:
+            raise ValueError(f"weight must be [out, in / groups, kh, kw], {groups} dividing out, got {weight.shape}")
+        self.kernel, self.stride, self.padding = (weight.shape[2], weight.shape[3]), stride, padding
+        real = np.zeros(weight.shape[0], np.float32) if bias is None else as_real(bias)
+        parts = zip(_row_blocks(weight, groups), np.split(real, groups), strict=True)
+        self.products = [QuantizedLinear(w, b, input_qparams, output_qparams) for w, b in parts]
+
+    @property
+    def input_qparams(self) -> QParams | None:
+        return self.products[0].input_qparams
+
+    @property
+    def output_qparams(self) -> QParams | None:
+        return self.products[0].output_qparams
+
+    @output_qparams.setter
+    def output_qparams(self, qparams: QParams | None) -> None:
+        for product in self.products:
+            product.output_qparams = qparams
+
+    def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
+        """[N, in, H, W] -> [N, out, rows, columns]."""
+        codes = codes_of(x, self.input_qparams)
+        n, channels, h, w = codes.shape
+        wanted = sum(p.weight.shape[1] for p in self.products) // (self.kernel[0] * self.kernel[1])
+        if channels != wanted:
+            raise ValueError(f"wanted images of {wanted} channels, got shape {codes.shape}")
+        image = padded(codes.q, self.padding, int(codes.qparams.zero_point))
+        rows, columns = (count_windows(s, k, self.stride) for s, k in zip(image.shape[2:], self.kernel, strict=True))
+        windows = patches(image, self.kernel, self.stride)  # [N, in, kh * kw, rows, columns]
+        outs = []
+        for part, product in zip(np.split(windows, len(self.products), axis=1), self.products, strict=True):
+            flat = part.transpose(0, 3, 4, 1, 2).reshape(n, rows * columns, -1)
+            outs.append(product(QuantizedTensor(flat, codes.qparams)))
+        if isinstance(outs[0], QuantizedTensor):
+            q = np.concatenate([out.q for out in outs], axis=-1).transpose(0, 2, 1)
+            return QuantizedTensor(q.reshape(n, -1, rows, columns), outs[0].qparams)
+        y = np.concatenate([out.data for out in outs], axis=-1).transpose(0, 2, 1)
+        return Tensor(y.reshape(n, -1, rows, columns))
+
+
+def _row_blocks(weight: QuantizedTensor, blocks: int) -> list[QuantizedTensor]:
+    """[out, ...] codes as `blocks` matrices [out / blocks, values a filter], with their share of the rulers."""
+    q, p = weight.q.reshape(weight.shape[0], -1), weight.qparams
+    scales = [p.scale] * blocks if p.scale.size == 1 else np.split(p.scale.reshape(-1, 1), blocks)
+    rulers = [QParams(scale.reshape(-1, 1) if p.scale.size > 1 else scale.reshape(()), 0, p.int_type) for scale in scales]
+    return [QuantizedTensor(rows, ruler) for rows, ruler in zip(np.split(q, blocks), rulers, strict=True)]
+
+
+class Lookup(Module):
+    """An elementwise function on codes: a table with an entry for each code of `input_qparams`.
+
+    function: a module such as GELU(); it is asked once for each code. output_qparams: the table holds codes; None: float.
+    """
+
+    def __init__(self, function: Module, input_qparams: QParams, output_qparams: QParams | None = None) -> None:
+        int_type = input_qparams.int_type
+        codes = np.arange(int_type.qmin, int_type.qmax + 1).astype(int_type.storage)
+        self.input_qparams, self.values = input_qparams, function(dequantize(codes, input_qparams)).data
+        self.output_qparams = output_qparams
+
+    def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
+        index = codes_of(x, self.input_qparams).q.astype(np.int32) - self.input_qparams.int_type.qmin
+        if self.output_qparams is None:
+            return Tensor(self.values[index])
+        return QuantizedTensor(quantize(self.values, self.output_qparams)[index], self.output_qparams)
+
+
+def quantized_add(a: QuantizedTensor, b: QuantizedTensor, output_qparams: QParams) -> QuantizedTensor:
+    """a + b as codes of `output_qparams`: both differences from zero times their scale / s_y, added, rounded once."""
+
+    def units(t: QuantizedTensor) -> NDArray[np.float32]:
+        return (t.q.astype(np.int32) - t.qparams.zero_point).astype(np.float32) * (t.qparams.scale / output_qparams.scale)
+
+    int_type = output_qparams.int_type
+    q = np.rint(units(a) + units(b)) + output_qparams.zero_point.astype(np.float32)
+    return QuantizedTensor(np.clip(q, int_type.qmin, int_type.qmax).astype(int_type.storage), output_qparams)
+
+
+class QuantizedResidual(Module):
+    """x + block(x) on codes. The block must hand out codes; the sum is float32 if output_qparams is None."""
+
+    def __init__(self, block: Module, input_qparams: QParams, output_qparams: QParams | None = None) -> None:
+        self.block, self.input_qparams, self.output_qparams = block, input_qparams, output_qparams
+
+    def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
+        codes = codes_of(x, self.input_qparams)
+        y = self.block(codes)
+        if self.output_qparams is None:
+            return Tensor(codes.dequantize() + y.dequantize())
+        return quantized_add(codes, y, self.output_qparams)
+
+
+class OnCodes(Module):
+    """MaxPool2d, Flatten or ReLU on codes as they are: a larger number has a larger code, and 0.0 is the zero point."""
+
+    def __init__(self, layer: Module) -> None:
+        self.layer = layer
+
+    def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
+        if not isinstance(x, QuantizedTensor):
+            return self.layer(x)
+        q, layer = x.q, self.layer
+        if isinstance(layer, MaxPool2d):
+            q = np.maximum.reduce(list(window_views(q, (layer.size, layer.size), layer.stride)))
+        elif isinstance(layer, Flatten):
+            q = q.reshape(len(q), -1)
+        else:
+            q = np.maximum(q, x.qparams.zero_point.astype(q.dtype))
+        return QuantizedTensor(q, x.qparams)
+
+
 class WeightOnlyLinear(Module):
     """`Linear` with stored codes and float arithmetic: for memory, not speed. Weights are dequantized at each call."""
 
     def __init__(self, weight: QuantizedTensor, bias: ArrayLike | None = None) -> None:
-        super().__init__()
         self.weight, self.bias = weight, None if bias is None else np.array(bias, np.float32)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -833,55 +1057,120 @@ class WeightOnlyLinear(Module):
 
 
 class Observed(Module):
-    """A layer whose inputs are watched on their way in."""
+    """A layer whose inputs are watched on their way in, and the type its weights will have; None: it has none.
 
-    def __init__(self, layer: Linear, observer: Observer) -> None:
-        super().__init__()
-        self.layer, self.observer = layer, observer
+    result: watches what the block of a Residual gives out.
+    """
+
+    def __init__(
+        self, layer: Module, observer: Observer, int_type: IntType | None = None, result: Observer | None = None
+    ) -> None:
+        self.layer, self.observer, self.int_type, self.result = layer, observer, int_type, result
 
     def forward(self, x: Tensor) -> Tensor:
         self.observer.observe(x.data)
-        return self.layer(x)
+        if self.result is None:
+            return self.layer(x)
+        y = self.layer.block(x)
+        self.result.observe(y.data)
+        return x + y
 
 
-def map_modules(module: Module, replace: Any) -> Module:
-    """A new tree: `replace(m)` for each module m where that is not None, else a copy of m whose children are mapped."""
-    replacement: Module | None = replace(module)
+Replace = Callable[[str, Module], Module | None]
+
+
+def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
+    """A new tree: `replace(name, m)` for each module m where that is not None, else a copy of m with its children mapped.
+
+    name: the dotted name, as in `named_modules()`: "layers.0", and "" for the whole.
+    """
+    replacement = replace(name, module)
     if replacement is not None:
         return replacement
-    new = copy(module)
-    for name, value in vars(module).items():
+    new, prefix = copy(module), f"{name}." if name else ""
+    for key, value in vars(module).items():
         if isinstance(value, Module):
-            setattr(new, name, map_modules(value, replace))
-        elif isinstance(value, list) and any(isinstance(v, Module) for v in value):
-            setattr(new, name, [map_modules(v, replace) if isinstance(v, Module) else v for v in value])
+            setattr(new, key, map_modules(value, replace, prefix + key))
+        elif isinstance(value, list):
+            items = enumerate(value)
+            mapped = [map_modules(v, replace, f"{prefix}{key}.{i}") if isinstance(v, Module) else v for i, v in items]
+            setattr(new, key, mapped)
     return new
 
 
-def bias_of(layer: Linear) -> NDArray[Any] | None:
+def bias_of(layer: Linear | Conv2d) -> NDArray[Any] | None:
     """The layer's bias as an array, or None."""
     return None if layer.bias is None else layer.bias.data
 
 
+def is_quantizable(module: Module) -> bool:
+    """Whether the module is a product of weights, which has an integer form here: Linear or Conv2d."""
+    return isinstance(module, (Linear, Conv2d))
+
+
+TABLED = (GELU, Sigmoid, Tanh)  # functions of one number: a table of their 256 answers is all there is to them
+Rules = Mapping[str, IntType | None]
+
+
+def check_rules(model: Module, rules: Rules | None) -> None:
+    """KeyError for a rule whose name is not that of a quantizable layer."""
+    names = [name for name, m in model.named_modules() if is_quantizable(m)]
+    for name in rules or ():
+        if name not in names:
+            raise KeyError(f"a rule names {name!r}, but the layers that can be quantized are {', '.join(names)}")
+
+
+def rule_for(name: str, module: Module, default: IntType | None, rules: Rules | None) -> IntType | None:
+    """The weight type for this module: by its rule, else the default; None: leave it in float."""
+    if not is_quantizable(module):
+        return None
+    return (rules or {}).get(name, default)
+
+
+def quantized_layer(
+    layer: Linear | Conv2d,
+    weight: QuantizedTensor | IntType = INT8,
+    input_qparams: QParams | None = None,
+    axis: int | None = 0,
+) -> "QuantizedLinear | QuantizedConv2d":
+    """The integer form of a layer. weight: ready codes, or the type to quantize its weights to. None: dynamic."""
+    if isinstance(weight, IntType):
+        weight = QuantizedTensor.from_float(layer.weight.data, weight, symmetric=True, axis=axis)
+    if isinstance(layer, Conv2d):
+        how = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+        return QuantizedConv2d(weight, bias_of(layer), input_qparams, **how)
+    return QuantizedLinear(weight, bias_of(layer), input_qparams)
+
+
 def quantize_weight_only(
-    model: Module, int_type: IntType = INT4, group_size: int | None = 32, axis: int | None = 0
+    model: Module,
+    int_type: IntType | None = INT4,
+    group_size: int | None = 32,
+    axis: int | None = 0,
+    rules: Rules | None = None,
 ) -> Module:
     """A new model whose `Linear` weights are stored as codes: one ruler a group of `group_size` weights of a row.
 
     group_size None: one ruler for each slice along `axis` (0: a row), or for the whole matrix (axis None).
+    rules: other types by layer name, None: stays in float.
     """
+    check_rules(model, rules)
 
-    def replace(m: Module) -> Module | None:
-        if not isinstance(m, Linear):
+    def replace(name: str, m: Module) -> Module | None:
+        wanted = rule_for(name, m, int_type, rules)
+        if wanted is None or not isinstance(m, Linear):
             return None
-        weight = QuantizedTensor.from_float(m.weight.data, int_type, axis=axis, group_size=group_size)
+        weight = QuantizedTensor.from_float(m.weight.data, wanted, axis=axis, group_size=group_size)
         return WeightOnlyLinear(weight, bias_of(m))
 
     return map_modules(model, replace)
 
 
 def fuse_chain(module: Module) -> None:
-    """In every Sequential, let a QuantizedLinear hand codes to the next one; a ReLU between them is clipping's work."""
+    """In every Sequential, let a layer that can hand out codes do so, if the next one that computes takes them.
+
+    Between the two, MaxPool2d and Flatten work on codes, and a ReLU is clipping's work where the ruler begins at 0.
+    """
     for _, m in module.named_modules():
         if isinstance(m, Sequential):
             m.layers = list(_fused(m.layers))
@@ -890,26 +1179,75 @@ def fuse_chain(module: Module) -> None:
 def _fused(layers: list[Module]) -> Iterator[Module]:
     i = 0
     while i < len(layers):
-        layer, rest = layers[i], layers[i + 1 : i + 3]
+        layer, start = layers[i], i + 1
         yield layer
-        i += 1
-        relu = bool(rest) and isinstance(rest[0], ReLU)
-        following = rest[relu] if len(rest) > relu else None
-        if isinstance(layer, QuantizedLinear) and isinstance(following, QuantizedLinear):
-            layer.output_qparams = following.input_qparams
-            i += relu  # its ruler begins at 0: the lowest code stands for 0, and clipping does what ReLU did
+        i = start
+        if not hasattr(layer, "output_qparams") or getattr(layer, "input_qparams", None) is None:
+            continue
+        while i < len(layers) and isinstance(layers[i], (ReLU, MaxPool2d, Flatten)):
+            i += 1
+        qparams = getattr(layers[i], "input_qparams", None) if i < len(layers) else None
+        if qparams is None:
+            i = start  # the next layer wants numbers
+            continue
+        layer.output_qparams = qparams
+        clips = bool(qparams.zero_point == qparams.int_type.qmin)  # the lowest code stands for 0
+        yield from (OnCodes(m) for m in layers[start:i] if not (clips and isinstance(m, ReLU)))
 
 
-def quantize_dynamic(model: Module, int_type: IntType = INT8, axis: int | None = 0) -> Module:
-    """A new model whose every `Linear` is a dynamic `QuantizedLinear`: int8 weights, each input its own ruler.
+def observe_layers(
+    model: Module, observer: Callable[[], Observer], int_type: IntType | None, rules: Rules | None
+) -> Module:
+    """A new model in which every layer that will be quantized is Observed."""
 
-    The new model holds no float32 weight; drop the old one and they are gone.
-    """
+    def replace(name: str, m: Module) -> Module | None:
+        wanted = rule_for(name, m, int_type, rules)
+        if wanted is not None or isinstance(m, TABLED):
+            return Observed(m, observer(), wanted)
+        if isinstance(m, Residual) and m.shortcut is None:
+            block = map_modules(m.block, replace, f"{name}.block" if name else "block")
+            return Observed(Residual(block), observer(), None, observer())
+        return None
 
-    def replace(m: Module) -> Module | None:
-        if not isinstance(m, Linear):
+    return map_modules(model, replace)
+
+
+def quantize_observed(model: Module, axis: int | None) -> Module:
+    """A new model in which everything Observed has become integers, with the ruler of its observer."""
+
+    def replace(name: str, m: Module) -> Module | None:
+        if not isinstance(m, Observed):
             return None
-        return QuantizedLinear(m.weight.data, bias_of(m), int_type=int_type, axis=axis)
+        input_qparams = m.observer.qparams(INT8)
+        if m.result is not None:
+            block = map_modules(m.layer.block, replace)
+            hands_out = block.layers[-1] if isinstance(block, Sequential) else block
+            if getattr(hands_out, "input_qparams", None) is None:
+                return Residual(block)  # its block gives out numbers, not codes: added in float
+            hands_out.output_qparams = m.result.qparams(INT8)
+            return QuantizedResidual(block, input_qparams)
+        if m.int_type is None:
+            return Lookup(m.layer, input_qparams)
+        return quantized_layer(m.layer, m.int_type, input_qparams, axis)
+
+    return map_modules(model, replace)
+
+
+def quantize_dynamic(
+    model: Module, int_type: IntType | None = INT8, axis: int | None = 0, rules: Rules | None = None
+) -> Module:
+    """A new model whose every `Linear` and `Conv2d` is quantized dynamically: int8 weights, each input its own ruler.
+
+    The new model holds no float32 weight of theirs; drop the old one and they are gone. rules: other types by layer
+    name, None: stays in float. `explain(model)` tells what became of each layer.
+    """
+    check_rules(model, rules)
+
+    def replace(name: str, m: Module) -> Module | None:
+        wanted = rule_for(name, m, int_type, rules)
+        if wanted is None:
+            return None
+        return quantized_layer(m, wanted, None, axis)
 
     return map_modules(model, replace)
 
@@ -917,31 +1255,77 @@ def quantize_dynamic(model: Module, int_type: IntType = INT8, axis: int | None =
 def quantize_static(
     model: Module,
     batches: Iterable[NDArray[Any]],
-    observer: type[Observer] | Any = MinMaxObserver,
-    int_type: IntType = INT8,
+    observer: Callable[[], Observer] = MinMaxObserver,
+    int_type: IntType | None = INT8,
     axis: int | None = 0,
+    rules: Rules | None = None,
 ) -> Module:
-    """A new model whose every `Linear` is a static `QuantizedLinear`: int8 weights, int8 codes between the layers.
+    """A new model whose every `Linear` and `Conv2d` is quantized statically: int8 weights, int8 codes between layers.
 
-    batches: calibration inputs, [batch, in] each. observer: called without arguments, makes an Observer.
-    int_type, axis: of the weights. ValueError if there are no batches.
+    batches: calibration inputs, [batch, ...] each. observer: called without arguments, makes an Observer.
+    int_type, axis: of the weights. rules: other weight types by layer name, None: stays in float. GELU, Tanh and Sigmoid
+    become tables, a Residual adds codes. `explain(model)` tells what became of each layer. ValueError without batches.
     """
-
-    def prepare(m: Module) -> Module | None:
-        return Observed(m, observer()) if isinstance(m, Linear) else None
-
-    def convert(m: Module) -> Module | None:
-        if not isinstance(m, Observed):
-            return None
-        input_qparams = m.observer.qparams(INT8)
-        return QuantizedLinear(m.layer.weight.data, bias_of(m.layer), input_qparams, None, int_type, axis)
-
-    observed = map_modules(model, prepare)
-    for batch in batches:
-        observed(batch)
-    quantized = map_modules(observed, convert)
+    check_rules(model, rules)
+    observed = observe_layers(model, observer, int_type, rules)
+    with evaluating(observed):
+        for batch in batches:
+            observed(batch)
+    quantized = quantize_observed(observed, axis)
     fuse_chain(quantized)
     return quantized
+
+
+WHY_FLOAT = {
+    "BatchNorm2d": "fold it into the convolution before it first: fold_batch_norms(model)",
+    "LayerNorm": "its mean and variance are taken of each input, in float",
+    "Embedding": "it looks rows up and multiplies nothing",
+    "AvgPool2d": "a mean of codes is no code; the next layer quantizes it again",
+    "GlobalAvgPool2d": "a mean of codes is no code; the next layer quantizes it again",
+    "Residual": "its sum is taken in float: a shortcut of its own, or a block that does not end in codes",
+    "Linear": "left in float by its rule",
+    "Conv2d": "left in float by its rule",
+}
+
+
+def explain(model: Module) -> list[tuple[str, str, str]]:
+    """What became of each layer of a quantized model, as (name, layer, how or why not). Names are the new model's.
+
+    >>> for row in explain(quantize_dynamic(Sequential(Linear(8, 4), ReLU(), Linear(4, 2)), rules={"layers.2": None})):
+    ...     print(*row, sep=" | ")
+    layers.0 | QuantizedLinear | int8 weights, dynamic, gives float
+    layers.1 | ReLU | in float: nothing to quantize
+    layers.2 | Linear | in float: left in float by its rule
+    """
+    rows: list[tuple[str, str, str]] = []
+    done: tuple[str, ...] = ()
+    for name, m in model.named_modules():
+        if name.startswith(done or ("\0",)):
+            continue  # a part of a layer that is told already
+        kind = type(m).__name__
+        if isinstance(m, (QuantizedLinear, QuantizedConv2d, WeightOnlyLinear, Lookup, OnCodes)):
+            done += (f"{name}.",)
+            rows.append((name, kind, _how(m)))
+        elif isinstance(m, QuantizedResidual):
+            rows.append((name, kind, "adds codes" + _gives(m)))
+        elif kind in WHY_FLOAT or not any(isinstance(v, (Module, list)) for v in vars(m).values()):
+            rows.append((name, kind, f"in float: {WHY_FLOAT.get(kind, 'nothing to quantize')}"))
+    return rows
+
+
+def _gives(m: Any) -> str:
+    return ", gives float" if m.output_qparams is None else f", gives {m.output_qparams.int_type} codes"
+
+
+def _how(m: Any) -> str:
+    if isinstance(m, OnCodes):
+        return f"{type(m.layer).__name__} on codes"
+    if isinstance(m, Lookup):
+        return f"a table of {len(m.values)} answers{_gives(m)}"
+    weight = m.products[0].weight if isinstance(m, QuantizedConv2d) else m.weight
+    if isinstance(m, WeightOnlyLinear):
+        return f"{weight.qparams.int_type} weights, float arithmetic"
+    return f"{weight.qparams.int_type} weights, {'dynamic' if m.input_qparams is None else 'static'}{_gives(m)}"
 
 
 def model_arrays(model: Module) -> dict[str, NDArray[Any]]:
@@ -954,12 +1338,12 @@ def model_arrays(model: Module) -> dict[str, NDArray[Any]]:
         elif isinstance(value, Tensor):
             collect(name, value.data)
             collect(f"{name}.grad", value.grad)
-        elif isinstance(value, QuantizedTensor):
-            collect(f"{name}.q", value.stored)
-            collect(name, value.qparams)
-        elif isinstance(value, QParams):
-            collect(f"{name}.scale", value.scale)
-            collect(f"{name}.zero_point", value.zero_point)
+        elif isinstance(value, (QuantizedTensor, QParams)):
+            for part, array in value.arrays().items():
+                collect(f"{name}.{part}", array)
+        elif isinstance(value, (list, tuple)):
+            for i, item in enumerate(value):
+                collect(f"{name}.{i}", item)
 
     for prefix, m in model.named_modules():
         for attribute, value in vars(m).items():

@@ -22,8 +22,12 @@ from rich.table import Table
 
 from tinytorch.core import (
     Adam,
+    BatchNorm2d,
+    Conv2d,
     Dataset,
+    Flatten,
     Linear,
+    MaxPool2d,
     Module,
     ReLU,
     Sequential,
@@ -38,14 +42,23 @@ from tinytorch.quantization import (
     INT4,
     INT8,
     HistogramObserver,
+    IntType,
     MovingAverageObserver,
     PercentileObserver,
     accuracy_interval,
+    assign_bits,
+    convert,
+    equalize,
+    fold_batch_norms,
+    freeze,
     model_arrays,
     model_nbytes,
+    prepare_qat,
     quantize_dynamic,
     quantize_static,
     quantize_weight_only,
+    quantize_weights,
+    sensitivity,
     speedup,
     time_interleaved,
 )
@@ -53,8 +66,11 @@ from tinytorch.quantization import (
 BATCH = 256  # inputs a timed call
 ROUNDS = 15
 HIDDEN = 512
-EPOCHS = {"digits": 20, "fashion-mnist": 6}
+EPOCHS = {"digits": 20, "fashion-mnist": 6}  # of the network of Linear layers
+CNN_EPOCHS = {"digits": 20, "fashion-mnist": 2}
+KINDS = ("linear", "convolutional")
 Step = Callable[[str], None]
+Scheme = Callable[[Module], Module]
 
 
 @dataclass(frozen=True)
@@ -71,10 +87,28 @@ class Row:
     latency_ratio: float
 
 
-def schemes(calibration: list[np.ndarray]) -> dict[str, Callable[[Module], Module]]:
-    """Every way to quantize: its name, and model -> quantized model."""
+def mlp(data: Dataset, rng: np.random.Generator) -> tuple[str, Sequential]:
+    """Two hidden layers of HIDDEN units."""
+    widths = [data.x_train.shape[1], HIDDEN, HIDDEN, 10]
+    linears = [Linear(n_in, n_out, rng=rng) for n_in, n_out in zip(widths, widths[1:], strict=False)]
+    return "-".join(map(str, widths)), Sequential(linears[0], ReLU(), linears[1], ReLU(), linears[2])
+
+
+def cnn(data: Dataset, rng: np.random.Generator) -> tuple[str, Sequential]:
+    """Two convolutions, each with batch normalization and pooling, and a linear layer."""
+    side = data.x_train.shape[-1] // 4
+    model = Sequential(
+        *(Conv2d(1, 16, 3, padding=1, rng=rng), BatchNorm2d(16), ReLU(), MaxPool2d(2)),
+        *(Conv2d(16, 32, 3, padding=1, rng=rng), BatchNorm2d(32), ReLU(), MaxPool2d(2)),
+        *(Flatten(), Linear(32 * side * side, 10, rng=rng)),
+    )
+    return f"conv16-conv32-{32 * side * side}-10", model
+
+
+def post_training(calibration: list[np.ndarray], products: str) -> dict[str, Scheme]:
+    """Every way to quantize a trained network: its name, and model -> quantized model."""
     static = partial(quantize_static, batches=calibration)
-    return {
+    every: dict[str, Scheme] = {
         "weight-only int8, per tensor": lambda m: quantize_weight_only(m, INT8, None, axis=None),
         "weight-only int8, per channel": lambda m: quantize_weight_only(m, INT8, None),
         "weight-only int4, per tensor": lambda m: quantize_weight_only(m, INT4, None, axis=None),
@@ -93,22 +127,51 @@ def schemes(calibration: list[np.ndarray]) -> dict[str, Callable[[Module], Modul
         "static int4, per tensor, min-max": lambda m: static(m, int_type=INT4, axis=None),
         "static int4, per channel, min-max": lambda m: static(m, int_type=INT4),
     }
+    return {name: way for name, way in every.items() if products == "linear" or not name.startswith("weight-only")}
 
 
-def train(data: Dataset, seed: int, step: Step) -> Module:
-    """A float32 network of two hidden layers, trained on the data; the same seed gives the same weights."""
-    rng, inputs, epochs = np.random.default_rng(seed), data.x_train.shape[1], EPOCHS[data.name]
-    model = Sequential(
-        Linear(inputs, HIDDEN, rng=rng), ReLU(), Linear(HIDDEN, HIDDEN, rng=rng), ReLU(), Linear(HIDDEN, 10, rng=rng)
-    )
+def low_bits(data: Dataset, calibration: list[np.ndarray], seed: int) -> dict[str, Scheme]:
+    """What two to four bits need: equalization, training with the error, trained steps, bits for each layer."""
+
+    def trained(weights: int, activations: int, learned: bool) -> Scheme:
+        def scheme(m: Module) -> Module:
+            qat = prepare_qat(m, calibration, IntType(weights), IntType(activations), axis=None, learned=learned)
+            epochs = 10 if data.name == "digits" else 1
+            for lr in (1e-3, 2e-4):
+                fit(qat, data.x_train, data.y_train, epochs, Adam(qat.parameters(), lr=lr), seed=seed)
+                freeze(qat)
+            return convert(qat)
+
+        return scheme
+
+    def rounded(weights: int, activations: int) -> Scheme:
+        return lambda m: convert(prepare_qat(m, calibration, IntType(weights), IntType(activations), axis=None))
+
+    def assigned(m: Module) -> Module:
+        types = [IntType(bits) for bits in (2, 3, 4, 5, 6, 8)]
+        rows = sensitivity(m, data.x_train[:1000], data.y_train[:1000], types)
+        budget = sum(row.nbytes for row in rows if row.int_type == INT4)
+        return quantize_weights(m, assign_bits(rows, budget))
+
+    return {
+        "W4A4 per tensor, rounded": rounded(4, 4),
+        "W4A4 per tensor, equalized": lambda m: rounded(4, 4)(equalize(m)),
+        "W4A4 per tensor, QAT": trained(4, 4, False),
+        "W2A8 per tensor, rounded": rounded(2, 8),
+        "W2A8 per tensor, QAT": trained(2, 8, False),
+        "W2A8 per tensor, LSQ": trained(2, 8, True),
+        "dynamic, bits assigned, size of int4": assigned,
+    }
+
+
+def train(data: Dataset, model: Sequential, epochs: int, seed: int, step: Step) -> Module:
+    """The network, trained on the data in float32; batch normalization is folded away."""
 
     def report(epoch: int, loss: float) -> None:
         step(f"{data.name}: training, epoch {epoch + 1} of {epochs}, loss {loss:.3f}")
 
-    optimizer = Adam(model.parameters())
-    fit(model, data.x_train, data.y_train, epochs, optimizer, batch_size=64, seed=seed, on_epoch=report)
-    optimizer.zero_grad()  # gradients are memory too
-    return model
+    fit(model, data.x_train, data.y_train, epochs, Adam(model.parameters()), seed=seed, on_epoch=report)
+    return fold_batch_norms(model.eval())
 
 
 def file_bytes(model: Module) -> int:
@@ -118,24 +181,33 @@ def file_bytes(model: Module) -> int:
     return file.getbuffer().nbytes
 
 
-def measure(data: Dataset, seed: int, step: Step) -> list[Row]:
-    """Train on the data, quantize in every way, measure all models side by side."""
-    float_model = train(data, seed, step)
+def measure(data: Dataset, kind: str, seed: int, step: Step) -> list[Row]:
+    """Train a network of the kind ("linear" or "convolutional"), quantize it in every way, measure all side by side."""
+    build, epochs = (mlp, EPOCHS) if kind == "linear" else (cnn, CNN_EPOCHS)
+    data = data if kind == "linear" else data.images()
+    name, model = build(data, np.random.default_rng(seed))
+    float_model = train(data, model, epochs[data.name], seed, step)
     models: dict[str, Module] = {"float32": float_model}
-    for name, quantize in schemes(np.array_split(data.x_train[:1024], 8)).items():
-        models[name] = quantize(float_model)
-        step(f"{data.name}: {name}")
+    calibration = np.array_split(data.x_train[:1024], 8)
+    for scheme, quantize in (post_training(calibration, kind) | low_bits(data, calibration, seed)).items():
+        step(f"{data.name}: {scheme}")
+        models[scheme] = quantize(float_model)
     step(f"{data.name}: timing {len(models)} models in turn")
     seconds = time_interleaved(list(models.values()), Tensor(data.x_test[:BATCH]), ROUNDS)
-    shape = "-".join(map(str, [data.x_train.shape[1], HIDDEN, HIDDEN, 10]))
     total = len(data.x_test)
     rows = []
-    for (name, model), own in zip(models.items(), seconds, strict=True):
-        share = accuracy(model, data.x_test, data.y_test)
+    for (scheme, quantized), own in zip(models.items(), seconds, strict=True):
+        share = accuracy(quantized, data.x_test, data.y_test)
         interval = accuracy_interval(round(share * total), total)
-        ratio = speedup(own, seconds[0])
-        rows.append(Row(data.name, shape, name, share, interval, model_nbytes(model), file_bytes(model), ratio))
+        size, ratio = model_nbytes(quantized), speedup(own, seconds[0])
+        rows.append(Row(data.name, name, scheme, share, interval, size, file_bytes(quantized), ratio))
     return rows
+
+
+def steps_of(name: str) -> int:
+    """How many steps `measure` reports for a data set, both kinds together."""
+    schemes = sum(len(post_training([], kind)) + 7 for kind in KINDS)
+    return EPOCHS[name] + CNN_EPOCHS[name] + schemes + len(KINDS)
 
 
 def table(rows: list[Row], samples: int) -> Table:
@@ -174,10 +246,10 @@ def plot(rows: list[Row], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    names = list(dict.fromkeys(row.data for row in rows))
-    figure, panels = plt.subplots(1, len(names), figsize=(8 * len(names), 6), squeeze=False)
+    names = list(dict.fromkeys((row.data, row.model) for row in rows))
+    figure, panels = plt.subplots(1, len(names), figsize=(8 * len(names), 8), squeeze=False)
     for panel, name in zip(panels[0], names, strict=True):
-        own = [row for row in rows if row.data == name]
+        own = [row for row in rows if (row.data, row.model) == name]
         lines = -np.arange(len(own))
         share = 100 * np.array([row.accuracy for row in own])
         reach = np.abs(100 * np.array([row.interval for row in own]).T - share)
@@ -186,7 +258,7 @@ def plot(rows: list[Row], path: Path) -> None:
         panel.errorbar(share, lines, xerr=reach, fmt="none", ecolor="0.4", capsize=3)
         panel.scatter(share, lines, c=[f"C{list(dict.fromkeys(kinds)).index(kind)}" for kind in kinds], zorder=3)
         panel.set_yticks(lines, [f"{row.scheme}   {row.bytes / 1e3:,.0f} kB" for row in own])
-        panel.set(title=f"{name}, network {own[0].model}", xlabel="accuracy, %, with 95 % interval")
+        panel.set(title=f"{name[0]}, network {name[1]}", xlabel="accuracy, %, with 95 % interval")
     figure.tight_layout()
     beside = path.with_name(path.name + ".part")
     figure.savefig(beside, dpi=120, format=path.suffix.lstrip("."))
@@ -230,12 +302,11 @@ def main(argv: list[str] | None = None) -> int:
         loaders.append(load_fashion_mnist)
     out = Console(width=max(Console().width, 120))
     rows: list[Row] = []
-    total = sum(EPOCHS[name] + len(schemes([])) + 1 for name in list(EPOCHS)[: len(loaders)])
+    names = [args.data] if args.data != "all" else list(EPOCHS)[: len(loaders)]
     tables = []
-    with progress(console, total) as step:
-        for load in loaders:
-            data = load()
-            own = measure(data, args.seed, step)
+    with progress(console, sum(map(steps_of, names))) as step:
+        for data, kind in ((load(), kind) for load in loaders for kind in KINDS):
+            own = measure(data, kind, args.seed, step)
             rows += own
             tables.append(table(own, len(data.x_test)))
     for one in tables:

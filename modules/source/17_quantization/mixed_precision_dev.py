@@ -1,0 +1,606 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 17c. Mixed precision
+#
+# Two ideas share this name. **Mixed-precision training**: compute in 16 bits, keep what must not be lost in 32.
+# **Mixed-precision inference**: give each layer as many bits as it needs, and no more.
+#
+# Save, then: `tito export 17_quantization`, `tito test 17_quantization`.
+
+# %%
+#| default_exp quantization.mixed_precision
+
+# %%
+#| export
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinytorch.core import CrossEntropyLoss, Module, Optimizer, Tensor, accuracy, computing_in, evaluating, wide_matmul
+from tinytorch.quantization.quantize import IntType, QuantizedTensor, is_quantizable, quantize_dynamic, sqnr_db
+
+# %%
+import tracemalloc
+
+import matplotlib.pyplot as plt
+
+from tinytorch.core import Adam, Linear, ReLU, Sequential, batches, fit, load_digits, train_step
+
+four = np.array([-1, 0, 0.5, 2], np.float32)
+
+# %% [markdown]
+# ## 1. What half the bits lose
+#
+# | | exponent | fraction | largest | smallest normal |
+# |---|---|---|---|---|
+# | float32 | 8 bits | 23 bits | 3.4e38 | 1.2e-38 |
+# | float16 | 5 bits | 10 bits | 65504 | 6.1e-5 |
+# | bfloat16 | 8 bits | 7 bits | 3.4e38 | 1.2e-38 |
+#
+# float16 has few exponents: small numbers vanish, large ones overflow. bfloat16 has few digits. **Predict** each line:
+
+# %%
+print("2048 + 1 in float16:", np.float16(2048) + np.float16(1))
+print("a gradient of 1e-8 in float16:", np.float16(1e-8))
+with np.errstate(over="ignore"):
+    print("300 squared in float16:", np.array([300], np.float16) ** 2)
+
+# %% [markdown]
+# NumPy has no bfloat16. But it is just the upper half of a float32: keep the top 16 bits, rounded to nearest, ties to even.
+# On the bits, seen as an integer: add `0x7FFF`, and 1 more if the lowest kept bit is set; then clear the lower half.
+#
+# **By hand.** 0.5 is `0x3F000000`: nothing below the upper half, so it stays. 1.01 becomes 1.0078125: 7 bits of fraction.
+#
+# ### Exercise 17: `to_bfloat16`, `lost_share`
+
+# %%
+#| export
+#| exercise: half
+def to_bfloat16(x: ArrayLike) -> NDArray[np.float32]:
+    """x rounded to bfloat16 (ties to even), held in float32 [shape of x]. Infinity stays, NaN stays NaN.
+
+    >>> to_bfloat16([-1.0, 0.5, 1.01]).tolist()
+    [-1.0, 0.5, 1.0078125]
+    """
+    x = np.ascontiguousarray(x, np.float32)
+    bits = x.view(np.uint32)
+    # About 3 lines. A NaN must not be rounded into infinity: np.where(np.isnan(x), x, ...).
+    ### BEGIN SOLUTION
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(x), x, rounded.view(np.float32))
+    ### END SOLUTION
+
+
+# %%
+#| export
+HALVES = ("float16", "bfloat16")
+
+
+def round_half(x: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """x in "float16" (a float16 array), or rounded to "bfloat16" (held in float32: NumPy has no such dtype)."""
+    if dtype not in HALVES:
+        raise ValueError(f"dtype must be one of {HALVES}, got {dtype!r}")
+    if dtype == "bfloat16":
+        return to_bfloat16(x)
+    with np.errstate(over="ignore"):  # beyond 65504 is infinity: that is what the lesson is about
+        return np.asarray(x).astype(np.float16, copy=False)
+
+
+# %%
+#| export
+#| exercise: half
+def lost_share(x: ArrayLike, dtype: str) -> tuple[float, float]:
+    """The shares of x, in [0, 1], that "float16" or "bfloat16" cannot hold: (became 0, became infinite).
+
+    A number is lost when it is not 0 (not infinite) in float32, but is in `dtype`. (0.0, 0.0) for an empty x.
+
+    >>> lost_share([1e-8, 1.0, 1e5, 0.0], "float16")
+    (0.25, 0.25)
+    """
+    x = np.asarray(x, np.float32)
+    # About 3 lines: half = round_half(x, dtype), then two means.
+    ### BEGIN SOLUTION
+    half, size = round_half(x, dtype), max(x.size, 1)
+    return float(((half == 0) & (x != 0)).sum() / size), float((np.isinf(half) & ~np.isinf(x)).sum() / size)
+    ### END SOLUTION
+
+
+# %%
+assert to_bfloat16(1.01) == 1.0078125, f"1.01 must become 1.0078125, got {to_bfloat16(1.01)}: round, do not cut"
+assert to_bfloat16(1.00390625) == 1.0, "1 + 2**-8 is a tie; the even neighbour is 1.0"
+assert np.isnan(to_bfloat16(np.nan)) and np.isinf(to_bfloat16(np.inf)), "NaN stays NaN, infinity stays infinity"
+assert lost_share([1e-8, 1.0, 1e5, 0.0], "float16") == (0.25, 0.25), "0.0 was 0 before: it is not lost"
+assert lost_share([1e-8, 1.0, 1e5, 0.0], "bfloat16") == (0.0, 0.0), "bfloat16 has the exponents of float32"
+
+# %% [markdown]
+# **Look.** The gradients of a real network, at the start of training and near its end, and float16's floor.
+
+# %%
+digits = load_digits()
+rng = np.random.default_rng(0)
+model = Sequential(Linear(64, 128, rng=rng), ReLU(), Linear(128, 128, rng=rng), ReLU(), Linear(128, 10, rng=rng))
+optimizer, loss_of = Adam(model.parameters()), CrossEntropyLoss()
+plt.figure(figsize=(7, 3))
+for epoch in range(31):
+    for x, y in batches(digits.x_train, digits.y_train, 64, seed=epoch):
+        optimizer.zero_grad()
+        loss_of(model(x), y).backward()
+        optimizer.step()
+    if epoch in (0, 30):
+        grads = np.concatenate([np.abs(p.grad).ravel() for p in model.parameters()])
+        label = f"epoch {epoch}: {lost_share(grads, 'float16')[0]:.1%} vanish in float16"
+        plt.hist(np.log10(grads[grads > 0]), 100, alpha=0.6, label=label)
+plt.axvline(np.log10(6e-8), color="k", ls="--")
+plt.xlabel("log10 |gradient|")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# > **Takeaway.** float16 loses small numbers, bfloat16 loses digits. Gradients are small; sums need digits.
+
+# %% [markdown]
+# ## 2. Scale the loss
+#
+# Gradients too small for float16? Multiply the **loss** by 65536: every gradient grows by it. Divide again, in float32, just
+# before the step. If a gradient overflows instead, skip the step and halve the scale; after 2000 good steps, double it.
+#
+# ### Exercise 18: `GradScaler`
+
+# %%
+#| export
+#| exercise: grad_scaler
+class GradScaler:
+    """Keeps small gradients alive in float16. Constants and behaviour of PyTorch's torch.amp.GradScaler.
+
+    Each round: `scaler.scale(loss).backward()`, then `scaler.step(optimizer)`, then `scaler.update()`.
+    events: (update, "skip" | "grow", new scale), one for each change.
+    """
+
+    def __init__(
+        self,
+        init_scale: float = 65536.0,
+        growth_factor: float = 2.0,
+        backoff_factor: float = 0.5,
+        growth_interval: int = 2000,
+    ) -> None:
+        if not (growth_factor > 1 > backoff_factor > 0 and init_scale > 0 and growth_interval >= 1):
+            raise ValueError("wanted init_scale > 0, growth_factor > 1, 0 < backoff_factor < 1, growth_interval >= 1")
+        self.loss_scale = init_scale
+        self.growth_factor, self.backoff_factor, self.growth_interval = growth_factor, backoff_factor, growth_interval
+        self.good_steps, self.updates, self.found_inf = 0, 0, False
+        self.events: list[tuple[int, str, float]] = []
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss, multiplied."""
+        return loss * self.loss_scale
+
+    def step(self, optimizer: Optimizer) -> bool:
+        """Divide the gradients by the scale, in float32, and step; do not step if any is infinite or NaN.
+
+        Returns whether it stepped. The gradients of a skipped step are left as they are.
+        """
+        # About 6 lines: look at every gradient first; then p.grad = p.grad.astype(np.float32) / scale; optimizer.step().
+        ### BEGIN SOLUTION
+        params = [p for p in optimizer.params if p.grad is not None]
+        self.found_inf = not all(np.isfinite(p.grad).all() for p in params)
+        if self.found_inf:
+            return False
+        for p in params:
+            p.grad = p.grad.astype(np.float32) / np.float32(self.loss_scale)
+        optimizer.step()
+        return True
+        ### END SOLUTION
+
+    def update(self) -> None:
+        """After a skipped step: scale * backoff_factor, and count good steps from 0. After growth_interval good steps in
+        a row: scale * growth_factor, and count from 0."""
+        self.updates += 1
+        # About 8 lines; append (self.updates, "skip" or "grow", self.loss_scale) to self.events when the scale changes.
+        ### BEGIN SOLUTION
+        self.good_steps = 0 if self.found_inf else self.good_steps + 1
+        if self.found_inf:
+            self.loss_scale *= self.backoff_factor
+            self.events.append((self.updates, "skip", self.loss_scale))
+        elif self.good_steps == self.growth_interval:
+            self.loss_scale *= self.growth_factor
+            self.good_steps = 0
+            self.events.append((self.updates, "grow", self.loss_scale))
+        ### END SOLUTION
+
+
+# %%
+p = Tensor(np.ones(2, np.float32), requires_grad=True)
+sgd, scaler = Adam([p]), GradScaler(init_scale=8.0, growth_interval=2)
+for grad in ([8.0, 8.0], [8.0, 8.0], [np.inf, 8.0], [8.0, 8.0]):
+    p.grad = np.array(grad, np.float32)
+    scaler.step(sgd)
+    scaler.update()
+assert sgd.steps == 3, f"of four steps the one with infinity must be skipped: wanted 3, got {sgd.steps}"
+assert scaler.events == [(2, "grow", 16.0), (3, "skip", 8.0)], f"grow after 2 good steps, then back off: got {scaler.events}"
+
+# %% [markdown]
+# > **Takeaway.** The scale searches for the largest value that does not overflow, forever.
+
+# %% [markdown]
+# ## 3. Multiply in half, remember in full
+#
+# `autocast` changes what a *product* does inside a `with` block: both operands are rounded to 16 bits, the sums are taken
+# in float32 (as in every half-precision unit), and the result is rounded. Weights stay in float32: they are the **master
+# weights**, so that small updates are not lost. What is kept for the backward pass is half as large.
+#
+# The core gives you the hook: inside `computing_in(cast, matmul)`, every product first passes its operands through
+# `cast`, a differentiable function, and then calls `matmul(a, b)` on arrays.
+#
+# ### Exercise 19: `cast_to`, `MasterWeights`
+
+# %%
+#| export
+#| exercise: autocast
+def cast_to(x: Tensor, dtype: str) -> Tensor:
+    """x rounded to "float16" or "bfloat16". The gradient passes back unchanged (the core gives it x's own dtype).
+
+    >>> cast_to(Tensor([1.0, 2049.0]), "float16").data.tolist()
+    [1.0, 2048.0]
+    """
+    # 1 line: round_half, Tensor.from_op.
+    ### BEGIN SOLUTION
+    return Tensor.from_op(round_half(x.data, dtype), (x,), lambda grad: (grad,))
+    ### END SOLUTION
+
+
+# %%
+#| export
+#| exercise: autocast
+class MasterWeights:
+    """float32 copies of half-precision parameters, for the optimizer: small updates add up here before they are rounded.
+
+    params: tensors of dtype float16. make_optimizer: list of tensors -> Optimizer, such as `Adam`.
+    `step()` gives the masters their gradients, in float32, lets the optimizer step, and rounds the masters back.
+    """
+
+    def __init__(self, params: Iterable[Tensor], make_optimizer: Callable[[list[Tensor]], Optimizer]) -> None:
+        self.params = list(params)
+        self.masters = [Tensor(p.data.astype(np.float32), requires_grad=True) for p in self.params]
+        self.optimizer = make_optimizer(self.masters)
+
+    def zero_grad(self) -> None:
+        for p in (*self.params, *self.masters):
+            p.grad = None
+
+    def step(self) -> None:
+        # About 5 lines. A parameter without gradient gives its master none.
+        ### BEGIN SOLUTION
+        for p, master in zip(self.params, self.masters, strict=True):
+            master.grad = None if p.grad is None else p.grad.astype(np.float32)
+        self.optimizer.step()
+        for p, master in zip(self.params, self.masters, strict=True):
+            p.data = master.data.astype(p.dtype)
+        ### END SOLUTION
+
+
+# %%
+#| export
+@contextmanager
+def autocast(dtype: str = "float16") -> Iterator[None]:
+    """Inside the block, products round their operands and results to `dtype`, with sums in float32.
+
+    Losses and normalization compute in float32 by themselves. Run forward inside; backward may be outside.
+    """
+    round_half(np.zeros(0, np.float32), dtype)  # refuses an unknown dtype before anything is computed
+
+    def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+        return round_half(wide_matmul(a, b), dtype)
+
+    with computing_in(lambda x: cast_to(x, dtype), matmul):
+        yield
+
+
+# %%
+half = Tensor(np.float16([1.0]), requires_grad=True)
+weights = MasterWeights([half], lambda params: Adam(params, lr=1e-4))
+for _ in range(10):
+    half.grad = np.float16([1.0])
+    weights.step()
+assert half.dtype == np.float16 and weights.masters[0].dtype == np.float32, "the parameter stays float16, its master float32"
+assert np.isclose(weights.masters[0].data[0], 0.999, atol=1e-5), "ten steps of 1e-4 must add up in the master: 0.999"
+with autocast("float16"):
+    out = model(four.repeat(16)[None])
+assert out.dtype == np.float16, f"inside autocast the product's result is float16, got {out.dtype}"
+
+# %% [markdown]
+# **Seen to fail.** The same ten steps without a master: 1 - 1e-4 rounds back to 1, every time.
+
+# %%
+w = np.float16(1.0)
+for _ in range(10):
+    w = np.float16(w - np.float16(1e-4))
+print(f"without master weights: {w}, with: {weights.masters[0].data[0]:.4f}")
+
+# %% [markdown]
+# A training step, with all parts in place, to be given to `fit`:
+
+# %%
+#| export
+def mixed_step(
+    dtype: str = "float16", scaler: GradScaler | None = None, loss_weight: float = 1.0
+) -> Callable[[Module, Optimizer, NDArray[Any], NDArray[Any]], float]:
+    """A training step in `dtype`, for `fit(..., step=...)`. Without a scaler the loss is not scaled.
+
+    loss_weight multiplies the loss, as a mean over many outputs would.
+    """
+    loss_of = CrossEntropyLoss()
+
+    def step(model: Module, optimizer: Optimizer, x: NDArray[Any], y: NDArray[Any]) -> float:
+        optimizer.zero_grad()
+        with autocast(dtype):
+            loss = loss_of(model(x), y)
+        weighted = loss * loss_weight
+        (weighted if scaler is None else scaler.scale(weighted)).backward()
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        return loss.item()
+
+    return step
+
+
+# %% [markdown]
+# **Predict.** The loss is weighted by 1e-7, as the mean over ten million pixels would be. Which of these networks learns?
+
+# %%
+def network(seed=0):
+    rng = np.random.default_rng(seed)
+    return Sequential(Linear(64, 128, rng=rng), ReLU(), Linear(128, 128, rng=rng), ReLU(), Linear(128, 10, rng=rng))
+
+
+def train(dtype=None, scaler=None, loss_weight=1.0, epochs=12):
+    model = network()
+    step = train_step if dtype is None else mixed_step(dtype, scaler, loss_weight)
+    curve = fit(model, digits.x_train, digits.y_train, epochs, Adam(model.parameters(), eps=1e-16), step=step)
+    return curve, accuracy(model, digits.x_test, digits.y_test)
+
+
+scalers = [GradScaler(init_scale=2.0**40, growth_interval=40), GradScaler(init_scale=2.0**40, growth_interval=40)]
+runs = {
+    "float32": train(),
+    "bfloat16": train("bfloat16"),
+    "float16": train("float16"),
+    "float16, loss / 1e7": train("float16", None, 1e-7),
+    "float16, loss / 1e7, scaled": train("float16", scalers[0], 1e-7),
+}
+plt.figure(figsize=(7, 3.5))
+for name, (curve, share) in runs.items():
+    plt.semilogy(curve, label=f"{name}: {share:.1%}")
+plt.xlabel("epoch")
+plt.ylabel("training loss")
+plt.legend()
+plt.show()
+
+# %%
+updates = [0] + [e[0] for e in scalers[0].events]
+plt.figure(figsize=(7, 2.5))
+plt.step(updates, [2.0**40] + [e[2] for e in scalers[0].events], where="post")
+plt.yscale("log", base=2)
+plt.xlabel(f"step; {sum(e[1] == 'skip' for e in scalers[0].events)} steps were skipped")
+plt.ylabel("loss scale")
+plt.show()
+
+# %% [markdown]
+# **Memory, measured.** What one training step allocates at its peak, in float32 and with autocast. **And speed:** NumPy has
+# no fast half-precision product; here 16 bits save memory only.
+
+# %%
+wide = Sequential(*[layer for _ in range(6) for layer in (Linear(512, 512), ReLU())], Linear(512, 10))
+x, y = np.random.default_rng(0).normal(size=(2048, 512)).astype(np.float32), np.zeros(2048, np.int64)
+for dtype in (None, "float16"):
+    tracemalloc.start()
+    with autocast(dtype) if dtype else np.errstate():
+        loss = loss_of(wide(x), y)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    print(f"{dtype or 'float32':<8} keeps {kept / 1e6:6.1f} MB for the backward pass")
+    del loss
+
+# %% [markdown]
+# > **Takeaway.** Half precision needs three guards: float32 sums, float32 master weights, and a scaled loss.
+
+# %% [markdown]
+# ## 4. Which layer minds?
+#
+# Now inference. Quantize **one layer at a time**, leave the rest in float, and look at the output: its SQNR says how much
+# noise this layer alone brings, its accuracy whether that matters.
+#
+# ### Exercise 20: `sensitivity`
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Sensitivity:
+    """What quantizing one layer alone does. nbytes: of the layer's weight, codes and rulers. accuracy in [0, 1]."""
+
+    layer: str
+    int_type: IntType
+    nbytes: int
+    sqnr_db: float
+    accuracy: float
+
+    @property
+    def noise(self) -> float:
+        """Noise power at the network's output, relative to the signal's. Noises of several layers about add up."""
+        return float(10 ** (-self.sqnr_db / 10))
+
+
+def outputs(model: Module, x: NDArray[Any]) -> NDArray[Any]:
+    """The network's outputs for x, in evaluation mode."""
+    with evaluating(model):
+        return np.asarray(model(x).data)
+
+
+# %%
+#| export
+def quantize_weights(model: Module, types: Mapping[str, IntType], axis: int | None = 0) -> Module:
+    """A new model in which the named layers have dynamic integer arithmetic of these weight types; the rest is float."""
+    return quantize_dynamic(model, None, axis, rules=types)
+
+
+# %%
+#| export
+#| exercise: sensitivity
+def sensitivity(
+    model: Module, x: NDArray[Any], y: NDArray[Any], int_types: Iterable[IntType], axis: int | None = 0
+) -> list[Sensitivity]:
+    """A row for each quantizable layer and each type: that layer's weights in that type, everything else in float32.
+
+    SQNR compares the outputs for x with those of the float model; accuracy is that on (x, y).
+    """
+    reference = outputs(model, x)
+    table = []
+    for name, layer in model.named_modules():
+        for int_type in int_types if is_quantizable(layer) else ():
+            nbytes = QuantizedTensor.from_float(layer.weight.data, int_type, axis=axis).nbytes
+            # About 3 lines: quantize_weights(model, {name: int_type}, axis), its outputs, a Sensitivity row.
+            ### BEGIN SOLUTION
+            quantized = quantize_weights(model, {name: int_type}, axis)
+            sqnr = sqnr_db(reference, outputs(quantized, x))
+            table.append(Sensitivity(name, int_type, nbytes, sqnr, accuracy(quantized, x, y)))
+            ### END SOLUTION
+    return table
+
+
+# %% [markdown]
+# ## 5. Spend bytes where they count
+#
+# A budget of bytes for the whole network: which type for which layer? Noises about add up, bytes add up: a knapsack. Go
+# layer by layer and keep a list of *plans*, (bytes, noise, choices). A plan that needs more bytes than another **and**
+# makes more noise can never win: drop it. What is left, sorted by bytes, is the Pareto front.
+#
+# ### Exercise 21: `assign_bits`
+
+# %%
+#| export
+Plan = tuple[int, float, dict[str, IntType]]  # bytes, noise, layer -> type
+
+
+def without_losers(plans: list[Plan]) -> list[Plan]:
+    """The plans that no other one beats in bytes and noise, by growing bytes."""
+    front: list[Plan] = []
+    for plan in sorted(plans, key=lambda p: (p[0], p[1])):
+        if not front or plan[1] < front[-1][1]:
+            front.append(plan)
+    return front
+
+
+# %%
+#| export
+#| exercise: assign_bits
+def pareto_front(table: Iterable[Sensitivity]) -> list[Plan]:
+    """Every plan for the whole network that no other one beats, by growing bytes and falling noise."""
+    layers: dict[str, list[Sensitivity]] = {}
+    for row in table:
+        layers.setdefault(row.layer, []).append(row)
+    plans: list[Plan] = [(0, 0.0, {})]
+    # About 5 lines: for each layer, extend every plan by each of its rows, then without_losers(...).
+    ### BEGIN SOLUTION
+    for rows in layers.values():
+        plans = without_losers(
+            [
+                (nbytes + row.nbytes, noise + row.noise, {**choice, row.layer: row.int_type})
+                for nbytes, noise, choice in plans
+                for row in rows
+            ]
+        )
+    ### END SOLUTION
+    return plans
+
+
+# %%
+#| export
+#| exercise: assign_bits
+def assign_bits(table: Iterable[Sensitivity], byte_budget: int) -> dict[str, IntType]:
+    """The types of least noise that fit the budget: layer -> IntType. ValueError if even the smallest do not fit."""
+    plans = pareto_front(table)
+    if plans[0][0] > byte_budget:
+        raise ValueError(f"the smallest plan takes {plans[0][0]} bytes, the budget is {byte_budget}: raise it, or allow fewer bits")
+    # 1 line: the last plan that fits.
+    ### BEGIN SOLUTION
+    return [choice for nbytes, _, choice in plans if nbytes <= byte_budget][-1]
+    ### END SOLUTION
+
+
+# %%
+rows = [
+    Sensitivity("a", IntType(2), 10, 10.0, 0.5), Sensitivity("a", IntType(4), 20, 20.0, 0.9),
+    Sensitivity("b", IntType(2), 100, 30.0, 0.9), Sensitivity("b", IntType(4), 200, 40.0, 0.9),
+]
+assert assign_bits(rows, 120) == {"a": IntType(4), "b": IntType(2)}, "120 bytes: 4 bits for a (20), which minds most, 2 for b (100)"
+assert assign_bits(rows, 300) == {"a": IntType(4), "b": IntType(4)}, "with room for all, all get the most bits"
+assert [plan[0] for plan in pareto_front(rows)] == [110, 120, 220], "210 bytes are more noise than 120: that plan never wins"
+
+# %% [markdown]
+# **Look.** A trained network: which layer minds? And every plan on the front, against the same bits for all.
+
+# %%
+model = network()
+fit(model, digits.x_train, digits.y_train, epochs=20, optimizer=Adam(model.parameters()))
+types = [IntType(b) for b in (2, 3, 4, 5, 6, 8)]
+x, y = digits.x_train[:400], digits.y_train[:400]
+table = sensitivity(model, x, y, types)
+plt.figure(figsize=(7, 3))
+for name in dict.fromkeys(row.layer for row in table):
+    own = [row for row in table if row.layer == name]
+    plt.plot([row.int_type.bits for row in own], [row.sqnr_db for row in own], "o-", label=name)
+plt.xlabel("bits of this layer alone")
+plt.ylabel("SQNR at the output, dB")
+plt.legend()
+plt.show()
+
+# %%
+reference = outputs(model, digits.x_test)
+def output_db(choice): return sqnr_db(reference, outputs(quantize_weights(model, choice), digits.x_test))
+plans = pareto_front(table)
+plt.figure(figsize=(7, 3.5))
+plt.plot([p[0] for p in plans], [output_db(p[2]) for p in plans], ".-", label="assigned")
+names = dict.fromkeys(row.layer for row in table)
+uniform = [(sum(r.nbytes for r in table if r.int_type == t), output_db({n: t for n in names})) for t in types]
+plt.plot(*zip(*uniform, strict=True), "s", label="the same bits for every layer")
+plt.xlabel("bytes of all weights")
+plt.ylabel("SQNR at the output, dB")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# > **Takeaway.** Bits are a budget. Measure which layer minds, then spend.
+#
+# ## Reflect
+#
+# 1. bfloat16 needs no loss scaling. Why not, and what does it pay instead?
+# 2. Skipping a step looks like a loss of data. Why is it harmless, and when would it not be?
+# 3. `assign_bits` adds up noises measured one layer at a time. When is that sum wrong, and how would you notice?
+
+# %% [markdown]
+# ### Answers
+#
+# ### BEGIN SOLUTION
+# 1. It has float32's exponents, so gradients do not vanish; it pays with 3 decimal digits less than float32... about two remain.
+# 2. One batch of many is not used, once in a while. If every step overflows, nothing is learned: look at the event log.
+# 3. When errors of two layers are correlated, or a large error saturates the next layer. Measure the whole plan, as the
+#    plot does, and compare with the sum.
+# ### END SOLUTION
