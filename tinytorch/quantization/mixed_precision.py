@@ -31,7 +31,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinytorch.core import CrossEntropyLoss, Module, Optimizer, Tensor, accuracy, computing_in, evaluating, wide_matmul
+from tinytorch.core import (
+    Adam,
+    CrossEntropyLoss,
+    Module,
+    Optimizer,
+    Tensor,
+    accuracy,
+    computing_in,
+    evaluating,
+    wide_matmul,
+)
 from tinytorch.quantization.quantize import IntType, QuantizedTensor, is_quantizable, quantize_dynamic, sqnr_db
 
 
@@ -41,7 +51,7 @@ def to_bfloat16(x: ArrayLike) -> NDArray[np.float32]:
     >>> to_bfloat16([-1.0, 0.5, 1.01]).tolist()
     [-1.0, 0.5, 1.0078125]
     """
-    x = np.ascontiguousarray(x, np.float32)
+    x = np.asarray(x, np.float32)
     bits = x.view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
     return np.where(np.isnan(x), x, rounded.view(np.float32))
@@ -103,18 +113,20 @@ class GradScaler:
 
         Returns whether it stepped. The gradients of a skipped step are left as they are.
         """
-        params = [p for p in optimizer.params if p.grad is not None]
-        self.found_inf = not all(np.isfinite(p.grad).all() for p in params)
+        grads = [(p, p.grad) for p in optimizer.params if p.grad is not None]
+        self.found_inf = not all(np.isfinite(grad).all() for _, grad in grads)
         if self.found_inf:
             return False
-        for p in params:
-            p.grad = p.grad.astype(np.float32) / np.float32(self.loss_scale)
+        for p, grad in grads:
+            p.grad = grad.astype(np.float32) / np.float32(self.loss_scale)
         optimizer.step()
         return True
 
     def update(self) -> None:
-        """After a skipped step: scale * backoff_factor, and count good steps from 0. After growth_interval good steps in
-        a row: scale * growth_factor, and count from 0."""
+        """Back off, or grow, and count good steps from 0 again.
+
+        After a skipped step: scale * backoff_factor. After growth_interval good steps in a row: scale * growth_factor.
+        """
         self.updates += 1
         self.good_steps = 0 if self.found_inf else self.good_steps + 1
         if self.found_inf:
@@ -136,13 +148,13 @@ def cast_to(x: Tensor, dtype: str) -> Tensor:
 
 
 class MasterWeights:
-    """float32 copies of half-precision parameters, for the optimizer: small updates add up here before they are rounded.
+    """float32 copies of half-precision parameters, for the optimizer: here small updates add up before any rounding.
 
-    params: tensors of dtype float16. make_optimizer: list of tensors -> Optimizer, such as `Adam`.
+    params: tensors of dtype float16. make_optimizer: list of tensors -> Optimizer.
     `step()` gives the masters their gradients, in float32, lets the optimizer step, and rounds the masters back.
     """
 
-    def __init__(self, params: Iterable[Tensor], make_optimizer: Callable[[list[Tensor]], Optimizer]) -> None:
+    def __init__(self, params: Iterable[Tensor], make_optimizer: Callable[[list[Tensor]], Optimizer] = Adam) -> None:
         self.params = list(params)
         self.masters = [Tensor(p.data.astype(np.float32), requires_grad=True) for p in self.params]
         self.optimizer = make_optimizer(self.masters)
@@ -222,7 +234,7 @@ def outputs(model: Module, x: NDArray[Any]) -> NDArray[Any]:
 
 
 def quantize_weights(model: Module, types: Mapping[str, IntType], axis: int | None = 0) -> Module:
-    """A new model in which the named layers have dynamic integer arithmetic of these weight types; the rest is float."""
+    """A new model in which the named layers are integers, dynamic, with weights of these types; the rest is float."""
     return quantize_dynamic(model, None, axis, rules=types)
 
 
@@ -233,10 +245,10 @@ def sensitivity(
 
     SQNR compares the outputs for x with those of the float model; accuracy is that on (x, y).
     """
-    reference = outputs(model, x)
+    reference, int_types = outputs(model, x), list(int_types)
     table = []
-    for name, layer in model.named_modules():
-        for int_type in int_types if is_quantizable(layer) else ():
+    for name, layer in [(name, m) for name, m in model.named_modules() if is_quantizable(m)]:
+        for int_type in int_types:
             nbytes = QuantizedTensor.from_float(layer.weight.data, int_type, axis=axis).nbytes
             quantized = quantize_weights(model, {name: int_type}, axis)
             sqnr = sqnr_db(reference, outputs(quantized, x))
@@ -277,5 +289,6 @@ def assign_bits(table: Iterable[Sensitivity], byte_budget: int) -> dict[str, Int
     """The types of least noise that fit the budget: layer -> IntType. ValueError if even the smallest do not fit."""
     plans = pareto_front(table)
     if plans[0][0] > byte_budget:
-        raise ValueError(f"the smallest plan takes {plans[0][0]} bytes, the budget is {byte_budget}: raise it, or allow fewer bits")
+        wanted = f"the smallest plan takes {plans[0][0]} bytes, the budget is {byte_budget}"
+        raise ValueError(f"{wanted}: raise it, or allow fewer bits")
     return [choice for nbytes, _, choice in plans if nbytes <= byte_budget][-1]

@@ -41,6 +41,7 @@ __all__ = [
     "requantize",
     "dynamic_quantize",
     "quantize_bias",
+    "symmetric_codes",
     "QuantizedLinear",
     "codes_of",
     "QuantizedConv2d",
@@ -78,7 +79,7 @@ __all__ = [
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -842,12 +843,22 @@ def quantize_bias(bias: NDArray[np.float32], scale: NDArray[np.float32], weight_
     return q.astype(np.int32)
 
 
+def symmetric_codes(weight: ArrayLike | QuantizedTensor, int_type: IntType, axis: int | None) -> QuantizedTensor:
+    """A weight as codes of zero point 0: as they come, or quantized. ValueError for codes of another zero point."""
+    if not isinstance(weight, QuantizedTensor):
+        return QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
+    if weight.qparams.zero_point.any():
+        got = int(weight.qparams.zero_point.flat[np.abs(weight.qparams.zero_point).argmax()])
+        raise ValueError(f"weight codes must have zero point 0, got {got}: quantize the weight with symmetric=True")
+    return weight
+
+
 class QuantizedLinear(Module):
     """`Linear` in integers: int8 weights [out, in], int32 sums.
 
-    weight: float [out, in], or ready codes; bias: float [out] or None. input_qparams: a ruler for one tensor; None: dynamic, from each
-    input. output_qparams: the result is a QuantizedTensor of that ruler; None: a float32 Tensor. int_type: of the
-    weights. axis: 0 a ruler for each output channel, None one for all.
+    weight: float [out, in], or ready codes of zero point 0; bias: float [out] or None. input_qparams: a ruler for one
+    tensor; None: dynamic, from each input. output_qparams: the result is a QuantizedTensor of that ruler; None: a
+    float32 Tensor. int_type: of the weights. axis: 0 a ruler for each output channel, None one for all.
     """
 
     def __init__(
@@ -860,8 +871,7 @@ class QuantizedLinear(Module):
         axis: int | None = 0,
     ) -> None:
         super().__init__()
-        ready = isinstance(weight, QuantizedTensor)
-        self.weight = weight if ready else QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
+        self.weight = symmetric_codes(weight, int_type, axis)
         if len(self.weight.shape) != 2:
             raise ValueError(f"weight must be [out, in], got shape {self.weight.shape}")
         self.input_qparams, self.output_qparams = input_qparams, output_qparams
@@ -931,8 +941,10 @@ class QuantizedConv2d(Module):
         padding: int = 0,
         groups: int = 1,
     ) -> None:
-        if not isinstance(weight, QuantizedTensor):
-            weight = QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
+        for name, value, least in (("stride", stride, 1), ("padding", padding, 0), ("groups", groups, 1)):
+            if not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"QuantizedConv2d needs {name} as one integer >= {least}, got {value!r}")
+        weight = symmetric_codes(weight, int_type, axis)
         if len(weight.shape) != 4 or weight.shape[0] % groups:
             raise ValueError(f"weight must be [out, in / groups, kh, kw], {groups} dividing out, got {weight.shape}")
         self.kernel, self.stride, self.padding = (weight.shape[2], weight.shape[3]), stride, padding
@@ -956,12 +968,13 @@ class QuantizedConv2d(Module):
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
         """[N, in, H, W] -> [N, out, rows, columns]."""
         codes = codes_of(x, self.input_qparams)
-        n, channels, h, w = codes.shape
-        wanted = sum(p.weight.shape[1] for p in self.products) // (self.kernel[0] * self.kernel[1])
-        if channels != wanted:
-            raise ValueError(f"wanted images of {wanted} channels, got shape {codes.shape}")
-        image = padded(codes.q, self.padding, int(codes.qparams.zero_point))
+        channels = sum(p.weight.shape[1] for p in self.products) // (self.kernel[0] * self.kernel[1])
+        if len(codes.shape) != 4 or codes.shape[1] != channels:
+            raise ValueError(f"wanted images (N, {channels}, height, width), got shape {codes.shape}")
+        n, image = len(codes.q), padded(codes.q, self.padding, int(codes.qparams.zero_point))
         rows, columns = (count_windows(s, k, self.stride) for s, k in zip(image.shape[2:], self.kernel, strict=True))
+        if rows < 1 or columns < 1:
+            raise ValueError(f"wanted images of at least {self.kernel} with the padding, got shape {codes.shape}")
         windows = patches(image, self.kernel, self.stride)  # [N, in, kh * kw, rows, columns]
         outs = []
         for part, product in zip(np.split(windows, len(self.products), axis=1), self.products, strict=True):
@@ -977,15 +990,15 @@ class QuantizedConv2d(Module):
 def _row_blocks(weight: QuantizedTensor, blocks: int) -> list[QuantizedTensor]:
     """[out, ...] codes as `blocks` matrices [out / blocks, values a filter], with their share of the rulers."""
     q, p = weight.q.reshape(weight.shape[0], -1), weight.qparams
-    scales = [p.scale] * blocks if p.scale.size == 1 else np.split(p.scale.reshape(-1, 1), blocks)
-    rulers = [QParams(scale.reshape(-1, 1) if p.scale.size > 1 else scale.reshape(()), 0, p.int_type) for scale in scales]
+    scales = [p.scale.reshape(())] * blocks if p.scale.size == 1 else np.split(p.scale.reshape(-1, 1), blocks)
+    rulers = [QParams(scale, 0, p.int_type) for scale in scales]
     return [QuantizedTensor(rows, ruler) for rows, ruler in zip(np.split(q, blocks), rulers, strict=True)]
 
 
 class Lookup(Module):
     """An elementwise function on codes: a table with an entry for each code of `input_qparams`.
 
-    function: a module such as GELU(); it is asked once for each code. output_qparams: the table holds codes; None: float.
+    function: a module such as GELU(); it is asked once for each code. output_qparams: it gives codes; None: float32.
     """
 
     def __init__(self, function: Module, input_qparams: QParams, output_qparams: QParams | None = None) -> None:
@@ -1005,7 +1018,8 @@ def quantized_add(a: QuantizedTensor, b: QuantizedTensor, output_qparams: QParam
     """a + b as codes of `output_qparams`: both differences from zero times their scale / s_y, added, rounded once."""
 
     def units(t: QuantizedTensor) -> NDArray[np.float32]:
-        return (t.q.astype(np.int32) - t.qparams.zero_point).astype(np.float32) * (t.qparams.scale / output_qparams.scale)
+        steps = (t.q.astype(np.int32) - t.qparams.zero_point).astype(np.float32)
+        return steps * (t.qparams.scale / output_qparams.scale)
 
     int_type = output_qparams.int_type
     q = np.rint(units(a) + units(b)) + output_qparams.zero_point.astype(np.float32)
@@ -1065,7 +1079,8 @@ class Observed(Module):
     def __init__(
         self, layer: Module, observer: Observer, int_type: IntType | None = None, result: Observer | None = None
     ) -> None:
-        self.layer, self.observer, self.int_type, self.result = layer, observer, int_type, result
+        self.layer: Any = layer
+        self.observer, self.int_type, self.result = observer, int_type, result
 
     def forward(self, x: Tensor) -> Tensor:
         self.observer.observe(x.data)
@@ -1080,7 +1095,7 @@ Replace = Callable[[str, Module], Module | None]
 
 
 def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
-    """A new tree: `replace(name, m)` for each module m where that is not None, else a copy of m with its children mapped.
+    """A new tree: `replace(name, m)` for each module m where that is not None, else a copy with its children mapped.
 
     name: the dotted name, as in `named_modules()`: "layers.0", and "" for the whole.
     """
@@ -1103,7 +1118,7 @@ def bias_of(layer: Linear | Conv2d) -> NDArray[Any] | None:
     return None if layer.bias is None else layer.bias.data
 
 
-def is_quantizable(module: Module) -> bool:
+def is_quantizable(module: Module) -> TypeGuard[Linear | Conv2d]:
     """Whether the module is a product of weights, which has an integer form here: Linear or Conv2d."""
     return isinstance(module, (Linear, Conv2d))
 
@@ -1128,17 +1143,23 @@ def rule_for(name: str, module: Module, default: IntType | None, rules: Rules | 
 
 
 def quantized_layer(
-    layer: Linear | Conv2d,
+    layer: Module,
     weight: QuantizedTensor | IntType = INT8,
     input_qparams: QParams | None = None,
     axis: int | None = 0,
 ) -> "QuantizedLinear | QuantizedConv2d":
-    """The integer form of a layer. weight: ready codes, or the type to quantize its weights to. None: dynamic."""
+    """The integer form of a Linear or Conv2d; without input_qparams dynamic. TypeError for another layer.
+
+    weight: ready codes, or the type to quantize the layer's weight to, with a ruler for each slice along `axis`.
+    """
+    if not isinstance(layer, (Linear, Conv2d)):
+        raise TypeError(f"only Linear and Conv2d have an integer form, got {layer!r}: leave it as it is")
     if isinstance(weight, IntType):
         weight = QuantizedTensor.from_float(layer.weight.data, weight, symmetric=True, axis=axis)
     if isinstance(layer, Conv2d):
-        how = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
-        return QuantizedConv2d(weight, bias_of(layer), input_qparams, **how)
+        return QuantizedConv2d(
+            weight, bias_of(layer), input_qparams, stride=layer.stride, padding=layer.padding, groups=layer.groups
+        )
     return QuantizedLinear(weight, bias_of(layer), input_qparams)
 
 
@@ -1221,7 +1242,7 @@ def quantize_observed(model: Module, axis: int | None) -> Module:
         input_qparams = m.observer.qparams(INT8)
         if m.result is not None:
             block = map_modules(m.layer.block, replace)
-            hands_out = block.layers[-1] if isinstance(block, Sequential) else block
+            hands_out: Any = block.layers[-1] if isinstance(block, Sequential) else block
             if getattr(hands_out, "input_qparams", None) is None:
                 return Residual(block)  # its block gives out numbers, not codes: added in float
             hands_out.output_qparams = m.result.qparams(INT8)
@@ -1263,7 +1284,7 @@ def quantize_static(
     """A new model whose every `Linear` and `Conv2d` is quantized statically: int8 weights, int8 codes between layers.
 
     batches: calibration inputs, [batch, ...] each. observer: called without arguments, makes an Observer.
-    int_type, axis: of the weights. rules: other weight types by layer name, None: stays in float. GELU, Tanh and Sigmoid
+    int_type, axis: of the weights. rules: other weight types by layer name, None: stays in float. GELU, Tanh, Sigmoid
     become tables, a Residual adds codes. `explain(model)` tells what became of each layer. ValueError without batches.
     """
     check_rules(model, rules)

@@ -40,7 +40,7 @@ from tinytorch.quantization.quantize import (
     Observer,
     QParams,
     QuantizedTensor,
-    bias_of,
+    check_rules,
     choose_qparams,
     dequantize,
     fuse_chain,
@@ -112,7 +112,8 @@ plt.show()
 # **Folding.** In use, batch normalization is one multiplication and one addition a channel,
 # $y = \gamma (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta$. A convolution before it can do both: scale its rows, move its
 # bias. One layer less, and one ruler less.
-#
+
+# %% [markdown]
 # **Equalization.** Between two layers with a ReLU, channel $i$ may be divided by any $s_i > 0$ if the next layer
 # multiplies it back: $\mathrm{relu}(x / s) = \mathrm{relu}(x) / s$. Choose $s_i$ so that the channel's largest weights are
 # equal on both sides: with $r_i$ and $r'_i$ the largest |weight| of row $i$ and of the column it feeds,
@@ -325,7 +326,7 @@ class FakeQuantized(Module):
     layer: holds the float weights that are trained. weight, input: FakeQuantize or LearnedStepSize modules.
     """
 
-    def __init__(self, layer: Linear | Conv2d, weight: Module, input: Module) -> None:
+    def __init__(self, layer: Linear | Conv2d, weight: Any, input: Any) -> None:
         self.layer, self.weight, self.input = layer, weight, input
         self.enabled = True
         self.seen: list[NDArray[Any]] | None = None  # where bias correction collects the mean output of each batch
@@ -333,7 +334,8 @@ class FakeQuantized(Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self._rounded(x) if self.enabled else self.layer(x)
         if self.seen is not None:
-            self.seen.append(y.data.mean(axis=tuple(a for a in range(y.ndim) if a != 1)))
+            channel = 1 if isinstance(self.layer, Conv2d) else y.ndim - 1
+            self.seen.append(y.data.mean(axis=tuple(a for a in range(y.ndim) if a != channel)))
         return y
 
     def _rounded(self, x: Tensor) -> Tensor:
@@ -363,24 +365,25 @@ def prepare_qat(
     """A new model to be trained: every Linear and Conv2d FakeQuantized, its rulers set by running the batches.
 
     axis: 0 a ruler for each row of a weight, None one for all. learned: steps are trained (LSQ), else they follow the
-    ranges. rules: weight types by module name; None leaves the layer in float.
+    ranges. rules: weight types by module name; None leaves the layer in float. The given model stays as it is.
     """
+    check_rules(model, rules)
 
     def replace(name: str, m: Module) -> Module | None:
         int_type = rule_for(name, m, weight_type, rules)
         if int_type is None or not isinstance(m, (Linear, Conv2d)):
             return None
-        layer = copy(m)
-        layer.weight = Tensor(m.weight.data.copy(), requires_grad=True)
-        layer.bias = None if m.bias is None else Tensor(m.bias.data.copy(), requires_grad=True)
         if learned:
-            return FakeQuantized(layer, LearnedStepSize(int_type, axis), LearnedStepSize(activation_type, batched=True))
-        observer = MovingAverageObserver()
-        return FakeQuantized(
-            layer, FakeQuantize(int_type, symmetric=True, axis=axis), FakeQuantize(activation_type, observer=observer)
-        )
+            trained = LearnedStepSize(activation_type, batched=True)
+            return FakeQuantized(copy(m), LearnedStepSize(int_type, axis), trained)
+        watched = FakeQuantize(activation_type, observer=MovingAverageObserver())
+        return FakeQuantized(copy(m), FakeQuantize(int_type, symmetric=True, axis=axis), watched)
 
     prepared = map_modules(model, replace).train()
+    for _, m in prepared.named_modules():  # tensors of its own, for training changes them in place
+        for key, value in vars(m).items():
+            if isinstance(value, Tensor):
+                setattr(m, key, Tensor(value.data.copy(), value.requires_grad))
     with no_grad():
         for batch in batches:
             prepared(batch)
@@ -407,6 +410,8 @@ def convert(model: Module) -> Module:
     def replace(name: str, m: Module) -> Module | None:
         if not isinstance(m, FakeQuantized):
             return None
+        if m.input.qparams is None:
+            raise ValueError(f"layer {name!r} has no ruler for its input: give prepare_qat batches to run")
         with no_grad():
             m.weight(m.layer.weight)  # the weight's ruler, for the weights as they are now
         # About 3 lines: QuantizedTensor(codes of the weight, its ruler), then quantized_layer(layer, weight, input ruler).
@@ -562,7 +567,7 @@ def correct_bias(model: Module, batches: Iterable[NDArray[Any]]) -> Module:
         with no_grad():
             for batch in inputs:
                 model(batch)
-        means = [np.mean(m.seen or [0.0], axis=0) for m in chosen]
+        means = [np.mean(m.seen or [np.zeros(1)], axis=0) for m in chosen]
         for m in chosen:
             m.seen = None
         return means
