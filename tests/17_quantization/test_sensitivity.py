@@ -1,0 +1,147 @@
+"""sensitivity. From simplest to hardest; the first that fails is the one you are shown."""
+
+import numpy as np
+import pytest
+
+ALONE = "quantize_weights(model, {name: int_type}, axis): this layer alone, everything else in float"
+ROW = "Sensitivity(name, int_type, nbytes, sqnr_db(reference, outputs(quantized, x)), accuracy(quantized, x, y))"
+SIZES = (6, 5, 3)
+RNG = np.random.default_rng(17)
+X = RNG.normal(size=(200, SIZES[0])).astype(np.float32)
+WEIGHTS = [RNG.normal(size=(n, k)).astype(np.float32) for k, n in zip(SIZES, SIZES[1:], strict=False)]
+
+
+def kinds(student):
+    """The layers of tinytorch.core by name: the judged file imports the class they descend from."""
+    return {kind.__name__: kind for kind in student.Module.__subclasses__()}
+
+
+def linear(core, weight):
+    layer = core["Linear"](weight.shape[1], weight.shape[0], False)
+    layer.load_state_dict({"weight": weight})
+    return layer
+
+
+def network(student):
+    """Linear, ReLU, Linear, with WEIGHTS and without bias."""
+    core = kinds(student)
+    first, second = (linear(core, weight) for weight in WEIGHTS)
+    return core["Sequential"](first, core["ReLU"](), second)
+
+
+def answers(model, x=X):
+    return model(x).data
+
+
+def labels(student):
+    """What the float network says: its own accuracy is 1."""
+    return answers(network(student)).argmax(1)
+
+
+def table(student, works, model=None, bits=(2, 8), **options):
+    model = network(student) if model is None else model
+    with works("sensitivity(model, x, y, int_types)", ROW):
+        rows = student.sensitivity(model, X, labels(student), [student.IntType(b) for b in bits], **options)
+    assert isinstance(rows, list), f"sensitivity must return the list `table`, got {rows!r}"
+    return rows
+
+
+def told(rows):
+    return [(row.layer, row.int_type.bits) for row in rows]
+
+
+def db(oracle, wanted, got):
+    return oracle.sqnr_db(wanted.ravel().tolist(), got.ravel().tolist())
+
+
+def test_there_is_a_row_for_each_layer_and_type(student, works):
+    got = told(table(student, works))
+    wanted = [("layers.0", 2), ("layers.0", 8), ("layers.2", 2), ("layers.2", 8)]
+    assert got == wanted, f"rows: expected {wanted}, got {got}: append one Sensitivity for each layer and each type"
+
+
+def test_one_layer_is_quantized_at_a_time(student, check, works, oracle):
+    model = network(student)
+    rows = table(student, works, model)
+    names, reference = ("layers.0", "layers.2"), answers(model)
+    for row in rows:
+        int_type = student.IntType(row.int_type.bits)
+        alone, everything, other = (
+            answers(student.quantize_weights(model, {name: int_type for name in chosen}))
+            for chosen in ((row.layer,), names, tuple(set(names) - {row.layer}))
+        )
+        slips = {
+            "every layer was quantized at once": db(oracle, reference, everything),
+            "the other layer was quantized": db(oracle, reference, other),
+            "the two were exchanged: sqnr_db(reference, quantized outputs)": db(oracle, alone, reference),
+        }
+        call = f"the SQNR of {row.layer} in {row.int_type.bits} bits"
+        assert row.sqnr_db != np.inf, f"{call}: expected noise, got none: nothing was quantized; {ALONE}"
+        check(call, row.sqnr_db, db(oracle, reference, alone), ALONE, slips=slips, within=1e-6)
+
+
+def test_accuracy_is_that_of_the_quantized_network(student, check, works):
+    model, y = network(student), labels(student)
+    for row in table(student, works, model):
+        quantized = student.quantize_weights(model, {row.layer: student.IntType(row.int_type.bits)})
+        share = (answers(quantized).argmax(1) == y).mean()
+        slips = {
+            "that is the float network's accuracy": 1.0,
+            "that is percent; accuracy is a share in [0, 1]": 100 * share,
+        }
+        if row.int_type.bits == 2:
+            assert share < 0.99, "2 bits must cost something here"
+        call = f"the accuracy with {row.layer} in {row.int_type.bits} bits"
+        check(call, row.accuracy, share, "accuracy(quantized, x, y)", slips=slips, within=1e-9)
+
+
+def test_bytes_are_those_of_the_layer_s_weight(student, check, works):
+    """int2: 30 weights in 8 bytes and 15 in 4; a float32 scale a row, and one int32 zero point."""
+    rows = table(student, works)
+    wanted = [8 + 4 * 5 + 4, 30 + 4 * 5 + 4, 4 + 4 * 3 + 4, 15 + 4 * 3 + 4]
+    check("the bytes of the rows", [row.nbytes for row in rows], wanted, "nbytes is computed above: pass it on, third")
+
+
+def test_one_ruler_a_matrix_is_passed_on(student, check, works, oracle):
+    model = network(student)
+    for row in table(student, works, model, axis=None):
+        by_axis = {
+            axis: db(oracle, answers(model), answers(student.quantize_weights(model, {row.layer: row.int_type}, axis)))
+            for axis in (None, 0)
+        }
+        slips = {"axis was not passed on to quantize_weights: these are rulers a row": by_axis[0]}
+        call = f"the SQNR of {row.layer} in {row.int_type.bits} bits, axis None"
+        check(call, row.sqnr_db, by_axis[None], "pass axis on", slips=slips, within=1e-6)
+
+
+def test_more_bits_make_less_noise(student, works):
+    rows = table(student, works, bits=(2, 3, 4, 6, 8))
+    for name in ("layers.0", "layers.2"):
+        found = [row.sqnr_db for row in rows if row.layer == name]
+        assert found == sorted(found) and len(found) == 5, f"{name}: SQNR must grow with the bits, got {found}: {ALONE}"
+
+
+def test_layers_are_found_wherever_they_are(student, check, works):
+    core = kinds(student)
+    conv = core["Conv2d"](1, 2, 2)
+    inner = core["Residual"](linear(core, np.eye(8, dtype=np.float32)))
+    model = core["Sequential"](core["Sequential"](conv, core["Flatten"]()), inner)
+    x = RNG.normal(size=(20, 1, 3, 3)).astype(np.float32)
+    with works("sensitivity of nested layers", ROW):
+        rows = student.sensitivity(model, x, np.zeros(20, np.int64), [student.IntType(4)])
+    names = [row.layer for row in rows]
+    wanted = ["layers.0.layers.0", "layers.1.block"]
+    assert names == wanted, f"rows: expected layers {wanted}, got {names}: model.named_modules() knows their names"
+    identity = "the identity in 4 bits is exact but for its input, rounded to 256 codes"
+    assert rows[1].sqnr_db > rows[0].sqnr_db, f"{identity}: {rows[1].sqnr_db} and {rows[0].sqnr_db} dB"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_stays_as_it_was(student, check, works, training):
+    model = network(student).train(training)
+    before = answers(model)
+    table(student, works, model)
+    check(
+        "the model's answer afterwards", answers(model), before, "quantize_weights makes a new model; keep the old one"
+    )
+    assert model.training is training, f"the model's training mode was {training}, now it is {model.training}"
