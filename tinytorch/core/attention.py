@@ -52,11 +52,11 @@ class SelfAttention(Module):
             raise ValueError(f"heads must divide width, got {heads} for {width}")
         rng = np.random.default_rng(rng)
         self.query, self.key, self.value, self.out = (Linear(width, width, rng=rng) for _ in range(4))
-        self.heads = heads
+        self.width, self.heads = width, heads
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, tokens, width] -> [N, tokens, width]; ValueError for another shape."""
-        width = self.query.weight.shape[1]
+        width = self.width
         if x.ndim != 3 or x.shape[2] != width:
             raise ValueError(f"{self!r} wants input of shape (N, tokens, {width}), got {x.shape}")
         n, tokens, _ = x.shape
@@ -70,4 +70,4 @@ class SelfAttention(Module):
         return y
 
     def __repr__(self) -> str:
-        return f"SelfAttention({self.query.weight.shape[1]}, heads={self.heads})"
+        return f"SelfAttention({self.width}, heads={self.heads})"

@@ -294,7 +294,7 @@ class LearnedStepSize(Module):
     def __init__(self, int_type: IntType = INT8, axis: int | None = None, batched: bool = False) -> None:
         self.int_type, self.axis, self.batched = int_type, axis, batched
         self.scale: Tensor | None = None
-        self.zero_point = 0
+        self.zero_point = np.zeros((), np.int32)  # an array: it is saved with the model
 
     def forward(self, x: Tensor) -> Tensor:
         if self.scale is None:
@@ -302,11 +302,11 @@ class LearnedStepSize(Module):
         assert self.scale is not None
         self.scale.data = np.maximum(self.scale.data, np.float32(1e-8))  # an update may not turn the ruler around
         count = x.data.size / self.scale.data.size / (len(x) if self.batched else 1)
-        return learned_step_quantize(x, self.scale, self.zero_point, self.int_type, count)
+        return learned_step_quantize(x, self.scale, int(self.zero_point), self.int_type, count)
 
     def _start(self, x: NDArray[Any]) -> None:
         if self.batched and x.min() >= 0:
-            self.zero_point = self.int_type.qmin
+            self.zero_point = np.array(self.int_type.qmin, np.int32)
         kept = () if self.axis is None else (self.axis,)
         mean = np.abs(x).mean(tuple(a for a in range(x.ndim) if a not in kept), keepdims=self.axis is not None)
         scale = 2 * mean / np.sqrt(self.int_type.qmax - self.zero_point)

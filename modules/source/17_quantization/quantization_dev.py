@@ -1533,7 +1533,7 @@ def quantized_add(a: QuantizedTensor, b: QuantizedTensor, output_qparams: QParam
 
 
 class QuantizedResidual(Module):
-    """x + block(x) on codes. The block must hand out codes; the sum is float32 if output_qparams is None."""
+    """x + block(x) on codes. The block must take and hand out codes; the sum is float32 if output_qparams is None."""
 
     def __init__(self, block: Module, input_qparams: QParams, output_qparams: QParams | None = None) -> None:
         self.block, self.input_qparams, self.output_qparams = block, input_qparams, output_qparams
@@ -1770,6 +1770,16 @@ def observe_layers(
     return map_modules(model, replace)
 
 
+def ends(block: Any) -> tuple[Any, Any]:
+    """The first and the last layer of a block: of a Sequential, what an input meets first and last."""
+    first = last = block
+    while isinstance(first, Sequential):
+        first = first.layers[0]
+    while isinstance(last, Sequential):
+        last = last.layers[-1]
+    return first, last
+
+
 def quantize_observed(model: Module, axis: int | None) -> Module:
     """A new model in which everything Observed has become integers, with the ruler of its observer."""
 
@@ -1779,9 +1789,9 @@ def quantize_observed(model: Module, axis: int | None) -> Module:
         input_qparams = m.observer.qparams(INT8)
         if m.result is not None:
             block = map_modules(m.layer.block, replace)
-            hands_out: Any = block.layers[-1] if isinstance(block, Sequential) else block
-            if getattr(hands_out, "input_qparams", None) is None:
-                return Residual(block)  # its block gives out numbers, not codes: added in float
+            takes_in, hands_out = ends(block)
+            if getattr(takes_in, "input_qparams", None) is None or getattr(hands_out, "input_qparams", None) is None:
+                return Residual(block)  # its block takes or gives numbers, not codes: added in float
             hands_out.output_qparams = m.result.qparams(INT8)
             return QuantizedResidual(block, input_qparams)
         if m.int_type is None:
@@ -1858,7 +1868,7 @@ WHY_FLOAT = {
     "Embedding": "it looks rows up and multiplies nothing",
     "AvgPool2d": "a mean of codes is no code; the next layer quantizes it again",
     "GlobalAvgPool2d": "a mean of codes is no code; the next layer quantizes it again",
-    "Residual": "its sum is taken in float: a shortcut of its own, or a block that does not end in codes",
+    "Residual": "its sum is taken in float: a shortcut of its own, or a block that takes or gives numbers",
     "Linear": "left in float by its rule",
     "Conv2d": "left in float by its rule",
 }
