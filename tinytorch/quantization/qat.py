@@ -300,7 +300,7 @@ class LearnedStepSize(Module):
         if self.scale is None:
             self._start(x.data)
         assert self.scale is not None
-        self.scale.data = np.maximum(self.scale.data, np.float32(1e-8))  # an update may not turn the ruler around
+        np.maximum(self.scale.data, 1e-8, out=self.scale.data)  # an update may not turn the ruler around
         count = x.data.size / self.scale.data.size / (len(x) if self.batched else 1)
         return learned_step_quantize(x, self.scale, int(self.zero_point), self.int_type, count)
 
@@ -310,7 +310,7 @@ class LearnedStepSize(Module):
         kept = () if self.axis is None else (self.axis,)
         mean = np.abs(x).mean(tuple(a for a in range(x.ndim) if a not in kept), keepdims=self.axis is not None)
         scale = 2 * mean / np.sqrt(self.int_type.qmax - self.zero_point)
-        self.scale = Tensor(np.maximum(scale, 1e-8).astype(np.float32), requires_grad=True)
+        self.scale = Tensor(np.asarray(np.maximum(scale, 1e-8), np.float32), requires_grad=True)
 
     @property
     def qparams(self) -> QParams | None:
