@@ -358,6 +358,7 @@ def mixed_step(
     """
     loss_of = CrossEntropyLoss()
 
+    @np.errstate(over="ignore", invalid="ignore")  # an overflow is no accident: the scaler looks for it
     def step(model: Module, optimizer: Optimizer, x: NDArray[Any], y: NDArray[Any]) -> float:
         optimizer.zero_grad()
         with autocast(dtype):

@@ -1,0 +1,359 @@
+"""Training with the error in the loop, and in half precision: what must agree, counted, and what it is worth."""
+
+from __future__ import annotations
+
+from copy import copy
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytorch.core import (
+    Adam,
+    BatchNorm2d,
+    Conv2d,
+    Dataset,
+    Linear,
+    Module,
+    ReLU,
+    Residual,
+    SelfAttention,
+    Sequential,
+    Tensor,
+    accuracy,
+    batches,
+    fit,
+    no_grad,
+)
+from tinytorch.quantization.mixed_precision import GradScaler, mixed_step
+from tinytorch.quantization.qat import (
+    FakeQuantize,
+    FakeQuantized,
+    LearnedStepSize,
+    convert,
+    correct_bias,
+    equalize,
+    fold_batch_norms,
+    freeze,
+    prepare_qat,
+)
+from tinytorch.quantization.quantize import (
+    INT4,
+    INT8,
+    IntType,
+    QuantizedConv2d,
+    QuantizedLinear,
+    QuantizedTensor,
+    map_modules,
+    quantize,
+    quantize_static,
+)
+
+from .conftest import cnn, mlp
+
+ULP = 2.0**-24  # the largest relative error of one float32 rounding
+
+
+def of_type(model: Module, kind: Any) -> list[Any]:
+    return [m for _, m in model.named_modules() if isinstance(m, kind)]
+
+
+# The converted network
+
+
+def prepared(model: Module, x: np.ndarray, y: np.ndarray, int_type: IntType, axis: int | None, learned: bool) -> Module:
+    """Trained for an epoch, its rulers frozen, in evaluation mode."""
+    qat = prepare_qat(model, [x[:256]], int_type, INT8, axis=axis, learned=learned)
+    fit(qat, x[:512], y[:512], 1, Adam(qat.parameters(), lr=1e-3))
+    return freeze(qat).eval()
+
+
+def sums_of_magnitudes(m: FakeQuantized, x_hat: np.ndarray) -> np.ndarray:
+    """Of each output, the sum of |x| |w| over its products, plus |bias|: what float32's errors are relative to."""
+    layer = copy(m.layer)
+    layer.weight = Tensor(np.abs(m.weight(m.layer.weight).data))
+    layer.bias = Tensor(np.abs(m.layer.bias.data))
+    return layer(Tensor(np.abs(x_hat))).data
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["ranges", "learned"])
+@pytest.mark.parametrize(("int_type", "axis"), [*product([INT8, INT4], [None, 0])], ids=str)
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_the_integer_network_has_the_codes_that_training_saw(
+    network: str, int_type: IntType, axis: int | None, learned: bool, request: pytest.FixtureRequest
+) -> None:
+    """Layer by layer, from the same codes in: those that go out are equal, but for ties.
+
+    Both compute the same sum; the integer one exactly, with the bias rounded to a step s_x s_w (by half of it at most),
+    times a float32 multiplier (3 roundings); the float one with a rounding a term. So the float value before rounding,
+    in steps of the next ruler, lies within that of a tie wherever the codes differ, and they differ by 1.
+    """
+    data: Dataset = request.getfixturevalue("digits" if network == "mlp" else "images")
+    model = request.getfixturevalue(f"trained_{network}")
+    model = fold_batch_norms(model) if network == "cnn" else model
+    qat = prepared(model, data.x_train, data.y_train, int_type, axis, learned)
+    integer, fake = convert(qat), list(qat.layers)  # type: ignore[attr-defined]
+    chain = [m for m in integer.layers if isinstance(m, (QuantizedLinear, QuantizedConv2d))]  # type: ignore[attr-defined]
+    places = [i for i, m in enumerate(fake) if isinstance(m, FakeQuantized)]
+    assert len(chain) == len(places) == 3
+    x: Any = QuantizedTensor(quantize(data.x_test, fake[0].input.qparams), fake[0].input.qparams)
+    compared = different = 0
+    expected = 0.0
+    remaining = list(integer.layers)  # type: ignore[attr-defined]
+    for here, there in zip(places, places[1:], strict=False):
+        m, following = fake[here], fake[there].input.qparams
+        given, real = x.dequantize(), Tensor(x.dequantize())
+        with no_grad():
+            for layer in fake[here:there]:
+                real = layer(real)
+        while remaining:  # the layer, and the pooling or flattening behind it
+            x = remaining.pop(0)(x)
+            if isinstance(remaining[0], (QuantizedLinear, QuantizedConv2d)):
+                break
+        assert x.qparams is chain[places.index(there)].input_qparams or x.qparams.scale == following.scale
+        steps = real.data.astype(np.float64) / following.scale
+        unit = float((m.input.qparams.scale * m.weight.qparams.scale).max() / following.scale)
+        terms = m.layer.weight.data[0].size + 8
+        bound = unit / 2 + terms * ULP * sums_of_magnitudes(m, given).max() / following.scale
+        bound += 4 * ULP * np.abs(steps).max()
+        codes = quantize(real.data, following).astype(int)
+        wrong = codes != x.q
+        from_tie = np.abs(steps - np.floor(steps) - 0.5)
+        assert np.abs(codes - x.q)[wrong].max(initial=1) == 1, "a code differs by more than one step"
+        assert (from_tie[wrong] <= bound).all(), (
+            f"a code differs {from_tie[wrong].max():.3g} steps from a tie, bound {bound:.3g}"
+        )
+        compared, different = compared + wrong.size, different + int(wrong.sum())
+        expected += 2 * bound * wrong.size  # of numbers that lie anywhere between two ties
+    assert compared >= 500 * 96
+    assert different <= expected < 0.4 * compared, (
+        f"{different} of {compared} codes differ, expected {expected:.0f} at most"
+    )
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["ranges", "learned"])
+def test_both_networks_give_the_same_answers(trained_mlp: Module, digits: Dataset, learned: bool) -> None:
+    qat = prepared(trained_mlp, digits.x_train, digits.y_train, INT4, 0, learned)
+    ours, integer = (m(digits.x_test).data for m in (qat, convert(qat)))
+    agreeing = (ours.argmax(1) == integer.argmax(1)).mean()
+    assert agreeing >= 0.99, f"only {agreeing:.1%} of the answers agree"
+
+
+# Preparing, observing, freezing
+
+
+def test_frozen_rulers_stay_and_others_follow(trained_mlp: Module, digits: Dataset) -> None:
+    qat = prepare_qat(trained_mlp, [digits.x_train[:64]])
+
+    def rulers() -> list[float]:
+        return [float(m.input.qparams.scale) for m in of_type(qat, FakeQuantized)]
+
+    before = rulers()
+    with no_grad():
+        qat(10 * digits.x_train[64:128])
+        moved = rulers()
+        assert all(a < b for a, b in zip(before, moved, strict=True)), "in training mode observers follow"
+        qat.eval()(100 * digits.x_train[:64])
+        assert rulers() == moved, "in evaluation mode they stay"
+        freeze(qat.train())(100 * digits.x_train[:64])
+        assert rulers() == moved, "frozen ones stay"
+    weights = [m for m in of_type(qat, FakeQuantize) if m.observer is None]
+    assert len(weights) == 3 and not any(m.frozen for m in weights), "a weight's ruler follows its weight to the end"
+
+
+def test_a_prepared_network_shares_nothing_with_the_float_one(images: Dataset) -> None:
+    """Neither what is quantized nor what is left in float, by a rule or because it is a batch norm."""
+    model = cnn()
+    before = model.state_dict()
+    qat = prepare_qat(model, [images.x_train[:64]], rules={"layers.0": None})
+    fit(qat, images.x_train[:128], images.y_train[:128], 1, Adam(qat.parameters(), lr=0.01))
+    assert all(np.array_equal(a, before[name]) for name, a in model.state_dict().items())
+    assert not np.array_equal(qat.state_dict()["layers.0.weight"], before["layers.0.weight"]), "it was trained"
+
+
+def test_every_learned_step_is_trained_per_tensor_and_per_row(trained_mlp: Module, digits: Dataset) -> None:
+    for axis in (None, 0):
+        qat = prepare_qat(trained_mlp, [digits.x_train[:64]], INT4, INT4, axis=axis, learned=True)
+        steps = of_type(qat, LearnedStepSize)
+        before = [m.scale.data.copy() for m in steps]
+        fit(qat, digits.x_train[:128], digits.y_train[:128], 1, Adam(qat.parameters(), lr=1e-3))
+        moved = [bool((m.scale.data != old).any()) for m, old in zip(steps, before, strict=True)]
+        assert moved == [True] * 6, f"axis {axis}: steps moved {moved}"
+
+
+def test_a_network_without_calibration_cannot_be_converted(trained_mlp: Module) -> None:
+    with pytest.raises(ValueError, match=r"layers\.0.*batches"):
+        convert(prepare_qat(trained_mlp, []))
+
+
+def test_attention_and_residual_blocks_are_trained_and_converted() -> None:
+    rng = np.random.default_rng(0)
+    model = Sequential(Residual(SelfAttention(8, 2, rng=rng)), Linear(8, 3, rng=rng)).eval()
+    x = rng.normal(size=(10, 5, 8)).astype(np.float32)
+    qat = prepare_qat(model, [x])
+    assert len(of_type(qat, FakeQuantized)) == 5
+    integer = convert(qat)
+    assert len(of_type(integer, QuantizedLinear)) == 5
+    assert np.abs(integer(x).data - model(x).data).max() < 0.1 * np.abs(model(x).data).max()
+    corrected = correct_bias(prepare_qat(model, [x], INT4), [x])
+    assert np.allclose(corrected(x).data.mean((0, 1)), model(x).data.mean((0, 1)), atol=1e-5), (
+        "channels are the last axis"
+    )
+
+
+# Repairs without training
+
+
+def rescaled(model: Module, units: int = 8, factor: float = 40.0) -> Module:
+    """The same function: 8 hidden units grown by 40, what they feed shrunk by it."""
+    twin = map_modules(model, lambda name, m: copy(m) if isinstance(m, Linear) else None)
+    first, second = twin.layers[0], twin.layers[2]  # type: ignore[attr-defined]
+    grow = np.where(np.arange(len(first.weight.data)) < units, factor, 1).astype(np.float32)
+    first.weight, first.bias = Tensor(first.weight.data * grow[:, None]), Tensor(first.bias.data * grow)
+    second.weight = Tensor(second.weight.data / grow)
+    return twin
+
+
+def magnitudes(model: Module, x: np.ndarray) -> np.ndarray:
+    """The network of |weights|, |biases| for |x|: what a relative error in each weight can move the result by."""
+    for layer in model.layers:  # type: ignore[attr-defined]
+        if isinstance(layer, (Linear, Conv2d)):
+            positive = copy(layer)
+            positive.weight = Tensor(np.abs(layer.weight.data))
+            positive.bias = None if layer.bias is None else Tensor(np.abs(layer.bias.data))
+            x = positive(np.abs(x)).data
+        elif not isinstance(layer, ReLU):
+            x = layer(Tensor(x)).data
+    return x
+
+
+def test_equalizing_keeps_the_float_function(
+    trained_mlp: Module, trained_cnn: Module, digits: Dataset, images: Dataset
+) -> None:
+    """Of 20 sweeps each rounds a weight at most twice, times s and divided by it; so 40 roundings a layer, and one for
+    each of its products and sums."""
+    for model, x in ((rescaled(trained_mlp), digits.x_test), (fold_batch_norms(trained_cnn), images.x_test)):
+        equalized = equalize(model)
+        roundings = sum(2 * (40 + m.weight.data[0].size + 2) for m in of_type(model, (Linear, Conv2d)))
+        bound = roundings * ULP * magnitudes(model, x)
+        assert (np.abs(equalized(x).data - model(x).data) <= bound).all()
+        assert bound.max() < 0.02 * np.abs(model(x).data).max(), "the bound must mean something"
+
+
+def test_equalized_layers_are_equally_large_channel_by_channel(trained_mlp: Module) -> None:
+    first, second = (m.weight.data for m in of_type(equalize(rescaled(trained_mlp)), Linear)[:2])
+    rows, columns = np.abs(first).max(1), np.abs(second).max(0)
+    used = (rows > 0) & (columns > 0)
+    assert used.sum() > 60
+    assert np.allclose(rows[used], columns[used], rtol=0.02)
+
+
+def test_equalizing_restores_the_rescaled_network(trained_mlp: Module, digits: Dataset) -> None:
+    test, calibration = (digits.x_test, digits.y_test), [digits.x_train[:256]]
+    twin = rescaled(trained_mlp)
+    whole = accuracy(trained_mlp, *test)
+    broken, restored = (accuracy(quantize_static(m, calibration, axis=None), *test) for m in (twin, equalize(twin)))
+    assert accuracy(twin, *test) == pytest.approx(whole, abs=0.004), "in float32 the twin computes the same"
+    assert broken < whole - 0.01, f"the twin must suffer at int8 per tensor: {broken:.1%} of {whole:.1%}"
+    assert restored >= whole - 0.005, f"equalized it is {restored:.1%}, float32 {whole:.1%}"
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_corrected_biases_bring_the_mean_outputs_back(network: str, request: pytest.FixtureRequest) -> None:
+    """On the batches it was made with: exactly, but for rounding; on others: the mean error falls by half or more."""
+    data: Dataset = request.getfixturevalue("digits" if network == "mlp" else "images")
+    model = fold_batch_norms(request.getfixturevalue(f"trained_{network}"))
+    seen, unseen = [data.x_train[:200], data.x_train[200:400]], data.x_test
+    rounded = prepare_qat(model, seen, IntType(3), axis=None).eval()
+    corrected = correct_bias(prepare_qat(model, seen, IntType(3), axis=None), seen)
+
+    def mean_error(other: Module, x: np.ndarray) -> float:
+        return float(np.abs((other(x).data - model(x).data).mean(0)).max())
+
+    seen_at_once = np.concatenate(seen)
+    before, after = mean_error(rounded, seen_at_once), mean_error(corrected, seen_at_once)
+    assert after <= 1e-5 * np.abs(model(seen_at_once).data).max() < before
+    assert mean_error(corrected, unseen) < mean_error(rounded, unseen) / 2
+    assert not any(m.seen is not None or not m.enabled for m in of_type(corrected, FakeQuantized)), "all is put back"
+
+
+def test_folded_batch_norms_compute_the_same(trained_cnn: Module, images: Dataset) -> None:
+    """A few roundings a product: of g, the weight, the bias, and of the batch norm's own division and product."""
+    folded = fold_batch_norms(trained_cnn)
+    assert len(of_type(trained_cnn, BatchNorm2d)) == 2 and of_type(folded, BatchNorm2d) == []
+    wanted, got = (m(images.x_test).data for m in (trained_cnn, folded))
+    roundings = sum(m.weight.data[0].size + 16 for m in of_type(folded, (Linear, Conv2d)))
+    assert (np.abs(got - wanted) <= 2 * roundings * ULP * magnitudes(folded, images.x_test)).all()
+    assert np.abs(got - wanted).max() < 1e-3
+
+
+def test_a_batch_norm_with_nothing_to_fold_into_stays() -> None:
+    model = Sequential(BatchNorm2d(1), Conv2d(1, 2, 3), ReLU(), BatchNorm2d(2)).eval()
+    assert len(of_type(fold_batch_norms(model), BatchNorm2d)) == 2
+
+
+# What it is worth: quick claims on the digits, one seed; benchmarks/accuracy.py has the whole table
+
+
+def test_two_bit_weights_come_back_with_training(trained_mlp: Module, digits: Dataset) -> None:
+    whole = accuracy(trained_mlp, digits.x_test, digits.y_test)
+    for learned in (False, True):
+        qat = prepare_qat(trained_mlp, [digits.x_train[:256]], IntType(2), axis=None, learned=learned)
+        after = accuracy(convert(qat), digits.x_test, digits.y_test)
+        fit(qat, digits.x_train, digits.y_train, 20, Adam(qat.parameters(), lr=1e-3))
+        trained = accuracy(convert(freeze(qat)), digits.x_test, digits.y_test)
+        assert after < 0.9 * whole <= trained, (
+            f"learned {learned}: {after:.1%}, trained {trained:.1%}, float32 {whole:.1%}"
+        )
+
+
+def test_four_bits_for_weights_and_activations_cost_a_point_at_most(trained_mlp: Module, digits: Dataset) -> None:
+    whole = accuracy(trained_mlp, digits.x_test, digits.y_test)
+    qat = prepare_qat(trained_mlp, [digits.x_train[:256]], INT4, INT4, axis=None)
+    fit(qat, digits.x_train, digits.y_train, 12, Adam(qat.parameters(), lr=1e-3))
+    assert accuracy(convert(freeze(qat)), digits.x_test, digits.y_test) >= whole - 0.01
+
+
+# Half precision
+
+
+def train(data: Dataset, step: Any, epochs: int = 6) -> float:
+    model = mlp()
+    optimizer = Adam(model.parameters(), lr=2e-3, eps=1e-16)
+    fit(model, data.x_train, data.y_train, epochs, optimizer, step=step)
+    return accuracy(model, data.x_test, data.y_test)
+
+
+def test_half_precision_learns_as_float32_does(digits: Dataset) -> None:
+    whole = train(digits, mixed_step("bfloat16", loss_weight=1.0))
+    scaled = train(digits, mixed_step("float16", GradScaler()))
+    model = mlp()
+    fit(model, digits.x_train, digits.y_train, 6, Adam(model.parameters(), lr=2e-3, eps=1e-16))
+    exact = accuracy(model, digits.x_test, digits.y_test)
+    assert exact > 0.9
+    assert min(whole, scaled) >= exact - 0.02, f"float32 {exact:.1%}, bfloat16 {whole:.1%}, float16 {scaled:.1%}"
+
+
+def test_without_loss_scaling_small_gradients_vanish_and_with_it_they_learn(digits: Dataset) -> None:
+    """A loss of 1e-8 times its size, as a mean over so many outputs: its gradients are below float16's smallest."""
+    unscaled = train(digits, mixed_step("float16", None, 1e-8))
+    scaler = GradScaler(2.0**50, growth_interval=100)
+    scaled = train(digits, mixed_step("float16", scaler, 1e-8))
+    assert unscaled < 0.3, f"it must fail visibly, got {unscaled:.1%}"
+    assert scaled > 0.9, f"scaled it must learn, got {scaled:.1%}"
+    assert sum(event[1] == "skip" for event in scaler.events) >= 1, "the scale began too high, and backed off"
+
+
+def test_an_injected_overflow_skips_exactly_one_step(digits: Dataset) -> None:
+    """The ninth batch holds 1e6, which is infinite in float16."""
+    model, scaler = mlp(), GradScaler()
+    optimizer, step = Adam(model.parameters(), lr=2e-3), mixed_step("float16", scaler)
+    for i, (x, y) in enumerate(batches(digits.x_train, digits.y_train, 64, seed=0)):
+        before = model.state_dict()
+        step(model, optimizer, np.where(i == 8, np.float32(1e6), x), y)
+        moved = any(not np.array_equal(a, before[name]) for name, a in model.state_dict().items())
+        assert moved == (i != 8), f"step {i}: weights moved: {moved}"
+    assert scaler.events == [(9, "skip", 32768.0)]
+    assert (optimizer.steps, scaler.updates, scaler.good_steps) == (20, 21, 12)
+    assert all(np.isfinite(a).all() and a.dtype == np.float32 for a in model.state_dict().values())
