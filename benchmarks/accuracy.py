@@ -136,7 +136,8 @@ def images(data: Dataset, seed: int) -> Result:
         "int8 static": accuracy(int8, *test),
         "= weights smaller by": weight_bytes(folded) / weight_bytes(int8),
     }
-    for name, choice in {"uniform int4": uniform, "assigned, same size": chosen, "assigned, 15 % smaller": lean}.items():
+    choices = {"uniform int4": uniform, "assigned, same size": chosen, "assigned, 15 % smaller": lean}
+    for name, choice in choices.items():
         quantized = quantize_weights(folded, choice)
         result[name] = accuracy(quantized, *test)
         result[f"= {name}: bytes"] = sum(size[layer, t] for layer, t in choice.items())
