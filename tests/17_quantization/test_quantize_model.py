@@ -6,7 +6,7 @@ import pytest
 from tito.student import type_name
 
 DYNAMIC = "a QuantizedLinear for each Linear, None for every other module"
-STATIC = "map_modules(model, prepare), run every batch through it, map_modules(..., convert), fuse_chain, return"
+STATIC = "observe_layers, run every batch through its result, quantize_observed, fuse_chain, return"
 SIZES = (6, 5, 4)
 
 
@@ -88,11 +88,13 @@ def test_a_dynamic_model_computes_what_its_layers_compute(student, check, works)
 
 def test_in_a_static_chain_clipping_does_what_relu_did(student, works):
     got = kinds(static(student, works, network(student), [X]))
-    assert "Linear" not in got, f"layers became {got}: a Linear is left, in float; did you convert the observed model?"
+    assert "Linear" not in got, f"layers became {got}: a Linear is left, in float; did you quantize the observed model?"
     assert "Observed" not in got, (
-        f"layers became {got}: they still only watch; map_modules(observed, convert) is missing"
+        f"layers became {got}: they still only watch; quantize_observed(observed, axis) is missing"
     )
     assert "ReLU" not in got, f"layers became {got}: the ReLU is still there; fuse_chain(quantized) is missing"
+    behind = "the ruler behind it does not begin at 0: each Linear must be watched where it stands, behind its ReLU"
+    assert "OnCodes" not in got, f"layers became {got}: a ReLU is left, for {behind}"
     assert got == ["QuantizedLinear", "QuantizedLinear"], f"layers became {got}, wanted two QuantizedLinear: {STATIC}"
 
 
@@ -175,7 +177,7 @@ def test_the_first_ruler_spans_every_batch(student, check, works, oracle):
 def test_the_second_ruler_spans_what_the_second_layer_is_given(student, check, works, oracle):
     p = static(student, works, network(student), [X[:4], X[4:]]).layers[1].input_qparams
     wanted = oracle.ruler(0.0, float(hidden(X).max()), -128, 127)
-    seen = "each Linear must be watched where it stands, behind the ReLU: wrap with map_modules(model, prepare)"
+    seen = "each Linear must be watched where it stands, behind the ReLU: wrap with observe_layers"
     slips = {
         f"that is the ruler of the network's own input: {seen}": oracle.ruler(float(X.min()), float(X.max()), -128, 127)
     }
@@ -216,7 +218,7 @@ def test_the_observer_that_was_asked_for_is_used(student, check, works, oracle, 
     factor = 3 if name == "MinMaxObserver" else 0.9 + 0.1 * 3
     wanted, _ = oracle.ruler(factor * lo, factor * hi, -128, 127)
     call = f"the first scale by {name} after [x, 3 * x]"
-    check(call, got.layers[0].input_qparams.scale, wanted, "prepare makes one with observer()", within=1e-6 * wanted)
+    check(call, got.layers[0].input_qparams.scale, wanted, "observe_layers makes one with observer()", within=1e-6 * wanted)
 
 
 def test_each_layer_has_an_observer_of_its_own(student, check, works):
@@ -225,7 +227,7 @@ def test_each_layer_has_an_observer_of_its_own(student, check, works):
     scales = [float(layer.input_qparams.scale) for layer in got.layers]
     between = X @ numbers(8, 6, 6).T + numbers(58, 6)
     wanted = [(v.max() - v.min()) / 255 for v in (X, between)]
-    check("the scales of two layers in a row", scales, wanted, "prepare is called for each Linear", within=1e-7)
+    check("the scales of two layers in a row", scales, wanted, "observe_layers makes one for each Linear", within=1e-7)
 
 
 def test_without_batches_there_is_nothing_to_calibrate_with(student):

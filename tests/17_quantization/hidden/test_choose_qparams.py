@@ -103,7 +103,7 @@ def test_an_integer_type_has_the_ends_of_two_s_complement(student, drawn):
     assert (t.qmin, t.qmax) == (codes[0], codes[-1])
     assert t.storage == ("int8" if signed else "uint8")
     for size in range(6):
-        assert t.nbytes((size,)) == (math.ceil(size / 2) if bits <= 4 else size)
+        assert t.nbytes((size,)) == math.ceil(size * bits / 8)
 
 
 @pytest.mark.parametrize("wrong", [(1,), (9,), (8, False, True)])
