@@ -218,7 +218,13 @@ def test_the_observer_that_was_asked_for_is_used(student, check, works, oracle, 
     factor = 3 if name == "MinMaxObserver" else 0.9 + 0.1 * 3
     wanted, _ = oracle.ruler(factor * lo, factor * hi, -128, 127)
     call = f"the first scale by {name} after [x, 3 * x]"
-    check(call, got.layers[0].input_qparams.scale, wanted, "observe_layers makes one with observer()", within=1e-6 * wanted)
+    check(
+        call,
+        got.layers[0].input_qparams.scale,
+        wanted,
+        "observe_layers makes one with observer()",
+        within=1e-6 * wanted,
+    )
 
 
 def test_each_layer_has_an_observer_of_its_own(student, check, works):
