@@ -558,7 +558,7 @@ class MinMaxObserver(Observer):
         return self.lo, self.hi
 
 
-class MovingAverageObserver(Observer):
+class MovingAverageObserver(MinMaxObserver):
     """A range that follows the batches: `lo = momentum * lo + (1 - momentum) * batch_lo`, the same for hi.
 
     momentum: 0 (only the last batch) to below 1 (slow). The first batch sets the range.
@@ -572,9 +572,8 @@ class MovingAverageObserver(Observer):
     def __init__(self, momentum: float = 0.9) -> None:
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {momentum}: it is the weight of what was seen before")
+        super().__init__()
         self.momentum = momentum
-        self.lo: NDArray[Any] | None = None
-        self.hi: NDArray[Any] | None = None
 
     def observe(self, x: ArrayLike) -> None:
         x = as_real(x)
@@ -585,11 +584,6 @@ class MovingAverageObserver(Observer):
             lo = self.momentum * self.lo + (1 - self.momentum) * lo
             hi = self.momentum * self.hi + (1 - self.momentum) * hi
         self.lo, self.hi = lo, hi
-
-    def range(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        self._require(self.lo is not None)
-        assert self.lo is not None and self.hi is not None
-        return self.lo, self.hi
 
 
 class PercentileObserver(Observer):

@@ -68,6 +68,7 @@ ROUNDS = 15
 HIDDEN = 512
 EPOCHS = {"digits": 20, "fashion-mnist": 6}  # of the network of Linear layers
 CNN_EPOCHS = {"digits": 20, "fashion-mnist": 2}
+TUNING = 20_000  # images that training with the error sees
 KINDS = ("linear", "convolutional")
 Step = Callable[[str], None]
 Scheme = Callable[[Module], Module]
@@ -138,7 +139,8 @@ def low_bits(data: Dataset, calibration: list[np.ndarray], seed: int) -> dict[st
             qat = prepare_qat(m, calibration, IntType(weights), IntType(activations), axis=None, learned=learned)
             epochs = 10 if data.name == "digits" else 1
             for lr in (1e-3, 2e-4):
-                fit(qat, data.x_train, data.y_train, epochs, Adam(qat.parameters(), lr=lr), seed=seed)
+                x, y = data.x_train[:TUNING], data.y_train[:TUNING]
+                fit(qat, x, y, epochs, Adam(qat.parameters(), lr=lr), seed=seed)
                 freeze(qat)
             return convert(qat)
 

@@ -838,7 +838,7 @@ class MinMaxObserver(Observer):
 # %%
 #| export
 #| exercise: observers
-class MovingAverageObserver(Observer):
+class MovingAverageObserver(MinMaxObserver):
     """A range that follows the batches: `lo = momentum * lo + (1 - momentum) * batch_lo`, the same for hi.
 
     momentum: 0 (only the last batch) to below 1 (slow). The first batch sets the range.
@@ -852,9 +852,8 @@ class MovingAverageObserver(Observer):
     def __init__(self, momentum: float = 0.9) -> None:
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {momentum}: it is the weight of what was seen before")
+        super().__init__()
         self.momentum = momentum
-        self.lo: NDArray[Any] | None = None
-        self.hi: NDArray[Any] | None = None
 
     def observe(self, x: ArrayLike) -> None:
         x = as_real(x)
@@ -868,11 +867,6 @@ class MovingAverageObserver(Observer):
             hi = self.momentum * self.hi + (1 - self.momentum) * hi
         self.lo, self.hi = lo, hi
         ### END SOLUTION
-
-    def range(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        self._require(self.lo is not None)
-        assert self.lo is not None and self.hi is not None
-        return self.lo, self.hi
 
 
 # %%
