@@ -1,0 +1,46 @@
+"""Compiled products of codes, faster than float32: INT8 layers, and the ladder of kernels they run on.
+
+    packed = pack_int8(weights)                  int8 [K, N], once
+    acc = int8_matmul(codes, packed, zero_point) int32, bit-equal to `integer_matmul`
+    layer = Int8Linear(packed, scale, bias)      float32 -> float32: quantize, product and scale in one call
+
+`kernels()` names what this machine has. Importing this package is quick: numba is imported when a kernel first runs.
+"""
+
+from .elementwise import dequantize, quantize
+from .features import kernel, kernels, use_kernel
+from .int8 import int8_matmul
+from .linear import Int8Linear, int8_linear
+from .pack import PackedInt8, pack_int8
+
+__all__ = [
+    "Int8Linear",
+    "PackedInt8",
+    "dequantize",
+    "get_num_threads",
+    "int8_linear",
+    "int8_matmul",
+    "kernel",
+    "kernels",
+    "pack_int8",
+    "quantize",
+    "set_num_threads",
+    "use_kernel",
+]
+
+
+def set_num_threads(n: int) -> None:
+    """Let products use `n` threads, the caller's among them. Answers do not depend on it."""
+    if len(kernels()) > 1:
+        from .threads import set_num_threads as set_threads
+
+        set_threads(n)
+
+
+def get_num_threads() -> int:
+    """How many threads products use: at first as many as processors this process may use. NumPy's own are its affair."""
+    if len(kernels()) == 1:
+        return 1
+    from .threads import get_num_threads as get_threads
+
+    return get_threads()

@@ -1,0 +1,146 @@
+"""The little of Numba that the drivers use: compile once and keep on disk, call an address, count atomically.
+
+Import it (and `gemm`, `threads`) only when a compiled kernel is wanted: it imports numba.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
+import numba  # type: ignore[import-untyped]
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic  # type: ignore[import-untyped]
+
+F = TypeVar("F", bound=Callable[..., Any])
+I64 = ir.IntType(64)
+
+
+def cache_directory() -> Path:
+    """Where compiled drivers are kept: NUMBA_CACHE_DIR, else this package's __pycache__, else the user's cache, else a
+    folder of this process. Its name holds a digest of everything the machine code depends on, so that a change of
+    source, version or processor looks elsewhere and never meets an old file."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    parts = [numba.__version__, llvm.get_process_triple(), llvm.get_host_cpu_name(), *map(str, llvm.llvm_version_info)]
+    parts += [llvm.get_host_cpu_features().flatten(), *(path.read_text(encoding="utf-8") for path in sources)]
+    name = "kernels-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache") / "tinytorch"
+    wanted = os.environ.get("NUMBA_CACHE_DIR")
+    for parent in [Path(wanted)] if wanted else [Path(__file__).parent / "__pycache__", user]:
+        try:
+            (parent / name).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=parent / name):
+                return parent / name
+        except OSError:
+            continue
+    return Path(tempfile.mkdtemp(prefix="tinytorch-"))
+
+
+CACHE = cache_directory()
+
+
+def _cached(decorate: Callable[..., Any]) -> Callable[[F], F]:
+    """Apply a Numba decorator with its cache in CACHE: Numba asks for the folder while it decorates."""
+
+    def apply(function: F) -> F:
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(CACHE)
+        try:
+            result: F = decorate(function)
+        finally:
+            numba.config.CACHE_DIR = before
+        return result
+
+    return apply
+
+
+def compiled(signature: str) -> Callable[[F], F]:
+    """A function called from Python: compiled for one signature, kept on disk, run without the GIL."""
+    return _cached(numba.njit([signature], nogil=True, cache=True, boundscheck=False))
+
+
+inlined: Callable[[F], F] = numba.njit(inline="never", boundscheck=False)
+
+
+def task(function: F) -> F:
+    """`function(args: pointer to int64, index)`, compiled to be called by address from any thread; see `threads`."""
+    return _cached(numba.cfunc("void(CPointer(int64), int64)", cache=True))(function)
+
+
+def _intrinsic(function: F) -> F:
+    made: F = intrinsic(function)
+    return made
+
+
+def _pointer(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, I64.as_pointer())
+
+
+@_intrinsic
+def call(typing: Any, address: Any, arguments: Any) -> Any:
+    """call(address, (int64, ...)) -> int64: the function at `address`, in the C convention."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        integers = [builder.extract_value(values[1], i) for i in range(len(signature.args[1]))]
+        kind = ir.FunctionType(I64, [I64] * len(integers))
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), integers)
+
+    return types.int64(types.int64, arguments), generate
+
+
+@_intrinsic
+def add(typing: Any, address: Any, value: Any) -> Any:
+    """Add to the int64 at `address` in one step that no other thread can split; returns what it held before."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.atomic_rmw("add", _pointer(builder, values[0]), values[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@_intrinsic
+def peek(typing: Any, address: Any) -> Any:
+    """The int64 at `address` as all threads see it."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load_atomic(_pointer(builder, values[0]), "seq_cst", 8)
+
+    return types.int64(types.int64), generate
+
+
+@_intrinsic
+def poke(typing: Any, address: Any, value: Any) -> Any:
+    """Store an int64 at `address` for all threads to see."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.store_atomic(values[1], _pointer(builder, values[0]), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@_intrinsic
+def relax(typing: Any) -> Any:
+    """Tell the processor that this thread waits in a loop."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        triple = llvm.get_process_triple()
+        if triple.startswith(("x86_64", "i686")):
+            pause = builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), ir.FunctionType(ir.VoidType(), []))
+            builder.call(pause, [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@_intrinsic
+def keep(typing: Any, array: Any) -> Any:
+    """Use `array` here, so that Numba does not free it earlier: whose address was handed out is alive until this line."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return context.get_dummy_value()
+
+    return types.void(array), generate

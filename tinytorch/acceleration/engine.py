@@ -1,0 +1,121 @@
+"""From LLVM IR text to addresses that compiled code can call.
+
+A rung's micro-kernels are compiled in each process, for the processor that runs it, in some hundredths of a second:
+nothing of them is stored, so nothing of them can be stale.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
+import numpy as np
+from numpy.typing import NDArray
+
+from . import gemm, micro, sweeps, threads
+from .features import host_features
+
+SWEEPS = (
+    "extremes", "copy_codes", "quantize", "to_int32", "to_float", "to_float_relu", "to_codes",
+    "dequantize_int8", "dequantize_uint8",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One compiled rung.
+
+    addresses: int64, what `gemm` needs, in its order; then the tile of each [rows - 1, panels - 1]. signed: whether
+    activations are int8 here (else uint8); codes of the other type get their sign bit flipped on the way in.
+    """
+
+    name: str
+    addresses: NDArray[np.int64]
+    signed: bool
+    sweeps: dict[str, int]
+    matmul: Any  # gemm's compiled driver
+    keep: tuple[object, ...]  # the engines that own the machine code
+
+    def conversion(self, signed: bool) -> tuple[int, int]:
+        """(flip, shift) for int8 (signed) or uint8 codes: flip is xor-ed to them, shift added to their zero point."""
+        if signed == self.signed:
+            return 0, 0
+        return 128, -128 if self.signed else 128
+
+    def team(self) -> tuple[int, int]:
+        """(pool, threads) for the drivers."""
+        pool = threads.pool()
+        return pool.address, pool.threads
+
+
+def without(*prefixes: str) -> str:
+    """The host's features as LLVM wants them, those with one of these prefixes switched off."""
+    everything = llvm.get_host_cpu_features()
+    on = {name: state and not name.startswith(prefixes) for name, state in everything.items()}
+    return ",".join(("+" if state else "-") + name for name, state in sorted(on.items()))
+
+
+def target_features(rung: str) -> str:
+    """A lower rung is compiled for a processor that has no more than it: what runs here is what runs there."""
+    if rung in ("amx", "avx512_vnni"):
+        return without()
+    if rung == "avx_vnni":
+        return without("amx", "avx10") if "avxvnni" not in host_features() else without("amx", "avx10", "avx512")
+    return without("amx", "avx10", "avx512", "avxvnni")
+
+
+def tile_ir(rung: str) -> tuple[str, list[list[str]]]:
+    """The IR of a rung's tiles, and the name of the one for [rows - 1][panels - 1]."""
+    if rung == "amx":
+        names = [[f"tile_{1 + rows // 16}_{panels}" for panels in (1, 2)] for rows in range(32)]
+        kernels = [micro.amx_kernel(f"tile_{r}_{p}", r, p, "tdpbusd") for r in (1, 2) for p in (1, 2)]
+        return "\n".join([micro.amx_support(), *kernels]), names
+    dot = micro.dots()[rung]
+    grid = [(r, p) for r in range(1, dot.rows + 1) for p in range(1, dot.panels + 1)]
+    kernels = [micro.register_kernel(f"tile_{r}_{p}", dot, r, p) for r, p in grid]
+    names = [[f"tile_{r}_{p}" for p in range(1, dot.panels + 1)] for r in range(1, dot.rows + 1)]
+    return "\n".join([micro.NO_TILES, dot.declare, *kernels]), names
+
+
+def text(ir: str) -> str:
+    """A module of LLVM IR: every declaration once."""
+    lines = ir.split("\n")
+    declarations = dict.fromkeys(line for line in lines if line.startswith("declare"))
+    return "\n".join([*declarations, *(line for line in lines if not line.startswith("declare"))])
+
+
+def assemble(ir: str, triple: str, features: str = "", cpu: str = "") -> str:
+    """The assembly text of a module for any target that LLVM knows, to look at."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = llvm.parse_assembly(text(ir))
+    module.verify()
+    target = llvm.Target.from_triple(triple)
+    return str(target.create_target_machine(cpu=cpu, features=features, opt=3).emit_assembly(module))
+
+
+@cache
+def _compile(ir: str, features: str) -> Any:
+    """Machine code of a module for this machine."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    module = llvm.parse_assembly(text(ir))
+    module.verify()
+    target, cpu = llvm.Target.from_default_triple(), llvm.get_host_cpu_name()
+    engine = llvm.create_mcjit_compiler(module, target.create_target_machine(cpu=cpu, features=features, opt=3))
+    engine.finalize_object()
+    return engine
+
+
+@cache
+def rung(name: str) -> Rung:
+    """Compile rung `name` for this machine."""
+    features, (ir, names) = target_features(name), tile_ir(name)
+    tiles, passes = _compile(ir, features), _compile(sweeps.all_sweeps(), features)
+    at = {s: passes.get_function_address(s) for s in SWEEPS}
+    tile = [tiles.get_function_address(n) for row in names for n in row]
+    head = [len(names), len(names[0]), 64 if name == "amx" else 4, 0, *map(tiles.get_function_address, ("configure", "release"))]
+    head += [gemm.product_task.address, gemm.sweep_task.address, *(at[s] for s in SWEEPS)]
+    addresses = np.array([*head, *tile], np.int64)
+    addresses[gemm.TILE] = addresses.ctypes.data + 8 * len(head)
+    return Rung(name, addresses, name == "neon_dotprod", at, gemm.matmul, (tiles, passes))

@@ -1,0 +1,117 @@
+"""The drivers of a whole layer: one pass for the range, one to quantize, the product, and one pass over its sums."""
+
+import numpy as np
+from numba import carray  # type: ignore[import-untyped]
+
+from .compiled import add, call, compiled, inlined, keep, task
+from .gemm import CHUNK, CODES, EXTREMES, FINISH, PACK, QUANTIZE, aligned, codes_for, column_start, padded, product, sweep, up
+from .threads import run
+
+BIAS, FLOATS = "Array(int32, 1, 'C', readonly=True)", "Array(float32, 1, 'C', readonly=True)"
+REALS = "Array(float32, 2, 'C', readonly=True)"
+LAYER = f"{PACK}, {FLOATS}, {FLOATS}, {BIAS}, {FLOATS}, int64, uint8[::1]"
+
+
+@inlined
+def layer(
+    pool, threads, rung, address, lda, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
+    scale_in, zero_point,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Codes -> sums -> reals (finish 1, with ReLU 2), or codes (3) of ruler_out: zero point, lo, hi, scale."""
+    n, codes = sums.size, finish == 3
+    size = 1 if codes else 4
+    skip = -out.ctypes.data % 64 if out.size > m * n * size else 0
+    start, u = column_start(sums, zero_point, int_bias), padded(scale, scale_in, n)
+    v = padded(bias, np.float32(1), n)
+    if codes:
+        u /= ruler_out[3]
+    product(
+        pool, threads, rung, address, lda, weights.ctypes.data, panel, k, m, n, out.ctypes.data + skip, n * size, size,
+        start.ctypes.data, rung[FINISH + finish], u.ctypes.data, ruler_out.ctypes.data if codes else v.ctypes.data, 0 if codes else 4,
+    )  # fmt: skip
+    keep(start)
+    keep(u)
+    keep(v)
+    return skip
+
+
+@compiled(f"int64(int64, int64, int64[::1], {CODES}, int64, int64, float32, {LAYER})")
+def linear_codes(
+    pool, threads, rung, a, flip, zero_point, scale_in, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """A layer whose input comes in codes."""
+    m, k = a.shape
+    copy, address, lda = codes_for(pool, rung, a, flip)
+    skip = layer(
+        pool, threads, rung, address, lda, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
+        scale_in, zero_point,
+    )  # fmt: skip
+    keep(copy)
+    return skip
+
+
+@task
+def extremes_task(args, index):  # type: ignore[no-untyped-def]
+    """The range of a piece of x, to two floats of its own."""
+    w = carray(args, 6)
+    first = index * CHUNK
+    seen = call(w[0], (w[1] + first * 4, 0, 1, min(CHUNK, w[2] - first), w[3] + index * 64, 0, 0, 0))
+    if seen != 0:
+        add(w.ctypes.data + 32, seen)
+
+
+@inlined
+def extremes(pool, rung, task_address, x):  # type: ignore[no-untyped-def]
+    """(lo, hi, how many pieces met a NaN) of x and 0."""
+    w, count = np.zeros(6, np.int64), up(x.size, CHUNK) // CHUNK
+    parts = np.zeros((count + 1, 16), np.float32)
+    w[0], w[1], w[2], w[3] = rung[EXTREMES], x.ctypes.data, x.size, parts.ctypes.data
+    run(pool, task_address, w.ctypes.data, count)
+    return parts[:, 0].min(), parts[:, 1].max(), w[4]
+
+
+@inlined
+def dynamic_ruler(lo, hi):  # type: ignore[no-untyped-def]
+    """uint8 (scale, zero point) for [lo, hi], which holds 0, in float32. Source: ONNX DynamicQuantizeLinear."""
+    length, tiny = np.float32(hi - lo), np.float32(1.1754943508222875e-38)
+    if length == np.inf or length < np.float32(255) * tiny:  # float32 cannot hold this range: see choose_qparams
+        scale = np.float32((np.float64(hi) - np.float64(lo)) / 255)
+        if scale < tiny:
+            scale = np.float32(1)
+        return scale, np.float32(min(max(np.rint(-np.float64(lo) / np.float64(scale)), 0.0), 255.0))
+    scale = np.float32(length / np.float32(255))
+    place = np.float32(-lo / scale)
+    return scale, np.rint(np.float32(min(max(place, np.float32(0)), np.float32(255))))
+
+
+@compiled(f"int64(int64, int64, int64[::1], int64, {REALS}, float32[::1], int64, int64, {LAYER})")
+def linear(
+    pool, threads, rung, extremes_address, x, ruler, flip, shift,
+    weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """A layer whose input comes in reals. ruler: scale, zero point, lo, hi; scale 0 asks for a dynamic one, put there.
+
+    Returns the first byte of the result in out, -1 for NaN in x, -2 for a range that is not finite.
+    """
+    m, k = x.shape
+    if ruler[0] == 0:
+        lo, hi, nan = extremes(pool, rung, extremes_address, x)
+        if nan != 0:
+            return -1
+        if lo == -np.inf or hi == np.inf:
+            return -2
+        ruler[0], ruler[1] = dynamic_ruler(lo, hi)
+    ld = up(max(k, 1), 64)
+    codes, mask = aligned(m * ld), np.full(1, flip, np.uint8)
+    nan = sweep(
+        pool, rung, rung[QUANTIZE], x.ctypes.data, k * 4, m, k, codes.ctypes.data, ld, ruler.ctypes.data, mask.ctypes.data
+    )
+    keep(mask)
+    if nan != 0:
+        return -1
+    skip = layer(
+        pool, threads, rung, codes.ctypes.data, ld, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
+        ruler[0], np.int64(ruler[1]) + shift,
+    )  # fmt: skip
+    keep(codes)
+    return skip

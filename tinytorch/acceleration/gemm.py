@@ -1,0 +1,167 @@
+"""The drivers: walk over tiles, cut the work into tasks, lead codes, sums and results through the passes around it.
+
+Numba compiles them once for a processor; what differs between rungs comes in as addresses (`engine.Rung.addresses`).
+"""
+
+import numpy as np
+from numba import carray  # type: ignore[import-untyped]
+
+from .compiled import add, call, compiled, inlined, keep, peek, task
+from .threads import run
+
+L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
+ALONE = 1 << 23  # K * N * (M + 24): the work that is done before a second thread has heard of it
+CHUNK = 1 << 14  # elements of an elementwise pass that make a task
+
+# Where a rung's addresses stand.
+HIGH, WIDE, STEP, TILE, CONFIGURE, RELEASE, PRODUCT, SWEEP, EXTREMES, COPY, QUANTIZE = range(11)
+FINISH = 11  # to_int32, to_float, to_float_relu, to_codes
+DIRECT = -1  # no pass: the tiles themselves store int32
+
+
+@inlined
+def up(n, unit):  # type: ignore[no-untyped-def]
+    """n, or the next multiple of unit."""
+    return (n + unit - 1) // unit * unit
+
+
+@inlined
+def aligned(nbytes):  # type: ignore[no-untyped-def]
+    """Uninitialized bytes at an address that divides by 64: a row of a tile on two cache lines costs double."""
+    block = np.empty(nbytes + 64, np.uint8)
+    skip = -block.ctypes.data % 64
+    return block[skip : skip + nbytes]
+
+
+@task
+def product_task(args, index):  # type: ignore[no-untyped-def]
+    """Some rows x some panels, tile by tile; each tile's sums are finished while they are in the first cache."""
+    w = carray(args, 24)
+    a, lda, b, panel, steps, m, n, c, ldc, size, start = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10]
+    finish, u, v, v_step, rung = w[11], w[12], w[13], w[14], w[15]
+    block_rows, block_panels, row_blocks = w[16], w[17], w[18]
+    high, wide = peek(rung + 8 * HIGH), peek(rung + 8 * WIDE)
+    tile, configure = peek(rung + 8 * TILE), peek(rung + 8 * CONFIGURE)
+    first_row, first_panel = index % row_blocks * block_rows, index // row_blocks * block_panels
+    last_row, last_panel = min(first_row + block_rows, m), min(first_panel + block_panels, up(n, 16) // 16)
+    block = aligned(high * wide * 64)
+    sums, ld_sums = block.ctypes.data, wide * 64
+    for i in range(first_row, last_row, high):
+        rows = min(high, last_row - i)
+        call(configure, (rows,))
+        for p in range(first_panel, last_panel, wide):
+            panels, j = min(wide, last_panel - p), p * 16
+            kernel, columns = peek(tile + 8 * ((rows - 1) * wide + panels - 1)), min(panels * 16, n - j)
+            out = c + i * ldc + j * size
+            if finish == DIRECT and columns == panels * 16:
+                call(kernel, (a + i * lda, lda, b + p * panel, panel, steps, out, ldc, start + j * 4))
+            else:
+                call(kernel, (a + i * lda, lda, b + p * panel, panel, steps, sums, ld_sums, start + j * 4))
+                pass_ = peek(rung + 8 * FINISH) if finish == DIRECT else finish
+                call(pass_, (sums, ld_sums, rows, columns, out, ldc, u + j * 4, v + j * v_step))
+    call(peek(rung + 8 * RELEASE), (0,))
+    keep(block)
+
+
+@task
+def sweep_task(args, index):  # type: ignore[no-untyped-def]
+    """Some rows of a pass. NaNs met are counted in args[10]."""
+    w = carray(args, 11)
+    x, ldx, rows, cols, y, ldy, block = w[1], w[2], w[3], w[4], w[5], w[6], w[9]
+    first = index * block
+    seen = call(w[0], (x + first * ldx, ldx, min(block, rows - first), cols, y + first * ldy, ldy, w[7], w[8]))
+    if seen != 0:
+        add(w.ctypes.data + 80, seen)
+
+
+@inlined
+def sweep(pool, rung, function, x, ldx, rows, cols, y, ldy, u, v):  # type: ignore[no-untyped-def]
+    """A pass over a matrix, in tasks of about CHUNK elements; returns how many tasks met a NaN."""
+    w = np.zeros(11, np.int64)
+    block = max(1, CHUNK // max(cols, 1))
+    w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9] = function, x, ldx, rows, cols, y, ldy, u, v, block
+    run(pool, rung[SWEEP], w.ctypes.data, up(rows, block) // block)
+    return w[10]  # also what keeps w alive until here
+
+
+@inlined
+def product(pool, threads, rung, a, lda, b, panel, k, m, n, c, ldc, size, start, finish, u, v, v_step):  # type: ignore[no-untyped-def]
+    """The whole product: choose the blocks, run the tasks."""
+    high, wide, panels = rung[HIGH], rung[WIDE], up(n, 16) // 16
+    block_rows, block_panels = m, max(wide, min(panels, L2 // panel) // wide * wide)
+    row_blocks = 1
+    if k * n * (m + 24) < ALONE:
+        pool = 0
+    if pool != 0:
+        tasks = 4 * threads  # more than threads: one that is held up leaves its share to the others
+        row_blocks = min(up(m, 2 * high) // (2 * high), up(tasks, threads) * block_panels // up(panels, block_panels) + 1)
+        block_rows = up(up(m, row_blocks) // row_blocks, high)
+        row_blocks = up(m, block_rows) // block_rows
+        column_blocks = up(tasks, row_blocks) // row_blocks
+        block_panels = min(block_panels, up(up(panels, column_blocks) // column_blocks, wide))
+    w = np.empty(24, np.int64)
+    w[0], w[1], w[2], w[3], w[4], w[5], w[6] = a, lda, b, panel, up(max(k, 1), rung[STEP]) // rung[STEP], m, n
+    w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14] = c, ldc, size, start, finish, u, v, v_step
+    w[15], w[16], w[17], w[18] = rung.ctypes.data, block_rows, block_panels, row_blocks
+    count = row_blocks * (up(panels, block_panels) // block_panels)
+    run(pool, rung[PRODUCT], w.ctypes.data, count)
+    keep(w)
+
+
+@inlined
+def codes_for(pool, rung, a, flip):  # type: ignore[no-untyped-def]
+    """Rows of codes that the tiles can read: `a` itself, or a copy with aligned rows and, if wanted, flipped signs."""
+    m, k = a.shape
+    address, lda = a.ctypes.data, a.strides[0]
+    whole = k % rung[STEP] == 0 and (rung[STEP] == 4 or (address % 64 == 0 and lda % 64 == 0))
+    if flip == 0 and whole and k > 0:
+        return aligned(0), address, lda
+    ld = up(max(k, 1), 64)
+    copy, mask = aligned(m * ld), np.full(1, flip, np.uint8)
+    sweep(pool, rung, rung[COPY], address, lda, m, k, copy.ctypes.data, ld, mask.ctypes.data, 0)
+    keep(mask)
+    return copy, copy.ctypes.data, ld
+
+
+@inlined
+def column_start(sums, zero_point, bias):  # type: ignore[no-untyped-def]
+    """int32 [N, padded]: bias - zero_point * (sum of the column's weights); it wraps as the sums do."""
+    start = np.zeros(up(sums.size, 16) + 16, np.int32)
+    for j in range(sums.size):
+        start[j] = -zero_point * sums[j]
+    for j in range(bias.size):
+        start[j] += bias[j]
+    return start
+
+
+@inlined
+def padded(values, factor, n):  # type: ignore[no-untyped-def]
+    """float32 [n, padded with 0]: values * factor, rounded to float32; of one value, repeated."""
+    out = np.zeros(up(n, 16) + 16, np.float32)
+    for j in range(n if values.size else 0):
+        out[j] = values[j if values.size > 1 else 0] * factor
+    return out
+
+
+CODES, BYTES = "Array(uint8, 2, 'A', readonly=True)", "Array(uint8, 1, 'C', readonly=True)"
+SUMS = "Array(int64, 1, 'C', readonly=True)"
+PACK = f"{BYTES}, int64, {SUMS}"  # data, bytes of a panel, column sums
+
+
+@compiled(f"int64(int64, int64, int64[::1], {CODES}, {PACK}, int64, int64, uint8[::1])")
+def matmul(pool, threads, rung, a, weights, panel, sums, flip, zero_point, out):  # type: ignore[no-untyped-def]
+    """int32 (a - zero_point) @ b into `out`, from the byte that is returned on: aligned where out has room for that.
+
+    zero_point counts in the codes as the tiles get them: after the flip.
+    """
+    (m, k), n = a.shape, sums.size
+    skip = -out.ctypes.data % 64 if out.size > m * n * 4 else 0
+    copy, address, lda = codes_for(pool, rung, a, flip)
+    start, c = column_start(sums, zero_point, np.empty(0, np.int32)), out.ctypes.data + skip
+    product(
+        pool, threads, rung, address, lda, weights.ctypes.data, panel, k, m, n, c, n * 4, 4, start.ctypes.data,
+        DIRECT, 0, 0, 0,
+    )  # fmt: skip
+    keep(copy)
+    keep(start)
+    return skip

@@ -1,0 +1,94 @@
+"""The INT8 product, `int8_matmul`. Everything is checked here, before an address is made; the drivers trust what they get."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import plain
+from .features import kernel, kernels
+from .pack import PackedInt8
+
+ALIGN_FROM = 1 << 16  # bytes of a result from which an aligned start is worth its slicing
+
+
+@cache
+def rung(name: str) -> Any:
+    """The compiled rung; this is where numba is imported."""
+    from . import engine
+
+    return engine.rung(name)
+
+
+def check(a: NDArray[Any], b: PackedInt8) -> None:
+    """Refuse what is not [..., K] and a pack of [K, N]."""
+    if not isinstance(b, PackedInt8):
+        raise TypeError(f"weights must be packed, got {type(b).__name__}: pack_int8(b) once, then use the pack")
+    if a.ndim == 0 or a.shape[-1] != b.shape[0]:
+        raise ValueError(f"wanted [..., {b.shape[0]}] for weights {list(b.shape)}, got shape {a.shape}")
+
+
+def rows_of(a: NDArray[Any], k: int) -> NDArray[Any]:
+    """a as [M, K] whose rows are contiguous."""
+    rows = a if a.ndim == 2 else a.reshape(-1, k)
+    return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+
+
+def result(m: int, n: int, size: int) -> NDArray[np.uint8]:
+    """Room for m x n elements, and where it pays for a start that divides by 64."""
+    nbytes = m * n * size
+    return np.empty(nbytes + 64 if nbytes >= ALIGN_FROM else nbytes, np.uint8)
+
+
+def _fits(acc: NDArray[np.int64], k: int) -> NDArray[np.int32]:
+    if acc.size and (acc.max() >= 2**31 or acc.min() < -(2**31)):
+        raise OverflowError(f"a sum of K = {k} products reaches {np.abs(acc).max()}, beyond int32: split K")
+    return acc.astype(np.int32)
+
+
+def _exact(a: NDArray[Any], b: PackedInt8, zero_point: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The product by NumPy, in int64: for rows with zero points of their own, and where int32 might not do."""
+    return _fits(plain.matmul(a, b) - zero_point * b.column_sums, b.shape[0])
+
+
+def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: ArrayLike = 0) -> NDArray[np.int32]:
+    """(a - a_zero_point) @ b, exactly: int32 [..., M, N], the bits of `integer_matmul`, by the fastest kernel there is.
+
+    a: int8 or uint8 codes [..., M, K], any strides. b: weights [K, N], packed once by `pack_int8`. a_zero_point: an
+    integer, or one for each row, [M, 1]. TypeError or ValueError for anything else; OverflowError if a result does not
+    fit int32, never a wrapped sum.
+
+    >>> from tinytorch.acceleration import pack_int8
+    >>> int8_matmul(np.array([[1, 2]], np.uint8), pack_int8(np.array([[3], [4]], np.int8)), 1).tolist()
+    [[4]]
+    """
+    a = np.asarray(a)
+    check(a, b)
+    if a.dtype != np.int8 and a.dtype != np.uint8:
+        raise TypeError(f"codes must be int8 or uint8, got {a.dtype}: quantize first")
+    k, n = b.shape
+    rows = rows_of(a, k)
+    m, shape, zero_point = rows.shape[0], (*a.shape[:-1], n), a_zero_point
+    if type(zero_point) is not int:
+        wide = np.asarray(zero_point)
+        if wide.dtype.kind not in "iu":
+            raise TypeError(f"a_zero_point must be an integer, got {wide.dtype}: it is a code")
+        if wide.size != 1:
+            each = np.broadcast_to(wide.astype(np.int64), (*a.shape[:-1], 1)).reshape(-1, 1)
+            return _exact(rows, b, each).reshape(shape)
+        zero_point = int(wide.item())
+    name = kernel()
+    if name == "numpy" or (255 + abs(zero_point)) * b.reach >= 2**31:
+        if len(kernels()) == 1:
+            plain.tell_cost()
+        return _exact(rows, b, np.int64(zero_point)).reshape(shape)
+    if 0 in (m, k, n):
+        return np.zeros(shape, np.int32)
+    run, out = rung(name), result(m, n, 4)
+    flip, shift = run.conversion(a.dtype == np.int8)
+    skip = run.matmul(
+        *run.team(), run.addresses, rows.view(np.uint8), b.data, b.panel, b.column_sums, flip, zero_point + shift, out
+    )
+    return out[skip : skip + m * n * 4].view(np.int32).reshape(shape)
+

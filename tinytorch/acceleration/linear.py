@@ -1,0 +1,172 @@
+"""A quantized layer in one call: quantize, product, scale, bias, ReLU or requantize, without a pass in between."""
+
+from dataclasses import InitVar, dataclass, field
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import plain
+from .features import kernel, kernels
+from .int8 import check, result, rows_of, rung
+from .pack import PackedInt8
+
+DYNAMIC = (np.float32(0), 0, 0, 255)  # uint8, its scale and zero point to be found from each input
+NO_FLOATS, NO_INTS = np.zeros(0, np.float32), np.zeros(0, np.int32)
+TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # passes, counted from gemm.FINISH
+
+
+class Ruler(Protocol):
+    """What is needed of a QParams of one tensor: x ~ scale * (q - zero_point)."""
+
+    @property
+    def scale(self) -> Any: ...
+    @property
+    def zero_point(self) -> Any: ...
+    @property
+    def int_type(self) -> Any: ...
+
+
+@cache
+def _fused() -> Any:
+    from . import fused
+
+    return fused
+
+
+def ruler_of(qparams: Ruler, what: str) -> tuple[np.float32, int, int, int]:
+    """(scale, zero point, lowest code, highest code) of a ruler for one whole tensor."""
+    scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point)
+    if scale.size != 1 or zero_point.size != 1:
+        raise ValueError(f"{what} must be one ruler for the whole tensor, got a scale of shape {scale.shape}")
+    return np.float32(scale.item()), int(zero_point.item()), int(qparams.int_type.qmin), int(qparams.int_type.qmax)
+
+
+def refuse(x: NDArray[np.float32], status: int) -> None:
+    """Say what is wrong with x: NaN (-1), or a range that is not finite (-2)."""
+    if status == -1:
+        where = np.argwhere(np.isnan(x))[0].tolist()
+        raise ValueError(f"x must not hold NaN, got one at index {where}: no code stands for it, find out where it arose")
+    if status == -2:
+        raise ValueError(f"a range must be finite, got [{x.min():g}, {x.max():g}]: mask or clip x before measuring it")
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Linear:
+    """A quantized layer, checked once and called many times: [..., K] -> float32 [..., N], or codes.
+
+    weights: [K, N], by `pack_int8`. scale: of the weights, float32 [N] or one for all. bias: float32 [N], added to the
+    result, or int32 [N], added to the sums. input_qparams: the ruler that x is quantized by, or whose codes it holds;
+    None: x's own range, at each call (ONNX DynamicQuantizeLinear). output_qparams: the ruler of the codes to return;
+    it needs input_qparams, and an int32 bias or none. relu: results below 0 become 0.
+
+    Reals out are `sums * (s_x * scale) + bias`, codes `clip(rint(sums * (s_x * scale / s_y)) + zero_point)`, each step
+    rounded to float32: the bits of `QuantizedLinear`. ValueError for what does not fit together; OverflowError if the
+    largest possible sum, bias included, does not fit int32.
+    """
+
+    weights: PackedInt8
+    scale: NDArray[np.float32]
+    bias: InitVar[ArrayLike | None] = None
+    input_qparams: Ruler | None = None
+    output_qparams: Ruler | None = None
+    relu: bool = False
+    floats: NDArray[np.float32] = field(init=False, repr=False)
+    integers: NDArray[np.int32] = field(init=False, repr=False)
+
+    def __post_init__(self, bias: ArrayLike | None) -> None:
+        (k, n), bias = self.weights.shape, np.zeros(0, np.float32) if bias is None else np.asarray(bias)
+        scale, whole = np.array(self.scale, np.float32).reshape(-1), bias.dtype == np.int32
+        if scale.size not in (1, n):
+            raise ValueError(f"scale must have 1 or {n} values, one a column of the weights, got {scale.size}")
+        if bias.size not in (0, n):
+            raise ValueError(f"bias must have {n} values, one a column of the weights, got {bias.size}")
+        if self.output_qparams is not None and (self.input_qparams is None or (bias.size and not whole)):
+            raise ValueError("codes out need input_qparams and an int32 bias: or quantize the float32 result")
+        ruler = DYNAMIC if self.input_qparams is None else ruler_of(self.input_qparams, "input_qparams")
+        out = (1.0, 0, 0, 0) if self.output_qparams is None else ruler_of(self.output_qparams, "output_qparams")
+        floats, integers = (NO_FLOATS, bias) if whole else (np.array(bias, np.float32), NO_INTS)
+        reach = (255 + abs(ruler[1])) * self.weights.reach + int(np.abs(integers.astype(np.int64)).max(initial=0))
+        if reach >= 2**31:
+            raise OverflowError(f"the sums of K = {k} products and their bias may reach {reach}, beyond int32: split K")
+        lowest = max(out[1], out[2]) if self.relu else out[2]  # the code of 0
+        for name, value in {
+            "scale": scale, "floats": floats, "integers": integers.copy(), "_in": ruler,
+            "_out": np.array([out[1], lowest, out[3], out[0]], np.float32),
+        }.items():  # fmt: skip
+            object.__setattr__(self, name, value)
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        x = np.asarray(x)
+        check(x, self.weights)
+        codes = x.dtype == np.int8 or x.dtype == np.uint8
+        if codes and self.input_qparams is None:
+            raise ValueError(f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams")
+        if x.dtype != np.float32 and not codes:
+            raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
+        (k, n), rows = self.weights.shape, rows_of(x if codes else np.ascontiguousarray(x), self.weights.shape[0])
+        name, m = kernel(), rows.shape[0]
+        if name == "numpy" or 0 in (m, k, n):
+            return self._plain(rows).reshape(*x.shape[:-1], n)
+        run, target = rung(name), self._target
+        out = result(m, n, target.itemsize)
+        skip = (self._of_codes if codes else self._of_reals)(run, rows, out)
+        if skip < 0:
+            refuse(x, skip)
+        return out[skip : skip + m * n * target.itemsize].view(target).reshape(*x.shape[:-1], n)
+
+    @property
+    def _target(self) -> np.dtype[Any]:
+        return np.dtype(np.float32) if self.output_qparams is None else np.dtype(self.output_qparams.int_type.storage)
+
+    def _after(self) -> tuple[Any, ...]:
+        b, finish = self.weights, TO_CODES if self.output_qparams is not None else TO_FLOAT + self.relu
+        return b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self._out, finish
+
+    def _of_codes(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
+        flip, shift = run.conversion(rows.dtype == np.int8)
+        scale, zero_point = self._in[0], self._in[1] + shift
+        return int(_fused().linear_codes(*run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self._after(), out))
+
+    def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
+        fused, (flip, shift) = _fused(), run.conversion(self._in[2] < 0)
+        ruler = np.array(self._in, np.float32)
+        extremes = fused.extremes_task.address
+        return int(fused.linear(*run.team(), run.addresses, extremes, rows, ruler, flip, shift, *self._after(), out))
+
+    def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """The definition, in NumPy."""
+        from .elementwise import choose_dynamic, quantize_plain
+
+        if len(kernels()) == 1:
+            plain.tell_cost()
+        scale_in, zero_point, lo, hi = self._in
+        if rows.dtype == np.float32:
+            if self.input_qparams is None:
+                scale_in, zero_point = choose_dynamic(rows)
+            rows = quantize_plain(rows, scale_in, np.float32(zero_point), lo, hi)
+        acc = plain.matmul(rows, self.weights) - zero_point * self.weights.column_sums
+        if self.integers.size:
+            acc += self.integers
+        scale = np.broadcast_to(scale_in * self.scale, self.weights.shape[1:])
+        if self.output_qparams is not None:
+            zero, lowest, highest, step = self._out
+            q = np.rint(acc.astype(np.float32) * (scale / step)) + zero
+            return np.asarray(np.clip(q, lowest, highest)).astype(self._target)
+        y = acc.astype(np.float32) * scale
+        y = y + self.floats if self.floats.size else y
+        return np.maximum(y, 0) if self.relu else y
+
+
+def int8_linear(
+    x: NDArray[Any], b: PackedInt8, scale: ArrayLike, bias: ArrayLike | None = None, input_qparams: Ruler | None = None,
+    output_qparams: Ruler | None = None, relu: bool = False,
+) -> NDArray[Any]:  # fmt: skip
+    """`Int8Linear(b, scale, bias, input_qparams, output_qparams, relu)(x)`; make the layer once where you call it often.
+
+    >>> from tinytorch.acceleration import pack_int8
+    >>> int8_linear(np.array([[0.0, 255.0]], np.float32), pack_int8(np.array([[3], [4]], np.int8)), 0.5).tolist()
+    [[510.0]]
+    """
+    return Int8Linear(b, np.asarray(scale, np.float32), bias, input_qparams, output_qparams, relu)(x)

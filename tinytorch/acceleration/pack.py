@@ -1,0 +1,74 @@
+"""Weights in the order in which the kernels read them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 64
+
+
+def _aligned(nbytes: int) -> NDArray[np.uint8]:
+    """Zeroed bytes at an address that divides by 64."""
+    block = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    skip = -block.ctypes.data % ALIGNMENT
+    return block[skip : skip + nbytes]
+
+
+@dataclass(frozen=True, eq=False)
+class PackedInt8:
+    """int8 weights [K, N], packed once for every kernel; made by `pack_int8`.
+
+    data: uint8, the weights as (N/16, K/4, 16, 4), K padded to 64 and N to 16 with zeros. column_sums: int64 [N].
+    reach: the largest sum of |weights| of a column, which bounds every int32 sum.
+    """
+
+    data: NDArray[np.uint8] = field(repr=False)
+    shape: tuple[int, int]
+    column_sums: NDArray[np.int64] = field(repr=False)
+    reach: int
+
+    def __post_init__(self) -> None:
+        k, n = self.shape
+        if self.data.shape != (self.panel * -(-n // 16),) or self.column_sums.shape != (n,):
+            raise ValueError(f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with pack_int8")
+        self.data.flags.writeable = self.column_sums.flags.writeable = False
+
+    @property
+    def panel(self) -> int:
+        """Bytes of 16 columns."""
+        return max(-(-self.shape[0] // 64), 1) * 1024
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the pack keeps alive."""
+        return self.data.nbytes + ALIGNMENT + self.column_sums.nbytes
+
+    def unpack(self) -> NDArray[np.int8]:
+        """The weights again: int8 [K, N]."""
+        k, n = self.shape
+        blocks = self.data.view(np.int8).reshape(-1, self.panel // 64, 16, 4)
+        return np.ascontiguousarray(blocks.transpose(1, 3, 0, 2).reshape(self.panel // 16, -1)[:k, :n])
+
+
+def pack_int8(b: NDArray[np.int8]) -> PackedInt8:
+    """Pack weights b, int8 [K, N], once; use them many times. Later changes of b are not seen.
+
+    TypeError unless int8, ValueError unless two-dimensional.
+
+    >>> pack_int8(np.ones((3, 2), np.int8)).column_sums.tolist()
+    [3, 3]
+    """
+    b = np.asarray(b)
+    if b.dtype != np.int8:
+        raise TypeError(f"weights must be int8, got {b.dtype}: quantize them first")
+    if b.ndim != 2:
+        raise ValueError(f"weights must be [K, N], got shape {b.shape}")
+    k, n = b.shape
+    groups, panels = max(-(-k // 64), 1) * 16, -(-n // 16)
+    data = _aligned(panels * groups * 64)
+    full = np.zeros((groups * 4, panels * 16), np.int8)
+    full[:k, :n] = b
+    data.view(np.int8).reshape(panels, groups, 16, 4)[...] = full.reshape(groups, 4, panels, 16).transpose(2, 0, 3, 1)
+    reach = np.abs(b.astype(np.int16)).sum(0, np.int64)
+    return PackedInt8(data, (k, n), b.sum(0, np.int64), int(reach.max(initial=0)))

@@ -1,0 +1,35 @@
+"""The bottom rung: the same bits from NumPy alone, through float32 BLAS.
+
+A float32 holds every integer up to 2**24, so a product of codes is exact while no partial sum grows beyond it: K is cut
+into pieces of 512 (512 * 255 * 128 < 2**24), whose sums are added as integers.
+"""
+
+import warnings
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pack import PackedInt8
+
+PIECE = 512
+
+
+@cache
+def tell_cost() -> None:
+    """Say once what it costs to have no compiler."""
+    warnings.warn(
+        "numba is not installed: INT8 products run on NumPy's float32 BLAS, several times slower than the compiled "
+        'kernel, and unpack their weights at each call; pip install "tinytorch[fast]"',
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8) -> NDArray[np.int64]:
+    """a [M, K] @ b [K, N], exactly: int64 [M, N]."""
+    weights, acc = b.unpack(), np.zeros((a.shape[0], b.shape[1]), np.int64)
+    for k in range(0, b.shape[0], PIECE):
+        piece = slice(k, k + PIECE)
+        acc += (a[:, piece].astype(np.float32) @ weights[piece].astype(np.float32)).astype(np.int64)
+    return acc
