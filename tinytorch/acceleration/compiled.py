@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numba  # type: ignore[import-untyped]
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic  # type: ignore[import-untyped]
@@ -68,6 +69,12 @@ inlined: Callable[[F], F] = numba.njit(inline="never", boundscheck=False)
 def task(function: F) -> F:
     """`function(args: pointer to int64, index)`, compiled to be called by address from any thread; see `threads`."""
     return _cached(numba.cfunc("void(CPointer(int64), int64)", cache=True))(function)
+
+
+@inlined
+def at(array):  # type: ignore[no-untyped-def]
+    """The address of an array's first element, signed as all our integers: `keep` the array until it was used."""
+    return np.int64(array.ctypes.data)
 
 
 def _intrinsic(function: F) -> F:

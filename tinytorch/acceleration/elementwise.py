@@ -46,16 +46,12 @@ def quantize_plain(x: NDArray[np.float32], scale: Any, zero_point: Any, lo: int,
     return steps.astype(np.int8 if lo < 0 else np.uint8)
 
 
-def _rulers(qparams: Ruler, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], int] | None:
-    """(float32 [rows, 4] of scale, zero point, lo, hi; rows) for one ruler, or one for each slice of the first axis."""
-    scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point)
-    rows = scale.size
-    if rows != 1 and not (len(shape) == scale.ndim > 1 and scale.shape == (shape[0],) + (1,) * (len(shape) - 1)):
+def _values(qparams: Ruler, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32], int] | None:
+    """(scales, zero points, rows): one ruler for all, or one for each slice of the first axis; None for other shapes."""
+    scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point, np.float32)
+    if scale.ndim and scale.shape != (*shape[:1], *[1] * (len(shape) - 1)):
         return None
-    out = np.empty((rows, 4), np.float32)
-    out[:, 0], out[:, 1] = scale.reshape(-1), zero_point.reshape(-1)
-    out[:, 2], out[:, 3] = qparams.int_type.qmin, qparams.int_type.qmax
-    return out, rows
+    return scale.reshape(-1), zero_point.reshape(-1), scale.size
 
 
 def quantize(x: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
@@ -70,16 +66,18 @@ def quantize(x: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
             raise TypeError(f"x must be real numbers, got {x.dtype}")
         with np.errstate(over="ignore"):
             x = x.astype(np.float32)
-    name, rulers = kernel(), _rulers(qparams, x.shape)
+    name, rulers, int_type = kernel(), _values(qparams, x.shape), qparams.int_type
     if name == "numpy" or rulers is None or x.size == 0:
-        zero_point, int_type = np.asarray(qparams.zero_point, np.float32), qparams.int_type
+        zero_point = np.asarray(qparams.zero_point, np.float32)
         return quantize_plain(x, qparams.scale, zero_point, int_type.qmin, int_type.qmax)
-    run, q = rung(name), np.empty(x.shape, np.int8 if qparams.int_type.qmin < 0 else np.uint8)
-    reals = np.ascontiguousarray(x).reshape(rulers[1], -1)
-    pool = run.team()[0]
-    if _streams().quantize_rows(pool, run.addresses, reals, rulers[0], q.view(np.uint8).reshape(rulers[1], -1)):
+    run, q, (scales, zeros, rows) = rung(name), np.empty(x.shape, np.uint8), rulers
+    reals, codes = np.ascontiguousarray(x).reshape(rows, -1), q.reshape(rows, -1)
+    seen = _streams().quantize_rows(
+        run.team()[0], run.addresses, reals, scales, zeros, int_type.qmin, int_type.qmax, codes
+    )
+    if seen:
         refuse(x, -1)
-    return q
+    return q if int_type.qmin == 0 else q.view(np.int8)
 
 
 def dequantize(q: NDArray[Any], qparams: Ruler) -> NDArray[np.float32]:
@@ -87,12 +85,12 @@ def dequantize(q: NDArray[Any], qparams: Ruler) -> NDArray[np.float32]:
     q = np.asarray(q)
     if q.dtype != np.int8 and q.dtype != np.uint8:
         raise TypeError(f"codes must be int8 or uint8, got {q.dtype}")
-    name, rulers = kernel(), _rulers(qparams, q.shape)
+    name, rulers = kernel(), _values(qparams, q.shape)
     if name == "numpy" or rulers is None or q.size == 0:
         steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
         return np.asarray(steps * np.asarray(qparams.scale, np.float32))
-    run, x = rung(name), np.empty(q.shape, np.float32)
-    codes = np.ascontiguousarray(q).view(np.uint8).reshape(rulers[1], -1)
-    function, pool = run.sweeps[f"dequantize_{q.dtype}"], run.team()[0]
-    _streams().dequantize_rows(pool, run.addresses, function, codes, rulers[0], x.reshape(rulers[1], -1))
+    run, x, (scales, zeros, rows) = rung(name), np.empty(q.shape, np.float32), rulers
+    codes = np.ascontiguousarray(q).view(np.uint8).reshape(rows, -1)
+    function = run.sweeps["dequantize_int8" if q.dtype == np.int8 else "dequantize_uint8"]
+    _streams().dequantize_rows(run.team()[0], run.addresses, function, codes, scales, zeros, x.reshape(rows, -1))
     return x

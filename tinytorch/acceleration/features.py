@@ -64,9 +64,12 @@ def _checked(name: str, source: str) -> str:
 
 
 def kernel() -> str:
-    """The rung in use: that of `use_kernel`, else of the environment's TINYTORCH_KERNEL, else the fastest."""
-    if _forced:
-        return _forced[-1]
+    """The rung in use: that of `use_kernel`, else of the environment's TINYTORCH_KERNEL (read once), else the fastest."""
+    return _forced[-1] if _forced else _first_choice()
+
+
+@cache
+def _first_choice() -> str:
     wanted = os.environ.get("TINYTORCH_KERNEL")
     return _checked(wanted, "TINYTORCH_KERNEL") if wanted else kernels()[0]
 

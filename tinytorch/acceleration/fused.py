@@ -3,7 +3,7 @@
 import numpy as np
 from numba import carray  # type: ignore[import-untyped]
 
-from .compiled import add, call, compiled, inlined, keep, task
+from .compiled import add, at, call, compiled, inlined, keep, task
 from .gemm import CHUNK, CODES, EXTREMES, FINISH, PACK, QUANTIZE, aligned, codes_for, column_start, padded, product, sweep, up
 from .threads import run
 
@@ -20,14 +20,15 @@ def layer(
     """Codes -> sums -> reals (finish 1, with ReLU 2), or codes (3) of ruler_out: zero point, lo, hi, scale."""
     n, codes = sums.size, finish == 3
     size = 1 if codes else 4
-    skip = -out.ctypes.data % 64 if out.size > m * n * size else 0
+    skip = -at(out) % 64 if out.size > m * n * size else 0
     start, u = column_start(sums, zero_point, int_bias), padded(scale, scale_in, n)
     v = padded(bias, np.float32(1), n)
     if codes:
-        u /= ruler_out[3]
+        for j in range(n):
+            u[j] /= ruler_out[3]
     product(
-        pool, threads, rung, address, lda, weights.ctypes.data, panel, k, m, n, out.ctypes.data + skip, n * size, size,
-        start.ctypes.data, rung[FINISH + finish], u.ctypes.data, ruler_out.ctypes.data if codes else v.ctypes.data, 0 if codes else 4,
+        pool, threads, rung, address, lda, at(weights), panel, k, m, n, at(out) + skip, n * size, size,
+        at(start), rung[FINISH + finish], at(u), at(ruler_out) if codes else at(v), 0 if codes else 4,
     )  # fmt: skip
     keep(start)
     keep(u)
@@ -57,7 +58,7 @@ def extremes_task(args, index):  # type: ignore[no-untyped-def]
     first = index * CHUNK
     seen = call(w[0], (w[1] + first * 4, 0, 1, min(CHUNK, w[2] - first), w[3] + index * 64, 0, 0, 0))
     if seen != 0:
-        add(w.ctypes.data + 32, seen)
+        add(at(w) + 32, seen)
 
 
 @inlined
@@ -65,9 +66,12 @@ def extremes(pool, rung, task_address, x):  # type: ignore[no-untyped-def]
     """(lo, hi, how many pieces met a NaN) of x and 0."""
     w, count = np.zeros(6, np.int64), up(x.size, CHUNK) // CHUNK
     parts = np.zeros((count + 1, 16), np.float32)
-    w[0], w[1], w[2], w[3] = rung[EXTREMES], x.ctypes.data, x.size, parts.ctypes.data
-    run(pool, task_address, w.ctypes.data, count)
-    return parts[:, 0].min(), parts[:, 1].max(), w[4]
+    w[0], w[1], w[2], w[3] = rung[EXTREMES], at(x), x.size, at(parts)
+    run(pool, task_address, at(w), count)
+    lo, hi = np.float32(0), np.float32(0)
+    for i in range(count):
+        lo, hi = min(lo, parts[i, 0]), max(hi, parts[i, 1])
+    return lo, hi, w[4]
 
 
 @inlined
@@ -89,29 +93,29 @@ def linear(
     pool, threads, rung, extremes_address, x, ruler, flip, shift,
     weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
-    """A layer whose input comes in reals. ruler: scale, zero point, lo, hi; scale 0 asks for a dynamic one, put there.
+    """A layer whose input comes in reals. ruler: zero point, lowest, highest code, scale; scale 0 asks for
+    a dynamic one, which is put there.
 
     Returns the first byte of the result in out, -1 for NaN in x, -2 for a range that is not finite.
     """
     m, k = x.shape
-    if ruler[0] == 0:
+    if ruler[3] == 0:
         lo, hi, nan = extremes(pool, rung, extremes_address, x)
         if nan != 0:
             return -1
         if lo == -np.inf or hi == np.inf:
             return -2
-        ruler[0], ruler[1] = dynamic_ruler(lo, hi)
-    ld = up(max(k, 1), 64)
-    codes, mask = aligned(m * ld), np.full(1, flip, np.uint8)
-    nan = sweep(
-        pool, rung, rung[QUANTIZE], x.ctypes.data, k * 4, m, k, codes.ctypes.data, ld, ruler.ctypes.data, mask.ctypes.data
-    )
+        ruler[3], ruler[0] = dynamic_ruler(lo, hi)
+    ld, mask = up(max(k, 1), 64), np.empty(1, np.uint8)
+    codes, address = aligned(m * ld)
+    mask[0] = flip
+    nan = sweep(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, address, ld, at(ruler), at(mask))
     keep(mask)
     if nan != 0:
         return -1
     skip = layer(
-        pool, threads, rung, codes.ctypes.data, ld, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
-        ruler[0], np.int64(ruler[1]) + shift,
+        pool, threads, rung, address, ld, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
+        ruler[3], np.int64(ruler[0]) + shift,
     )  # fmt: skip
     keep(codes)
     return skip

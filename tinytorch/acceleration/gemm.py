@@ -6,7 +6,7 @@ Numba compiles them once for a processor; what differs between rungs comes in as
 import numpy as np
 from numba import carray  # type: ignore[import-untyped]
 
-from .compiled import add, call, compiled, inlined, keep, peek, task
+from .compiled import add, at, call, compiled, inlined, keep, peek, task
 from .threads import run
 
 L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
@@ -16,7 +16,7 @@ CHUNK = 1 << 14  # elements of an elementwise pass that make a task
 # Where a rung's addresses stand.
 HIGH, WIDE, STEP, TILE, CONFIGURE, RELEASE, PRODUCT, SWEEP, EXTREMES, COPY, QUANTIZE = range(11)
 FINISH = 11  # to_int32, to_float, to_float_relu, to_codes
-DIRECT = -1  # no pass: the tiles themselves store int32
+DIRECT, NONE = np.int64(-1), np.int64(0)  # DIRECT: no pass: the tiles themselves store int32
 
 
 @inlined
@@ -27,10 +27,9 @@ def up(n, unit):  # type: ignore[no-untyped-def]
 
 @inlined
 def aligned(nbytes):  # type: ignore[no-untyped-def]
-    """Uninitialized bytes at an address that divides by 64: a row of a tile on two cache lines costs double."""
+    """(block, address) of uninitialized bytes; the address divides by 64: a tile row on two cache lines costs double."""
     block = np.empty(nbytes + 64, np.uint8)
-    skip = -block.ctypes.data % 64
-    return block[skip : skip + nbytes]
+    return block, (at(block) + 63) // 64 * 64
 
 
 @task
@@ -44,8 +43,8 @@ def product_task(args, index):  # type: ignore[no-untyped-def]
     tile, configure = peek(rung + 8 * TILE), peek(rung + 8 * CONFIGURE)
     first_row, first_panel = index % row_blocks * block_rows, index // row_blocks * block_panels
     last_row, last_panel = min(first_row + block_rows, m), min(first_panel + block_panels, up(n, 16) // 16)
-    block = aligned(high * wide * 64)
-    sums, ld_sums = block.ctypes.data, wide * 64
+    block, sums = aligned(high * wide * 64)
+    ld_sums = wide * 64
     for i in range(first_row, last_row, high):
         rows = min(high, last_row - i)
         call(configure, (rows,))
@@ -71,7 +70,7 @@ def sweep_task(args, index):  # type: ignore[no-untyped-def]
     first = index * block
     seen = call(w[0], (x + first * ldx, ldx, min(block, rows - first), cols, y + first * ldy, ldy, w[7], w[8]))
     if seen != 0:
-        add(w.ctypes.data + 80, seen)
+        add(at(w) + 80, seen)
 
 
 @inlined
@@ -80,7 +79,7 @@ def sweep(pool, rung, function, x, ldx, rows, cols, y, ldy, u, v):  # type: igno
     w = np.zeros(11, np.int64)
     block = max(1, CHUNK // max(cols, 1))
     w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9] = function, x, ldx, rows, cols, y, ldy, u, v, block
-    run(pool, rung[SWEEP], w.ctypes.data, up(rows, block) // block)
+    run(pool, rung[SWEEP], at(w), up(rows, block) // block)
     return w[10]  # also what keeps w alive until here
 
 
@@ -102,9 +101,9 @@ def product(pool, threads, rung, a, lda, b, panel, k, m, n, c, ldc, size, start,
     w = np.empty(24, np.int64)
     w[0], w[1], w[2], w[3], w[4], w[5], w[6] = a, lda, b, panel, up(max(k, 1), rung[STEP]) // rung[STEP], m, n
     w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14] = c, ldc, size, start, finish, u, v, v_step
-    w[15], w[16], w[17], w[18] = rung.ctypes.data, block_rows, block_panels, row_blocks
+    w[15], w[16], w[17], w[18] = at(rung), block_rows, block_panels, row_blocks
     count = row_blocks * (up(panels, block_panels) // block_panels)
-    run(pool, rung[PRODUCT], w.ctypes.data, count)
+    run(pool, rung[PRODUCT], at(w), count)
     keep(w)
 
 
@@ -112,15 +111,16 @@ def product(pool, threads, rung, a, lda, b, panel, k, m, n, c, ldc, size, start,
 def codes_for(pool, rung, a, flip):  # type: ignore[no-untyped-def]
     """Rows of codes that the tiles can read: `a` itself, or a copy with aligned rows and, if wanted, flipped signs."""
     m, k = a.shape
-    address, lda = a.ctypes.data, a.strides[0]
+    address, lda = at(a), a.strides[0]
     whole = k % rung[STEP] == 0 and (rung[STEP] == 4 or (address % 64 == 0 and lda % 64 == 0))
     if flip == 0 and whole and k > 0:
-        return aligned(0), address, lda
-    ld = up(max(k, 1), 64)
-    copy, mask = aligned(m * ld), np.full(1, flip, np.uint8)
-    sweep(pool, rung, rung[COPY], address, lda, m, k, copy.ctypes.data, ld, mask.ctypes.data, 0)
+        return np.empty(0, np.uint8), address, lda
+    ld, mask = up(max(k, 1), 64), np.empty(1, np.uint8)
+    copy, target = aligned(m * ld)
+    mask[0] = flip
+    sweep(pool, rung, rung[COPY], address, lda, m, k, target, ld, at(mask), NONE)
     keep(mask)
-    return copy, copy.ctypes.data, ld
+    return copy, target, ld
 
 
 @inlined
@@ -155,12 +155,12 @@ def matmul(pool, threads, rung, a, weights, panel, sums, flip, zero_point, out):
     zero_point counts in the codes as the tiles get them: after the flip.
     """
     (m, k), n = a.shape, sums.size
-    skip = -out.ctypes.data % 64 if out.size > m * n * 4 else 0
+    skip = -at(out) % 64 if out.size > m * n * 4 else 0
     copy, address, lda = codes_for(pool, rung, a, flip)
-    start, c = column_start(sums, zero_point, np.empty(0, np.int32)), out.ctypes.data + skip
+    start, c = column_start(sums, zero_point, np.empty(0, np.int32)), at(out) + skip
     product(
-        pool, threads, rung, address, lda, weights.ctypes.data, panel, k, m, n, c, n * 4, 4, start.ctypes.data,
-        DIRECT, 0, 0, 0,
+        pool, threads, rung, address, lda, at(weights), panel, k, m, n, c, n * 4, np.int64(4), at(start),
+        DIRECT, NONE, NONE, NONE,
     )  # fmt: skip
     keep(copy)
     keep(start)

@@ -12,7 +12,7 @@ from .features import kernel, kernels
 from .int8 import check, result, rows_of, rung
 from .pack import PackedInt8
 
-DYNAMIC = (np.float32(0), 0, 0, 255)  # uint8, its scale and zero point to be found from each input
+DYNAMIC = (0, 0, 255, np.float32(0))  # uint8, its zero point and scale to be found from each input
 NO_FLOATS, NO_INTS = np.zeros(0, np.float32), np.zeros(0, np.int32)
 TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # passes, counted from gemm.FINISH
 
@@ -35,12 +35,12 @@ def _fused() -> Any:
     return fused
 
 
-def ruler_of(qparams: Ruler, what: str) -> tuple[np.float32, int, int, int]:
-    """(scale, zero point, lowest code, highest code) of a ruler for one whole tensor."""
+def ruler_of(qparams: Ruler, what: str) -> tuple[int, int, int, np.float32]:
+    """(zero point, lowest code, highest code, scale) of a ruler for one whole tensor."""
     scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point)
     if scale.size != 1 or zero_point.size != 1:
         raise ValueError(f"{what} must be one ruler for the whole tensor, got a scale of shape {scale.shape}")
-    return np.float32(scale.item()), int(zero_point.item()), int(qparams.int_type.qmin), int(qparams.int_type.qmax)
+    return int(zero_point.item()), int(qparams.int_type.qmin), int(qparams.int_type.qmax), np.float32(scale.item())
 
 
 def refuse(x: NDArray[np.float32], status: int) -> None:
@@ -85,15 +85,15 @@ class Int8Linear:
         if self.output_qparams is not None and (self.input_qparams is None or (bias.size and not whole)):
             raise ValueError("codes out need input_qparams and an int32 bias: or quantize the float32 result")
         ruler = DYNAMIC if self.input_qparams is None else ruler_of(self.input_qparams, "input_qparams")
-        out = (1.0, 0, 0, 0) if self.output_qparams is None else ruler_of(self.output_qparams, "output_qparams")
+        out = (0, 0, 0, np.float32(1)) if self.output_qparams is None else ruler_of(self.output_qparams, "output_qparams")
         floats, integers = (NO_FLOATS, bias) if whole else (np.array(bias, np.float32), NO_INTS)
-        reach = (255 + abs(ruler[1])) * self.weights.reach + int(np.abs(integers.astype(np.int64)).max(initial=0))
+        reach = (255 + abs(ruler[0])) * self.weights.reach + int(np.abs(integers.astype(np.int64)).max(initial=0))
         if reach >= 2**31:
             raise OverflowError(f"the sums of K = {k} products and their bias may reach {reach}, beyond int32: split K")
-        lowest = max(out[1], out[2]) if self.relu else out[2]  # the code of 0
+        lowest = max(out[0], out[1]) if self.relu else out[1]  # the code of 0
         for name, value in {
             "scale": scale, "floats": floats, "integers": integers.copy(), "_in": ruler,
-            "_out": np.array([out[1], lowest, out[3], out[0]], np.float32),
+            "_out": np.array([out[0], lowest, *out[2:]], np.float32),
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 
@@ -126,11 +126,11 @@ class Int8Linear:
 
     def _of_codes(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(rows.dtype == np.int8)
-        scale, zero_point = self._in[0], self._in[1] + shift
+        zero_point, scale = self._in[0] + shift, self._in[3]
         return int(_fused().linear_codes(*run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self._after(), out))
 
     def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
-        fused, (flip, shift) = _fused(), run.conversion(self._in[2] < 0)
+        fused, (flip, shift) = _fused(), run.conversion(self._in[1] < 0)
         ruler = np.array(self._in, np.float32)
         extremes = fused.extremes_task.address
         return int(fused.linear(*run.team(), run.addresses, extremes, rows, ruler, flip, shift, *self._after(), out))
@@ -141,7 +141,7 @@ class Int8Linear:
 
         if len(kernels()) == 1:
             plain.tell_cost()
-        scale_in, zero_point, lo, hi = self._in
+        zero_point, lo, hi, scale_in = self._in
         if rows.dtype == np.float32:
             if self.input_qparams is None:
                 scale_in, zero_point = choose_dynamic(rows)

@@ -6,8 +6,9 @@
 met a NaN. Vectors are wider than registers: LLVM cuts them up, and so unrolls the loop.
 """
 
+import re
+
 SIGNATURE = "(ptr %x, i64 %ldx, i64 %rows, i64 %cols, ptr %y, i64 %ldy, ptr %u, ptr %v)"
-BYTES = {"i8": 1, "i16": 2, "i32": 4, "float": 4, "bfloat": 2}
 
 
 def _number(name: str, source: str, index: int, lanes: int) -> str:
@@ -26,41 +27,71 @@ def _column(name: str, source: str, lanes: int) -> str:
   %{name} = load <{lanes} x float>, ptr %{name}.at, align 4"""
 
 
-def _clip_and_cast(value: str, lanes: int) -> str:
-    """%q = the codes: %value clipped to [%lo, %hi]. A NaN becomes %lo here, and is reported."""
-    f = f"<{lanes} x float>"
+def _clip(value: str, lanes: int) -> str:
+    """%clipped = %value within [%lo, %hi]; a NaN becomes %lo here, and is reported elsewhere."""
+    f, mask = f"<{lanes} x float>", f"<{lanes} x i1>"
     return f"""
-  %above = fcmp ogt {f} {value}, %lo
-  %raised = select <{lanes} x i1> %above, {f} {value}, {f} %lo
-  %below = fcmp olt {f} %raised, %hi
-  %clipped = select <{lanes} x i1> %below, {f} %raised, {f} %hi
-  %whole = fptosi {f} %clipped to <{lanes} x i32>
-  %q = trunc <{lanes} x i32> %whole to <{lanes} x i8>"""
+  {value}.over = fcmp ogt {f} {value}, %lo
+  {value}.up = select {mask} {value}.over, {f} {value}, {f} %lo
+  {value}.under = fcmp olt {f} {value}.up, %hi
+  {value}.clipped = select {mask} {value}.under, {f} {value}.up, {f} %hi"""
 
 
-def sweep(name: str, lanes: int, source: str, target: str, once: str, body: str, nan: bool = False) -> str:
-    """One pass: `once` runs before the loops, `body` makes %q from %e, a vector of `lanes` elements."""
-    s, t, mask, i = f"<{lanes} x {source}>", f"<{lanes} x {target}>", f"<{lanes} x i1>", f"i{lanes}"
-    suffix = {"float": "f32", "bfloat": "bf16"}
+def _round(source: str, target: str, lanes: int) -> str:
+    """To the nearest int32, ties to even."""
+    return f"\n  {target} = call <{lanes} x i32> @llvm.lrint.v{lanes}i32.v{lanes}f32(<{lanes} x float> {source})"
+
+
+def _declare_round(lanes: int) -> str:
+    return f"declare <{lanes} x i32> @llvm.lrint.v{lanes}i32.v{lanes}f32(<{lanes} x float>)\n"
+
+
+def _bounds(source: str, lanes: int) -> str:
+    """%zero (int32), and %lo, %hi: the codes' range before the zero point is added, so that clipping may come first.
+    They are read from {source}: zero point, lowest, highest code."""
+    f = f"<{lanes} x float>"
+    return "".join(_number(n, source, i, lanes) for i, n in enumerate(["offset", "least", "most"])) + f"""
+  %zero = fptosi {f} %offset to <{lanes} x i32>
+  %lo = fsub {f} %least, %offset
+  %hi = fsub {f} %most, %offset"""
+
+
+def _renamed(body: str, prefix: str) -> str:
+    """The same code under other names, to stand a second time in a function."""
+    names = re.findall(r"^ *(%[\w.]+) =", body, re.M) + ["%" + label for label in re.findall(r"^(\w+):", body, re.M)]
+    names += ["%e", "%loaded"]
+    body = re.sub(r"^(\w+):", rf"{prefix}\1:", body, flags=re.M)
+    return re.sub(r"%[\w.]+", lambda m: f"%{prefix}{m[0][1:]}" if m[0] in names else m[0], body)
+
+
+def sweep(name: str, lanes: int, source: str, target: str, once: str, body: str, end: str = "") -> str:
+    """One pass: `once` runs before the loops, `body` makes %q from %e, a vector of `lanes` elements.
+
+    The body stands twice: for whole vectors, and for the rest of a row, loaded and stored under a mask. With `end`, the
+    body's vectors %bits are or-ed to %seen.end, of which `end` makes the answer, the i1 %any.
+    """
+    s, t, mask, i = f"<{lanes} x {source}>", f"<{lanes} x {target}>", f"<{lanes} x i1>", f"<{lanes} x i32>"
+    suffix = {"float": "f32"}
     load = f"@llvm.masked.load.v{lanes}{suffix.get(source, source)}.p0"
     store = f"@llvm.masked.store.v{lanes}{suffix.get(target, target)}.p0"
     indices = ", ".join(f"i64 {n}" for n in range(lanes))
-    check = f"%bad = fcmp uno {s} %e, zeroinitializer\n  %bits = bitcast {mask} %bad to {i}" if nan else f"%bits = add {i} 0, 0"
+    body = body if end else f"{body}\n  %bits = or {i} zeroinitializer, zeroinitializer"
+    none = "\n  %any = icmp ne i64 0, 0"
     return f"""
 define i64 @{name}{SIGNATURE} {{
 entry:
   %nothing = icmp sle i64 %rows, 0
-  %empty = icmp sle i64 %cols, 0
-  %idle = or i1 %nothing, %empty
   %whole.cols = and i64 %cols, {-lanes}
-  br i1 %idle, label %none, label %start
+  %rest = sub i64 %cols, %whole.cols
+  %has.rest = icmp ne i64 %rest, 0
+  br i1 %nothing, label %none, label %start
 none:
   ret i64 0
 start:{once}
   br label %row
 row:
   %r = phi i64 [0, %start], [%r.next, %row.end]
-  %seen.row = phi {i} [0, %start], [%seen.end, %row.end]
+  %seen.row = phi {i} [zeroinitializer, %start], [%seen.end, %row.end]
   %x.off = mul i64 %r, %ldx
   %x.row = getelementptr i8, ptr %x, i64 %x.off
   %y.off = mul i64 %r, %ldy
@@ -69,45 +100,38 @@ row:
 next:
   %j = phi i64 [0, %row], [%j.next, %stored]
   %seen = phi {i} [%seen.row, %row], [%seen.next, %stored]
-  %done = icmp sge i64 %j, %cols
-  br i1 %done, label %row.end, label %load
-load:
+  %more = icmp slt i64 %j, %whole.cols
+  br i1 %more, label %loaded, label %whole.end
+loaded:
   %x.at = getelementptr {source}, ptr %x.row, i64 %j
   %y.at = getelementptr {target}, ptr %y.row, i64 %j
-  %is.whole = icmp slt i64 %j, %whole.cols
-  %rest = sub i64 %cols, %j
-  %rest.1 = insertelement <{lanes} x i64> poison, i64 %rest, i32 0
-  %rest.all = shufflevector <{lanes} x i64> %rest.1, <{lanes} x i64> poison, <{lanes} x i32> zeroinitializer
-  br i1 %is.whole, label %load.whole, label %load.part
-load.whole:
-  %e.whole = load {s}, ptr %x.at, align 1
-  br label %loaded
-load.part:
-  %in = icmp slt <{lanes} x i64> <{indices}>, %rest.all
-  %e.part = call {s} {load}(ptr %x.at, i32 1, {mask} %in, {s} zeroinitializer)
-  br label %loaded
-loaded:
-  %e = phi {s} [%e.whole, %load.whole], [%e.part, %load.part]
-  {check}
-  %seen.next = or {i} %seen, %bits{body}
-  br i1 %is.whole, label %store.whole, label %store.part
-store.whole:
+  %e = load {s}, ptr %x.at, align 1{body}
+  %seen.next = or {i} %seen, %bits
   store {t} %q, ptr %y.at, align 1
-  br label %stored
-store.part:
-  %out = icmp slt <{lanes} x i64> <{indices}>, %rest.all
-  call void {store}({t} %q, ptr %y.at, i32 1, {mask} %out)
   br label %stored
 stored:
   %j.next = add i64 %j, {lanes}
   br label %next
+whole.end:
+  br i1 %has.rest, label %rest.loaded, label %row.end
+rest.loaded:
+  %rest.1 = insertelement <{lanes} x i64> poison, i64 %rest, i32 0
+  %rest.all = shufflevector <{lanes} x i64> %rest.1, <{lanes} x i64> poison, <{lanes} x i32> zeroinitializer
+  %in = icmp slt <{lanes} x i64> <{indices}>, %rest.all
+  %rest.x.at = getelementptr {source}, ptr %x.row, i64 %j
+  %rest.y.at = getelementptr {target}, ptr %y.row, i64 %j
+  %rest.e = call {s} {load}(ptr %rest.x.at, i32 1, {mask} %in, {s} zeroinitializer){_renamed(body, "rest.")}
+  %rest.seen = or {i} %seen, %rest.bits
+  call void {store}({t} %rest.q, ptr %rest.y.at, i32 1, {mask} %in)
+  br label %rest.stored
+rest.stored:
+  br label %row.end
 row.end:
-  %seen.end = phi {i} [%seen, %next]
+  %seen.end = phi {i} [%seen, %whole.end], [%rest.seen, %rest.stored]
   %r.next = add i64 %r, 1
-  %more = icmp slt i64 %r.next, %rows
-  br i1 %more, label %row, label %end
-end:
-  %any = icmp ne {i} %seen.end, 0
+  %again = icmp slt i64 %r.next, %rows
+  br i1 %again, label %row, label %end
+end:{end or none}
   %answer = zext i1 %any to i64
   ret i64 %answer
 }}
@@ -117,8 +141,12 @@ declare void {store}({t}, ptr, i32 immarg, {mask})
 
 
 def extremes(lanes: int = 64) -> str:
-    """`range`: writes the least and the greatest element, and 0, to y as two floats; x is one row. 0 is in every range."""
-    f = f"<{lanes} x float>"
+    """Writes the least and the greatest element of the one row x, and 0, to y as two floats.
+
+    Two integer maxima do it: of the bits as signed numbers, which is the greatest float, and as unsigned ones, which is
+    the least float where there is a negative one. A NaN's bits lie beyond those of the infinity of its sign.
+    """
+    v = f"<{lanes} x i32>"
     return f"""
 define i64 @extremes{SIGNATURE} {{
 entry:
@@ -126,55 +154,52 @@ entry:
   br label %next
 next:
   %j = phi i64 [0, %entry], [%j.next, %body]
-  %lo = phi {f} [zeroinitializer, %entry], [%lo.next, %body]
-  %hi = phi {f} [zeroinitializer, %entry], [%hi.next, %body]
-  %bad = phi <{lanes} x i1> [zeroinitializer, %entry], [%bad.next, %body]
+  %lo = phi {v} [zeroinitializer, %entry], [%lo.next, %body]
+  %hi = phi {v} [zeroinitializer, %entry], [%hi.next, %body]
   %more = icmp slt i64 %j, %whole
   br i1 %more, label %body, label %fold
 body:
-  %x.at = getelementptr float, ptr %x, i64 %j
-  %e = load {f}, ptr %x.at, align 1
-  %less = fcmp olt {f} %e, %lo
-  %lo.next = select <{lanes} x i1> %less, {f} %e, {f} %lo
-  %greater = fcmp ogt {f} %e, %hi
-  %hi.next = select <{lanes} x i1> %greater, {f} %e, {f} %hi
-  %nan = fcmp uno {f} %e, zeroinitializer
-  %bad.next = or <{lanes} x i1> %bad, %nan
+  %x.at = getelementptr i32, ptr %x, i64 %j
+  %e = load {v}, ptr %x.at, align 1
+  %lo.next = call {v} @llvm.umax.v{lanes}i32({v} %e, {v} %lo)
+  %hi.next = call {v} @llvm.smax.v{lanes}i32({v} %e, {v} %hi)
   %j.next = add i64 %j, {lanes}
   br label %next
 fold:
-  %lo.all = call float @llvm.vector.reduce.fmin.v{lanes}f32({f} %lo)
-  %hi.all = call float @llvm.vector.reduce.fmax.v{lanes}f32({f} %hi)
-  %bits = bitcast <{lanes} x i1> %bad to i{lanes}
-  %any = icmp ne i{lanes} %bits, 0
+  %lo.all = call i32 @llvm.vector.reduce.umax.v{lanes}i32({v} %lo)
+  %hi.all = call i32 @llvm.vector.reduce.smax.v{lanes}i32({v} %hi)
   br label %tail
 tail:
   %t = phi i64 [%whole, %fold], [%t.next, %one]
-  %lo.t = phi float [%lo.all, %fold], [%lo.one, %one]
-  %hi.t = phi float [%hi.all, %fold], [%hi.one, %one]
-  %any.t = phi i1 [%any, %fold], [%any.one, %one]
+  %lo.t = phi i32 [%lo.all, %fold], [%lo.one, %one]
+  %hi.t = phi i32 [%hi.all, %fold], [%hi.one, %one]
   %left = icmp slt i64 %t, %cols
   br i1 %left, label %one, label %end
 one:
-  %t.at = getelementptr float, ptr %x, i64 %t
-  %v1 = load float, ptr %t.at, align 1
-  %less1 = fcmp olt float %v1, %lo.t
-  %lo.one = select i1 %less1, float %v1, float %lo.t
-  %greater1 = fcmp ogt float %v1, %hi.t
-  %hi.one = select i1 %greater1, float %v1, float %hi.t
-  %nan1 = fcmp uno float %v1, 0.0
-  %any.one = or i1 %any.t, %nan1
+  %t.at = getelementptr i32, ptr %x, i64 %t
+  %v1 = load i32, ptr %t.at, align 1
+  %lo.one = call i32 @llvm.umax.i32(i32 %v1, i32 %lo.t)
+  %hi.one = call i32 @llvm.smax.i32(i32 %v1, i32 %hi.t)
   %t.next = add i64 %t, 1
   br label %tail
 end:
-  store float %lo.t, ptr %y, align 4
-  %y.hi = getelementptr float, ptr %y, i64 1
-  store float %hi.t, ptr %y.hi, align 4
-  %answer = zext i1 %any.t to i64
+  %negative = icmp slt i32 %lo.t, 0
+  %lo.bits = select i1 %negative, i32 %lo.t, i32 0
+  store i32 %lo.bits, ptr %y, align 4
+  %y.hi = getelementptr i32, ptr %y, i64 1
+  store i32 %hi.t, ptr %y.hi, align 4
+  %nan.minus = icmp ugt i32 %lo.bits, u0xFF800000
+  %nan.plus = icmp sgt i32 %hi.t, u0x7F800000
+  %any = or i1 %nan.minus, %nan.plus
+  %answer = zext i1 %any to i64
   ret i64 %answer
 }}
-declare float @llvm.vector.reduce.fmin.v{lanes}f32({f})
-declare float @llvm.vector.reduce.fmax.v{lanes}f32({f})
+declare {v} @llvm.umax.v{lanes}i32({v}, {v})
+declare {v} @llvm.smax.v{lanes}i32({v}, {v})
+declare i32 @llvm.umax.i32(i32, i32)
+declare i32 @llvm.smax.i32(i32, i32)
+declare i32 @llvm.vector.reduce.umax.v{lanes}i32({v})
+declare i32 @llvm.vector.reduce.smax.v{lanes}i32({v})
 """
 
 
@@ -189,24 +214,75 @@ def _flip(lanes: int = 64) -> str:
 
 
 def _quantize(lanes: int = 64) -> str:
-    """u: scale, zero point, lowest and highest code as floats; v: as in `copy_codes`. Division as in the definition."""
-    f = f"<{lanes} x float>"
-    once = "".join(_number(n, "u", i, lanes) for i, n in enumerate(["scale", "zero", "lo", "hi"])) + f"""
+    """u: zero point, lowest, highest code, scale, as floats; v: a byte, as in `copy_codes`.
+
+    The definition divides and rounds, which is slow. Here y = x * (1 / scale) + (zero point + 0.5 + 3072) is a float
+    between 2**11 and 2**12, once it is clipped: its bits are a number with 12 binary places, whose whole part, modulo 256,
+    is the code. y is wrong by less than 7/8 of a last place: half of one for rounding, 511 * 2**-24 * 4096 = 1/8 for each
+    of the reciprocal, the product and the definition's own division. So the code can only be wrong where all 12 places
+    are 0: near a tie. Vectors that hold such an element (1.5 % of them) are divided, as are all where the reciprocal is
+    not a normal number. A NaN is seen by its exponent, which clipping leaves as it is.
+    """
+    f, mask, n = f"<{lanes} x float>", f"<{lanes} x i1>", f"<{lanes} x i32>"
+    splat = f"{n} poison, {n} zeroinitializer"
+    once = _number("scale", "u", 3, lanes) + _bounds("u", lanes) + f"""
+  %huge = fcmp ogt float %scale.0, 0x47B0000000000000 ; 2**124
+  %small = fcmp olt float %scale.0, 0x3830000000000000 ; 2**-124
+  %odd = or i1 %huge, %small
+  %places.0 = select i1 %odd, i32 0, i32 4095
+  %places.1 = insertelement {n} poison, i32 %places.0, i32 0
+  %places = shufflevector {n} %places.1, {splat}
+  %one = fdiv float 1.0, %scale.0
+  %inverse.0 = select i1 %odd, float 1.0, float %one
+  %inverse.1 = insertelement {f} poison, float %inverse.0, i32 0
+  %inverse = shufflevector {f} %inverse.1, {f} poison, {n} zeroinitializer
+  %middle.1 = insertelement {f} poison, float 3072.5, i32 0
+  %middle = shufflevector {f} %middle.1, {f} poison, {n} zeroinitializer
+  %base = fadd {f} %middle, %offset
+  %bottom = fadd {f} %middle, %least
+  %top = fadd {f} %middle, %most
+  %twelve.1 = insertelement {n} poison, i32 12, i32 0
+  %twelve = shufflevector {n} %twelve.1, {splat}
   %flip.0 = load i8, ptr %v, align 1
   %flip.1 = insertelement <{lanes} x i8> poison, i8 %flip.0, i32 0
-  %flip = shufflevector <{lanes} x i8> %flip.1, <{lanes} x i8> poison, <{lanes} x i32> zeroinitializer"""
+  %flip = shufflevector <{lanes} x i8> %flip.1, <{lanes} x i8> poison, {n} zeroinitializer"""
     body = f"""
-  %steps = fdiv {f} %e, %scale
-  %rounded = call {f} @llvm.rint.v{lanes}f32({f} %steps)
-  %placed = fadd {f} %rounded, %zero{_clip_and_cast("%placed", lanes).replace("%q =", "%q.plain =")}
-  %q = xor <{lanes} x i8> %q.plain, %flip"""
-    return sweep("quantize", lanes, "float", "i8", once, body, nan=True) + f"declare {f} @llvm.rint.v{lanes}f32({f})\n"
+  %product = fmul contract {f} %e, %inverse
+  %y.free = fadd contract {f} %product, %base
+  %low = fcmp ogt {f} %bottom, %y.free
+  %y.up = select {mask} %low, {f} %bottom, {f} %y.free
+  %high = fcmp olt {f} %top, %y.up
+  %y.in = select {mask} %high, {f} %top, {f} %y.up
+  %bits = bitcast {f} %y.in to {n}
+  %fraction = and {n} %bits, %places
+  %tie = icmp eq {n} %fraction, zeroinitializer
+  %ties = bitcast {mask} %tie to i{lanes}
+  %some = icmp ne i{lanes} %ties, 0
+  br i1 %some, label %divide, label %shift
+shift:
+  %whole = lshr {n} %bits, %twelve
+  %byte.fast = trunc {n} %whole to <{lanes} x i8>
+  br label %place
+divide:
+  %d = fdiv {f} %e, %scale{_clip("%d", lanes)}{_round("%d.clipped", "%rounded", lanes)}
+  %placed = add {n} %rounded, %zero
+  %byte.exact = trunc {n} %placed to <{lanes} x i8>
+  br label %place
+place:
+  %byte = phi <{lanes} x i8> [%byte.fast, %shift], [%byte.exact, %divide]
+  %q = xor <{lanes} x i8> %byte, %flip"""
+    end = f"""
+  %all = call i32 @llvm.vector.reduce.or.v{lanes}i32({n} %seen.end)
+  %beyond = and i32 %all, u0x3A000000
+  %any = icmp ne i32 %beyond, 0"""
+    reduce = f"declare i32 @llvm.vector.reduce.or.v{lanes}i32({n})\n"
+    return sweep("quantize", lanes, "float", "i8", once, body, end) + reduce + _declare_round(lanes)
 
 
 def _dequantize(name: str, extend: str, lanes: int = 64) -> str:
-    """u: scale and zero point as floats. (q - zero point) is exact in float32."""
+    """u: a ruler as in `quantize`. (q - zero point) is exact in float32."""
     f = f"<{lanes} x float>"
-    once = "".join(_number(n, "u", i, lanes) for i, n in enumerate(["scale", "zero"]))
+    once = _number("zero", "u", 0, lanes) + _number("scale", "u", 3, lanes)
     convert = {"sext": "sitofp", "zext": "uitofp"}[extend]
     body = f"""
   %real = {convert} <{lanes} x i8> %e to {f}
@@ -229,15 +305,14 @@ def _to_float(name: str, relu: bool, lanes: int = 16) -> str:
 
 
 def _to_codes(lanes: int = 16) -> str:
-    """int32 sums -> clip(rint(sum * u[column]) + zero point): requantize in its "float" mode. v: zero point, lo, hi."""
+    """int32 sums -> clip(rint(sum * u[column]) + zero point): requantize, "float" mode. v: zero point, lowest, highest."""
     f = f"<{lanes} x float>"
-    once = "".join(_number(n, "v", i, lanes) for i, n in enumerate(["zero", "lo", "hi"]))
     body = _column("multiplier", "u", lanes) + f"""
   %real = sitofp <{lanes} x i32> %e to {f}
-  %scaled = fmul {f} %real, %multiplier
-  %rounded = call {f} @llvm.rint.v{lanes}f32({f} %scaled)
-  %placed = fadd {f} %rounded, %zero{_clip_and_cast("%placed", lanes)}"""
-    return sweep("to_codes", lanes, "i32", "i8", once, body) + f"declare {f} @llvm.rint.v{lanes}f32({f})\n"
+  %t = fmul {f} %real, %multiplier{_clip("%t", lanes)}{_round("%t.clipped", "%n", lanes)}
+  %placed = add <{lanes} x i32> %n, %zero
+  %q = trunc <{lanes} x i32> %placed to <{lanes} x i8>"""
+    return sweep("to_codes", lanes, "i32", "i8", _bounds("v", lanes), body) + _declare_round(lanes)
 
 
 def all_sweeps() -> str:

@@ -1,0 +1,132 @@
+"""INT8 kernels against their peers: products, layers, elementwise passes; every answer checked before it is timed.
+
+    python benchmarks/kernels.py --threads 1 --json out.json --plot out.png
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from contest import REST, Contest, limit_threads, machine, plot, write_json
+
+SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
+ROWS = [1, 8, 32, 128, 512, 1024]
+
+
+def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
+    """int8_matmul: uint8 activations, packed int8 weights, int32 sums."""
+    import numpy as np
+
+    from tinytorch.acceleration import int8_matmul, pack_int8
+
+    rng = np.random.default_rng(0)
+    for m, k, n in shapes:
+        a, b = rng.integers(0, 256, (m, k)).astype(np.uint8), rng.integers(-127, 128, (k, n)).astype(np.int8)
+        packed, a32, b32 = pack_int8(b), a.astype(np.float32), b.astype(np.float32)
+        exact = a.astype(np.float64) @ b.astype(np.float64)
+        assert (int8_matmul(a, packed) == exact).all(), "our product is not exact"
+        others = {"numpy float32": lambda a=a32, b=b32: a @ b}
+        for peer in peers:
+            others |= peer.matmul(a, b)
+        if "ort MatMulInteger" in others:
+            assert (others["ort MatMulInteger"]() == exact).all(), "ONNX Runtime's product is not exact"
+        contest.run(f"int8_matmul {m}x{k}x{n}", lambda a=a, p=packed: int8_matmul(a, p), others, 2 * m * k * n)
+
+
+def layers(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
+    """Int8Linear: float32 in and out with dynamic quantization, and codes in and out."""
+    import numpy as np
+
+    from tinytorch.acceleration import Int8Linear, pack_int8
+    from tinytorch.quantization import UINT8, QParams, choose_qparams, quantize
+
+    rng = np.random.default_rng(0)
+    for m, k, n in shapes:
+        x, w = rng.normal(size=(m, k)).astype(np.float32), rng.normal(size=(k, n)).astype(np.float32)
+        scale = (np.abs(w).max(0) / np.float32(127)).astype(np.float32)
+        q, bias = np.rint(w / scale).astype(np.int8), rng.normal(size=n).astype(np.float32)
+        packed, exact = pack_int8(q), x @ (q * scale) + bias
+        layer = Int8Linear(packed, scale, bias)
+        others = {"numpy float32": lambda x=x, w=w, bias=bias: x @ w + bias}
+        for peer in peers:
+            others |= peer.linear(x, q, scale, bias, w)
+        for name, call in {"ours": lambda y=layer, x=x: y(x), **others}.items():
+            error = np.abs(np.asarray(call()) - exact).max() / np.abs(exact).max()
+            assert error < 0.05, f"{name} is wrong by {error:.1%}"
+        contest.run(f"int8_linear {m}x{k}x{n}", lambda y=layer, x=x: y(x), others, 2 * m * k * n)
+        ruler = choose_qparams(x.min(), x.max(), UINT8)
+        out = choose_qparams(exact.min(), exact.max(), UINT8)
+        whole = np.rint(bias / (ruler.scale * scale)).astype(np.int32)
+        static, codes = Int8Linear(packed, scale, whole, ruler, QParams(out.scale, out.zero_point, UINT8)), quantize(x, ruler)
+        others = {}
+        for peer in peers:
+            if hasattr(peer, "codes"):
+                pair = [(float(r.scale), int(r.zero_point)) for r in (ruler, out)]
+                others |= peer.codes(codes, q, scale, bias, *pair)
+        for name, call in others.items():
+            apart = np.abs(np.asarray(call().int_repr()).astype(int) - static(codes)).max()
+            assert apart <= 1, f"{name} is {apart} codes away"
+        contest.run(f"codes {m}x{k}x{n}", lambda y=static, c=codes: y(c), others, 2 * m * k * n)
+
+
+def passes(contest: Contest, peers: list[Any], sizes: list[int]) -> None:
+    """quantize and dequantize, elementwise, beside a copy of the float32 array."""
+    import numpy as np
+
+    from tinytorch.acceleration import dequantize, quantize
+    from tinytorch.quantization import UINT8, choose_qparams
+
+    rng = np.random.default_rng(0)
+    for size in sizes:
+        x = rng.normal(size=(1, size)).astype(np.float32)
+        ruler = choose_qparams(x.min(), x.max(), UINT8)
+        q, down, up = quantize(x, ruler), {"numpy copy": x.copy}, {"numpy copy": x.copy}
+        for peer in peers:
+            each = peer.quantize(x, q, float(ruler.scale), int(ruler.zero_point))
+            down, up = down | each[0], up | each[1]
+        contest.run(f"quantize {size}", lambda x=x, r=ruler: quantize(x, r), down, size)
+        contest.run(f"dequantize {size}", lambda q=q, r=ruler: dequantize(q, r), up, size)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1, help="for us and for every peer (default 1)")
+    parser.add_argument("--only", default="", help="int8_matmul, layers or passes")
+    parser.add_argument("--quick", action="store_true", help="a few shapes, a few rounds")
+    parser.add_argument("--json", type=Path, metavar="PATH")
+    parser.add_argument("--plot", type=Path, metavar="PATH")
+    options = parser.parse_args(arguments)
+    limit_threads(options.threads)
+    import peers  # after the limit, because it imports NumPy
+
+    from tinytorch.acceleration import kernel, set_num_threads
+
+    set_num_threads(options.threads)
+    contest = Contest(rounds=3 if options.quick else 9, rest=0.0 if options.threads == 1 else REST)
+    head = {"machine": machine(), "threads": options.threads, "kernel": kernel(), "peers": peers.versions()}
+    print(f"{head['machine']}; kernel {head['kernel']}, {options.threads} threads")
+    print("  ".join(f"{name} {number}" for name, number in peers.versions().items()))
+    others = peers.present(options.threads)
+    shapes = [(m, k, n) for k, n in (SHAPES[:1] if options.quick else SHAPES) for m in (ROWS[::2] if options.quick else ROWS)]
+    if options.only in ("", "int8_matmul"):
+        products(contest, others, [*shapes, (512, 512, 512)])
+    if options.only in ("", "layers"):
+        layers(contest, others, shapes)
+    if options.only in ("", "passes"):
+        passes(contest, others, [1 << 16, 1 << 20] if options.quick else [1 << 16, 1 << 20, 1 << 24])
+    names = {row.peer for row in contest.rows}
+    print(contest.summary("int8_matmul", sorted(n for n in names if n.startswith(("ort MatMul", "torch _int")))))
+    print(contest.summary("int8_linear", sorted(n for n in names if n.startswith(("ort Dynamic", "torch dynamic")))))
+    print(contest.summary("codes", sorted(n for n in names if n.startswith("torch static"))))
+    print(contest.summary("quantize", sorted(n for n in names if "uantize" in n)))
+    print(contest.summary("dequantize", sorted(n for n in names if "equantize" in n)))
+    if options.json:
+        write_json(options.json, contest, **head)
+    if options.plot:
+        plot(options.plot, contest, f"{head['kernel']}, {options.threads} threads")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,164 @@
+"""Other people's INT8 on the same arrays: ONNX Runtime, PyTorch, NumPy's float32. An absent one is named, not skipped."""
+
+import warnings
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[], Any]
+ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
+
+
+def versions() -> dict[str, str]:
+    """Every peer's version; "absent" for what `pip install -e ".[bench]"` would install."""
+    found = {}
+    for package in ("numpy", "onnx", "onnxruntime", "torch", "numba"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+class OnnxRuntime:
+    """One-node models, weights as initializers so that they are packed once."""
+
+    def __init__(self, threads: int) -> None:
+        import onnxruntime
+
+        self.options = onnxruntime.SessionOptions()
+        self.options.intra_op_num_threads, self.options.inter_op_num_threads = threads, 1
+        self.options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession
+
+    def model(self, op: str, inputs: dict[str, Any], weights: dict[str, Any], out: Any, order: str, domain: str = "") -> Any:
+        from onnx import TensorProto, helper, numpy_helper
+
+        names = order.split(" ")
+        kinds = {n: helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in inputs.items()}
+        shapes = {n: ["m", *a.shape[1:]] for n, a in inputs.items()}
+        graph = helper.make_graph(
+            [helper.make_node(op, names, ["y"], domain=domain)], "g",
+            [helper.make_tensor_value_info(n, kinds[n], shapes[n]) for n in inputs],
+            [helper.make_tensor_value_info("y", getattr(TensorProto, out), None)],
+            [numpy_helper.from_array(a, n) for n, a in weights.items()],
+        )  # fmt: skip
+        opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        session = self.session(model.SerializeToString(), self.options, providers=["CPUExecutionProvider"])
+        return lambda: session.run(None, inputs)[0]
+
+    def matmul(self, a: Any, b: Any) -> dict[str, Call]:
+        return {"ort MatMulInteger": self.model("MatMulInteger", {"a": a}, {"b": b}, "INT32", "a b")}
+
+    def linear(self, x: Any, q: Any, scale: Any, bias: Any, real: Any) -> dict[str, Call]:
+        """q: int8 [K, N]; scale, bias: [N]; real: float32 [K, N]."""
+        weights = {"b": q, "s": scale, "z": np.zeros(len(scale), np.int8), "c": bias}
+        dynamic = self.model("DynamicQuantizeMatMul", {"a": x}, weights, "FLOAT", "a b s z c", "com.microsoft")
+        return {
+            "ort DynamicQuantizeMatMul": dynamic,
+            "ort float32": self.model("Gemm", {"a": x}, {"b": real, "c": bias}, "FLOAT", "a b c"),
+        }
+
+    def quantize(self, x: Any, q: Any, scale: float, zero_point: int) -> tuple[dict[str, Call], dict[str, Call]]:
+        ruler = {"s": np.float32(scale), "z": q.dtype.type(zero_point)}
+        ruler = {name: np.asarray(value) for name, value in ruler.items()}
+        kind = q.dtype.name.upper()
+        return (
+            {"ort QuantizeLinear": self.model("QuantizeLinear", {"x": x}, ruler, kind, "x s z")},
+            {"ort DequantizeLinear": self.model("DequantizeLinear", {"x": q}, ruler, "FLOAT", "x s z")},
+        )
+
+
+class Torch:
+    """Quantized linear layers with every engine this build has, and `_int_mm`."""
+
+    def __init__(self, threads: int) -> None:
+        warnings.filterwarnings("ignore")
+        import torch
+
+        torch.set_num_threads(threads)
+        self.torch = torch
+        self.engines = [e for e in ENGINES if e in torch.backends.quantized.supported_engines]
+
+    def matmul(self, a: Any, b: Any) -> dict[str, Call]:
+        torch = self.torch
+        signed, columns = torch.from_numpy((a ^ 128).view(np.int8)), torch.from_numpy(np.ascontiguousarray(b.T)).t()
+        call: Call = lambda: torch._int_mm(signed, columns)  # noqa: E731
+        try:
+            call()
+        except RuntimeError:  # shapes that it does not take
+            return {}
+        return {"torch _int_mm": call}
+
+    def _each_engine(self, make: Callable[[], Call]) -> dict[str, Call]:
+        calls = {}
+        for engine in self.engines:
+            self.torch.backends.quantized.engine = engine
+            try:
+                call = make()
+                call()
+            except RuntimeError:
+                continue
+            calls[engine] = self._with(engine, call)
+        return calls
+
+    def _with(self, engine: str, call: Call) -> Call:
+        quantized = self.torch.backends.quantized
+
+        def run() -> Any:
+            quantized.engine = engine
+            return call()
+
+        return run
+
+    def _weights(self, q: Any, scale: Any) -> Any:
+        torch = self.torch
+        zeros = torch.zeros(len(scale), dtype=torch.long)
+        return torch._make_per_channel_quantized_tensor(
+            torch.from_numpy(np.ascontiguousarray(q.T)), torch.from_numpy(scale).double(), zeros, 0
+        )
+
+    def linear(self, x: Any, q: Any, scale: Any, bias: Any, real: Any) -> dict[str, Call]:
+        """Dynamic: float32 in and out. reduce_range off, so that it computes with all 8 bits as we do."""
+        torch = self.torch
+        inputs, weights, b = torch.from_numpy(x), self._weights(q, scale), torch.from_numpy(bias)
+
+        def make() -> Call:
+            packed = torch.ops.quantized.linear_prepack(weights, b)
+            return lambda: torch.ops.quantized.linear_dynamic(inputs, packed, False)
+
+        return {f"torch dynamic {engine}": call for engine, call in self._each_engine(make).items()}
+
+    def codes(self, x: Any, q: Any, scale: Any, bias: Any, ruler: tuple[float, int], out: tuple[float, int]) -> dict[str, Call]:
+        """Static: uint8 codes in and out."""
+        torch = self.torch
+        inputs = torch._make_per_tensor_quantized_tensor(torch.from_numpy(x), *ruler)
+        weights, b = self._weights(q, scale), torch.from_numpy(bias)
+
+        def make() -> Call:
+            packed = torch.ops.quantized.linear_prepack(weights, b)
+            return lambda: torch.ops.quantized.linear(inputs, packed, *out)
+
+        return {f"torch static {engine}": call for engine, call in self._each_engine(make).items()}
+
+    def quantize(self, x: Any, q: Any, scale: float, zero_point: int) -> tuple[dict[str, Call], dict[str, Call]]:
+        torch = self.torch
+        real, kind = torch.from_numpy(x), torch.quint8 if q.dtype == np.uint8 else torch.qint8
+        codes = torch.quantize_per_tensor(real, scale, zero_point, kind)
+        return (
+            {"torch quantize": lambda: torch.quantize_per_tensor(real, scale, zero_point, kind)},
+            {"torch dequantize": lambda: codes.dequantize()},
+        )
+
+
+def present(threads: int) -> list[Any]:
+    """The peers that are installed."""
+    found, here = [], versions()
+    if "absent" not in (here["onnx"], here["onnxruntime"]):
+        found.append(OnnxRuntime(threads))
+    if here["torch"] != "absent":
+        found.append(Torch(threads))
+    return found
