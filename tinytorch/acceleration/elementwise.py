@@ -39,7 +39,7 @@ def quantize_plain(x: NDArray[np.float32], scale: Any, zero_point: Any, lo: int,
     """The definition in NumPy, with one array besides the result."""
     if np.isnan(np.min(x, initial=np.inf)):
         refuse(x, -1)
-    steps = np.divide(x, scale, dtype=np.float32)
+    steps = np.asarray(np.divide(x, scale, dtype=np.float32))
     np.rint(steps, out=steps)  # ties to even, before the zero point
     steps += zero_point
     np.clip(steps, lo, hi, out=steps)

@@ -84,6 +84,11 @@ def text(ir: str) -> str:
     return "\n".join([*declarations, *(line for line in lines if not line.startswith("declare"))])
 
 
+def host_triple() -> str:
+    """This machine, as LLVM calls it."""
+    return str(llvm.get_process_triple())
+
+
 def assemble(ir: str, triple: str, features: str = "", cpu: str = "") -> str:
     """The assembly text of a module for any target that LLVM knows, to look at."""
     llvm.initialize_all_targets()

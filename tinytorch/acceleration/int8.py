@@ -1,6 +1,7 @@
 """The INT8 product, `int8_matmul`. Everything is checked here, before an address is made; the drivers trust what they get."""
 
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def check(a: NDArray[Any], b: PackedInt8) -> None:
 
 def rows_of(a: NDArray[Any], k: int) -> NDArray[Any]:
     """a as [M, K] whose rows are contiguous."""
-    rows = a if a.ndim == 2 else a.reshape(-1, k)
+    rows = a if a.ndim == 2 else a.reshape(prod(a.shape[:-1]), k)
     return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 
 

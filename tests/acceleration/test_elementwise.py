@@ -1,0 +1,71 @@
+"""quantize and dequantize: the bits of the definitions, though nothing is divided."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytorch import acceleration as fast
+from tinytorch.quantization import INT4, INT8, UINT4, UINT8, IntType, QParams, QuantizedTensor, dequantize, quantize
+
+TYPES = [INT8, UINT8, IntType(8, narrow=True), INT4, UINT4]
+
+
+def near_ties(scale: float) -> Any:
+    """Numbers at every tie between two codes, and one float beside it on both sides."""
+    ties = ((np.arange(-300, 300) + 0.5) * np.float64(scale)).astype(np.float32)
+    around = np.concatenate([ties, np.nextafter(ties, np.float32(-np.inf)), np.nextafter(ties, np.float32(np.inf))])
+    return np.concatenate([around, np.array([0, -0.0, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf], np.float32)])
+
+
+@pytest.mark.parametrize("int_type", TYPES, ids=str)
+def test_every_tie_goes_as_in_the_definition(on_kernel: str, int_type: Any) -> None:
+    rng = np.random.default_rng(0)
+    with np.errstate(over="ignore", under="ignore"):
+        for exponent in [*rng.uniform(-37, 37, 10), -44, -38, -37.4, 0, 37.4, 38]:
+            scale = np.float32(10.0**exponent * rng.uniform(1, 3))
+            ruler = QParams(scale, rng.integers(int_type.qmin, int_type.qmax + 1), int_type)
+            x = near_ties(float(scale))
+            np.testing.assert_array_equal(fast.quantize(x, ruler), quantize(x, ruler), f"scale {scale}")
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (63,), (65,), (3, 7, 11), (40_000,), (2, 20_001)])
+def test_any_shape_comes_back_as_in_the_definition(on_kernel: str, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    ruler = QParams(0.013, 11, UINT8)
+    q = fast.quantize(x, ruler)
+    assert q.shape == shape and q.dtype == np.uint8
+    np.testing.assert_array_equal(q, quantize(x, ruler))
+    np.testing.assert_array_equal(fast.dequantize(q, ruler), dequantize(q, ruler))
+
+
+def test_strides_read_only_arrays_and_other_types_are_taken(on_kernel: str) -> None:
+    x, ruler = np.random.default_rng(0).normal(size=(40, 50)), QParams(0.02, -3)
+    for view in (x, x.T, x[::-2, 1::3], x.astype(np.float16), np.arange(12), np.broadcast_to(x[:1], (5, 50))):
+        np.testing.assert_array_equal(fast.quantize(view, ruler), quantize(view, ruler))
+    q = quantize(x, ruler)
+    np.testing.assert_array_equal(fast.dequantize(q.T[1:], ruler), dequantize(q.T[1:], ruler))
+
+
+def test_a_ruler_for_each_row_or_in_another_shape(on_kernel: str) -> None:
+    w = np.random.default_rng(0).normal(size=(9, 130)).astype(np.float32)
+    for axis, symmetric in ((0, True), (0, False), (1, True), (None, False)):
+        tensor = QuantizedTensor.from_float(w, axis=axis, symmetric=symmetric)
+        np.testing.assert_array_equal(fast.quantize(w, tensor.qparams), tensor.q)
+        np.testing.assert_array_equal(fast.dequantize(tensor.q, tensor.qparams), tensor.dequantize())
+
+
+@pytest.mark.parametrize("where", [0, 63, 64, 16_383, 16_384, 40_000])
+@pytest.mark.parametrize("bits", [0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFFFFFFF])
+def test_no_nan_passes_in_silence(on_kernel: str, where: int, bits: int) -> None:
+    x = np.zeros(40_001, np.float32)
+    x.view(np.uint32)[where] = bits
+    with pytest.raises(ValueError, match=rf"NaN, got one at index \[{where}\]"):
+        fast.quantize(x, QParams(1, 0))
+
+
+def test_wrong_input_is_one_sentence() -> None:
+    with pytest.raises(TypeError, match="x must be real numbers, got complex128"):
+        fast.quantize(np.ones(3, complex), QParams(1, 0))
+    with pytest.raises(TypeError, match="codes must be int8 or uint8, got int64"):
+        fast.dequantize(np.ones(3, np.int64), QParams(1, 0))
