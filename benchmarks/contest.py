@@ -63,7 +63,9 @@ class Contest:
             ratio = median(theirs / own for theirs, own in zip(seconds[name], seconds["ours"], strict=True))
             self.rows.append(Row(case, mine, name, median(seconds[name]), ratio, work))
             parts.append(f"{name} {ratio:.2f}")
-        self.tell(f"{case:<36} {mine * 1e6:9.1f} us {work / mine / 1e9:7.1f} G/s   times faster than  " + "  ".join(parts))
+        self.tell(
+            f"{case:<36} {mine * 1e6:9.1f} us {work / mine / 1e9:7.1f} G/s   times faster than  " + "  ".join(parts)
+        )
 
     def summary(self, prefix: str, peers: list[str]) -> str:
         """Against the fastest of `peers` in each case of this prefix: least ratio and geometric mean."""
@@ -99,7 +101,9 @@ def limit_threads(n: int) -> None:
 
 
 def write_json(path: Path, contest: Contest, **head: Any) -> None:
-    path.write_text(json.dumps({**head, "rows": [asdict(row) for row in contest.rows]}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps({**head, "rows": [asdict(row) for row in contest.rows]}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def plot(path: Path, contest: Contest, title: str) -> None:
@@ -115,7 +119,9 @@ def plot(path: Path, contest: Contest, title: str) -> None:
         rows = [row for row in contest.rows if row.peer == peer]
         axes.plot([row.ratio for row in rows], [cases.index(row.case) for row in rows], "o", label=peer)
     axes.axvline(1, color="k", lw=0.8)
-    axes.set(xscale="log", xlabel="times faster than the peer", yticks=range(len(cases)), yticklabels=cases, title=title)
+    axes.set(
+        xscale="log", xlabel="times faster than the peer", yticks=range(len(cases)), yticklabels=cases, title=title
+    )
     axes.invert_yaxis()
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)

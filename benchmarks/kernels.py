@@ -1,6 +1,6 @@
 """INT8 kernels against their peers: products, layers, elementwise passes; every answer checked before it is timed.
 
-    python benchmarks/kernels.py --threads 1 --json out.json --plot out.png
+python benchmarks/kernels.py --threads 1 --json out.json --plot out.png
 """
 
 import argparse
@@ -58,7 +58,10 @@ def layers(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]
         ruler = choose_qparams(x.min(), x.max(), UINT8)
         out = choose_qparams(exact.min(), exact.max(), UINT8)
         whole = np.rint(bias / (ruler.scale * scale)).astype(np.int32)
-        static, codes = Int8Linear(packed, scale, whole, ruler, QParams(out.scale, out.zero_point, UINT8)), quantize(x, ruler)
+        static, codes = (
+            Int8Linear(packed, scale, whole, ruler, QParams(out.scale, out.zero_point, UINT8)),
+            quantize(x, ruler),
+        )
         others = {}
         for peer in peers:
             if hasattr(peer, "codes"):
@@ -108,7 +111,9 @@ def main(arguments: list[str]) -> int:
     print(f"{head['machine']}; kernel {head['kernel']}, {options.threads} threads")
     print("  ".join(f"{name} {number}" for name, number in peers.versions().items()))
     others = peers.present(options.threads)
-    shapes = [(m, k, n) for k, n in (SHAPES[:1] if options.quick else SHAPES) for m in (ROWS[::2] if options.quick else ROWS)]
+    shapes = [
+        (m, k, n) for k, n in (SHAPES[:1] if options.quick else SHAPES) for m in (ROWS[::2] if options.quick else ROWS)
+    ]
     if options.only in ("", "int8_matmul"):
         products(contest, others, [*shapes, (512, 512, 512)])
     if options.only in ("", "layers"):

@@ -1,4 +1,4 @@
-"""Other people's INT8 on the same arrays: ONNX Runtime, PyTorch, NumPy's float32. An absent one is named, not skipped."""
+"""Other people's INT8 on the same arrays: ONNX Runtime and PyTorch. An absent one is named, not skipped over."""
 
 import warnings
 from collections.abc import Callable
@@ -33,7 +33,9 @@ class OnnxRuntime:
         self.options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession
 
-    def model(self, op: str, inputs: dict[str, Any], weights: dict[str, Any], out: Any, order: str, domain: str = "") -> Any:
+    def model(
+        self, op: str, inputs: dict[str, Any], weights: dict[str, Any], out: Any, order: str, domain: str = ""
+    ) -> Any:
         from onnx import TensorProto, helper, numpy_helper
 
         names = order.split(" ")
@@ -132,7 +134,9 @@ class Torch:
 
         return {f"torch dynamic {engine}": call for engine, call in self._each_engine(make).items()}
 
-    def codes(self, x: Any, q: Any, scale: Any, bias: Any, ruler: tuple[float, int], out: tuple[float, int]) -> dict[str, Call]:
+    def codes(
+        self, x: Any, q: Any, scale: Any, bias: Any, ruler: tuple[float, int], out: tuple[float, int]
+    ) -> dict[str, Call]:
         """Static: uint8 codes in and out."""
         torch = self.torch
         inputs = torch._make_per_tensor_quantized_tensor(torch.from_numpy(x), *ruler)

@@ -1,6 +1,6 @@
 """Random products, each compared with int64 arithmetic, on every kernel of this machine.
 
-    python tests/acceleration/fuzz.py --cases 10000 --seed 0
+python tests/acceleration/fuzz.py --cases 10000 --seed 0
 """
 
 import argparse
@@ -87,7 +87,9 @@ def fuzz(kernel: str, cases: int, seed: int) -> None:
             if i % 100 == 0:
                 set_num_threads(case.threads)
             got, wanted = int8_matmul(case.a, pack_int8(case.b), case.zero_point), exact(case)
-            assert got.dtype == np.int32 and got.shape == wanted.shape, f"{kernel}, case {i}: {got.dtype} {got.shape}: {case}"
+            assert got.dtype == np.int32 and got.shape == wanted.shape, (
+                f"{kernel}, case {i}: {got.dtype} {got.shape}: {case}"
+            )
             assert (got == wanted).all(), f"{kernel}, case {i}: {(got != wanted).sum()} sums are wrong: {case}"
 
 

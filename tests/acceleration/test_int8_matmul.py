@@ -54,7 +54,9 @@ def test_a_sum_beyond_int32_is_an_overflow_error_never_a_wrapped_sum(on_kernel: 
     a, b = np.full((1, k), 255, np.uint8), np.full((k, 1), -128, np.int8)
     with pytest.raises(OverflowError, match="beyond int32: split K"):
         int8_matmul(a, pack_int8(b))
-    assert int8_matmul(a, pack_int8(b), 255).item() == 0, "what fits is computed, though the bound alone would refuse it"
+    assert int8_matmul(a, pack_int8(b), 255).item() == 0, (
+        "what fits is computed, though the bound alone would refuse it"
+    )
 
 
 def test_each_row_may_have_its_own_zero_point(on_kernel: str) -> None:

@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 def python(code: str, **environment: str) -> str:
     """What `python -c code` prints; its errors fail the test."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -46,7 +48,8 @@ def test_a_kernel_that_is_not_there_is_refused_by_name() -> None:
 
 
 def test_without_numba_numpy_serves_and_says_once_what_it_costs() -> None:
-    code = """
+    code = (
+        """
 import sys, warnings
 sys.modules["numba"] = None
 import importlib.util
@@ -54,14 +57,19 @@ find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "numba" else find(name, *rest)
 warnings.simplefilter("always")
 with warnings.catch_warnings(record=True) as caught:
-""" + "\n".join("    " + line for line in (PRODUCT + PRODUCT).strip().splitlines()) + """
+"""
+        + "\n".join("    " + line for line in (PRODUCT + PRODUCT).strip().splitlines())
+        + """
     print(kernels(), get_num_threads(), [str(w.message)[:22] for w in caught])
 """
+    )
     assert python(code) == "('numpy',) 1 ['numba is not installed']"
 
 
 def test_products_work_after_a_fork() -> None:
-    code = PRODUCT + """
+    code = (
+        PRODUCT
+        + """
 import os
 big, weights = np.ones((64, 1024), np.uint8), pack_int8(np.ones((1024, 1024), np.int8))
 set_num_threads(2)
@@ -71,6 +79,7 @@ if child == 0:
     os._exit(0 if (int8_matmul(big, weights) == 1024).all() else 1)
 print(os.waitpid(child, 0)[1] if child else 0)
 """
+    )
     assert python(code) == "0"
 
 
@@ -117,7 +126,9 @@ print(compiled.CACHE.name)
             ("avx2", "+avx2,+fma", "vpmaddwd", "zmm"),
         ],
     )
-    def test_each_x86_rung_is_made_of_its_instruction(self, rung: str, features: str, wanted: str, unwanted: str) -> None:
+    def test_each_x86_rung_is_made_of_its_instruction(
+        self, rung: str, features: str, wanted: str, unwanted: str
+    ) -> None:
         from tinytorch.acceleration import engine
 
         text = engine.assemble(engine.tile_ir(rung)[0], "x86_64-unknown-linux-gnu", features)

@@ -27,7 +27,9 @@ def test_a_dynamic_layer_has_the_bits_of_the_notebooks(on_kernel: str, shape: tu
 
 @pytest.mark.parametrize("int_type", [INT8, UINT8])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_static_layer_has_the_bits_of_the_notebooks(on_kernel: str, shape: tuple[int, int, int], int_type: Any) -> None:
+def test_a_static_layer_has_the_bits_of_the_notebooks(
+    on_kernel: str, shape: tuple[int, int, int], int_type: Any
+) -> None:
     ruler = choose_qparams(-1, 2, int_type)
     x, layer, parts = layer_and_pack(*shape, input_qparams=ruler)
     wanted = layer(x).data

@@ -38,7 +38,7 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads products use: at first as many as processors this process may use. NumPy's own are its affair."""
+    """How many threads products use: at first one for each processor this process may use. NumPy has its own."""
     if len(kernels()) == 1:
         return 1
     from .threads import get_num_threads as get_threads

@@ -8,16 +8,18 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import llvmlite.binding as llvm  # type: ignore[import-untyped]
-import numba  # type: ignore[import-untyped]
+import llvmlite.binding as llvm
+import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic  # type: ignore[import-untyped]
+from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
+Array = NDArray[Any]
 I64 = ir.IntType(64)
 
 
@@ -44,16 +46,15 @@ def cache_directory() -> Path:
 CACHE = cache_directory()
 
 
-def _cached(decorate: Callable[..., Any]) -> Callable[[F], F]:
+def _cached(decorate: Any) -> Callable[[Any], Any]:
     """Apply a Numba decorator with its cache in CACHE: Numba asks for the folder while it decorates."""
 
-    def apply(function: F) -> F:
+    def apply(function: Any) -> Any:
         before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(CACHE)
         try:
-            result: F = decorate(function)
+            return decorate(function)
         finally:
             numba.config.CACHE_DIR = before
-        return result
 
     return apply
 
@@ -66,19 +67,28 @@ def compiled(signature: str) -> Callable[[F], F]:
 inlined: Callable[[F], F] = numba.njit(inline="never", boundscheck=False)
 
 
-def task(function: F) -> F:
+class Task(Protocol):
+    """A function that compiled code calls by address."""
+
+    @property
+    def address(self) -> int: ...
+
+
+def task(function: Callable[[Any, int], None]) -> Task:
     """`function(args: pointer to int64, index)`, compiled to be called by address from any thread; see `threads`."""
-    return _cached(numba.cfunc("void(CPointer(int64), int64)", cache=True))(function)
+    made: Task = _cached(numba.cfunc("void(CPointer(int64), int64)", cache=True))(function)
+    return made
 
 
 @inlined
-def at(array):  # type: ignore[no-untyped-def]
+def at(array: Array) -> int:
     """The address of an array's first element, signed as all our integers: `keep` the array until it was used."""
-    return np.int64(array.ctypes.data)
+    address: Any = np.int64(array.ctypes.data)
+    return address  # type: ignore[no-any-return]
 
 
-def _intrinsic(function: F) -> F:
-    made: F = intrinsic(function)
+def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    made: Callable[..., Any] = intrinsic(function)
     return made
 
 
@@ -145,7 +155,7 @@ def relax(typing: Any) -> Any:
 
 @_intrinsic
 def keep(typing: Any, array: Any) -> Any:
-    """Use `array` here, so that Numba does not free it earlier: whose address was handed out is alive until this line."""
+    """Use `array` here, so that Numba does not free it before: an address of it is good up to this line."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return context.get_dummy_value()

@@ -47,7 +47,7 @@ def quantize_plain(x: NDArray[np.float32], scale: Any, zero_point: Any, lo: int,
 
 
 def _values(qparams: Ruler, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32], int] | None:
-    """(scales, zero points, rows): one ruler for all, or one for each slice of the first axis; None for other shapes."""
+    """(scales, zero points, rows): one ruler for all, or for each slice of the first axis; None for other shapes."""
     scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point, np.float32)
     if scale.ndim and scale.shape != (*shape[:1], *[1] * (len(shape) - 1)):
         return None

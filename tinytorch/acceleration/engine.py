@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm  # type: ignore[import-untyped]
+import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
@@ -119,7 +119,13 @@ def rung(name: str) -> Rung:
     tiles, passes = _compile(ir, features), _compile(sweeps.all_sweeps(), features)
     at = {s: passes.get_function_address(s) for s in SWEEPS}
     tile = [tiles.get_function_address(n) for row in names for n in row]
-    head = [len(names), len(names[0]), 64 if name == "amx" else 4, 0, *map(tiles.get_function_address, ("configure", "release"))]
+    head = [
+        len(names),
+        len(names[0]),
+        64 if name == "amx" else 4,
+        0,
+        *map(tiles.get_function_address, ("configure", "release")),
+    ]
     head += [gemm.product_task.address, gemm.sweep_task.address, *(at[s] for s in SWEEPS)]
     addresses = np.array([*head, *tile], np.int64)
     addresses[gemm.TILE] = addresses.ctypes.data + 8 * len(head)

@@ -26,7 +26,7 @@ _forced: list[str] = []
 @cache
 def host_features() -> frozenset[str]:
     """What LLVM says this processor and its operating system can do."""
-    import llvmlite.binding as llvm  # type: ignore[import-untyped]
+    import llvmlite.binding as llvm
 
     return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
 
@@ -64,7 +64,7 @@ def _checked(name: str, source: str) -> str:
 
 
 def kernel() -> str:
-    """The rung in use: that of `use_kernel`, else of the environment's TINYTORCH_KERNEL (read once), else the fastest."""
+    """The rung in use: that of `use_kernel`, else of TINYTORCH_KERNEL in the environment, else the fastest."""
     return _forced[-1] if _forced else _first_choice()
 
 

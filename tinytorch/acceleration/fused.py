@@ -1,28 +1,46 @@
 """The drivers of a whole layer: one pass for the range, one to quantize, the product, and one pass over its sums."""
 
-import numpy as np
-from numba import carray  # type: ignore[import-untyped]
+from typing import Any
 
-from .compiled import add, at, call, compiled, inlined, keep, task
-from .gemm import CHUNK, CODES, EXTREMES, FINISH, PACK, QUANTIZE, aligned, codes_for, column_start, padded, product, sweep, up
+import numpy as np
+from numba import carray
+
+from .compiled import Array, add, at, call, compiled, inlined, keep, task
+from .gemm import (
+    CHUNK,
+    CODES,
+    EXTREMES,
+    FINISH,
+    PACK,
+    QUANTIZE,
+    aligned,
+    codes_for,
+    column_start,
+    padded,
+    product,
+    sweep,
+    up,
+)
 from .threads import run
 
 BIAS, FLOATS = "Array(int32, 1, 'C', readonly=True)", "Array(float32, 1, 'C', readonly=True)"
+ONE: Any = np.float32(1)
 REALS = "Array(float32, 2, 'C', readonly=True)"
 LAYER = f"{PACK}, {FLOATS}, {FLOATS}, {BIAS}, {FLOATS}, int64, uint8[::1]"
 
 
 @inlined
 def layer(
-    pool, threads, rung, address, lda, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
-    scale_in, zero_point,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    pool: int, threads: int, rung: Array, address: int, lda: int, m: int, k: int, weights: Array, panel: int,
+    sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array, finish: int, out: Array,
+    scale_in: float, zero_point: int,
+) -> int:  # fmt: skip
     """Codes -> sums -> reals (finish 1, with ReLU 2), or codes (3) of ruler_out: zero point, lo, hi, scale."""
     n, codes = sums.size, finish == 3
     size = 1 if codes else 4
     skip = -at(out) % 64 if out.size > m * n * size else 0
     start, u = column_start(sums, zero_point, int_bias), padded(scale, scale_in, n)
-    v = padded(bias, np.float32(1), n)
+    v = padded(bias, ONE, n)
     if codes:
         for j in range(n):
             u[j] /= ruler_out[3]
@@ -38,8 +56,9 @@ def layer(
 
 @compiled(f"int64(int64, int64, int64[::1], {CODES}, int64, int64, float32, {LAYER})")
 def linear_codes(
-    pool, threads, rung, a, flip, zero_point, scale_in, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    pool: int, threads: int, rung: Array, a: Array, flip: int, zero_point: int, scale_in: float, weights: Array,
+    panel: int, sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array, finish: int, out: Array,
+) -> int:  # fmt: skip
     """A layer whose input comes in codes."""
     m, k = a.shape
     copy, address, lda = codes_for(pool, rung, a, flip)
@@ -52,7 +71,7 @@ def linear_codes(
 
 
 @task
-def extremes_task(args, index):  # type: ignore[no-untyped-def]
+def extremes_task(args: Any, index: int) -> None:
     """The range of a piece of x, to two floats of its own."""
     w = carray(args, 6)
     first = index * CHUNK
@@ -62,7 +81,7 @@ def extremes_task(args, index):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def extremes(pool, rung, task_address, x):  # type: ignore[no-untyped-def]
+def extremes(pool: int, rung: Array, task_address: int, x: Array) -> Any:
     """(lo, hi, how many pieces met a NaN) of x and 0."""
     w, count = np.zeros(6, np.int64), up(x.size, CHUNK) // CHUNK
     parts = np.zeros((count + 1, 16), np.float32)
@@ -75,7 +94,7 @@ def extremes(pool, rung, task_address, x):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def dynamic_ruler(lo, hi):  # type: ignore[no-untyped-def]
+def dynamic_ruler(lo: Any, hi: Any) -> Any:
     """uint8 (scale, zero point) for [lo, hi], which holds 0, in float32. Source: ONNX DynamicQuantizeLinear."""
     length, tiny = np.float32(hi - lo), np.float32(1.1754943508222875e-38)
     if length == np.inf or length < np.float32(255) * tiny:  # float32 cannot hold this range: see choose_qparams
@@ -90,9 +109,10 @@ def dynamic_ruler(lo, hi):  # type: ignore[no-untyped-def]
 
 @compiled(f"int64(int64, int64, int64[::1], int64, {REALS}, float32[::1], int64, int64, {LAYER})")
 def linear(
-    pool, threads, rung, extremes_address, x, ruler, flip, shift,
-    weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    pool: int, threads: int, rung: Array, extremes_address: int, x: Array, ruler: Array, flip: int, shift: int,
+    weights: Array, panel: int, sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array,
+    finish: int, out: Array,
+) -> int:  # fmt: skip
     """A layer whose input comes in reals. ruler: zero point, lowest, highest code, scale; scale 0 asks for
     a dynamic one, which is put there.
 
@@ -111,11 +131,12 @@ def linear(
     mask[0] = flip
     nan = sweep(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, address, ld, at(ruler), at(mask))
     keep(mask)
+    zero_point: Any = np.int64(ruler[0])
     if nan != 0:
         return -1
     skip = layer(
         pool, threads, rung, address, ld, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
-        ruler[3], np.int64(ruler[0]) + shift,
+        ruler[3], zero_point + shift,
     )  # fmt: skip
     keep(codes)
     return skip

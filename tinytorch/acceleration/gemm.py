@@ -3,10 +3,12 @@
 Numba compiles them once for a processor; what differs between rungs comes in as addresses (`engine.Rung.addresses`).
 """
 
-import numpy as np
-from numba import carray  # type: ignore[import-untyped]
+from typing import Any
 
-from .compiled import add, at, call, compiled, inlined, keep, peek, task
+import numpy as np
+from numba import carray
+
+from .compiled import Array, add, at, call, compiled, inlined, keep, peek, task
 from .threads import run
 
 L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
@@ -16,28 +18,30 @@ CHUNK = 1 << 14  # elements of an elementwise pass that make a task
 # Where a rung's addresses stand.
 HIGH, WIDE, STEP, TILE, CONFIGURE, RELEASE, PRODUCT, SWEEP, EXTREMES, COPY, QUANTIZE = range(11)
 FINISH = 11  # to_int32, to_float, to_float_relu, to_codes
-DIRECT, NONE = np.int64(-1), np.int64(0)  # DIRECT: no pass: the tiles themselves store int32
+DIRECT: Any = np.int64(-1)  # a finish: none, the tiles themselves store int32
+NONE: Any = np.int64(0)
+FOUR: Any = np.int64(4)
 
 
 @inlined
-def up(n, unit):  # type: ignore[no-untyped-def]
+def up(n: int, unit: int) -> int:
     """n, or the next multiple of unit."""
     return (n + unit - 1) // unit * unit
 
 
 @inlined
-def aligned(nbytes):  # type: ignore[no-untyped-def]
-    """(block, address) of uninitialized bytes; the address divides by 64: a tile row on two cache lines costs double."""
+def aligned(nbytes: int) -> tuple[Array, int]:
+    """(block, address) of uninitialized bytes; the address divides by 64: a row on two cache lines costs double."""
     block = np.empty(nbytes + 64, np.uint8)
     return block, (at(block) + 63) // 64 * 64
 
 
 @task
-def product_task(args, index):  # type: ignore[no-untyped-def]
+def product_task(args: Any, index: int) -> None:
     """Some rows x some panels, tile by tile; each tile's sums are finished while they are in the first cache."""
     w = carray(args, 24)
-    a, lda, b, panel, steps, m, n, c, ldc, size, start = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10]
-    finish, u, v, v_step, rung = w[11], w[12], w[13], w[14], w[15]
+    a, lda, b, panel, steps, m, n, c, ldc, size = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9]
+    start, finish, u, v, v_step, rung = w[10], w[11], w[12], w[13], w[14], w[15]
     block_rows, block_panels, row_blocks = w[16], w[17], w[18]
     high, wide = peek(rung + 8 * HIGH), peek(rung + 8 * WIDE)
     tile, configure = peek(rung + 8 * TILE), peek(rung + 8 * CONFIGURE)
@@ -63,7 +67,7 @@ def product_task(args, index):  # type: ignore[no-untyped-def]
 
 
 @task
-def sweep_task(args, index):  # type: ignore[no-untyped-def]
+def sweep_task(args: Any, index: int) -> None:
     """Some rows of a pass. NaNs met are counted in args[10]."""
     w = carray(args, 11)
     x, ldx, rows, cols, y, ldy, block = w[1], w[2], w[3], w[4], w[5], w[6], w[9]
@@ -74,17 +78,23 @@ def sweep_task(args, index):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def sweep(pool, rung, function, x, ldx, rows, cols, y, ldy, u, v):  # type: ignore[no-untyped-def]
+def sweep(
+    pool: int, rung: Array, function: int, x: int, ldx: int, rows: int, cols: int, y: int, ldy: int, u: int, v: int,
+) -> int:  # fmt: skip
     """A pass over a matrix, in tasks of about CHUNK elements; returns how many tasks met a NaN."""
     w = np.zeros(11, np.int64)
     block = max(1, CHUNK // max(cols, 1))
     w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9] = function, x, ldx, rows, cols, y, ldy, u, v, block
     run(pool, rung[SWEEP], at(w), up(rows, block) // block)
-    return w[10]  # also what keeps w alive until here
+    seen: int = w[10]  # also what keeps w alive until here
+    return seen
 
 
 @inlined
-def product(pool, threads, rung, a, lda, b, panel, k, m, n, c, ldc, size, start, finish, u, v, v_step):  # type: ignore[no-untyped-def]
+def product(
+    pool: int, threads: int, rung: Array, a: int, lda: int, b: int, panel: int, k: int, m: int, n: int, c: int,
+    ldc: int, size: int, start: int, finish: int, u: int, v: int, v_step: int,
+) -> None:  # fmt: skip
     """The whole product: choose the blocks, run the tasks."""
     high, wide, panels = rung[HIGH], rung[WIDE], up(n, 16) // 16
     block_rows, block_panels = m, max(wide, min(panels, L2 // panel) // wide * wide)
@@ -93,7 +103,8 @@ def product(pool, threads, rung, a, lda, b, panel, k, m, n, c, ldc, size, start,
         pool = 0
     if pool != 0:
         tasks = 4 * threads  # more than threads: one that is held up leaves its share to the others
-        row_blocks = min(up(m, 2 * high) // (2 * high), up(tasks, threads) * block_panels // up(panels, block_panels) + 1)
+        column_blocks = up(panels, block_panels) // block_panels
+        row_blocks = min(up(m, 2 * high) // (2 * high), up(tasks, column_blocks) // column_blocks)
         block_rows = up(up(m, row_blocks) // row_blocks, high)
         row_blocks = up(m, block_rows) // block_rows
         column_blocks = up(tasks, row_blocks) // row_blocks
@@ -108,7 +119,7 @@ def product(pool, threads, rung, a, lda, b, panel, k, m, n, c, ldc, size, start,
 
 
 @inlined
-def codes_for(pool, rung, a, flip):  # type: ignore[no-untyped-def]
+def codes_for(pool: int, rung: Array, a: Array, flip: int) -> tuple[Array, int, int]:
     """Rows of codes that the tiles can read: `a` itself, or a copy with aligned rows and, if wanted, flipped signs."""
     m, k = a.shape
     address, lda = at(a), a.strides[0]
@@ -124,7 +135,7 @@ def codes_for(pool, rung, a, flip):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def column_start(sums, zero_point, bias):  # type: ignore[no-untyped-def]
+def column_start(sums: Array, zero_point: int, bias: Array) -> Array:
     """int32 [N, padded]: bias - zero_point * (sum of the column's weights); it wraps as the sums do."""
     start = np.zeros(up(sums.size, 16) + 16, np.int32)
     for j in range(sums.size):
@@ -135,7 +146,7 @@ def column_start(sums, zero_point, bias):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def padded(values, factor, n):  # type: ignore[no-untyped-def]
+def padded(values: Array, factor: float, n: int) -> Array:
     """float32 [n, padded with 0]: values * factor, rounded to float32; of one value, repeated."""
     out = np.zeros(up(n, 16) + 16, np.float32)
     for j in range(n if values.size else 0):
@@ -149,7 +160,10 @@ PACK = f"{BYTES}, int64, {SUMS}"  # data, bytes of a panel, column sums
 
 
 @compiled(f"int64(int64, int64, int64[::1], {CODES}, {PACK}, int64, int64, uint8[::1])")
-def matmul(pool, threads, rung, a, weights, panel, sums, flip, zero_point, out):  # type: ignore[no-untyped-def]
+def matmul(
+    pool: int, threads: int, rung: Array, a: Array, weights: Array, panel: int, sums: Array, flip: int,
+    zero_point: int, out: Array,
+) -> int:  # fmt: skip
     """int32 (a - zero_point) @ b into `out`, from the byte that is returned on: aligned where out has room for that.
 
     zero_point counts in the codes as the tiles get them: after the flip.
@@ -159,7 +173,7 @@ def matmul(pool, threads, rung, a, weights, panel, sums, flip, zero_point, out):
     copy, address, lda = codes_for(pool, rung, a, flip)
     start, c = column_start(sums, zero_point, np.empty(0, np.int32)), at(out) + skip
     product(
-        pool, threads, rung, address, lda, at(weights), panel, k, m, n, c, n * 4, np.int64(4), at(start),
+        pool, threads, rung, address, lda, at(weights), panel, k, m, n, c, n * 4, FOUR, at(start),
         DIRECT, NONE, NONE, NONE,
     )  # fmt: skip
     keep(copy)

@@ -1,4 +1,4 @@
-"""The INT8 product, `int8_matmul`. Everything is checked here, before an address is made; the drivers trust what they get."""
+"""The INT8 product. Everything is checked here, before an address is made; the drivers trust what they get."""
 
 from functools import cache
 from math import prod
@@ -48,7 +48,7 @@ def _fits(acc: NDArray[np.int64], k: int) -> NDArray[np.int32]:
     return acc.astype(np.int32)
 
 
-def _exact(a: NDArray[Any], b: PackedInt8, zero_point: NDArray[np.int64]) -> NDArray[np.int32]:
+def _exact(a: NDArray[Any], b: PackedInt8, zero_point: Any) -> NDArray[np.int32]:
     """The product by NumPy, in int64: for rows with zero points of their own, and where int32 might not do."""
     return _fits(plain.matmul(a, b) - zero_point * b.column_sums, b.shape[0])
 
@@ -92,4 +92,3 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
         *run.team(), run.addresses, rows.view(np.uint8), b.data, b.panel, b.column_sums, flip, zero_point + shift, out
     )
     return out[skip : skip + m * n * 4].view(np.int32).reshape(shape)
-

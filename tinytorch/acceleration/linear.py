@@ -47,7 +47,9 @@ def refuse(x: NDArray[np.float32], status: int) -> None:
     """Say what is wrong with x: NaN (-1), or a range that is not finite (-2)."""
     if status == -1:
         where = np.argwhere(np.isnan(x))[0].tolist()
-        raise ValueError(f"x must not hold NaN, got one at index {where}: no code stands for it, find out where it arose")
+        raise ValueError(
+            f"x must not hold NaN, got one at index {where}: no code stands for it, find out where it arose"
+        )
     if status == -2:
         raise ValueError(f"a range must be finite, got [{x.min():g}, {x.max():g}]: mask or clip x before measuring it")
 
@@ -72,8 +74,10 @@ class Int8Linear:
     input_qparams: Ruler | None = None
     output_qparams: Ruler | None = None
     relu: bool = False
-    floats: NDArray[np.float32] = field(init=False, repr=False)
+    floats: NDArray[np.float32] = field(init=False, repr=False)  # the bias, as one of the two; the other is empty
     integers: NDArray[np.int32] = field(init=False, repr=False)
+    ruler_in: tuple[int, int, int, np.float32] = field(init=False, repr=False)
+    ruler_out: NDArray[np.float32] = field(init=False, repr=False)  # zero point, lowest, highest code, scale
 
     def __post_init__(self, bias: ArrayLike | None) -> None:
         (k, n), bias = self.weights.shape, np.zeros(0, np.float32) if bias is None else np.asarray(bias)
@@ -85,15 +89,17 @@ class Int8Linear:
         if self.output_qparams is not None and (self.input_qparams is None or (bias.size and not whole)):
             raise ValueError("codes out need input_qparams and an int32 bias: or quantize the float32 result")
         ruler = DYNAMIC if self.input_qparams is None else ruler_of(self.input_qparams, "input_qparams")
-        out = (0, 0, 0, np.float32(1)) if self.output_qparams is None else ruler_of(self.output_qparams, "output_qparams")
+        out = (
+            (0, 0, 0, np.float32(1)) if self.output_qparams is None else ruler_of(self.output_qparams, "output_qparams")
+        )
         floats, integers = (NO_FLOATS, bias) if whole else (np.array(bias, np.float32), NO_INTS)
         reach = (255 + abs(ruler[0])) * self.weights.reach + int(np.abs(integers.astype(np.int64)).max(initial=0))
         if reach >= 2**31:
             raise OverflowError(f"the sums of K = {k} products and their bias may reach {reach}, beyond int32: split K")
         lowest = max(out[0], out[1]) if self.relu else out[1]  # the code of 0
         for name, value in {
-            "scale": scale, "floats": floats, "integers": integers.copy(), "_in": ruler,
-            "_out": np.array([out[0], lowest, *out[2:]], np.float32),
+            "scale": scale, "floats": floats, "integers": integers.copy(), "ruler_in": ruler,
+            "ruler_out": np.array([out[0], lowest, *out[2:]], np.float32),
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 
@@ -102,7 +108,9 @@ class Int8Linear:
         check(x, self.weights)
         codes = x.dtype == np.int8 or x.dtype == np.uint8
         if codes and self.input_qparams is None:
-            raise ValueError(f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams")
+            raise ValueError(
+                f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams"
+            )
         if x.dtype != np.float32 and not codes:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
         (k, n), rows = self.weights.shape, rows_of(x if codes else np.ascontiguousarray(x), self.weights.shape[0])
@@ -122,16 +130,20 @@ class Int8Linear:
 
     def _after(self) -> tuple[Any, ...]:
         b, finish = self.weights, TO_CODES if self.output_qparams is not None else TO_FLOAT + self.relu
-        return b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self._out, finish
+        return b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self.ruler_out, finish
 
     def _of_codes(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(rows.dtype == np.int8)
-        zero_point, scale = self._in[0] + shift, self._in[3]
-        return int(_fused().linear_codes(*run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self._after(), out))
+        zero_point, scale = self.ruler_in[0] + shift, self.ruler_in[3]
+        return int(
+            _fused().linear_codes(
+                *run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self._after(), out
+            )
+        )
 
     def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
-        fused, (flip, shift) = _fused(), run.conversion(self._in[1] < 0)
-        ruler = np.array(self._in, np.float32)
+        fused, (flip, shift) = _fused(), run.conversion(self.ruler_in[1] < 0)
+        ruler = np.array(self.ruler_in, np.float32)
         extremes = fused.extremes_task.address
         return int(fused.linear(*run.team(), run.addresses, extremes, rows, ruler, flip, shift, *self._after(), out))
 
@@ -141,7 +153,7 @@ class Int8Linear:
 
         if len(kernels()) == 1:
             plain.tell_cost()
-        zero_point, lo, hi, scale_in = self._in
+        zero_point, lo, hi, scale_in = self.ruler_in
         if rows.dtype == np.float32:
             if self.input_qparams is None:
                 scale_in, zero_point = choose_dynamic(rows)
@@ -151,7 +163,7 @@ class Int8Linear:
             acc += self.integers
         scale = np.broadcast_to(scale_in * self.scale, self.weights.shape[1:])
         if self.output_qparams is not None:
-            zero, lowest, highest, step = self._out
+            zero, lowest, highest, step = self.ruler_out
             q = np.rint(acc.astype(np.float32) * (scale / step)) + zero
             return np.asarray(np.clip(q, lowest, highest)).astype(self._target)
         y = acc.astype(np.float32) * scale
@@ -163,7 +175,7 @@ def int8_linear(
     x: NDArray[Any], b: PackedInt8, scale: ArrayLike, bias: ArrayLike | None = None, input_qparams: Ruler | None = None,
     output_qparams: Ruler | None = None, relu: bool = False,
 ) -> NDArray[Any]:  # fmt: skip
-    """`Int8Linear(b, scale, bias, input_qparams, output_qparams, relu)(x)`; make the layer once where you call it often.
+    """`Int8Linear(b, scale, bias, input_qparams, output_qparams, relu)(x)`; make the layer once if you call it often.
 
     >>> from tinytorch.acceleration import pack_int8
     >>> int8_linear(np.array([[0.0, 255.0]], np.float32), pack_int8(np.array([[3], [4]], np.int8)), 0.5).tolist()

@@ -12,8 +12,10 @@ with `steps` groups of four codes (AMX: of 64). `start` holds what is known ahea
 
 from dataclasses import dataclass
 
-import llvmlite.binding as llvm  # type: ignore[import-untyped]
+import llvmlite.binding as llvm
 
+FOUR_TIMES = ", ".join(["i32 0, i32 1, i32 2, i32 3"] * 4)
+SDOT = "@llvm.aarch64.neon.sdot.v4i32.v16i8"
 SIGNATURE = "(ptr %a, i64 %lda, ptr %b, i64 %panel, i64 %steps, ptr %c, i64 %ldc, ptr %start)"
 
 
@@ -47,18 +49,13 @@ def _spread(lanes: int) -> str:
 
 def _vpdpbusd(bits: int, rows: int, panels: int) -> Dot:
     """uint8 x int8, four products a lane, without saturation (VPDPBUSDS would saturate)."""
-    acc, raw = f"<{bits // 32} x i32>", f"<{bits // 8} x i8>"
-    name = f"@llvm.x86.avx512.vpdpbusd.{bits}"
-    if llvm.llvm_version_info[0] >= 22:
-        return Dot(
-            rows, panels, 512 // bits, raw, acc, f"{{out}} = call {acc} {name}({acc} {{acc}}, {raw} {{x}}, {raw} {{w}})",
-            _spread(bits // 32), f"declare {acc} {name}({acc}, {raw}, {raw})",
-        )  # fmt: skip
-    cast = f"{{x}} = bitcast {raw} {{x}}.bytes to {acc}"  # older LLVM: the bytes are passed as int32 lanes
-    return Dot(
-        rows, panels, 512 // bits, acc, acc, f"{{out}} = call {acc} {name}({acc} {{acc}}, {acc} {{x}}, {acc} {{w}})",
-        _spread(bits // 32).replace("{x} =", "{x}.bytes =") + "\n  " + cast, f"declare {acc} {name}({acc}, {acc}, {acc})",
-    )  # fmt: skip
+    acc, raw, name = f"<{bits // 32} x i32>", f"<{bits // 8} x i8>", f"@llvm.x86.avx512.vpdpbusd.{bits}"
+    spread = _spread(bits // 32)
+    if llvm.llvm_version_info[0] < 22:  # the bytes are passed as int32 lanes
+        spread = spread.replace("{x} =", "{x}.bytes =") + f"\n  {{x}} = bitcast {raw} {{x}}.bytes to {acc}"
+        raw = acc
+    step = f"{{out}} = call {acc} {name}({acc} {{acc}}, {raw} {{x}}, {raw} {{w}})"
+    return Dot(rows, panels, 512 // bits, raw, acc, step, spread, f"declare {acc} {name}({acc}, {raw}, {raw})")
 
 
 def dots() -> dict[str, Dot]:
@@ -69,9 +66,9 @@ def dots() -> dict[str, Dot]:
         "avx2": Dot(
             rows=3, panels=1, parts=4, raw="<16 x i8>", acc="<8 x i32>",
             declare="declare <8 x i32> @llvm.x86.avx2.pmadd.wd(<16 x i16>, <16 x i16>)",
-            spread="""{x}.bytes = bitcast i32 {four} to <4 x i8>
-  {x}.wide = zext <4 x i8> {x}.bytes to <4 x i16>
-  {x} = shufflevector <4 x i16> {x}.wide, <4 x i16> poison, <16 x i32> <i32 0, i32 1, i32 2, i32 3, i32 0, i32 1, i32 2, i32 3, i32 0, i32 1, i32 2, i32 3, i32 0, i32 1, i32 2, i32 3>""",  # noqa: E501
+            spread=f"""{{x}}.bytes = bitcast i32 {{four}} to <4 x i8>
+  {{x}}.wide = zext <4 x i8> {{x}}.bytes to <4 x i16>
+  {{x}} = shufflevector <4 x i16> {{x}}.wide, <4 x i16> poison, <16 x i32> <{FOUR_TIMES}>""",
             widen="{w} = sext <16 x i8> {raw} to <16 x i16>",
             step="""{out}.two = call <8 x i32> @llvm.x86.avx2.pmadd.wd(<16 x i16> {w}, <16 x i16> {x})
   {out} = add <8 x i32> {acc}, {out}.two""",
@@ -82,8 +79,8 @@ def dots() -> dict[str, Dot]:
         ),
         "neon_dotprod": Dot(
             rows=6, panels=1, parts=4, raw="<16 x i8>", acc="<4 x i32>", spread=_spread(4),
-            declare="declare <4 x i32> @llvm.aarch64.neon.sdot.v4i32.v16i8(<4 x i32>, <16 x i8>, <16 x i8>)",
-            step="{out} = call <4 x i32> @llvm.aarch64.neon.sdot.v4i32.v16i8(<4 x i32> {acc}, <16 x i8> {w}, <16 x i8> {x})",
+            declare=f"declare <4 x i32> {SDOT}(<4 x i32>, <16 x i8>, <16 x i8>)",
+            step=f"{{out}} = call <4 x i32> {SDOT}(<4 x i32> {{acc}}, <16 x i8> {{w}}, <16 x i8> {{x}})",
         ),
         "generic": Dot(
             rows=2, panels=1, parts=1, raw="<16 x i32>", acc="<16 x i32>",
@@ -143,7 +140,11 @@ def register_kernel(name: str, dot: Dot, rows: int, panels: int) -> str:
         ]
         for v in range(vectors):
             out.append("  " + dot.step.format(out=f"%sum.{r}.{v}", acc=f"%acc.{r}.{v}", x=f"%x.{r}", w=f"%w.{v}"))
-    out += ["  %k.next = add i64 %k, 1", "  %more = icmp slt i64 %k.next, %steps", "  br i1 %more, label %loop, label %done"]
+    out += [
+        "  %k.next = add i64 %k, 1",
+        "  %more = icmp slt i64 %k.next, %steps",
+        "  br i1 %more, label %loop, label %done",
+    ]
     out += ["done:"]
     for r in range(rows):
         out += [f"  %c.off.{r} = mul i64 %ldc, {r}", f"  %c.{r} = getelementptr i8, ptr %c, i64 %c.off.{r}"]
@@ -188,7 +189,11 @@ def amx_kernel(name: str, row_tiles: int, panels: int, instruction: str) -> str:
             call + f"tileloadd64(i8 {4 + r}, ptr %a.{r}, i64 %lda)",
         ]  # fmt: skip
         out += [call + f"{instruction}(i8 {2 * r + p}, i8 {4 + r}, i8 {6 + p})" for p in range(panels)]
-    out += ["  %k.next = add i64 %k, 1", "  %more = icmp slt i64 %k.next, %steps", "  br i1 %more, label %loop, label %done"]
+    out += [
+        "  %k.next = add i64 %k, 1",
+        "  %more = icmp slt i64 %k.next, %steps",
+        "  br i1 %more, label %loop, label %done",
+    ]
     out += ["done:"]
     for r, p in pairs:
         out += [

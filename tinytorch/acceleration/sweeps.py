@@ -50,10 +50,13 @@ def _bounds(source: str, lanes: int) -> str:
     """%zero (int32), and %lo, %hi: the codes' range before the zero point is added, so that clipping may come first.
     They are read from {source}: zero point, lowest, highest code."""
     f = f"<{lanes} x float>"
-    return "".join(_number(n, source, i, lanes) for i, n in enumerate(["offset", "least", "most"])) + f"""
+    return (
+        "".join(_number(n, source, i, lanes) for i, n in enumerate(["offset", "least", "most"]))
+        + f"""
   %zero = fptosi {f} %offset to <{lanes} x i32>
   %lo = fsub {f} %least, %offset
   %hi = fsub {f} %most, %offset"""
+    )
 
 
 def _renamed(body: str, prefix: str) -> str:
@@ -217,15 +220,18 @@ def _quantize(lanes: int = 64) -> str:
     """u: zero point, lowest, highest code, scale, as floats; v: a byte, as in `copy_codes`.
 
     The definition divides and rounds, which is slow. Here y = x * (1 / scale) + (zero point + 0.5 + 3072) is a float
-    between 2**11 and 2**12, once it is clipped: its bits are a number with 12 binary places, whose whole part, modulo 256,
-    is the code. y is wrong by less than 7/8 of a last place: half of one for rounding, 511 * 2**-24 * 4096 = 1/8 for each
-    of the reciprocal, the product and the definition's own division. So the code can only be wrong where all 12 places
-    are 0: near a tie. Vectors that hold such an element (1.5 % of them) are divided, as are all where the reciprocal is
-    not a normal number. A NaN is seen by its exponent, which clipping leaves as it is.
+    between 2**11 and 2**12, once it is clipped: its bits are a number with 12 binary places, whose whole part, modulo
+    256, is the code. y is wrong by less than 7/8 of a last place: half of one for rounding, and 511 * 2**-24 * 4096 =
+    1/8 each for the reciprocal, the product and the definition's own division. So the code can only be wrong where all
+    12 places are 0: near a tie. Vectors that hold such an element (1.5 % of them) are divided, as are all where the
+    reciprocal is not a normal number. A NaN is seen by its exponent, which clipping leaves as it is.
     """
     f, mask, n = f"<{lanes} x float>", f"<{lanes} x i1>", f"<{lanes} x i32>"
     splat = f"{n} poison, {n} zeroinitializer"
-    once = _number("scale", "u", 3, lanes) + _bounds("u", lanes) + f"""
+    once = (
+        _number("scale", "u", 3, lanes)
+        + _bounds("u", lanes)
+        + f"""
   %huge = fcmp ogt float %scale.0, 0x47B0000000000000 ; 2**124
   %small = fcmp olt float %scale.0, 0x3830000000000000 ; 2**-124
   %odd = or i1 %huge, %small
@@ -246,6 +252,7 @@ def _quantize(lanes: int = 64) -> str:
   %flip.0 = load i8, ptr %v, align 1
   %flip.1 = insertelement <{lanes} x i8> poison, i8 %flip.0, i32 0
   %flip = shufflevector <{lanes} x i8> %flip.1, <{lanes} x i8> poison, {n} zeroinitializer"""
+    )
     body = f"""
   %product = fmul contract {f} %e, %inverse
   %y.free = fadd contract {f} %product, %base
@@ -294,10 +301,14 @@ def _dequantize(name: str, extend: str, lanes: int = 64) -> str:
 def _to_float(name: str, relu: bool, lanes: int = 16) -> str:
     """int32 sums -> sum * u[column] + v[column], each step rounded to float32; then, if wanted, ReLU."""
     f, total = f"<{lanes} x float>", "%sum" if relu else "%q"
-    body = _column("scale", "u", lanes) + _column("bias", "v", lanes) + f"""
+    body = (
+        _column("scale", "u", lanes)
+        + _column("bias", "v", lanes)
+        + f"""
   %real = sitofp <{lanes} x i32> %e to {f}
   %scaled = fmul {f} %real, %scale
   {total} = fadd {f} %scaled, %bias"""
+    )
     tail = f"""
   %positive = fcmp ogt {f} %sum, zeroinitializer
   %q = select <{lanes} x i1> %positive, {f} %sum, {f} zeroinitializer"""
@@ -305,20 +316,22 @@ def _to_float(name: str, relu: bool, lanes: int = 16) -> str:
 
 
 def _to_codes(lanes: int = 16) -> str:
-    """int32 sums -> clip(rint(sum * u[column]) + zero point): requantize, "float" mode. v: zero point, lowest, highest."""
+    """int32 sums -> clip(rint(sum * u[column]) + zero point), as `requantize`. v: zero point, lowest, highest code."""
     f = f"<{lanes} x float>"
-    body = _column("multiplier", "u", lanes) + f"""
+    body = (
+        _column("multiplier", "u", lanes)
+        + f"""
   %real = sitofp <{lanes} x i32> %e to {f}
   %t = fmul {f} %real, %multiplier{_clip("%t", lanes)}{_round("%t.clipped", "%n", lanes)}
   %placed = add <{lanes} x i32> %n, %zero
   %q = trunc <{lanes} x i32> %placed to <{lanes} x i8>"""
+    )
     return sweep("to_codes", lanes, "i32", "i8", _bounds("v", lanes), body) + _declare_round(lanes)
 
 
 def all_sweeps() -> str:
     """Every pass, for one module."""
-    return "\n".join([
-        extremes(), _flip(), _quantize(), _dequantize("dequantize_int8", "sext"), _dequantize("dequantize_uint8", "zext"),
-        sweep("to_int32", 16, "i32", "i32", "", "\n  %q = add <16 x i32> %e, zeroinitializer"),
-        _to_float("to_float", relu=False), _to_float("to_float_relu", relu=True), _to_codes(),
-    ])  # fmt: skip
+    integers = sweep("to_int32", 16, "i32", "i32", "", "\n  %q = add <16 x i32> %e, zeroinitializer")
+    to_reals = [_to_float("to_float", relu=False), _to_float("to_float_relu", relu=True)]
+    back = [_dequantize("dequantize_int8", "sext"), _dequantize("dequantize_uint8", "zext")]
+    return "\n".join([extremes(), _flip(), _quantize(), integers, *to_reals, _to_codes(), *back])

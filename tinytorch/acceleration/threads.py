@@ -22,7 +22,7 @@ LOOKOUT = 4000  # looks before a thread sleeps: some 0.2 ms
 
 
 @inlined
-def take(pool):  # type: ignore[no-untyped-def]
+def take(pool: int) -> None:
     """Do tasks of the open job until none is left."""
     function, arguments, count = peek(pool + JOB), peek(pool + JOB + 8), peek(pool + JOB + 16)
     index = add(pool + NEXT, 1)
@@ -32,7 +32,7 @@ def take(pool):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def ring(pool, enough):  # type: ignore[no-untyped-def]
+def ring(pool: int, enough: int) -> None:
     """Wake workers that sleep, up to `enough`. Only the pool's present owner rings."""
     worker, last = pool + WORKERS, pool + WORKERS + 64 * min(enough, peek(pool + LOCKS + 16))
     while worker < last:
@@ -43,8 +43,8 @@ def ring(pool, enough):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def run(pool, function, arguments, count):  # type: ignore[no-untyped-def]
-    """Do `count` tasks, with the workers' help where there is more than one task and the pool is free. pool 0: alone."""
+def run(pool: int, function: int, arguments: int, count: int) -> None:
+    """Do `count` tasks, with the workers' help where there is more than one and the pool is free. pool 0: alone."""
     if count <= 1 or pool == 0:
         for index in range(count):
             call(function, (arguments, index))
@@ -67,7 +67,7 @@ def run(pool, function, arguments, count):  # type: ignore[no-untyped-def]
 
 
 @compiled("void(int64, int64, int64)")
-def work(pool, worker, patience):  # type: ignore[no-untyped-def]
+def work(pool: int, worker: int, patience: int) -> None:
     """A worker's life: join every job that opens; after `patience` looks in vain, sleep until somebody rings."""
     looks = 0
     while peek(pool + STOP) == 0:
@@ -86,7 +86,7 @@ def work(pool, worker, patience):  # type: ignore[no-untyped-def]
 
 
 @compiled("void(int64)")
-def stop(pool):  # type: ignore[no-untyped-def]
+def stop(pool: int) -> None:
     """Tell all workers to end."""
     poke(pool + STOP, 1)
     ring(pool, 1 << 30)

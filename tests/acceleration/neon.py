@@ -1,0 +1,88 @@
+"""Run the NEON rung under an emulator: its tiles and passes, cross-compiled, against plain C.
+
+    apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    python tests/acceleration/neon.py
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from tinytorch.acceleration import engine, sweeps
+
+TRIPLE = "aarch64-unknown-linux-gnu"
+
+CHECK = r"""
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+typedef int64_t i64;
+#define TILE(r) extern void tile_##r##_1(int8_t *, i64, int8_t *, i64, i64, int32_t *, i64, int32_t *);
+TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+extern i64 quantize(float *, i64, i64, i64, int8_t *, i64, float *, uint8_t *);
+extern i64 extremes(float *, i64, i64, i64, float *, i64, void *, void *);
+extern i64 to_float(int32_t *, i64, i64, i64, float *, i64, float *, float *);
+static void (*tiles[])(int8_t *, i64, int8_t *, i64, i64, int32_t *, i64, int32_t *) = {
+    tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1};
+static int8_t a[6 * 4096], b[16 * 4096];
+static int32_t c[6 * 16], start[16];
+static float x[1000], y[1000], two[2];
+static int8_t q[1000];
+
+int main(void) {
+    long sums = 0, codes = 0, wrong = 0;
+    uint8_t flip = 0;
+    for (int round = 0; round < 2000; round++) {
+        int rows = 1 + rand() % 6, steps = 1 + rand() % 60, k = 4 * steps, extreme = rand() % 4 == 0;
+        for (int i = 0; i < rows * k; i++) a[i] = extreme ? -128 : rand();
+        for (int i = 0; i < 16 * k; i++) b[i] = extreme ? -128 : rand();
+        for (int i = 0; i < 16; i++) start[i] = rand();
+        tiles[rows - 1](a, k, b, 16 * k, steps, c, 64, start);
+        for (int r = 0; r < rows; r++) for (int j = 0; j < 16; j++, sums++) {
+            uint32_t sum = start[j];
+            for (int i = 0; i < k; i++) sum += (int32_t)a[r * k + i] * b[(i / 4 * 16 + j) * 4 + i % 4];
+            wrong += (int32_t)sum != c[r * 16 + j];
+        }
+        int n = rand() % 1000;
+        float scale = ldexpf(1 + rand() / (float)RAND_MAX, rand() % 60 - 30), zero = rand() % 256 - 128;
+        float ruler[] = {zero, -128, 127, scale};
+        for (int i = 0; i < n; i++) x[i] = (rand() % 1200 - 600) * (rand() % 2 ? 0.5f : 0.37f) * scale;
+        float lo = 0, hi = 0;
+        wrong += quantize(x, 0, 1, n, q, 0, ruler, &flip) != 0 || extremes(x, 0, 1, n, two, 0, 0, 0) != 0;
+        for (int i = 0; i < n; i++, codes++) {
+            float code = rintf(x[i] / scale) + zero;
+            wrong += q[i] != (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
+            lo = fminf(lo, x[i]), hi = fmaxf(hi, x[i]);
+        }
+        wrong += n && (two[0] != lo || two[1] != hi);
+        if (n == 0) continue;
+        x[n / 2] = NAN;
+        wrong += !quantize(x, 0, 1, n, q, 0, ruler, &flip) || !extremes(x, 0, 1, n, two, 0, 0, 0);
+    }
+    printf("neon_dotprod: %ld sums and %ld codes, %ld wrong\n", sums, codes, wrong);
+    return wrong != 0;
+}
+"""
+
+
+def main() -> int:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = llvm.parse_assembly(engine.text(engine.tile_ir("neon_dotprod")[0] + sweeps.all_sweeps()))
+    machine = llvm.Target.from_triple(TRIPLE).create_target_machine(features="+dotprod", opt=3, reloc="static")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "rung.o").write_bytes(machine.emit_object(module))
+        (folder / "check.c").write_text(CHECK, encoding="utf-8")
+        compiler = ["aarch64-linux-gnu-gcc", "-O1", "-static", "check.c", "rung.o", "-lm", "-o", "check"]
+        subprocess.run(compiler, cwd=folder, check=True)
+        return subprocess.run(["qemu-aarch64", "-cpu", "max", "./check"], cwd=folder, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
