@@ -1,7 +1,7 @@
 """Run the NEON rung under an emulator: its tiles and passes, cross-compiled, against plain C.
 
-    apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-    python tests/acceleration/neon.py
+apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+python tests/acceleration/neon.py
 """
 
 import subprocess

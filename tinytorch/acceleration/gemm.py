@@ -159,19 +159,19 @@ SUMS = "Array(int64, 1, 'C', readonly=True)"
 PACK = f"{BYTES}, int64, {SUMS}"  # data, bytes of a panel, column sums
 
 
-@compiled(f"int64(int64, int64, int64[::1], {CODES}, {PACK}, int64, int64, uint8[::1])")
+@compiled(f"int64(int64, int64, int64[::1], {CODES}, {PACK}, int64, int64, int32[::1])")
 def matmul(
     pool: int, threads: int, rung: Array, a: Array, weights: Array, panel: int, sums: Array, flip: int,
     zero_point: int, out: Array,
 ) -> int:  # fmt: skip
-    """int32 (a - zero_point) @ b into `out`, from the byte that is returned on: aligned where out has room for that.
+    """int32 (a - zero_point) @ b into `out`, from the element that is returned on: aligned where out has room for that.
 
     zero_point counts in the codes as the tiles get them: after the flip.
     """
     (m, k), n = a.shape, sums.size
-    skip = -at(out) % 64 if out.size > m * n * 4 else 0
+    skip = -at(out) % 64 // 4 if out.size > m * n else 0
     copy, address, lda = codes_for(pool, rung, a, flip)
-    start, c = column_start(sums, zero_point, np.empty(0, np.int32)), at(out) + skip
+    start, c = column_start(sums, zero_point, np.empty(0, np.int32)), at(out) + skip * 4
     product(
         pool, threads, rung, address, lda, at(weights), panel, k, m, n, c, n * 4, FOUR, at(start),
         DIRECT, NONE, NONE, NONE,

@@ -15,11 +15,11 @@ ALIGN_FROM = 1 << 16  # bytes of a result from which an aligned start is worth i
 
 
 @cache
-def rung(name: str) -> Any:
-    """The compiled rung; this is where numba is imported."""
+def rung(name: str, one_row: bool = False) -> Any:
+    """The compiled rung; this is where numba is imported. One row uses a sixteenth of an AMX tile, but all of VNNI."""
     from . import engine
 
-    return engine.rung(name)
+    return engine.rung("avx512_vnni" if name == "amx" and one_row else name)
 
 
 def check(a: NDArray[Any], b: PackedInt8) -> None:
@@ -36,10 +36,10 @@ def rows_of(a: NDArray[Any], k: int) -> NDArray[Any]:
     return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 
 
-def result(m: int, n: int, size: int) -> NDArray[np.uint8]:
-    """Room for m x n elements, and where it pays for a start that divides by 64."""
-    nbytes = m * n * size
-    return np.empty(nbytes + 64 if nbytes >= ALIGN_FROM else nbytes, np.uint8)
+def room(m: int, n: int, dtype: Any) -> NDArray[Any]:
+    """Room for m x n elements, in one dimension; with 64 bytes more where a start that divides by 64 pays."""
+    size = np.dtype(dtype).itemsize
+    return np.empty(m * n if m * n * size < ALIGN_FROM else m * n + 64 // size, dtype)
 
 
 def _fits(acc: NDArray[np.int64], k: int) -> NDArray[np.int32]:
@@ -66,7 +66,7 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     """
     a = np.asarray(a)
     check(a, b)
-    if a.dtype != np.int8 and a.dtype != np.uint8:
+    if a.dtype.char not in "bB":
         raise TypeError(f"codes must be int8 or uint8, got {a.dtype}: quantize first")
     k, n = b.shape
     rows = rows_of(a, k)
@@ -84,11 +84,10 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
         if len(kernels()) == 1:
             plain.tell_cost()
         return _exact(rows, b, np.int64(zero_point)).reshape(shape)
-    if 0 in (m, k, n):
+    if m * k * n == 0:
         return np.zeros(shape, np.int32)
-    run, out = rung(name), result(m, n, 4)
-    flip, shift = run.conversion(a.dtype == np.int8)
-    skip = run.matmul(
-        *run.team(), run.addresses, rows.view(np.uint8), b.data, b.panel, b.column_sums, flip, zero_point + shift, out
-    )
-    return out[skip : skip + m * n * 4].view(np.int32).reshape(shape)
+    run, out = rung(name, m == 1), room(m, n, np.int32)
+    flip, shift = run.conversion(a.dtype.char == "b")
+    rows = rows if a.dtype.char == "B" else rows.view(np.uint8)
+    skip = run.matmul(*run.team(), run.addresses, rows, b.data, b.panel, b.column_sums, flip, zero_point + shift, out)
+    return (out[skip : skip + m * n] if skip else out[: m * n]).reshape(shape)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import plain
 from .features import kernel, kernels
-from .int8 import check, result, rows_of, rung
+from .int8 import check, room, rows_of, rung
 from .pack import PackedInt8
 
 DYNAMIC = (0, 0, 255, np.float32(0))  # uint8, its zero point and scale to be found from each input
@@ -117,8 +117,8 @@ class Int8Linear:
         name, m = kernel(), rows.shape[0]
         if name == "numpy" or 0 in (m, k, n):
             return self._plain(rows).reshape(*x.shape[:-1], n)
-        run, target = rung(name), self._target
-        out = result(m, n, target.itemsize)
+        run, target = rung(name, m == 1), self._target
+        out = room(m, n * target.itemsize, np.uint8)
         skip = (self._of_codes if codes else self._of_reals)(run, rows, out)
         if skip < 0:
             refuse(x, skip)

@@ -27,17 +27,14 @@ class PackedInt8:
     shape: tuple[int, int]
     column_sums: NDArray[np.int64] = field(repr=False)
     reach: int
+    panel: int = field(init=False, repr=False)  # bytes of 16 columns
 
     def __post_init__(self) -> None:
         k, n = self.shape
+        object.__setattr__(self, "panel", max(-(-k // 64), 1) * 1024)
         if self.data.shape != (self.panel * -(-n // 16),) or self.column_sums.shape != (n,):
             raise ValueError(f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with pack_int8")
         self.data.flags.writeable = self.column_sums.flags.writeable = False
-
-    @property
-    def panel(self) -> int:
-        """Bytes of 16 columns."""
-        return max(-(-self.shape[0] // 64), 1) * 1024
 
     @property
     def nbytes(self) -> int:
