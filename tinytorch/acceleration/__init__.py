@@ -1,12 +1,14 @@
-"""Compiled products of codes, faster than float32: INT8 layers, and the ladder of kernels they run on.
+"""Compiled products of codes, faster than float32: INT8 layers, bfloat16, and the ladder of kernels they run on.
 
     packed = pack_int8(weights)                  int8 [K, N], once
     acc = int8_matmul(codes, packed, zero_point) int32, bit-equal to `integer_matmul`
     layer = Int8Linear(packed, scale, bias)      float32 -> float32: quantize, product and scale in one call
+    y = bf16_matmul(a, b)                        float32 -> float32 with operands rounded to bfloat16
 
 `kernels()` names what this machine has. Importing this package is quick: numba is imported when a kernel first runs.
 """
 
+from .bf16 import PackedBf16, bf16_matmul, pack_bf16
 from .elementwise import dequantize, quantize
 from .features import kernel, kernels, use_kernel
 from .int8 import int8_matmul
@@ -15,13 +17,16 @@ from .pack import PackedInt8, pack_int8
 
 __all__ = [
     "Int8Linear",
+    "PackedBf16",
     "PackedInt8",
+    "bf16_matmul",
     "dequantize",
     "get_num_threads",
     "int8_linear",
     "int8_matmul",
     "kernel",
     "kernels",
+    "pack_bf16",
     "pack_int8",
     "quantize",
     "set_num_threads",

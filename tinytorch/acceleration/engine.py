@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from . import gemm, micro, sweeps, threads
+from . import blocks, gemm, micro, sweeps, threads
 from .features import host_features
 
 SWEEPS = (
@@ -64,17 +64,28 @@ def target_features(rung: str) -> str:
     return without("amx", "avx10", "avx512", "avxvnni")
 
 
+def _in_registers(dot: micro.Dot) -> tuple[str, list[list[str]]]:
+    names = [[f"tile_{r}_{p}" for p in range(1, dot.panels + 1)] for r in range(1, dot.rows + 1)]
+    kernels = [
+        micro.register_kernel(name, dot, r + 1, p + 1) for r, row in enumerate(names) for p, name in enumerate(row)
+    ]
+    return "\n".join([micro.NO_TILES, dot.declare, *kernels]), names
+
+
+def _in_tiles(instruction: str) -> tuple[str, list[list[str]]]:
+    names = [[f"tile_{1 + rows // 16}_{panels}" for panels in (1, 2)] for rows in range(32)]
+    kernels = [micro.amx_kernel(f"tile_{r}_{p}", r, p, instruction) for r in (1, 2) for p in (1, 2)]
+    return "\n".join([micro.amx_support(), *kernels]), names
+
+
 def tile_ir(rung: str) -> tuple[str, list[list[str]]]:
     """The IR of a rung's tiles, and the name of the one for [rows - 1][panels - 1]."""
-    if rung == "amx":
-        names = [[f"tile_{1 + rows // 16}_{panels}" for panels in (1, 2)] for rows in range(32)]
-        kernels = [micro.amx_kernel(f"tile_{r}_{p}", r, p, "tdpbusd") for r in (1, 2) for p in (1, 2)]
-        return "\n".join([micro.amx_support(), *kernels]), names
-    dot = micro.dots()[rung]
-    grid = [(r, p) for r in range(1, dot.rows + 1) for p in range(1, dot.panels + 1)]
-    kernels = [micro.register_kernel(f"tile_{r}_{p}", dot, r, p) for r, p in grid]
-    names = [[f"tile_{r}_{p}" for p in range(1, dot.panels + 1)] for r in range(1, dot.rows + 1)]
-    return "\n".join([micro.NO_TILES, dot.declare, *kernels]), names
+    return _in_tiles("tdpbusd") if rung == "amx" else _in_registers(micro.dots()[rung])
+
+
+def bf16_ir(rung: str) -> tuple[str, list[list[str]]]:
+    """The same for bfloat16."""
+    return _in_tiles("tdpbf16ps") if rung == "amx" else _in_registers(micro.bf16_dot())
 
 
 def text(ir: str) -> str:
@@ -112,21 +123,50 @@ def _compile(ir: str, features: str) -> Any:
     return engine
 
 
+def _table(tile: list[list[int]], step: int, tiles: Any, at: dict[str, int]) -> NDArray[np.int64]:
+    """`Rung.addresses`: `tile` by [rows - 1][panels - 1], `step` bytes of K at once."""
+    steer = [tiles.get_function_address(name) for name in ("configure", "release")]
+    head = [len(tile), len(tile[0]), step, 0, *steer, gemm.product_task.address, gemm.sweep_task.address]
+    head += [at[name] for name in SWEEPS]
+    addresses = np.array([*head, *(address for row in tile for address in row)], np.int64)
+    addresses[gemm.TILE] = addresses.ctypes.data + 8 * len(head)
+    return addresses
+
+
+@cache
+def _passes(features: str) -> tuple[Any, dict[str, int]]:
+    engine = _compile(sweeps.all_sweeps(), features)
+    return engine, {name: engine.get_function_address(name) for name in SWEEPS}
+
+
 @cache
 def rung(name: str) -> Rung:
     """Compile rung `name` for this machine."""
     features, (ir, names) = target_features(name), tile_ir(name)
-    tiles, passes = _compile(ir, features), _compile(sweeps.all_sweeps(), features)
-    at = {s: passes.get_function_address(s) for s in SWEEPS}
-    tile = [tiles.get_function_address(n) for row in names for n in row]
-    head = [
-        len(names),
-        len(names[0]),
-        64 if name == "amx" else 4,
-        0,
-        *map(tiles.get_function_address, ("configure", "release")),
-    ]
-    head += [gemm.product_task.address, gemm.sweep_task.address, *(at[s] for s in SWEEPS)]
-    addresses = np.array([*head, *tile], np.int64)
-    addresses[gemm.TILE] = addresses.ctypes.data + 8 * len(head)
+    tiles, (passes, at) = _compile(ir, features), _passes(features)
+    tile = [[tiles.get_function_address(n) for n in row] for row in names]
+    addresses = _table(tile, 64 if name == "amx" else 4, tiles, at)
     return Rung(name, addresses, name == "neon_dotprod", at, gemm.matmul, (tiles, passes))
+
+
+@dataclass(frozen=True)
+class Halves:
+    """What the bfloat16 product needs: a table like `Rung.addresses`, the conversions by name, the drivers."""
+
+    addresses: NDArray[np.int64]
+    blocks: dict[str, int]
+    driver: Any
+    keep: tuple[object, ...]
+
+
+@cache
+def halves(name: str) -> Halves:
+    """The bfloat16 product of rung `name`, "amx" or "avx512_vnni", for this machine."""
+    from . import halves as driver
+
+    features, (ir, names) = target_features(name), bf16_ir(name)
+    engine, (passes, at) = _compile("\n".join([ir, blocks.all_blocks()]), features), _passes(features)
+    tile = [[engine.get_function_address(n) for n in row] for row in names]
+    convert = {kind: engine.get_function_address(f"block_{kind}") for kind in ("kk", "kn", "nk", "nn")}
+    addresses = _table(tile, 64 if name == "amx" else 4, engine, at)
+    return Halves(addresses, convert, driver, (engine, passes))

@@ -74,6 +74,13 @@ def _first_choice() -> str:
     return _checked(wanted, "TINYTORCH_KERNEL") if wanted else kernels()[0]
 
 
+def bf16_kernel(rung: str) -> str | None:
+    """The rung that multiplies bfloat16 where `rung` is wanted: AMX tiles, VDPBF16PS, or None: NumPy in float32."""
+    if rung == "amx" and "amx-bf16" in host_features():
+        return "amx"
+    return "avx512_vnni" if rung in ("amx", "avx512_vnni") and "avx512bf16" in host_features() else None
+
+
 @contextmanager
 def use_kernel(name: str) -> Iterator[None]:
     """Within the block, products run on rung `name`, in every thread. ValueError if this machine does not have it."""

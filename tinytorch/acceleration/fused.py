@@ -18,6 +18,7 @@ from .gemm import (
     column_start,
     padded,
     product,
+    row_bytes,
     sweep,
     up,
 )
@@ -126,7 +127,7 @@ def linear(
         if lo == -np.inf or hi == np.inf:
             return -2
         ruler[3], ruler[0] = dynamic_ruler(lo, hi)
-    ld, mask = up(max(k, 1), 64), np.empty(1, np.uint8)
+    ld, mask = row_bytes(k), np.empty(1, np.uint8)
     codes, address = aligned(m * ld)
     mask[0] = flip
     nan = sweep(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, address, ld, at(ruler), at(mask))

@@ -30,6 +30,14 @@ def up(n: int, unit: int) -> int:
 
 
 @inlined
+def row_bytes(nbytes: int) -> int:
+    """How far apart rows of `nbytes` are laid: whole cache lines, and not at steps by which they would push each other
+    out of the first cache, which finds a line's place by its address modulo 4096."""
+    ld = up(max(nbytes, 1), 64)
+    return ld + 64 if ld % 512 == 0 else ld
+
+
+@inlined
 def aligned(nbytes: int) -> tuple[Array, int]:
     """(block, address) of uninitialized bytes; the address divides by 64: a row on two cache lines costs double."""
     block = np.empty(nbytes + 64, np.uint8)
@@ -123,10 +131,10 @@ def codes_for(pool: int, rung: Array, a: Array, flip: int) -> tuple[Array, int, 
     """Rows of codes that the tiles can read: `a` itself, or a copy with aligned rows and, if wanted, flipped signs."""
     m, k = a.shape
     address, lda = at(a), a.strides[0]
-    whole = k % rung[STEP] == 0 and (rung[STEP] == 4 or (address % 64 == 0 and lda % 64 == 0))
+    whole = k % rung[STEP] == 0 and (rung[STEP] == 4 or (address % 64 == 0 and lda % 64 == 0 and lda % 2048 != 0))
     if flip == 0 and whole and k > 0:
         return np.empty(0, np.uint8), address, lda
-    ld, mask = up(max(k, 1), 64), np.empty(1, np.uint8)
+    ld, mask = row_bytes(k), np.empty(1, np.uint8)
     copy, target = aligned(m * ld)
     mask[0] = flip
     sweep(pool, rung, rung[COPY], address, lda, m, k, target, ld, at(mask), NONE)

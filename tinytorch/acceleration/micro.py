@@ -8,6 +8,7 @@ of 512 bits reads, two of 256, four of 128, and what one row of an AMX tile is. 
     c[r, :] = start + sum over k of a[r, k] * b[k, :]    int32, wrapping; strides in bytes
 
 with `steps` groups of four codes (AMX: of 64). `start` holds what is known ahead for each column: zero points, bias.
+For bfloat16 the same four bytes are two numbers, and sums are float32.
 """
 
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Dot:
     widen: str = "{w} = bitcast {raw_type} {raw} to {raw_type}"
     fold: str = "{y} = bitcast {acc_type} {acc} to {acc_type}"
     result: str = ""  # the type of {y}, where it is not that of {acc}
+    plus: str = "add"
 
 
 def _spread(lanes: int) -> str:
@@ -56,6 +58,14 @@ def _vpdpbusd(bits: int, rows: int, panels: int) -> Dot:
         raw = acc
     step = f"{{out}} = call {acc} {name}({acc} {{acc}}, {raw} {{x}}, {raw} {{w}})"
     return Dot(rows, panels, 512 // bits, raw, acc, step, spread, f"declare {acc} {name}({acc}, {raw}, {raw})")
+
+
+def bf16_dot() -> Dot:
+    """VDPBF16PS: two products a lane, each added with its own rounding; subnormal numbers count as 0."""
+    acc, raw, name = "<16 x float>", "<32 x bfloat>", "@llvm.x86.avx512bf16.dpbf16ps.512"
+    spread = _spread(16).replace("<64 x i8>", raw)
+    step = f"{{out}} = call {acc} {name}({acc} {{acc}}, {raw} {{x}}, {raw} {{w}})"
+    return Dot(6, 4, 1, raw, acc, step, spread, f"declare {acc} {name}({acc}, {raw}, {raw})", plus="fadd")
 
 
 def dots() -> dict[str, Dot]:
@@ -154,7 +164,7 @@ def register_kernel(name: str, dot: Dot, rows: int, panels: int) -> str:
                 "  " + dot.fold.format(y=f"%y.{n}", acc=f"%sum.{n}", acc_type=dot.acc),
                 f"  %s.at.{n} = getelementptr i8, ptr %start, i64 {v * width}",
                 f"  %s.{n} = load {result}, ptr %s.at.{n}, align 4",
-                f"  %z.{n} = add {result} %y.{n}, %s.{n}",
+                f"  %z.{n} = {dot.plus} {result} %y.{n}, %s.{n}",
                 f"  %c.at.{n} = getelementptr i8, ptr %c.{r}, i64 {v * width}",
                 f"  store {result} %z.{n}, ptr %c.at.{n}, align 4",
             ]

@@ -1,5 +1,6 @@
 """Weights in the order in which the kernels read them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,9 +9,9 @@ from numpy.typing import NDArray
 ALIGNMENT = 64
 
 
-def _aligned(nbytes: int) -> NDArray[np.uint8]:
-    """Zeroed bytes at an address that divides by 64."""
-    block = np.zeros(nbytes + ALIGNMENT, np.uint8)
+def aligned(nbytes: int, make: Callable[..., NDArray[np.uint8]] = np.zeros) -> NDArray[np.uint8]:
+    """Zeroed bytes (or whatever `make` makes) at an address that divides by 64."""
+    block = make(nbytes + ALIGNMENT, np.uint8)
     skip = -block.ctypes.data % ALIGNMENT
     return block[skip : skip + nbytes]
 
@@ -63,7 +64,7 @@ def pack_int8(b: NDArray[np.int8]) -> PackedInt8:
         raise ValueError(f"weights must be [K, N], got shape {b.shape}")
     k, n = b.shape
     groups, panels = max(-(-k // 64), 1) * 16, -(-n // 16)
-    data = _aligned(panels * groups * 64)
+    data = aligned(panels * groups * 64)
     full = np.zeros((groups * 4, panels * 16), np.int8)
     full[:k, :n] = b
     data.view(np.int8).reshape(panels, groups, 16, 4)[...] = full.reshape(groups, 4, panels, 16).transpose(2, 0, 3, 1)

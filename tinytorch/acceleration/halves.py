@@ -1,0 +1,67 @@
+"""The drivers of the bfloat16 product: two conversions and the walk over tiles of `gemm`."""
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from .compiled import Array, at, call, compiled, inlined, keep, task
+from .gemm import ALONE, BYTES, DIRECT, FOUR, NONE, aligned, product, row_bytes, up
+from .threads import run
+
+
+@task
+def convert_task(args: Any, index: int) -> None:
+    """64 columns (or rows) of a conversion, 32 steps at a time: rows that lie far apart are read 256 bytes at once."""
+    w = carray(args, 11)
+    block, ldx, k, n, ldy = w[0], w[4], w[5], w[6], w[10]
+    for step in range(0, max(k, 1), 32):
+        for first in range(index * 64, min(n, index * 64 + 64), 16):
+            x, y = w[1] + step * w[2] + first * w[3], w[7] + step // 32 * w[8] + first // 16 * w[9]
+            call(block, (x, ldx, min(32, k - step), min(16, n - first), y, ldy))
+
+
+@inlined
+def convert(
+    pool: int, function: int, block: int, x: int, k_step: int, n_step: int, ldx: int, k: int, n: int, y: int,
+    y_k: int, y_n: int, ldy: int,
+) -> None:  # fmt: skip
+    """float32 [k, n] at x, with steps of k_step and n_step bytes, to y: y_k bytes for 32 of k, y_n for 16 of n."""
+    w = np.empty(11, np.int64)
+    w[0], w[1], w[2], w[3], w[4], w[5], w[6] = block, x, k_step, n_step, ldx, k, n
+    w[7], w[8], w[9], w[10] = y, y_k, y_n, ldy
+    run(pool if k * n > ALONE // 64 else 0, function, at(w), up(n, 64) // 64)
+    keep(w)
+
+
+FLOATS = "Array(float32, 2, 'A', readonly=True)"
+
+
+@compiled(f"void(int64, int64, int64, int64, {FLOATS}, int64, uint8[::1])")
+def pack(pool: int, function: int, along_n: int, along_k: int, b: Array, panel: int, out: Array) -> None:
+    """b [K, N] into panels. One of its axes must have a step of 4 bytes: then its block is along_n or along_k."""
+    (k, n), (k_step, n_step) = b.shape, b.strides
+    block, ldx = (along_n, k_step) if n_step == 4 else (along_k, n_step)
+    convert(pool, function, block, at(b), k_step, n_step, ldx, k, n, at(out), 1024, panel, 64)
+
+
+@compiled(f"int64(int64, int64, int64[::1], int64, int64, int64, {FLOATS}, {BYTES}, int64, int64, float32[::1])")
+def matmul(
+    pool: int, threads: int, rung: Array, function: int, along_m: int, along_k: int, a: Array, weights: Array,
+    panel: int, n: int, out: Array,
+) -> int:  # fmt: skip
+    """a [M, K] @ weights into `out`, from the element that is returned on."""
+    (m, k), (m_step, k_step) = a.shape, a.strides
+    ld = row_bytes(2 * k)
+    rows, address = aligned(up(m, 16) * ld)
+    block, ldx = (along_m, k_step) if k_step != 4 else (along_k, m_step)
+    convert(pool, function, block, at(a), k_step, m_step, ldx, k, m, address, 64, 16 * ld, ld)
+    skip = -at(out) % 64 // 4 if out.size > m * n else 0
+    start = np.zeros(up(n, 16) + 16, np.float32)
+    product(
+        pool, threads, rung, address, ld, at(weights), panel, 2 * k, m, n, at(out) + skip * 4, n * 4, FOUR,
+        at(start), DIRECT, NONE, NONE, NONE,
+    )  # fmt: skip
+    keep(rows)
+    keep(start)
+    return skip
