@@ -3,6 +3,7 @@
     packed = pack_int8(weights)                  int8 [K, N], once
     acc = int8_matmul(codes, packed, zero_point) int32, bit-equal to `integer_matmul`
     layer = Int8Linear(packed, scale, bias)      float32 -> float32: quantize, product and scale in one call
+    y = int4_linear(x, pack_int4(codes, scale))  INT4 weights, a scale a column or a group: fewer bytes to wait for
     y = bf16_matmul(a, b)                        float32 -> float32 with operands rounded to bfloat16
 
 `kernels()` names what this machine has. Importing this package is quick: numba is imported when a kernel first runs.
@@ -11,6 +12,7 @@
 from .bf16 import PackedBf16, bf16_matmul, pack_bf16
 from .elementwise import dequantize, quantize
 from .features import kernel, kernels, use_kernel
+from .int4 import PackedInt4, int4_linear, int4_matmul, pack_int4
 from .int8 import int8_matmul
 from .linear import Int8Linear, int8_linear
 from .pack import PackedInt8, pack_int8
@@ -18,15 +20,19 @@ from .pack import PackedInt8, pack_int8
 __all__ = [
     "Int8Linear",
     "PackedBf16",
+    "PackedInt4",
     "PackedInt8",
     "bf16_matmul",
     "dequantize",
     "get_num_threads",
+    "int4_linear",
+    "int4_matmul",
     "int8_linear",
     "int8_matmul",
     "kernel",
     "kernels",
     "pack_bf16",
+    "pack_int4",
     "pack_int8",
     "quantize",
     "set_num_threads",

@@ -1,4 +1,6 @@
-"""float32 -> bfloat16 on the way into the order that the kernels read, as LLVM IR text: 32 x 16 numbers at a time.
+"""Numbers on the way into the order that the kernels read, as LLVM IR text.
+
+float32 -> bfloat16, 32 x 16 numbers at a time:
 
     void block(ptr x, i64 ldx, i64 ks, i64 ns, ptr y, i64 ldy)      strides in bytes
 
@@ -98,3 +100,117 @@ def block(source: str, target: str) -> str:
 def all_blocks() -> str:
     """Every combination, for one module."""
     return "\n".join(block(source, target) for source in "kn" for target in "kn")
+
+
+def unpack_nibbles() -> str:
+    """unpack_nibbles(ptr x, i64 nbytes, ptr y): 64 bytes at a time become 128, the low nibbles, then the high ones.
+
+    A nibble goes to the upper half of its byte: so an int8 is 16 times the INT4 code, and its sign needs no care.
+    """
+    v = "<64 x i8>"
+    return f"""
+define void @unpack_nibbles(ptr %x, i64 %nbytes, ptr %y) {{
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [0, %entry], [%next, %loop]
+  %x.at = getelementptr i8, ptr %x, i64 %i
+  %both = load {v}, ptr %x.at, align 16
+  %low = shl {v} %both, <{", ".join(["i8 4"] * 64)}>
+  %high = and {v} %both, <{", ".join(["i8 -16"] * 64)}>
+  %twice = shl i64 %i, 1
+  %low.at = getelementptr i8, ptr %y, i64 %twice
+  %high.at = getelementptr i8, ptr %low.at, i64 64
+  store {v} %low, ptr %low.at, align 16
+  store {v} %high, ptr %high.at, align 16
+  %next = add i64 %i, 64
+  %more = icmp slt i64 %next, %nbytes
+  br i1 %more, label %loop, label %end
+end:
+  ret void
+}}
+"""
+
+
+def gather_nibbles() -> str:
+    """The two ends of a group: sums of 16 times the codes are gathered, at last scaled and added to the result.
+
+    gather_nibbles(ptr total, ptr sums, i64 count): total += sums / 16.
+    scale_nibbles(ptr y, ptr total, i64 rows, i64 cols, ptr column_sums, ptr scale, i64 zero_point, ptr scale_in):
+    y += float32(total - zero_point * column_sums) * (scale_in * scale), each step rounded; total becomes 0.
+    count_nibbles(the same): total -= zero_point * column_sums. Counts are multiples of 16.
+    """
+    v, f = "<16 x i32>", "<16 x float>"
+
+    def walk(name: str, body: str) -> str:
+        return f"""
+define void @{name}(ptr %y, ptr %total, i64 %rows, i64 %cols, ptr %column_sums, ptr %scale, i64 %zero, ptr %in) {{
+entry:
+  %zero.0 = trunc i64 %zero to i32
+  %zero.1 = insertelement {v} poison, i32 %zero.0, i32 0
+  %zeros = shufflevector {v} %zero.1, {v} poison, {v} zeroinitializer
+  %in.0 = load float, ptr %in, align 4
+  %in.1 = insertelement {f} poison, float %in.0, i32 0
+  %ins = shufflevector {f} %in.1, {f} poison, {v} zeroinitializer
+  br label %row
+row:
+  %r = phi i64 [0, %entry], [%r.next, %row.end]
+  %row.at = mul i64 %r, %cols
+  br label %loop
+loop:
+  %j = phi i64 [0, %row], [%j.next, %loop]
+  %i = add i64 %row.at, %j
+  %total.at = getelementptr i32, ptr %total, i64 %i
+  %y.at = getelementptr float, ptr %y, i64 %i
+  %sums.at = getelementptr i32, ptr %column_sums, i64 %j
+  %scale.at = getelementptr float, ptr %scale, i64 %j
+  %t = load {v}, ptr %total.at, align 4
+  %s = load {v}, ptr %sums.at, align 4
+  %correction = mul {v} %s, %zeros
+  %acc = sub {v} %t, %correction{body}
+  %j.next = add i64 %j, 16
+  %more = icmp slt i64 %j.next, %cols
+  br i1 %more, label %loop, label %row.end
+row.end:
+  %r.next = add i64 %r, 1
+  %again = icmp slt i64 %r.next, %rows
+  br i1 %again, label %row, label %end
+end:
+  ret void
+}}
+"""
+
+    scaled = f"""
+  %real = sitofp {v} %acc to {f}
+  %scales = load {f}, ptr %scale.at, align 4
+  %step = fmul {f} %scales, %ins
+  %product = fmul {f} %real, %step
+  %before = load {f}, ptr %y.at, align 4
+  %after = fadd {f} %before, %product
+  store {f} %after, ptr %y.at, align 4
+  store {v} zeroinitializer, ptr %total.at, align 4"""
+    counted = walk("count_nibbles", f"\n  store {v} %acc, ptr %total.at, align 4")
+    return (
+        f"""
+define void @gather_nibbles(ptr %total, ptr %sums, i64 %count) {{
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [0, %entry], [%next, %loop]
+  %total.at = getelementptr i32, ptr %total, i64 %i
+  %sums.at = getelementptr i32, ptr %sums, i64 %i
+  %t = load {v}, ptr %total.at, align 4
+  %s = load {v}, ptr %sums.at, align 4
+  %codes = ashr {v} %s, <{", ".join(["i32 4"] * 16)}>
+  %sum = add {v} %t, %codes
+  store {v} %sum, ptr %total.at, align 4
+  %next = add i64 %i, 16
+  %more = icmp slt i64 %next, %count
+  br i1 %more, label %loop, label %end
+end:
+  ret void
+}}
+"""
+        + walk("scale_nibbles", scaled)
+        + counted
+    )

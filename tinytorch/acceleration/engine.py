@@ -170,3 +170,13 @@ def halves(name: str) -> Halves:
     convert = {kind: engine.get_function_address(f"block_{kind}") for kind in ("kk", "kn", "nk", "nn")}
     addresses = _table(tile, 64 if name == "amx" else 4, engine, at)
     return Halves(addresses, convert, driver, (engine, passes))
+
+
+@cache
+def nibbles(name: str) -> tuple[NDArray[np.int64], Any, Any]:
+    """(addresses of the passes around the INT4 product of rung `name`, drivers, what owns the machine code)."""
+    from . import nibbles as driver
+
+    engine = _compile(blocks.unpack_nibbles() + blocks.gather_nibbles(), target_features(name))
+    passes = [engine.get_function_address(f"{verb}_nibbles") for verb in ("unpack", "gather", "count", "scale")]
+    return np.array(passes, np.int64), driver, engine

@@ -11,6 +11,7 @@ from .gemm import (
     CODES,
     EXTREMES,
     FINISH,
+    NONE,
     PACK,
     QUANTIZE,
     aligned,
@@ -108,33 +109,43 @@ def dynamic_ruler(lo: Any, hi: Any) -> Any:
     return scale, np.rint(np.float32(min(max(place, np.float32(0)), np.float32(255))))
 
 
+@inlined
+def codes_of(
+    pool: int, rung: Array, extremes_address: int, x: Array, ruler: Array, flip: int
+) -> tuple[Array, int, int, int]:
+    """(block, address, bytes a row, status) of x as codes for the tiles.
+
+    ruler: zero point, lowest, highest code, scale; scale 0 asks for a dynamic one, which is put there. status: 0, -1
+    for NaN in x, -2 for a range that is not finite.
+    """
+    m, k = x.shape
+    ld = row_bytes(k)
+    if ruler[3] == 0:
+        lo, hi, nan = extremes(pool, rung, extremes_address, x)
+        if nan != 0:
+            return np.empty(0, np.uint8), NONE, ld, -1
+        if lo == -np.inf or hi == np.inf:
+            return np.empty(0, np.uint8), NONE, ld, -2
+        ruler[3], ruler[0] = dynamic_ruler(lo, hi)
+    codes, address = aligned(m * ld)
+    mask = np.full(1, flip, np.uint8)
+    seen = sweep(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, address, ld, at(ruler), at(mask))
+    keep(mask)
+    return codes, address, ld, -1 if seen != 0 else 0
+
+
 @compiled(f"int64(int64, int64, int64[::1], int64, {REALS}, float32[::1], int64, int64, {LAYER})")
 def linear(
     pool: int, threads: int, rung: Array, extremes_address: int, x: Array, ruler: Array, flip: int, shift: int,
     weights: Array, panel: int, sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array,
     finish: int, out: Array,
 ) -> int:  # fmt: skip
-    """A layer whose input comes in reals. ruler: zero point, lowest, highest code, scale; scale 0 asks for
-    a dynamic one, which is put there.
-
-    Returns the first byte of the result in out, -1 for NaN in x, -2 for a range that is not finite.
-    """
+    """A layer whose input comes in reals. Returns the first byte of the result in out, or the status of `codes_of`."""
     m, k = x.shape
-    if ruler[3] == 0:
-        lo, hi, nan = extremes(pool, rung, extremes_address, x)
-        if nan != 0:
-            return -1
-        if lo == -np.inf or hi == np.inf:
-            return -2
-        ruler[3], ruler[0] = dynamic_ruler(lo, hi)
-    ld, mask = row_bytes(k), np.empty(1, np.uint8)
-    codes, address = aligned(m * ld)
-    mask[0] = flip
-    nan = sweep(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, address, ld, at(ruler), at(mask))
-    keep(mask)
+    codes, address, ld, status = codes_of(pool, rung, extremes_address, x, ruler, flip)
+    if status != 0:
+        return status
     zero_point: Any = np.int64(ruler[0])
-    if nan != 0:
-        return -1
     skip = layer(
         pool, threads, rung, address, ld, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
         ruler[3], zero_point + shift,

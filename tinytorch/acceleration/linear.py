@@ -29,7 +29,7 @@ class Ruler(Protocol):
 
 
 @cache
-def _fused() -> Any:
+def fused_driver() -> Any:
     from . import fused
 
     return fused
@@ -136,13 +136,13 @@ class Int8Linear:
         flip, shift = run.conversion(rows.dtype == np.int8)
         zero_point, scale = self.ruler_in[0] + shift, self.ruler_in[3]
         return int(
-            _fused().linear_codes(
+            fused_driver().linear_codes(
                 *run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self._after(), out
             )
         )
 
     def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
-        fused, (flip, shift) = _fused(), run.conversion(self.ruler_in[1] < 0)
+        fused, (flip, shift) = fused_driver(), run.conversion(self.ruler_in[1] < 0)
         ruler = np.array(self.ruler_in, np.float32)
         extremes = fused.extremes_task.address
         return int(fused.linear(*run.team(), run.addresses, extremes, rows, ruler, flip, shift, *self._after(), out))

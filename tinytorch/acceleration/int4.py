@@ -1,0 +1,228 @@
+"""INT4 weights under 8-bit activations: a quarter of a byte's bandwidth of float32's eight, where memory is the limit.
+
+That is so when few rows meet many weights, as when a language model writes one token. Weights keep a scale for each
+column, or for each group of some rows of a column, which is what makes four bits accurate enough.
+"""
+
+from dataclasses import dataclass, field
+from functools import cache
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import plain
+from .features import kernel, kernels
+from .int8 import rows_of, rung
+from .linear import DYNAMIC, Ruler, fused_driver, refuse, ruler_of
+from .pack import ALIGNMENT, aligned
+
+UNIT = 64  # K is padded to it
+
+
+@dataclass(frozen=True, eq=False)
+class PackedInt4:
+    """INT4 weights [K, N], two a byte, packed once for every kernel; made by `pack_int4`.
+
+    data: uint8, the codes as (N/16, K/8, 16, 4): the low nibble is of the first four of eight steps of K, the high one
+    of the second. scale: float32 [groups, N padded to 16]; column_sums: int32, the same shape, of each group.
+    """
+
+    data: NDArray[np.uint8] = field(repr=False)
+    shape: tuple[int, int]
+    group_size: int
+    scale: NDArray[np.float32] = field(repr=False)
+    column_sums: NDArray[np.int32] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        groups, n = -(-self.padded // self.group_size), -(-self.shape[1] // 16) * 16
+        wanted = {"data": (n * self.padded // 2,), "scale": (groups, n), "column_sums": (groups, n)}
+        for name, shape in wanted.items():
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {array.shape}: make it with pack_int4")
+            array.flags.writeable = False
+
+    @property
+    def padded(self) -> int:
+        """K as it is stored: a multiple of 64, and of a group's size where that is smaller than K."""
+        return max(-(-self.shape[0] // UNIT), 1) * UNIT
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the pack keeps alive."""
+        return self.data.nbytes + ALIGNMENT + self.scale.nbytes + self.column_sums.nbytes
+
+    def unpack(self) -> NDArray[np.int8]:
+        """The codes again: int8 [K, N]."""
+        (k, n), both = self.shape, self.data.view(np.int8).reshape(-1, self.padded // 8, 1, 16, 4)
+        codes = np.concatenate([(both << 4).astype(np.int8) >> 4, both >> 4], axis=2)
+        return np.ascontiguousarray(codes.transpose(1, 2, 4, 0, 3).reshape(self.padded, -1)[:k, :n])
+
+
+def pack_int4(b: NDArray[np.int8], scale: ArrayLike = 1.0, group_size: int | None = None) -> PackedInt4:
+    """Pack weights b, int8 [K, N] with codes in [-8, 7], once; use them many times.
+
+    scale: float32 [N], or one for all; with group_size, a multiple of 8, float32 [ceil(K / group_size), N]: a scale for
+    each group of so many steps of K. TypeError or ValueError for anything else.
+
+    >>> pack_int4(np.array([[7], [-8]], np.int8)).unpack().tolist()
+    [[7], [-8]]
+    """
+    b, scale = np.asarray(b), np.asarray(scale, np.float32)
+    if b.dtype != np.int8:
+        raise TypeError(f"weights must be int8, got {b.dtype}: quantize them first")
+    if b.ndim != 2:
+        raise ValueError(f"weights must be [K, N], got shape {b.shape}")
+    if b.size and (b.min() < -8 or b.max() > 7):
+        raise ValueError(f"INT4 codes lie in [-8, 7], got [{b.min()}, {b.max()}]")
+    (k, n), k_up, n_up = b.shape, max(-(-b.shape[0] // UNIT), 1) * UNIT, -(-b.shape[1] // 16) * 16
+    group = k_up if group_size is None else group_size
+    if group < 8 or group % 8:
+        raise ValueError(f"group_size must be a multiple of 8, got {group}")
+    used, groups = max(-(-k // group), 1), -(-k_up // group)
+    if group_size is not None and scale.size != 1 and scale.shape != (used, n):
+        raise ValueError(f"scale must have shape {(used, n)}, a row for each group of {group}, got {scale.shape}")
+    if group_size is None and scale.size not in (1, n):
+        raise ValueError(f"scale must have 1 or {n} values, one a column of the weights, got {scale.size}")
+    full, scales = np.zeros((groups * group, n_up), np.int8), np.zeros((groups, n_up), np.float32)
+    full[:k, :n] = b
+    scales[:used, :n] = scale.reshape(-1, n) if scale.size > 1 else scale.reshape(1, 1)
+    eights = full[:k_up].reshape(k_up // 8, 2, 4, n_up // 16, 16).transpose(1, 3, 0, 4, 2).view(np.uint8)
+    data = aligned(n_up * k_up // 2)
+    data.reshape(eights.shape[1:])[...] = (eights[0] & 15) | (eights[1] << 4)
+    sums = full.reshape(groups, group, n_up).sum(1, np.int32)
+    return PackedInt4(data, (k, n), group, scales, sums)
+
+
+@cache
+def _nibbles(name: str) -> Any:
+    from . import engine
+
+    return engine.nibbles(name)
+
+
+def _check(x: NDArray[Any], b: PackedInt4) -> None:
+    if not isinstance(b, PackedInt4):
+        raise TypeError(f"weights must be packed, got {type(b).__name__}: pack_int4(b) once, then use the pack")
+    if x.ndim == 0 or x.shape[-1] != b.shape[0]:
+        raise ValueError(f"wanted [..., {b.shape[0]}] for weights {list(b.shape)}, got shape {x.shape}")
+
+
+def _rung(b: PackedInt4, m: int) -> Any:
+    """AMX multiplies 64 steps of 16 rows at once: groups that do not fit that, and few rows, run on VNNI."""
+    return rung(kernel(), m <= 8 or b.group_size % UNIT != 0)
+
+
+def _weights(b: PackedInt4, name: str) -> tuple[Any, ...]:
+    passes, driver, _ = _nibbles(name)
+    return driver.nibble_task.address, passes, b.data, b.padded * 8, b.shape[1], b.group_size, b.scale, b.column_sums
+
+
+def int4_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt4, a_zero_point: int = 0) -> NDArray[np.int32]:
+    """(a - a_zero_point) @ b, exactly: int32 [..., M, N]; scales are not used.
+
+    a: int8 or uint8 codes [..., M, K], any strides. a_zero_point: an integer in [-128, 255]. OverflowError if a sum
+    might not fit int32 (from K = 701 000 on), TypeError or ValueError for what is none of this.
+
+    >>> int4_matmul(np.array([[1, 2]], np.uint8), pack_int4(np.array([[3], [4]], np.int8)), 1).tolist()
+    [[4]]
+    """
+    a = np.asarray(a)
+    _check(a, b)
+    if a.dtype.char not in "bB":
+        raise TypeError(f"codes must be int8 or uint8, got {a.dtype}: quantize first")
+    zero_point = int(a_zero_point)
+    if zero_point != a_zero_point or not -128 <= zero_point <= 255:
+        raise ValueError(f"a_zero_point must be an integer in [-128, 255], got {a_zero_point!r}: it is a code")
+    _check_reach(b)
+    n, rows = b.shape[1], rows_of(a, b.shape[0])
+    if kernel() == "numpy" or 0 in (*rows.shape, n):
+        acc: NDArray[Any] = plain.product(rows, b.unpack()) - zero_point * b.column_sums.sum(0, np.int64)[:n]
+        return np.asarray(acc, np.int32).reshape(*a.shape[:-1], n)
+    run, out = _rung(b, len(rows)), np.empty((prod(a.shape[:-1]), n), np.int32)
+    _of_codes(run, rows, b, zero_point, 0.0, b.scale[0], 0, out)
+    return out.reshape(*a.shape[:-1], n)
+
+
+def _check_reach(b: PackedInt4) -> None:
+    if b.shape[0] * 8 * 383 >= 2**31:
+        raise OverflowError(f"a sum of K = {b.shape[0]} products may lie beyond int32: split K")
+
+
+def _of_codes(
+    run: Any, rows: NDArray[Any], b: PackedInt4, zero_point: int, scale: float, bias: Any, floats: int, out: Any
+) -> None:
+    flip, shift = run.conversion(rows.dtype == np.int8)
+    weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
+    _nibbles(run.name)[1].of_codes(
+        *run.team(), run.addresses, *weights, rows.view(np.uint8), flip, zero_point + shift, scale, bias, floats, at
+    )
+
+
+def int4_linear(
+    x: NDArray[Any], b: PackedInt4, bias: ArrayLike | None = None, input_qparams: Ruler | None = None
+) -> NDArray[np.float32]:
+    """x @ (codes * scale) + bias with x in 8 bits: float32 [..., N].
+
+    x: float32 [..., K], quantized by input_qparams, or (None) by its own range as in ONNX DynamicQuantizeLinear; or
+    codes of input_qparams. bias: float32 [N]. The result is bias (or 0), plus for each group in turn
+    `float32(sums of the group) * (s_x * scale of the group)`, each step rounded to float32: the same bits from every
+    kernel, and for one group those of `Int8Linear`. ValueError for NaN in x, or for what does not fit together.
+
+    >>> int4_linear(np.float32([[0, 255]]), pack_int4(np.array([[3], [4]], np.int8), 0.5)).tolist()
+    [[510.0]]
+    """
+    x = np.asarray(x)
+    _check(x, b)
+    _check_reach(b)
+    codes, n = x.dtype == np.int8 or x.dtype == np.uint8, b.shape[1]
+    if codes and input_qparams is None:
+        raise ValueError(f"x holds {x.dtype} codes, and their ruler is not known: give input_qparams")
+    if x.dtype != np.float32 and not codes:
+        raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
+    addend = np.zeros(b.scale.shape[1], np.float32)
+    if bias is not None:
+        if np.size(bias) != n:
+            raise ValueError(f"bias must have {n} values, one a column of the weights, got {np.size(bias)}")
+        addend[:n] = bias
+    ruler = DYNAMIC if input_qparams is None else ruler_of(input_qparams, "input_qparams")
+    rows = rows_of(x if codes else np.ascontiguousarray(x), b.shape[0])
+    if kernel() == "numpy" or 0 in (*rows.shape, n):
+        return _plain(rows, b, addend, ruler, input_qparams is None).reshape(*x.shape[:-1], n)
+    run, out = _rung(b, len(rows)), np.empty((len(rows), n), np.float32)
+    if codes:
+        _of_codes(run, rows, b, ruler[0], float(ruler[3]), addend, 1, out)
+    else:
+        flip, shift = run.conversion(ruler[1] < 0)
+        weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
+        _, driver, _ = _nibbles(run.name)
+        status = driver.of_reals(
+            *run.team(), run.addresses, *weights, fused_driver().extremes_task.address, rows,
+            np.array(ruler, np.float32), flip, shift, addend, at,
+        )  # fmt: skip
+        if status < 0:
+            refuse(x, status)
+    return out.reshape(*x.shape[:-1], n)
+
+
+def _plain(
+    rows: NDArray[Any], b: PackedInt4, bias: NDArray[np.float32], ruler: tuple[int, int, int, np.float32], dynamic: bool
+) -> NDArray[np.float32]:
+    """The definition, in NumPy."""
+    from .elementwise import choose_dynamic, quantize_plain
+
+    if len(kernels()) == 1:
+        plain.tell_cost()
+    zero_point, lo, hi, scale_in = ruler
+    if rows.dtype == np.float32:
+        if dynamic:
+            scale_in, zero_point = choose_dynamic(rows)
+        rows = quantize_plain(rows, scale_in, np.float32(zero_point), lo, hi)
+    weights, n, y = b.unpack(), b.shape[1], np.tile(bias[: b.shape[1]], (len(rows), 1))
+    for g, (scale, sums) in enumerate(zip(b.scale[:, :n], b.column_sums[:, :n], strict=True)):
+        part = slice(g * b.group_size, (g + 1) * b.group_size)
+        acc = plain.product(rows[:, part], weights[part]) - zero_point * sums
+        y += acc.astype(np.float32) * (scale_in * scale)
+    return y

@@ -1,0 +1,118 @@
+"""The drivers of the INT4 product: a piece of weights is unpacked into the first cache, where all rows meet it."""
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from .compiled import Array, at, call, compiled, inlined, keep, peek, task
+from .fused import FLOATS, REALS, codes_of
+from .gemm import ALONE, BYTES, CODES, CONFIGURE, FINISH, HIGH, RELEASE, STEP, TILE, WIDE, aligned, codes_for, up
+from .threads import run
+
+PIECE = 512  # steps of K unpacked at once: 8 KB for each panel
+
+
+@task
+def nibble_task(args: Any, index: int) -> None:
+    """All rows x some panels: group by group, piece by piece."""
+    w = carray(args, 24)
+    a, lda, data, panel, m, n, k, c = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
+    group, groups, zero_point, rung, passes, block = w[8], w[9], w[10], w[11], w[12], w[13]
+    floats, scale, column_sums, scale_in, bias = w[14], w[15], w[16], w[17], w[18]
+    unpack, gather, settle = peek(passes), peek(passes + 8), peek(passes + 16 + 8 * floats)
+    high, wide, step = peek(rung + 8 * HIGH), peek(rung + 8 * WIDE), peek(rung + 8 * STEP)
+    tile, configure, copy = peek(rung + 8 * TILE), peek(rung + 8 * CONFIGURE), peek(rung + 8 * FINISH)
+    codes_block, codes = aligned(wide * PIECE * 16)
+    sums_block, sums = aligned(high * wide * 64)
+    total_block, total = aligned(m * wide * 64)
+    y_block, y = aligned(m * wide * 64 * floats)
+    start = np.zeros(wide * 16, np.int32)
+    last = min(index * block + block, up(n, 16) // 16)
+    for p in range(index * block, last, wide):
+        panels, j = min(wide, last - p), p * 64  # j: bytes of a row up to here
+        cols = panels * 16
+        total_block[:] = 0
+        call(copy, (bias + j, 0, m * floats, cols, y, cols * 4, 0, 0))
+        for g in range(groups):
+            end, of_group = min(k, g * group + group), up(n, 16) * 4 * g + j
+            for first in range(g * group, end, PIECE):
+                length = min(PIECE, end - first)
+                for q in range(panels):
+                    call(unpack, (data + (p + q) * panel + first * 8, length * 8, codes + q * PIECE * 16))
+                for i in range(0, m, high):
+                    rows = min(high, m - i)
+                    kernel = peek(tile + 8 * ((rows - 1) * wide + panels - 1))
+                    call(configure, (rows,))
+                    x, steps = a + i * lda + first, length // step
+                    call(kernel, (x, lda, codes, PIECE * 16, steps, sums, cols * 4, at(start)))
+                    call(gather, (total + i * cols * 4, sums, rows * cols))
+            call(settle, (y, total, m, cols, column_sums + of_group, scale + of_group, zero_point, scale_in))
+        result, width = y if floats else total, min(cols, n - p * 16)
+        call(copy, (result, cols * 4, m, width, c + j, n * 4, 0, 0))
+    call(peek(rung + 8 * RELEASE), (0,))
+    keep(codes_block)
+    keep(sums_block)
+    keep(total_block)
+    keep(y_block)
+    keep(start)
+
+
+@inlined
+def product(
+    pool: int, threads: int, rung: Array, function: int, passes: Array, address: int, lda: int, m: int, k: int, n: int,
+    data: Array, panel: int, group: int, scales: Array, column_sums: Array, zero_point: int, scale_in: float,
+    bias: Array, floats: int, c: int,
+) -> None:  # fmt: skip
+    """Tasks of some panels each; with floats the sums are scaled group by group, else int32 sums are the result."""
+    groups, wide, panels = scales.shape[0], rung[WIDE], up(n, 16) // 16
+    w, scale = np.empty(24, np.int64), np.full(1, scale_in, np.float32)
+    if k * n * (m + 24) < ALONE:
+        pool = 0
+    block = panels if pool == 0 else up(up(panels, 4 * threads) // (4 * threads), wide)
+    w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7] = address, lda, at(data), panel, m, n, up(k, rung[STEP]), c
+    w[8], w[9], w[10], w[11], w[12], w[13], w[14] = group, groups, zero_point, at(rung), at(passes), block, floats
+    w[15], w[16], w[17], w[18] = at(scales), at(column_sums), at(scale), at(bias)
+    run(pool, function, at(w), up(panels, block) // block)
+    keep(w)
+    keep(scale)
+
+
+SCALES, COUNTS = "Array(float32, 2, 'C', readonly=True)", "Array(int32, 2, 'C', readonly=True)"
+WEIGHTS = f"int64, int64[::1], {BYTES}, int64, int64, int64, {SCALES}, {COUNTS}"
+
+
+@compiled(f"void(int64, int64, int64[::1], {WEIGHTS}, {CODES}, int64, int64, float32, {FLOATS}, int64, int64[::1])")
+def of_codes(
+    pool: int, threads: int, rung: Array, function: int, passes: Array, data: Array, panel: int, n: int, group: int,
+    scales: Array, column_sums: Array, a: Array, flip: int, zero_point: int, scale_in: float, bias: Array,
+    floats: int, out: Array,
+) -> None:  # fmt: skip
+    """a: codes [M, K]. out: one int64, the address of the result."""
+    copy, address, lda = codes_for(pool, rung, a, flip)
+    product(
+        pool, threads, rung, function, passes, address, lda, a.shape[0], a.shape[1], n, data, panel, group,
+        scales, column_sums, zero_point, scale_in, bias, floats, out[0],
+    )  # fmt: skip
+    keep(copy)
+
+
+@compiled(
+    f"int64(int64, int64, int64[::1], {WEIGHTS}, int64, {REALS}, float32[::1], int64, int64, {FLOATS}, int64[::1])"
+)
+def of_reals(
+    pool: int, threads: int, rung: Array, function: int, passes: Array, data: Array, panel: int, n: int, group: int,
+    scales: Array, column_sums: Array, extremes: int, x: Array, ruler: Array, flip: int, shift: int, bias: Array,
+    out: Array,
+) -> int:  # fmt: skip
+    """x: float32 [M, K], quantized by ruler or by its own range. Returns the status of `fused.codes_of`."""
+    codes, address, lda, status = codes_of(pool, rung, extremes, x, ruler, flip)
+    if status != 0:
+        return status
+    zero_point: Any = np.int64(ruler[0])
+    product(
+        pool, threads, rung, function, passes, address, lda, x.shape[0], x.shape[1], n, data, panel, group,
+        scales, column_sums, zero_point + shift, ruler[3], bias, 1, out[0],
+    )  # fmt: skip
+    keep(codes)
+    return 0
