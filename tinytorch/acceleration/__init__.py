@@ -10,6 +10,7 @@
 """
 
 from .bf16 import PackedBf16, bf16_matmul, pack_bf16
+from .conv import Int8Conv2d
 from .elementwise import dequantize, quantize
 from .features import kernel, kernels, use_kernel
 from .int4 import PackedInt4, int4_linear, int4_matmul, pack_int4
@@ -18,6 +19,7 @@ from .linear import Int8Linear, int8_linear
 from .pack import PackedInt8, pack_int8
 
 __all__ = [
+    "Int8Conv2d",
     "Int8Linear",
     "PackedBf16",
     "PackedInt4",

@@ -32,6 +32,20 @@ LAYER = f"{PACK}, {FLOATS}, {FLOATS}, {BIAS}, {FLOATS}, int64, uint8[::1]"
 
 
 @inlined
+def per_column(
+    sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array, codes: bool, scale_in: float,
+    zero_point: int,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """What each column needs: (where its sums start, what they are multiplied by, what is added)."""
+    n = sums.size
+    start, u, v = column_start(sums, zero_point, int_bias), padded(scale, scale_in, n), padded(bias, ONE, n)
+    if codes:
+        for j in range(n):
+            u[j] /= ruler_out[3]
+    return start, u, v
+
+
+@inlined
 def layer(
     pool: int, threads: int, rung: Array, address: int, lda: int, m: int, k: int, weights: Array, panel: int,
     sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array, finish: int, out: Array,
@@ -41,11 +55,7 @@ def layer(
     n, codes = sums.size, finish == 3
     size = 1 if codes else 4
     skip = -at(out) % 64 if out.size > m * n * size else 0
-    start, u = column_start(sums, zero_point, int_bias), padded(scale, scale_in, n)
-    v = padded(bias, ONE, n)
-    if codes:
-        for j in range(n):
-            u[j] /= ruler_out[3]
+    start, u, v = per_column(sums, scale, bias, int_bias, ruler_out, codes, scale_in, zero_point)
     product(
         pool, threads, rung, address, lda, at(weights), panel, k, m, n, at(out) + skip, n * size, size,
         at(start), rung[FINISH + finish], at(u), at(ruler_out) if codes else at(v), 0 if codes else 4,

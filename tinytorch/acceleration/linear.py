@@ -117,7 +117,7 @@ class Int8Linear:
         name, m = kernel(), rows.shape[0]
         if name == "numpy" or 0 in (m, k, n):
             return self._plain(rows).reshape(*x.shape[:-1], n)
-        run, target = rung(name, m == 1), self._target
+        run, target = rung(name, m == 1), self.target
         out = room(m, n * target.itemsize, np.uint8)
         skip = (self._of_codes if codes else self._of_reals)(run, rows, out)
         if skip < 0:
@@ -125,10 +125,12 @@ class Int8Linear:
         return out[skip : skip + m * n * target.itemsize].view(target).reshape(*x.shape[:-1], n)
 
     @property
-    def _target(self) -> np.dtype[Any]:
+    def target(self) -> np.dtype[Any]:
+        """The type of the result."""
         return np.dtype(np.float32) if self.output_qparams is None else np.dtype(self.output_qparams.int_type.storage)
 
-    def _after(self) -> tuple[Any, ...]:
+    def after(self) -> tuple[Any, ...]:
+        """What the drivers take of a layer."""
         b, finish = self.weights, TO_CODES if self.output_qparams is not None else TO_FLOAT + self.relu
         return b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self.ruler_out, finish
 
@@ -137,7 +139,7 @@ class Int8Linear:
         zero_point, scale = self.ruler_in[0] + shift, self.ruler_in[3]
         return int(
             fused_driver().linear_codes(
-                *run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self._after(), out
+                *run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self.after(), out
             )
         )
 
@@ -145,19 +147,23 @@ class Int8Linear:
         fused, (flip, shift) = fused_driver(), run.conversion(self.ruler_in[1] < 0)
         ruler = np.array(self.ruler_in, np.float32)
         extremes = fused.extremes_task.address
-        return int(fused.linear(*run.team(), run.addresses, extremes, rows, ruler, flip, shift, *self._after(), out))
+        return int(fused.linear(*run.team(), run.addresses, extremes, rows, ruler, flip, shift, *self.after(), out))
 
     def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The definition, in NumPy."""
         from .elementwise import choose_dynamic, quantize_plain
 
-        if len(kernels()) == 1:
-            plain.tell_cost()
         zero_point, lo, hi, scale_in = self.ruler_in
         if rows.dtype == np.float32:
             if self.input_qparams is None:
                 scale_in, zero_point = choose_dynamic(rows)
             rows = quantize_plain(rows, scale_in, np.float32(zero_point), lo, hi)
+        return self.from_codes(rows, zero_point, scale_in)
+
+    def from_codes(self, rows: NDArray[Any], zero_point: int, scale_in: np.float32) -> NDArray[Any]:
+        """The definition in NumPy, from codes [M, K] on."""
+        if len(kernels()) == 1:
+            plain.tell_cost()
         acc = plain.matmul(rows, self.weights) - zero_point * self.weights.column_sums
         if self.integers.size:
             acc += self.integers
@@ -165,7 +171,7 @@ class Int8Linear:
         if self.output_qparams is not None:
             zero, lowest, highest, step = self.ruler_out
             q = np.rint(acc.astype(np.float32) * (scale / step)) + zero
-            return np.asarray(np.clip(q, lowest, highest)).astype(self._target)
+            return np.asarray(np.clip(q, lowest, highest)).astype(self.target)
         y = acc.astype(np.float32) * scale
         y = y + self.floats if self.floats.size else y
         return np.maximum(y, 0) if self.relu else y

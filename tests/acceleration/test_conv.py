@@ -1,0 +1,113 @@
+"""Int8Conv2d: the bits of QuantizedConv2d, in one call."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytorch.acceleration import Int8Conv2d, set_num_threads
+from tinytorch.core import Tensor
+from tinytorch.quantization import INT8, UINT8, QParams, QuantizedConv2d, QuantizedTensor, choose_qparams, quantize
+
+# N, in, height, width, out, kernel, stride, padding, groups
+CASES: list[tuple[int, int, int, int, int, tuple[int, int], int, int, int]] = [
+    (1, 1, 5, 5, 1, (1, 1), 1, 0, 1), (2, 3, 9, 8, 7, (3, 3), 1, 1, 1), (2, 8, 11, 10, 24, (3, 3), 2, 1, 2),
+    (1, 6, 7, 7, 6, (3, 2), 1, 0, 6), (2, 32, 14, 14, 40, (3, 3), 1, 1, 1), (2, 1, 28, 28, 16, (5, 5), 1, 2, 1),
+    (1, 5, 6, 9, 70, (1, 4), 3, 2, 5), (3, 4, 3, 3, 5, (3, 3), 1, 0, 1),
+]  # fmt: skip
+
+
+def layers(case: Any, ruler: Any, out: Any, relu: bool = False) -> tuple[Any, QuantizedConv2d, Int8Conv2d]:
+    n, channels, height, width, filters, kernel, stride, padding, groups = case
+    rng = np.random.default_rng(n + channels + filters)
+    x = rng.normal(size=(n, channels, height, width)).astype(np.float32)
+    w, b = rng.normal(size=(filters, channels // groups, *kernel)).astype(np.float32), rng.normal(size=filters)
+    options: Any = {"stride": stride, "padding": padding, "groups": groups}
+    definition = QuantizedConv2d(w, b.astype(np.float32), ruler, out, **options)
+    codes = np.concatenate([part.weight.q for part in definition.products]).reshape(w.shape)
+    scale = np.concatenate([part.weight.qparams.scale.ravel() for part in definition.products])
+    bias = np.concatenate([part.bias for part in definition.products])
+    return x, definition, Int8Conv2d(codes, scale, bias, ruler, out, relu, **options)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_dynamic_layer_has_the_bits_of_the_notebooks(on_kernel: str, case: Any) -> None:
+    x, definition, layer = layers(case, None, None)
+    np.testing.assert_array_equal(layer(x), definition(Tensor(x)).data)
+
+
+@pytest.mark.parametrize("int_type", [INT8, UINT8])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_static_layer_has_the_bits_of_the_notebooks(on_kernel: str, case: Any, int_type: Any) -> None:
+    ruler = choose_qparams(-2, 1.4, int_type)
+    x, definition, layer = layers(case, ruler, None)
+    wanted = definition(Tensor(x)).data
+    np.testing.assert_array_equal(layer(x), wanted)
+    np.testing.assert_array_equal(layer(quantize(x, ruler)), wanted)
+
+
+@pytest.mark.parametrize("int_type", [INT8, UINT8])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_codes_out_are_requantized_to_the_same_bits(on_kernel: str, case: Any, int_type: Any) -> None:
+    ruler, out = choose_qparams(-2, 1.4, UINT8), choose_qparams(-8, 9, int_type)
+    x, definition, layer = layers(case, ruler, out)
+    q = quantize(x, ruler)
+    got, wanted = layer(q), definition(QuantizedTensor(q, ruler)).q
+    assert got.dtype == int_type.storage
+    np.testing.assert_array_equal(got, wanted)
+
+
+def test_relu_is_part_of_the_same_pass(on_kernel: str) -> None:
+    ruler, out = choose_qparams(-2, 1.4), choose_qparams(-8, 9)
+    x, definition, layer = layers(CASES[1], ruler, out, relu=True)
+    np.testing.assert_array_equal(layer(x), np.maximum(definition(Tensor(x)).q, out.zero_point))
+
+
+def test_any_strides_come_in_and_channels_lie_side_by_side_in_what_comes_out(on_kernel: str) -> None:
+    x, _, layer = layers(CASES[4], None, None)
+    wanted = layer(x)
+    for view in (
+        np.asfortranarray(x),
+        x[::-1][::-1],
+        np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+    ):
+        np.testing.assert_array_equal(layer(view), wanted)
+    assert wanted.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_threads_change_no_bit(on_kernel: str) -> None:
+    x, _, layer = layers((4, 32, 20, 20, 48, (3, 3), 1, 1, 1), choose_qparams(-2, 2), None)
+    wanted = layer(x)
+    set_num_threads(3)
+    try:
+        np.testing.assert_array_equal(layer(x), wanted)
+    finally:
+        set_num_threads(1)
+
+
+def test_no_images_give_no_images(on_kernel: str) -> None:
+    x, _, layer = layers(CASES[1], choose_qparams(-2, 2), None)
+    assert layer(x[:0]).shape == (0, 7, 9, 8)
+
+
+def test_what_does_not_fit_together_is_one_sentence() -> None:
+    w = np.ones((4, 2, 3, 3), np.int8)
+    with pytest.raises(ValueError, match="stride must be an integer >= 1, got 0"):
+        Int8Conv2d(w, 1.0, stride=0)
+    with pytest.raises(ValueError, match=r"\[out, in / groups, rows, columns\], 3 dividing out, got \(4, 2, 3, 3\)"):
+        Int8Conv2d(w, 1.0, groups=3)
+    with pytest.raises(ValueError, match="scale and bias must have 4 values"):
+        Int8Conv2d(w, np.ones(3, np.float32))
+    with pytest.raises(TypeError, match="weights must be int8, got int64"):
+        Int8Conv2d(w.astype(np.int64), 1.0)  # type: ignore[arg-type]
+    layer = Int8Conv2d(w, 1.0)
+    with pytest.raises(ValueError, match=r"wanted images \[N, 2, height, width\], got shape \(1, 3, 5, 5\)"):
+        layer(np.zeros((1, 3, 5, 5), np.float32))
+    with pytest.raises(ValueError, match=r"at least \(3, 3\) with the padding, got shape \(1, 2, 2, 5\)"):
+        layer(np.zeros((1, 2, 2, 5), np.float32))
+    with pytest.raises(TypeError, match="x must be float32"):
+        layer(np.zeros((1, 2, 5, 5)))
+    with pytest.raises(ValueError, match="their ruler is not known"):
+        layer(np.zeros((1, 2, 5, 5), np.int8))
+    with pytest.raises(ValueError, match="one ruler for the whole tensor"):
+        Int8Conv2d(w, 1.0, None, QParams(np.ones((2, 1), np.float32), 0))

@@ -1,0 +1,159 @@
+"""A quantized convolution in one call: its windows are rows of codes, and a row of codes is what `Int8Linear` takes.
+
+Images come and go as (N, channels, height, width), but in memory channels lie side by side, so that a window is a few
+pieces of memory. What follows (pooling, another convolution) keeps that order without knowing, for NumPy does.
+"""
+
+from dataclasses import InitVar, dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .elementwise import choose_dynamic, quantize
+from .features import kernel
+from .int8 import rung
+from .linear import Int8Linear, Ruler
+from .pack import pack_int8
+
+
+@dataclass(frozen=True)
+class Uint8Ruler:
+    """The ruler of a dynamic input."""
+
+    scale: np.float32
+    zero_point: int
+
+    @property
+    def int_type(self) -> "Uint8Ruler":
+        return self
+
+    qmin, qmax, storage = 0, 255, np.uint8
+
+
+@cache
+def _windows() -> Any:
+    from . import windows
+
+    return windows
+
+
+def _layers(
+    weights: NDArray[np.int8], scale: ArrayLike, bias: ArrayLike | None, groups: int, *rest: Any
+) -> tuple[Int8Linear, ...]:
+    """A layer for each group of channels; their rows of codes run over (kernel row, kernel column, channel)."""
+    each = len(weights) // groups
+    scales = np.broadcast_to(np.asarray(scale, np.float32).reshape(-1), len(weights))
+    made = []
+    for first in range(0, len(weights), each):
+        part = slice(first, first + each)
+        matrix = weights[part].transpose(2, 3, 1, 0).reshape(-1, each)
+        made.append(
+            Int8Linear(pack_int8(matrix), scales[part], None if bias is None else np.asarray(bias)[part], *rest)
+        )
+    return tuple(made)
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Conv2d:
+    """A quantized convolution, checked once and called many times: images -> float32 images, or codes.
+
+    weights: int8 [out, in / groups, rows, columns], let go once they are packed; scale, bias, input_qparams,
+    output_qparams, relu as in `Int8Linear`, bit for bit. stride >= 1 and padding >= 0 count both ways; what lies beyond
+    the edge is 0.0, whose code is the zero point. Source: ONNX QLinearConv.
+
+    Call: float32 or codes [N, in, height, width] -> [N, out, rows, columns], a view of memory whose channels lie
+    side by side. TypeError or ValueError for what does not fit together.
+    """
+
+    weights: InitVar[NDArray[np.int8]]
+    scale: InitVar[ArrayLike]
+    bias: InitVar[ArrayLike | None] = None
+    input_qparams: Ruler | None = None
+    output_qparams: InitVar[Ruler | None] = None
+    relu: InitVar[bool] = False
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    layers: tuple[Int8Linear, ...] = field(init=False, repr=False)
+    kernel: tuple[int, int] = field(init=False)
+
+    def __post_init__(
+        self, weights: NDArray[np.int8], scale: ArrayLike, bias: ArrayLike | None, out: Ruler | None, relu: bool
+    ) -> None:
+        weights = np.asarray(weights)
+        for name, least in (("stride", 1), ("padding", 0), ("groups", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        if weights.ndim != 4 or weights.size == 0 or len(weights) % self.groups:
+            raise ValueError(
+                f"weights must be [out, in / groups, rows, columns], {self.groups} dividing out, got {weights.shape}"
+            )
+        if np.size(scale) not in (1, len(weights)) or (bias is not None and np.size(bias) != len(weights)):
+            raise ValueError(f"scale and bias must have {len(weights)} values, one an output channel")
+        layers = _layers(weights, scale, bias, self.groups, self.input_qparams, out, relu)
+        object.__setattr__(self, "layers", layers)
+        object.__setattr__(self, "kernel", weights.shape[2:])
+
+    @property
+    def channels(self) -> int:
+        """Of an input image."""
+        return self.layers[0].weights.shape[0] // (self.kernel[0] * self.kernel[1]) * self.groups
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        x = np.asarray(x)
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"wanted images [N, {self.channels}, height, width], got shape {x.shape}")
+        if x.dtype == np.int8 or x.dtype == np.uint8:
+            if self.input_qparams is None:
+                raise ValueError(
+                    f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams"
+                )
+            return self._of_codes(x, self.input_qparams)
+        if x.dtype != np.float32:
+            raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
+        ruler = Uint8Ruler(*choose_dynamic(x)) if self.input_qparams is None else self.input_qparams
+        return self._of_codes(quantize(x, ruler), ruler)
+
+    def _of_codes(self, q: NDArray[Any], ruler: Ruler) -> NDArray[Any]:
+        zero_point, scale = int(np.asarray(ruler.zero_point).item()), np.float32(np.asarray(ruler.scale).item())
+        p, images = self.padding, q.transpose(0, 2, 3, 1)
+        if p:
+            count, height, width, channels = images.shape
+            edged = np.full((count, height + 2 * p, width + 2 * p, channels), zero_point, q.dtype)
+            edged[:, p:-p, p:-p] = images
+            images = edged
+        rows, columns = ((s - k) // self.stride + 1 for s, k in zip(images.shape[1:3], self.kernel, strict=True))
+        if rows < 1 or columns < 1:
+            raise ValueError(f"wanted images of at least {self.kernel} with the padding, got shape {q.shape}")
+        out = np.empty((len(q), rows, columns, sum(layer.weights.shape[1] for layer in self.layers)), self._target)
+        (self._plain if kernel() == "numpy" or out.size == 0 else self._compiled)(images, out, zero_point, scale)
+        return out.transpose(0, 3, 1, 2)
+
+    @property
+    def _target(self) -> np.dtype[Any]:
+        return self.layers[0].target
+
+    def _compiled(self, images: NDArray[Any], out: NDArray[Any], zero_point: int, scale: np.float32) -> None:
+        run, driver = rung(kernel()), _windows()
+        flip, shift = run.conversion(images.dtype == np.int8)
+        source, target = np.ascontiguousarray(images).view(np.uint8), out.reshape(-1).view(np.uint8)
+        channels = self.channels // self.groups
+        for g, layer in enumerate(self.layers):
+            n = layer.weights.shape[1]
+            shape = [*self.kernel, self.stride, *out.shape[1:3], g * channels, channels, g * n, out.shape[3]]
+            driver.convolve(
+                *run.team(), run.addresses, driver.window_task.address, source, np.array(shape, np.int64), flip,
+                zero_point + shift, scale, *layer.after(), target,
+            )  # fmt: skip
+
+    def _plain(self, images: NDArray[Any], out: NDArray[Any], zero_point: int, scale: np.float32) -> None:
+        windows = np.lib.stride_tricks.sliding_window_view(images, self.kernel, (1, 2))
+        windows = windows[:, :: self.stride, :: self.stride]  # [N, rows, columns, channels, *kernel]
+        for layer, part, target in zip(
+            self.layers, np.split(windows, self.groups, 3), np.split(out, self.groups, 3), strict=True
+        ):
+            rows = part.transpose(0, 1, 2, 4, 5, 3).reshape(-1, layer.weights.shape[0])
+            target[...] = layer.from_codes(rows, zero_point, scale).reshape(target.shape)
