@@ -16,6 +16,7 @@ from .features import kernel, kernels, use_kernel
 from .int4 import PackedInt4, int4_linear, int4_matmul, pack_int4
 from .int8 import int8_matmul
 from .linear import Int8Linear, int8_linear
+from .models import accelerate
 from .pack import PackedInt8, pack_int8
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PackedBf16",
     "PackedInt4",
     "PackedInt8",
+    "accelerate",
     "bf16_matmul",
     "dequantize",
     "get_num_threads",

@@ -111,13 +111,14 @@ class Int8Conv2d:
                 raise ValueError(
                     f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams"
                 )
-            return self._of_codes(x, self.input_qparams)
+            return self.of_codes(x, self.input_qparams)
         if x.dtype != np.float32:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
         ruler = Uint8Ruler(*choose_dynamic(x)) if self.input_qparams is None else self.input_qparams
-        return self._of_codes(quantize(x, ruler), ruler)
+        return self.of_codes(quantize(x, ruler), ruler)
 
-    def _of_codes(self, q: NDArray[Any], ruler: Ruler) -> NDArray[Any]:
+    def of_codes(self, q: NDArray[Any], ruler: Ruler) -> NDArray[Any]:
+        """The same for codes of any ruler, such as a dynamic layer before gave them."""
         zero_point, scale = int(np.asarray(ruler.zero_point).item()), np.float32(np.asarray(ruler.scale).item())
         p, images = self.padding, q.transpose(0, 2, 3, 1)
         if p:

@@ -1,0 +1,228 @@
+"""A quantized model on the compiled kernels: the same codes and the same floats, layer by layer.
+
+    fast = accelerate(quantize_static(model, batches))
+
+Layers are known by what they hold (`weight.q`, `weight.qparams`, rulers), not by their class: the notebook's own
+`QuantizedLinear` and `QuantizedConv2d` stay the definition, and any layer made like them is taken.
+"""
+
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core import Flatten, MaxPool2d, Module, ReLU, Sequential, Tensor
+from .conv import Int8Conv2d
+from .elementwise import dequantize, quantize
+from .linear import Int8Linear, Ruler
+from .pack import pack_int8
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Codes on their way between two accelerated layers: x ~ scale * (q - zero_point).
+
+    kind: the class of quantized tensors outside, called as kind(q, qparams).
+    """
+
+    q: NDArray[Any]
+    qparams: Any
+    kind: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.q.shape
+
+    def dequantize(self) -> NDArray[np.float32]:
+        return dequantize(self.q, self.qparams)
+
+
+def outside(x: Any) -> Any:
+    """What other modules understand: Codes become a quantized tensor of the model's own class."""
+    return x.kind(x.q, x.qparams) if isinstance(x, Codes) else x
+
+
+def has_codes(x: Any) -> bool:
+    return hasattr(x, "q") and hasattr(x, "qparams")
+
+
+def same_ruler(a: Any, b: Any) -> bool:
+    return a is b or (
+        a is not None
+        and b is not None
+        and np.array_equal(a.scale, b.scale)
+        and np.array_equal(a.zero_point, b.zero_point)
+        and a.int_type == b.int_type
+    )
+
+
+class Accelerated(Module):
+    """`run` may take and give Codes; `forward` gives what is known outside."""
+
+    def run(self, x: Any) -> Any:
+        raise NotImplementedError
+
+    def forward(self, x: Any) -> Any:
+        return outside(self.run(x))
+
+
+class AcceleratedLinear(Accelerated):
+    """A QuantizedLinear, packed. codes, column_sums, scale, bias: all it keeps of the arrays."""
+
+    def __init__(self, layer: Any, relu: bool = False) -> None:
+        weight, out = layer.weight, layer.output_qparams
+        static, self.kind = layer.input_qparams is not None, type(weight)
+        scale = np.broadcast_to(weight.qparams.scale.ravel(), weight.shape[:1])
+        packed = pack_int8(weight.q.T)
+        self.input_qparams, self.output_qparams = layer.input_qparams, out
+        self._product = Int8Linear(packed, scale, layer.bias, layer.input_qparams, out if static else None, relu)
+        self._other: Int8Linear | None = None  # for codes of another ruler than the expected one
+        self.codes, self.column_sums, self.scale = packed.data, packed.column_sums, self._product.scale
+        self.bias = self._product.integers if static else self._product.floats
+
+    def _for(self, ruler: Any) -> Int8Linear:
+        if same_ruler(ruler, self.input_qparams):
+            return self._product
+        if self._other is None or not same_ruler(ruler, self._other.input_qparams):
+            self._other = replace(self._product, bias=self.bias, input_qparams=ruler)
+        return self._other
+
+    def run(self, x: Any) -> Any:
+        y = self._for(x.qparams)(x.q) if has_codes(x) else self._product(np.asarray(x.data, np.float32))
+        return finished(y, self.output_qparams, self.kind)
+
+
+class AcceleratedConv2d(Accelerated):
+    """A QuantizedConv2d, packed. codes, scale, bias: of each group, all it keeps of the arrays."""
+
+    def __init__(self, layer: Any, relu: bool = False) -> None:
+        parts, kernel = layer.products, tuple(layer.kernel)
+        self.input_qparams, self.output_qparams = layer.input_qparams, layer.output_qparams
+        static, self.kind = self.input_qparams is not None, type(parts[0].weight)
+        codes = np.concatenate([part.weight.q for part in parts])
+        scales = [np.broadcast_to(part.weight.qparams.scale.ravel(), part.weight.shape[:1]) for part in parts]
+        channels = codes.shape[1] // (kernel[0] * kernel[1])
+        self._product = Int8Conv2d(
+            codes.reshape(len(codes), channels, *kernel), np.concatenate(scales),
+            np.concatenate([part.bias for part in parts]), self.input_qparams,
+            self.output_qparams if static else None, relu, layer.stride, layer.padding, len(parts),
+        )  # fmt: skip
+        self.codes = [part.weights.data for part in self._product.layers]
+        self.column_sums = [part.weights.column_sums for part in self._product.layers]
+        self.scale = [part.scale for part in self._product.layers]
+        self.bias = [part.integers if static else part.floats for part in self._product.layers]
+
+    def run(self, x: Any) -> Any:
+        product = self._product
+        y = product.of_codes(x.q, x.qparams) if has_codes(x) else product(np.asarray(x.data, np.float32))
+        return finished(y, self.output_qparams, self.kind)
+
+
+def finished(y: NDArray[Any], ruler: Ruler | None, kind: Any) -> Any:
+    """A layer's result: codes as Codes, reals as a Tensor, or as Codes if a dynamic layer is to give some."""
+    if ruler is None:
+        return Tensor(y)
+    return Codes(quantize(y, ruler) if y.dtype == np.float32 else y, ruler, kind)
+
+
+class AcceleratedOnCodes(Accelerated):
+    """MaxPool2d, Flatten or ReLU on codes as they are; memory keeps its order."""
+
+    def __init__(self, layer: Module) -> None:
+        self.layer = layer
+
+    def run(self, x: Any) -> Any:
+        if not has_codes(x):
+            return self.layer(x)
+        q, layer = x.q, self.layer
+        if isinstance(layer, MaxPool2d):
+            q = pooled(q, layer.size, layer.stride)
+        elif isinstance(layer, Flatten):
+            q = q.reshape(len(q), -1)
+        else:
+            q = np.maximum(q, np.asarray(x.qparams.zero_point).astype(q.dtype))
+        return Codes(q, x.qparams, x.kind if isinstance(x, Codes) else type(x))
+
+
+def pooled(q: NDArray[Any], size: int, stride: int) -> NDArray[Any]:
+    """The largest of each window: rows first, then columns."""
+    for axis in (2, 3):
+        count = (q.shape[axis] - size) // stride + 1
+        views = [q[(slice(None),) * axis + (slice(i, i + (count - 1) * stride + 1, stride),)] for i in range(size)]
+        q = views[0]
+        for view in views[1:]:
+            q = np.maximum(q, view)
+    return q
+
+
+class Chain(Sequential):
+    """A Sequential in which Codes travel as they are from one accelerated layer to the next."""
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer.run(x) if isinstance(layer, Accelerated) else layer(outside(x))
+        return outside(x)
+
+
+def _is_linear(m: Any) -> bool:
+    return has_codes(getattr(m, "weight", None)) and all(
+        hasattr(m, name) for name in ("bias", "input_qparams", "output_qparams")
+    )
+
+
+def _is_conv(m: Any) -> bool:
+    parts = getattr(m, "products", None)
+    known = all(hasattr(m, name) for name in ("kernel", "stride", "padding"))
+    return known and isinstance(parts, list) and bool(parts) and all(map(_is_linear, parts))
+
+
+def _layer(m: Module, relu: bool = False) -> Accelerated | None:
+    """What takes the place of m; None: nothing does, or its sums might not fit int32."""
+    try:
+        if _is_conv(m):
+            return AcceleratedConv2d(m, relu)
+        if _is_linear(m):
+            return AcceleratedLinear(m, relu)
+    except OverflowError:
+        return None
+    values = list(vars(m).values())
+    if len(values) == 1 and isinstance(values[0], (ReLU, MaxPool2d, Flatten)) and hasattr(m, "layer"):
+        return AcceleratedOnCodes(values[0])
+    return None
+
+
+def _chain(layers: list[Module]) -> Chain:
+    """The layers, a ReLU made part of the accelerated layer before it where that gives floats."""
+    made: list[Module] = []
+    rest = list(layers)
+    while rest:
+        layer, *rest = rest
+        relu = bool(rest) and type(rest[0]) is ReLU and getattr(layer, "output_qparams", layer) is None
+        fast = _layer(layer, relu)
+        made.append(accelerate(layer) if fast is None else fast)
+        if relu and isinstance(fast, (AcceleratedLinear, AcceleratedConv2d)):
+            rest = rest[1:]
+    return Chain(*made)
+
+
+def accelerate(model: Module) -> Module:
+    """A new model that gives the same codes and floats as `model`, on the compiled kernels.
+
+    Every QuantizedLinear and QuantizedConv2d becomes a packed layer that keeps no other copy of its weights, together
+    with a ReLU that follows it; what works on codes as they are is taken along; all else is copied. Weights of fewer
+    than 8 bits take a byte each here. A layer whose sums might not fit int32 stays what it was.
+    """
+    layer = _layer(model)
+    if layer is not None:
+        return layer
+    if type(model) is Sequential:
+        return _chain(model.layers)
+    new = copy(model)
+    for name, value in vars(model).items():
+        if isinstance(value, Module):
+            setattr(new, name, accelerate(value))
+        elif isinstance(value, list):
+            setattr(new, name, [accelerate(item) if isinstance(item, Module) else item for item in value])
+    return new
