@@ -127,12 +127,18 @@ def test(
         raise typer.Exit(Status.FAILED)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    add_help_option=False,  # behind a module's name, --help is the demo's
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 def demo(context: typer.Context, module: ModuleName) -> None:
     """Show what a module can do; options go to its demo. Example: tito demo 17 --seed 0 --json result.json"""
-    from tito import course, exporting, processes
+    from tito import console, course, exporting, processes
     from tito.errors import WrongCall
 
+    if module in ("-h", "--help"):
+        console.say(context.get_help())
+        raise typer.Exit(Status.DONE)
     project = _project(context)
     loaded = course.load(project, course.find_name(project, module))
     script = project.demo(loaded.name)

@@ -57,8 +57,11 @@ def end(process: subprocess.Popen[bytes], patience: float = 0) -> None:
 
 
 def run_script(project: Project, script: Path, arguments: list[str]) -> int:
-    """Run a script where the person stands, its output going straight to them; return its exit status."""
-    with python([str(script), *arguments], environment(project)) as process:
+    """Run a script where the person stands, its output going straight to them; return its exit status.
+
+    It multiplies on one thread unless the person says otherwise: what it times then does not hang on who else works.
+    """
+    with python([str(script), *arguments], dict.fromkeys(THREADS, "1") | environment(project)) as process:
         try:
             status = process.wait()
         except KeyboardInterrupt:

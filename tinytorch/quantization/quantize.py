@@ -295,7 +295,9 @@ def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
 
 
 def sqnr_db(x: ArrayLike, x_hat: ArrayLike) -> float:
-    """Signal to quantization noise, in decibels: `10 log10(sum x**2 / sum (x - x_hat)**2)`. Infinite if exact.
+    """Signal to quantization noise, in decibels: `10 log10(sum x**2 / sum (x - x_hat)**2)`.
+
+    Infinite if exact; minus infinity if x is all zero and x_hat is not.
 
     >>> round(sqnr_db([3.0, 4.0], [3.0, 4.5]), 6)  # 25 / 0.25 is a factor of 100
     20.0
@@ -634,7 +636,7 @@ def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArr
 
     counts: of the cells inside the ruler. codes: the code of each cell. clipped: the same counts with all that lies
     beyond the ends added to the first and last cell. p is `clipped`, divided by its sum. q gives each occupied cell
-    (counts > 0) the mean count of the occupied cells that share its code, divided by the sum; where that is 0, use
+    (counts > 0) the mean count of the occupied cells that share its code, divided by counts.sum(); where that is 0, use
     1e-9, so that mass on a cell the ruler does not know costs much, not infinity.
 
     >>> codes = np.array([0, 0, 1, 1])
@@ -787,7 +789,7 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
     """
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
-    q31, e = quantize_multiplier(1.0 if rounding == "float" else m)
+    q31, e = quantize_multiplier(m)  # refuses a multiplier that is none, whatever the rounding
     wide = np.asarray(acc).astype(np.int64)
     if rounding == "float":
         rounded = np.rint(wide.astype(np.float32) * np.asarray(m, np.float32))
@@ -869,6 +871,8 @@ class QuantizedLinear(Module):
         self.weight = symmetric_codes(weight, int_type, axis)
         if len(self.weight.shape) != 2:
             raise ValueError(f"weight must be [out, in], got shape {self.weight.shape}")
+        if self.weight.qparams.scale.shape not in ((), (self.weight.shape[0], 1)):
+            raise ValueError(f"a ruler for each output or one for all (axis 0 or None), got axis {axis}")
         self.input_qparams, self.output_qparams = input_qparams, output_qparams
         real = np.zeros(self.weight.shape[0], np.float32) if bias is None else as_real(bias)
         self.bias: NDArray[Any] = (  # a copy: a view would keep the float layer alive
@@ -883,6 +887,8 @@ class QuantizedLinear(Module):
     def _codes(self, x: Tensor | QuantizedTensor) -> tuple[NDArray[Any], QParams]:
         """The input's codes [..., in] and their ruler: as they come, by calibration, or dynamic."""
         if isinstance(x, QuantizedTensor):
+            if self.input_qparams is not None and np.any(x.qparams.scale != self.input_qparams.scale):
+                raise ValueError("the codes are of another ruler than this layer was calibrated for: dequantize first")
             return x.q, x.qparams
         if self.input_qparams is None:
             return dynamic_quantize(x.data)
@@ -1097,14 +1103,15 @@ def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
     replacement = replace(name, module)
     if replacement is not None:
         return replacement
-    new, prefix = copy(module), f"{name}." if name else ""
-    for key, value in vars(module).items():
+
+    def mapped(value: Any, name: str) -> Any:
         if isinstance(value, Module):
-            setattr(new, key, map_modules(value, replace, prefix + key))
-        elif isinstance(value, list):
-            items = enumerate(value)
-            mapped = [map_modules(v, replace, f"{prefix}{key}.{i}") if isinstance(v, Module) else v for i, v in items]
-            setattr(new, key, mapped)
+            return map_modules(value, replace, name)
+        return [mapped(v, f"{name}.{i}") for i, v in enumerate(value)] if isinstance(value, list) else value
+
+    new = copy(module)
+    for key, value in vars(module).items():
+        setattr(new, key, mapped(value, f"{name}.{key}" if name else key))
     return new
 
 
@@ -1417,15 +1424,17 @@ def speedup(baseline: ArrayLike, candidate: ArrayLike) -> float:
 
 
 def time_interleaved(models: list[Any], x: Any, rounds: int = 15) -> NDArray[np.float64]:
-    """Seconds for model(x), [models, rounds]: in every round each takes its turn, after one call to warm up."""
+    """Seconds for model(x), [models, rounds]: in every round each takes its turn, in another order each time.
+
+    A call before the timed one brings the model's own weights back into the caches that the others filled.
+    """
     from time import perf_counter
 
-    for model in models:
-        model(x)
-    seconds = np.empty((len(models), rounds))
+    seconds, order = np.empty((len(models), rounds)), np.random.default_rng(0)
     for i in range(rounds):
-        for j, model in enumerate(models):
+        for j in order.permutation(len(models)):
+            models[j](x)
             start = perf_counter()
-            model(x)
+            models[j](x)
             seconds[j, i] = perf_counter() - start
     return seconds

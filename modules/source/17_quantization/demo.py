@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tinytorch.acceleration import accelerate, kernels, set_num_threads
 from tinytorch.core import (
     Adam,
     BatchNorm2d,
@@ -76,7 +77,10 @@ Scheme = Callable[[Module], Module]
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. Accuracies in [0, 1]; bytes of all arrays kept alive; latency as a multiple of float32's."""
+    """A line of the table. Accuracies in [0, 1]; bytes of all arrays kept alive; latencies as multiples of float32's.
+
+    compiled_ratio: of the same model on the compiled kernels; None where there are none for it.
+    """
 
     data: str
     model: str
@@ -86,6 +90,7 @@ class Row:
     bytes: int
     file_bytes: int
     latency_ratio: float
+    compiled_ratio: float | None
 
 
 def mlp(data: Dataset, rng: np.random.Generator) -> tuple[str, Sequential]:
@@ -195,15 +200,23 @@ def measure(data: Dataset, kind: str, seed: int, step: Step) -> list[Row]:
         step(f"{data.name}: {scheme}")
         models[scheme] = quantize(float_model)
     step(f"{data.name}: timing {len(models)} models in turn")
-    seconds = time_interleaved(list(models.values()), Tensor(data.x_test[:BATCH]), ROUNDS)
+    fast = {scheme: accelerate(m) for scheme, m in models.items() if is_compiled(scheme)}
+    seconds = time_interleaved([*models.values(), *fast.values()], Tensor(data.x_test[:BATCH]), ROUNDS)
+    ratios = [speedup(own, seconds[0]) for own in seconds]
+    compiled = dict(zip(fast, ratios[len(models) :], strict=True))
     total = len(data.x_test)
     rows = []
-    for (scheme, quantized), own in zip(models.items(), seconds, strict=True):
+    for (scheme, quantized), ratio in zip(models.items(), ratios, strict=False):
         share = accuracy(quantized, data.x_test, data.y_test)
         interval = accuracy_interval(round(share * total), total)
-        size, ratio = model_nbytes(quantized), speedup(own, seconds[0])
-        rows.append(Row(data.name, name, scheme, share, interval, size, file_bytes(quantized), ratio))
+        size, stored = model_nbytes(quantized), file_bytes(quantized)
+        rows.append(Row(data.name, name, scheme, share, interval, size, stored, ratio, compiled.get(scheme)))
     return rows
+
+
+def is_compiled(scheme: str) -> bool:
+    """Whether there are compiled kernels here, and the scheme has products of integers for them to compute."""
+    return kernels()[0] != "numpy" and not scheme.startswith(("float32", "weight-only"))
 
 
 def steps_of(name: str) -> int:
@@ -218,7 +231,7 @@ def table(rows: list[Row], samples: int) -> Table:
     title = f"{first.data}, network {first.model}, {samples} held-out images"
     result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     result.add_column("scheme", no_wrap=True)
-    for heading in ("accuracy", "95 % interval", "bytes alive", "smaller", "on disk", "latency"):
+    for heading in ("accuracy", "95 % interval", "bytes alive", "smaller", "on disk", "latency", "compiled"):
         result.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         lo, hi = row.interval
@@ -230,6 +243,7 @@ def table(rows: list[Row], samples: int) -> Table:
             f"{first.bytes / row.bytes:.2f}x",
             f"{row.file_bytes:,}",
             f"{row.latency_ratio:.2f}x",
+            "" if row.compiled_ratio is None else f"{row.compiled_ratio:.2f}x",
         )
     return result
 
@@ -286,7 +300,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw accuracy against bytes")
     args = parser.parse_args(argv)
+    if args.seed < 0:
+        parser.error(f"--seed wants a number from 0 up, got {args.seed}")
     for path in filter(None, (args.json, args.plot)):
+        if path.is_dir():
+            parser.error(f"{path}: this is a folder; name a file in it")
         if not path.absolute().parent.is_dir():
             parser.error(f"{path}: the folder {path.parent} is not there; make it first")
     if args.plot and args.plot.suffix.lower() not in (".png", ".pdf", ".svg"):
@@ -297,6 +315,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     console = Console(stderr=True)
+    threads = int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1))
+    set_num_threads(threads)  # as many as NumPy's products use
     loaders: list[Callable[[], Dataset]] = []
     if args.data in ("all", "digits"):
         loaders.append(load_digits)
@@ -314,7 +334,12 @@ def main(argv: list[str] | None = None) -> int:
     for one in tables:
         out.print(one)
         out.print()
-    out.print(f"latency: a batch of {BATCH}, median of {ROUNDS} rounds in turn, float32 = 1; above 1 is slower")
+    times = f"a batch of {BATCH}, {threads} threads, median of {ROUNDS} rounds in turn"
+    out.print(f"latency: {times}; float32 = 1, above 1 is slower")
+    if kernels()[0] == "numpy":
+        out.print('compiled: no kernels here; pip install -e ".[fast]" brings them')
+    else:
+        out.print(f"compiled: the same model, the same answers, on the kernel {kernels()[0]}")
     out.print(machine())
     if args.data == "all" and len(loaders) == 1:
         out.print("Fashion-MNIST is not on this machine; --data fashion-mnist fetches it.")
