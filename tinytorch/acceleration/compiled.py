@@ -12,7 +12,6 @@ from typing import Any, Protocol, TypeVar
 
 import llvmlite.binding as llvm
 import numba
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -59,9 +58,30 @@ def _cached(decorate: Any) -> Callable[[Any], Any]:
     return apply
 
 
-def compiled(signature: str) -> Callable[[F], F]:
-    """A function called from Python: compiled for one signature, kept on disk, run without the GIL."""
-    return _cached(numba.njit([signature], nogil=True, cache=True, boundscheck=False))
+class Entry:
+    """A function called from Python: compiled for one signature when it is first called, kept on disk, run without the
+    GIL."""
+
+    __slots__ = ("_function", "_made", "_signature")
+
+    def __init__(self, function: Callable[..., Any], signature: str) -> None:
+        self._function, self._signature, self._made = function, signature, None
+
+    @property
+    def made(self) -> Any:
+        """Numba's dispatcher."""
+        if self._made is None:
+            compile_ = numba.njit([self._signature], nogil=True, cache=True, boundscheck=False)
+            self._made = _cached(compile_)(self._function)
+        return self._made
+
+    def __call__(self, *arguments: Any) -> Any:
+        return (self._made or self.made)(*arguments)
+
+
+def compiled(signature: str) -> Callable[[Callable[..., Any]], Entry]:
+    """Make an Entry: what nobody calls costs nothing, which counts when all is new and nothing is on disk."""
+    return lambda function: Entry(function, signature)
 
 
 inlined: Callable[[F], F] = numba.njit(inline="never", boundscheck=False)
@@ -80,13 +100,6 @@ def task(function: Callable[[Any, int], None]) -> Task:
     return made
 
 
-@inlined
-def at(array: Array) -> int:
-    """The address of an array's first element, signed as all our integers: `keep` the array until it was used."""
-    address: Any = np.int64(array.ctypes.data)
-    return address  # type: ignore[no-any-return]
-
-
 def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
     made: Callable[..., Any] = intrinsic(function)
     return made
@@ -94,6 +107,22 @@ def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _pointer(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, I64.as_pointer())
+
+
+@_intrinsic
+def at(typing: Any, array: Any) -> Any:
+    """The address of an array's first element, signed as all our integers: `keep` the array until it was used.
+
+    Intrinsic, as it is used on many types: Numba would compile a function for each.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = values[0]
+        if isinstance(signature.args[0], types.Array):
+            pointer = context.make_array(signature.args[0])(context, builder, pointer).data
+        return builder.ptrtoint(pointer, I64)
+
+    return types.int64(array), generate
 
 
 @_intrinsic

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from .compiled import Array, add, at, call, compiled, inlined, keep, task
 from .gemm import (
@@ -83,9 +82,8 @@ def linear_codes(
 
 
 @task
-def extremes_task(args: Any, index: int) -> None:
+def extremes_task(w: Any, index: int) -> None:
     """The range of a piece of x, to two floats of its own."""
-    w = carray(args, 6)
     first = index * CHUNK
     seen = call(w[0], (w[1] + first * 4, 0, 1, min(CHUNK, w[2] - first), w[3] + index * 64, 0, 0, 0))
     if seen != 0:
@@ -138,7 +136,8 @@ def codes_of(
             return np.empty(0, np.uint8), NONE, ld, -2
         ruler[3], ruler[0] = dynamic_ruler(lo, hi)
     codes, address = aligned(m * ld)
-    mask = np.full(1, flip, np.uint8)
+    mask = np.empty(1, np.uint8)
+    mask[0] = flip
     seen = sweep(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, address, ld, at(ruler), at(mask))
     keep(mask)
     return codes, address, ld, -1 if seen != 0 else 0

@@ -6,7 +6,6 @@ Numba compiles them once for a processor; what differs between rungs comes in as
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from .compiled import Array, add, at, call, compiled, inlined, keep, peek, task
 from .threads import run
@@ -45,9 +44,8 @@ def aligned(nbytes: int) -> tuple[Array, int]:
 
 
 @task
-def product_task(args: Any, index: int) -> None:
+def product_task(w: Any, index: int) -> None:
     """Some rows x some panels, tile by tile; each tile's sums are finished while they are in the first cache."""
-    w = carray(args, 24)
     a, lda, b, panel, steps, m, n, c, ldc, size = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9]
     start, finish, u, v, v_step, rung = w[10], w[11], w[12], w[13], w[14], w[15]
     block_rows, block_panels, row_blocks = w[16], w[17], w[18]
@@ -75,9 +73,8 @@ def product_task(args: Any, index: int) -> None:
 
 
 @task
-def sweep_task(args: Any, index: int) -> None:
-    """Some rows of a pass. NaNs met are counted in args[10]."""
-    w = carray(args, 11)
+def sweep_task(w: Any, index: int) -> None:
+    """Some rows of a pass. NaNs met are counted in w[10]."""
     x, ldx, rows, cols, y, ldy, block = w[1], w[2], w[3], w[4], w[5], w[6], w[9]
     first = index * block
     seen = call(w[0], (x + first * ldx, ldx, min(block, rows - first), cols, y + first * ldy, ldy, w[7], w[8]))

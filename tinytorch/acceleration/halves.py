@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from .compiled import Array, at, call, compiled, inlined, keep, task
 from .gemm import ALONE, BYTES, DIRECT, FOUR, NONE, aligned, product, row_bytes, up
@@ -11,9 +10,8 @@ from .threads import run
 
 
 @task
-def convert_task(args: Any, index: int) -> None:
+def convert_task(w: Any, index: int) -> None:
     """64 columns (or rows) of a conversion, 32 steps at a time: rows that lie far apart are read 256 bytes at once."""
-    w = carray(args, 11)
     block, ldx, k, n, ldy = w[0], w[4], w[5], w[6], w[10]
     for step in range(0, max(k, 1), 32):
         for first in range(index * 64, min(n, index * 64 + 64), 16):

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from .compiled import Array, at, call, compiled, inlined, keep, peek, task
 from .fused import FLOATS, REALS, codes_of
@@ -14,9 +13,8 @@ PIECE = 512  # steps of K unpacked at once: 8 KB for each panel
 
 
 @task
-def nibble_task(args: Any, index: int) -> None:
+def nibble_task(w: Any, index: int) -> None:
     """All rows x some panels: group by group, piece by piece."""
-    w = carray(args, 24)
     a, lda, data, panel, m, n, k, c = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
     group, groups, zero_point, rung, passes, block = w[8], w[9], w[10], w[11], w[12], w[13]
     floats, scale, column_sums, scale_in, bias = w[14], w[15], w[16], w[17], w[18]
@@ -32,7 +30,8 @@ def nibble_task(args: Any, index: int) -> None:
     for p in range(index * block, last, wide):
         panels, j = min(wide, last - p), p * 64  # j: bytes of a row up to here
         cols = panels * 16
-        total_block[:] = 0
+        for i in range(total_block.size):
+            total_block[i] = 0
         call(copy, (bias + j, 0, m * floats, cols, y, cols * 4, 0, 0))
         for g in range(groups):
             end, of_group = min(k, g * group + group), up(n, 16) * 4 * g + j
@@ -66,7 +65,8 @@ def product(
 ) -> None:  # fmt: skip
     """Tasks of some panels each; with floats the sums are scaled group by group, else int32 sums are the result."""
     groups, wide, panels = scales.shape[0], rung[WIDE], up(n, 16) // 16
-    w, scale = np.empty(24, np.int64), np.full(1, scale_in, np.float32)
+    w, scale = np.empty(24, np.int64), np.empty(1, np.float32)
+    scale[0] = scale_in
     if k * n * (m + 24) < ALONE:
         pool = 0
     block = panels if pool == 0 else up(up(panels, 4 * threads) // (4 * threads), wide)

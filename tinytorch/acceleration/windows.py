@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from .compiled import Array, at, call, compiled, keep, peek, task
 from .fused import LAYER, per_column
@@ -14,9 +13,8 @@ NEAR = 96 << 10  # bytes of windows that stay in the second cache until all weig
 
 
 @task
-def window_task(args: Any, index: int) -> None:
+def window_task(v: Any, index: int) -> None:
     """A block of windows: copied row by row to where the product reads, then multiplied."""
-    v = carray(args, 24)
     image, image_step, row, pixel, stride, high, wide = v[0], v[1], v[2], v[3], v[4], v[5], v[6]
     kernel_rows, kernel_columns, channels, block, m, ld, rung = v[7], v[8], v[9], v[10], v[11], v[12], v[13]
     mask, copy = v[14], peek(rung + 8 * COPY)
@@ -33,7 +31,8 @@ def window_task(args: Any, index: int) -> None:
             for r in range(kernel_rows):
                 call(copy, (x + r * row, pixel, kernel_columns, channels, y + r * segment, channels, mask, 0))
     w = np.empty(24, np.int64)
-    w[:] = carray(args, 48)[24:]
+    for i in range(24):
+        w[i] = v[24 + i]
     w[0], w[1], w[5], w[7], w[16] = address, ld, rows, w[7] + first * w[8], up(rows, 1)
     call(peek(rung + 8 * PRODUCT), (at(w), 0))
     keep(codes)
@@ -56,7 +55,8 @@ def convolve(
     channel, channels, column, columns = shape[5], shape[6], shape[7], shape[8]
     n, m, k, size = sums.size, count * high * wide, kernel_rows * kernel_columns * channels, 1 if finish == 3 else 4
     start, u, v = per_column(sums, scale, bias, int_bias, ruler_out, finish == 3, scale_in, zero_point)
-    ld, mask = row_bytes(k), np.full(1, flip, np.uint8)
+    ld, mask = row_bytes(k), np.empty(1, np.uint8)
+    mask[0] = flip
     if k * n * (m + 24) < ALONE:
         pool = 0
     share = up(m, 4 * threads) // (4 * threads) if pool != 0 else m
