@@ -1,4 +1,4 @@
-"""INT8 kernels against their peers: products, layers, elementwise passes; every answer checked before it is timed.
+"""Our kernels against their peers: products, layers, passes, whole models; every answer checked before it is timed.
 
 python benchmarks/kernels.py --threads 1 --json out.json --plot out.png
 """
@@ -31,6 +31,10 @@ def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, in
             others |= peer.matmul(a, b)
         if "ort MatMulInteger" in others:
             assert (others["ort MatMulInteger"]() == exact).all(), "ONNX Runtime's product is not exact"
+        if contest.ceiling and min(m, k, n) >= 512:
+            from ceiling import ceiling
+
+            others["ceiling"] = ceiling(2 * m * k * n)
         contest.run(f"int8_matmul {m}x{k}x{n}", lambda a=a, p=packed: int8_matmul(a, p), others, 2 * m * k * n)
 
 
@@ -92,10 +96,78 @@ def passes(contest: Contest, peers: list[Any], sizes: list[int]) -> None:
         contest.run(f"dequantize {size}", lambda q=q, r=ruler: dequantize(q, r), up, size)
 
 
+def halves(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
+    """bf16_matmul of two plain arrays, both rounded at each call as in training, and with packed weights."""
+    import numpy as np
+
+    from tinytorch.acceleration import bf16_matmul, pack_bf16
+
+    rng = np.random.default_rng(0)
+    for m, k, n in shapes:
+        a, b = rng.normal(size=(m, k)).astype(np.float32), rng.normal(size=(k, n)).astype(np.float32)
+        packed, others = pack_bf16(b), {"numpy float32": lambda a=a, b=b: a @ b}
+        error = np.abs(bf16_matmul(a, b) - a @ b).max() / np.abs(a @ b).max()
+        assert error < 0.02, f"our bfloat16 product is wrong by {error:.1%}"
+        for peer in peers:
+            if hasattr(peer, "halves"):
+                others |= peer.halves(a, b)
+        contest.run(f"bf16_matmul {m}x{k}x{n}", lambda a=a, b=b: bf16_matmul(a, b), others, 2 * m * k * n)
+        contest.run(f"bf16 packed {m}x{k}x{n}", lambda a=a, p=packed: bf16_matmul(a, p), others, 2 * m * k * n)
+
+
+def nibbles(contest: Contest, rows: list[int]) -> None:
+    """int4_linear beside our own INT8 layer: one scale a column, and one a group of 64."""
+    import numpy as np
+
+    from tinytorch.acceleration import Int8Linear, int4_linear, pack_int4, pack_int8
+
+    rng, k, n = np.random.default_rng(0), 4096, 4096
+    q = rng.integers(-8, 8, (k, n)).astype(np.int8)
+    scale, group_scale = (rng.uniform(0.1, 1, shape).astype(np.float32) for shape in ((n,), (k // 64, n)))
+    layer, packs = Int8Linear(pack_int8(q), scale), [pack_int4(q, scale), pack_int4(q, group_scale, 64)]
+    for m in rows:
+        x = rng.normal(size=(m, k)).astype(np.float32)
+        assert (int4_linear(x, packs[0]) == layer(x)).all(), "INT4 and INT8 differ"
+        for name, pack in zip(("", " in groups of 64"), packs, strict=True):
+            others = {"our INT8": lambda x=x: layer(x)}
+            contest.run(f"int4_linear {m}x{k}x{n}{name}", lambda x=x, p=pack: int4_linear(x, p), others, 2 * m * k * n)
+
+
+def models(contest: Contest, batches: list[int]) -> None:
+    """Whole networks, accelerated, beside the same in float32."""
+    import numpy as np
+
+    from tinytorch.acceleration import accelerate
+    from tinytorch.core import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential, no_grad
+    from tinytorch.quantization import quantize_dynamic, quantize_static
+
+    rng = np.random.default_rng(0)
+
+    def perceptron(width: int) -> Any:
+        layers = [layer for n in (784, width, width) for layer in (Linear(n, width, rng=rng), ReLU())]
+        return Sequential(*layers, Linear(width, 10, rng=rng)), (784,)
+
+    images = Sequential(
+        Conv2d(1, 32, 3, padding=1, rng=rng), ReLU(), MaxPool2d(2), Conv2d(32, 64, 3, padding=1, rng=rng), ReLU(),
+        MaxPool2d(2), Flatten(), Linear(64 * 49, 128, rng=rng), ReLU(), Linear(128, 10, rng=rng),
+    )  # fmt: skip
+    networks = {f"784-{w}-{w}-{w}-10": perceptron(w) for w in (64, 512, 1024)} | {"CNN 32-64": (images, (1, 28, 28))}
+    for name, (model, shape) in networks.items():
+        quantized = quantize_static(model, [rng.random((64, *shape)).astype(np.float32)])
+        fast = {"static": accelerate(quantized), "dynamic": accelerate(quantize_dynamic(model))}
+        for batch in batches:
+            x = rng.random((batch, *shape)).astype(np.float32)
+            assert (fast["static"](x).data == quantized(x).data).all(), "the accelerated model gives other bits"
+            with no_grad():
+                for kind, ours in fast.items():
+                    contest.run(f"model {name} {kind} {batch}", lambda f=ours, x=x: f(x), {
+                        "float32 NumPy": lambda m=model, x=x: m(x)}, batch)  # fmt: skip
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1, help="for us and for every peer (default 1)")
-    parser.add_argument("--only", default="", help="int8_matmul, layers or passes")
+    parser.add_argument("--only", default="", help="int8_matmul, layers, passes, bf16, int4 or models")
     parser.add_argument("--quick", action="store_true", help="a few shapes, a few rounds")
     parser.add_argument("--json", type=Path, metavar="PATH")
     parser.add_argument("--plot", type=Path, metavar="PATH")
@@ -107,6 +179,7 @@ def main(arguments: list[str]) -> int:
 
     set_num_threads(options.threads)
     contest = Contest(rounds=3 if options.quick else 9, rest=0.0 if options.threads == 1 else REST)
+    contest.ceiling = options.threads == 1 and kernel() != "numpy"
     head = {"machine": machine(), "threads": options.threads, "kernel": kernel(), "peers": peers.versions()}
     print(f"{head['machine']}; kernel {head['kernel']}, {options.threads} threads")
     print("  ".join(f"{name} {number}" for name, number in peers.versions().items()))
@@ -120,12 +193,22 @@ def main(arguments: list[str]) -> int:
         layers(contest, others, shapes)
     if options.only in ("", "passes"):
         passes(contest, others, [1 << 16, 1 << 20] if options.quick else [1 << 16, 1 << 20, 1 << 24])
+    if options.only in ("", "bf16"):
+        halves(contest, others, [(1, 1024, 1024), (32, 1024, 1024), (512, 512, 512), (1024, 1024, 1024)])
+    if options.only in ("", "int4"):
+        nibbles(contest, [1, 8])
+    if options.only in ("", "models"):
+        models(contest, [1, 32] if options.quick else [1, 32, 256])
     names = {row.peer for row in contest.rows}
     print(contest.summary("int8_matmul", sorted(n for n in names if n.startswith(("ort MatMul", "torch _int")))))
     print(contest.summary("int8_linear", sorted(n for n in names if n.startswith(("ort Dynamic", "torch dynamic")))))
     print(contest.summary("codes", sorted(n for n in names if n.startswith("torch static"))))
     print(contest.summary("quantize", sorted(n for n in names if "uantize" in n)))
     print(contest.summary("dequantize", sorted(n for n in names if "equantize" in n)))
+    print(contest.summary("int8_matmul", ["ceiling"]))
+    print(contest.summary("bf16", ["numpy float32"]))
+    print(contest.summary("int4", ["our INT8"]))
+    print(contest.summary("model", ["float32 NumPy"]))
     if options.json:
         write_json(options.json, contest, **head)
     if options.plot:

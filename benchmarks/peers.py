@@ -95,6 +95,11 @@ class Torch:
             return {}
         return {"torch _int_mm": call}
 
+    def halves(self, a: Any, b: Any) -> dict[str, Call]:
+        """bfloat16 operands made ready ahead; the result is bfloat16 too."""
+        x, y = (self.torch.from_numpy(array).bfloat16() for array in (a, b))
+        return {"torch bfloat16, operands ready": lambda: x @ y}
+
     def _each_engine(self, make: Callable[[], Call]) -> dict[str, Call]:
         calls = {}
         for engine in self.engines:
