@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from tito.commands import teaching
+from tito.commands.common import JsonPath, LimitSeconds, ModuleName, project_of
 from tito.errors import Status, TitoError
-
-if TYPE_CHECKING:
-    from tito.project import Project
 
 app = typer.Typer(
     name="tito",
@@ -24,9 +23,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 UsageError: Any = typer.BadParameter.__base__  # of click, which Typer carries inside
-
-ModuleName = Annotated[str, typer.Argument(metavar="MODULE", help="A folder of modules/source, or how it begins: 17.")]
-JsonPath = Annotated[Path | None, typer.Option("--json", metavar="PATH", help="Also write the result to this file.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -54,12 +50,6 @@ def common(
     context.obj = project
 
 
-def _project(context: typer.Context) -> Project:
-    from tito import project
-
-    return project.find(context.obj)
-
-
 @app.command()
 def export(
     context: typer.Context,
@@ -69,7 +59,7 @@ def export(
     """Write a module's notebooks into the package. Example: tito export 17_quantization"""
     from tito import course, exporting
 
-    project = _project(context)
+    project = project_of(context)
     loaded = course.load(project, course.find_name(project, module))
     files = exporting.make(project, loaded)
     changed = [file for file in files if file.changed] if check else exporting.write(project, files)
@@ -91,7 +81,7 @@ def test(
     context: typer.Context,
     module: ModuleName,
     exercise: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one; may be repeated.")] = None,
-    limit_seconds: Annotated[float, typer.Option(min=0.1, help="How long one test may take.")] = 60.0,
+    limit_seconds: LimitSeconds = 60.0,
     json_path: JsonPath = None,
 ) -> None:
     """Export a module, run its tests, say what to do next. Example: tito test 17 --exercise choose_qparams"""
@@ -102,7 +92,7 @@ def test(
     from tito import console, course, exporting, files, testing
 
     begun = time.monotonic()
-    project = _project(context)
+    project = project_of(context)
     loaded = course.load(project, course.find_name(project, module))
     for name in exercise or ():
         loaded.notebook_of(name)
@@ -139,7 +129,7 @@ def demo(context: typer.Context, module: ModuleName) -> None:
     if module in ("-h", "--help"):
         console.say(context.get_help())
         raise typer.Exit(Status.DONE)
-    project = _project(context)
+    project = project_of(context)
     loaded = course.load(project, course.find_name(project, module))
     script = project.demo(loaded.name)
     if not script.is_file():
@@ -164,6 +154,10 @@ def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
         files.write_whole([(json_path, examination.as_json(findings))])
     if any(finding.problem for finding in findings):
         raise typer.Exit(Status.FAILED)
+
+
+for command in teaching.COMMANDS:
+    app.command()(command)
 
 
 def main(argv: list[str] | None = None) -> int:

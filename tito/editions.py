@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from tito.errors import TitoError
 
 MARKER = re.compile(r"^(?P<indent>[ \t]*)#{2,}\s*(?P<edge>BEGIN|END) SOLUTION\s*$")
-NEARLY = re.compile(r"^\s*#+\s*(BEGIN|END)[ _-]*SOLUTIONS?\b", re.IGNORECASE)
+NEARLY = re.compile(r"^[\s#]*#+[\s#]*(BEGIN|END)[ _-]*SOLUTIONS?\b", re.IGNORECASE)
 EXERCISE = re.compile(r"^#\s*\|\s*exercise\s*:?\s*(\S+)\s*$")
-CELL = re.compile(r"^#\s*%%")
+CELL = re.compile(r"^#\s*%%(?P<text>.*\[(markdown|md|raw)\])?")
+YOURS = "# YOUR CODE HERE"
+ANSWER = "*Your answer here.*"
 
 
-def check_markers(text: str, at: Callable[[int], str]) -> None:
+def marker(line: str, in_text: bool = False) -> re.Match[str] | None:
+    """The solution marker that a line is. In a text cell of a .py every line is a comment, and the marker with it."""
+    return MARKER.match(line.removeprefix("# ") if in_text else line)
+
+
+def check_markers(text: str, at: Callable[[int], str], in_text: bool = False) -> None:
     """Refuse markers that do not come in pairs, or are misspelled: what they hold would reach every student.
 
     `at` tells where a line of `text`, counted from 1, stands.
     """
     begun = 0
     for number, line in enumerate(text.split("\n"), 1):
-        match = MARKER.match(line)
+        match = marker(line, in_text)
         if match and match["edge"] == "BEGIN":
             if begun:
                 raise TitoError(f"{at(number)}: BEGIN SOLUTION, but the one at {at(begun)} has not ended; end it first")
@@ -35,6 +43,35 @@ def check_markers(text: str, at: Callable[[int], str]) -> None:
         raise TitoError(f"{at(begun)}: this BEGIN SOLUTION has no END SOLUTION in its cell")
 
 
+@dataclass(frozen=True)
+class Line:
+    """A line of a percent .py: its exercise, and whether it is a solution's marker, or stands between two."""
+
+    text: str
+    number: int
+    exercise: str
+    in_text: bool
+    marker: re.Match[str] | None
+    inside: bool
+
+
+def lines(text: str, name: str = "notebook") -> Iterator[Line]:
+    """Every line of a percent .py, or of one cell. Raises TitoError, as NAME:LINE, where markers do not pair."""
+    whole, exercise, in_text, inside, begun = text.split("\n"), "", False, False, 1
+    starts = [number for number, line in enumerate(whole, 1) if CELL.match(line) and number > 1]
+    for number, line in enumerate(whole, 1):
+        if number == begun:
+            end = next((start - 1 for start in starts if start > number), len(whole))
+            in_text = bool((cell := CELL.match(line)) and cell["text"])
+            cells_text, first = "\n".join(whole[begun - 1 : end]), begun
+            check_markers(cells_text, lambda n, first=first: f"{name}:{first + n - 1}", in_text)  # type: ignore[misc]
+            begun, exercise = end + 1, ""
+        exercise = match[1] if (match := EXERCISE.match(line)) else exercise
+        edge = marker(line, in_text)
+        yield Line(line, number, exercise, in_text, edge, inside and edge is None)
+        inside = edge["edge"] == "BEGIN" if edge else inside
+
+
 def stub(text: str, name: str = "notebook") -> str:
     """A percent .py, or one cell, with every solution replaced by a line that says whose turn it is.
 
@@ -44,20 +81,14 @@ def stub(text: str, name: str = "notebook") -> str:
         # YOUR CODE HERE
         raise NotImplementedError("exercise f: your code is not written yet")
     """
-    lines, kept, exercise, inside, begun = text.split("\n"), list[str](), "", False, 1
-    for number, line in enumerate(lines, 1):
-        if CELL.match(line):
-            check_markers("\n".join(lines[begun - 1 : number - 1]), lambda n, begun=begun: f"{name}:{begun + n - 1}")  # type: ignore[misc]
-            begun, exercise = number, ""
-        exercise = match[1] if (match := EXERCISE.match(line)) else exercise
-        marker = MARKER.match(line)
-        if marker and marker["edge"] == "BEGIN":
-            kept += [f"{marker['indent']}# YOUR CODE HERE", f"{marker['indent']}{_raise(exercise)}"]
-        if marker:
-            inside = marker["edge"] == "BEGIN"
-        elif not inside:
-            kept.append(line)
-    check_markers("\n".join(lines[begun - 1 :]), lambda n: f"{name}:{begun + n - 1}")
+    kept = list[str]()
+    for line in lines(text, name):
+        if line.marker and line.marker["edge"] == "BEGIN":
+            indent = line.marker["indent"]
+            answer = ("# " if line.text.startswith("# ") else "") + ANSWER
+            kept += [answer] if line.in_text else [indent + YOURS, indent + _raise(line.exercise)]
+        if not (line.marker or line.inside):
+            kept.append(line.text)
     return "\n".join(kept)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tito.errors import TitoError
 
 
-def write_whole(texts: list[tuple[Path, str]]) -> None:
+def write_whole(texts: Sequence[tuple[Path, str | bytes]]) -> None:
     """Write every text beside its target, and only when all are on the disk put them in place.
 
     Raises TitoError naming the target where the disk is full, read-only, or says no; the old files are then untouched.
@@ -30,9 +30,9 @@ def write_whole(texts: list[tuple[Path, str]]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _write_synced(path: Path, text: str) -> None:
+def _write_synced(path: Path, text: str | bytes) -> None:
     with path.open("wb") as stream:
-        stream.write(text.encode())
+        stream.write(text.encode() if isinstance(text, str) else text)
         stream.flush()
         os.fsync(stream.fileno())
 

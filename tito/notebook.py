@@ -15,6 +15,7 @@ from tito.project import Project
 
 DIRECTIVE = re.compile(r"#\s*\|\s*([A-Za-z_]\w*)\s*:?\s*(.*?)\s*$")  # `#| export`, `#| exercise: quantize`
 DEFAULT_EXP = re.compile(r"^#\s*\|\s*default_exp\s*:?\s+(\S+)\s*$", re.MULTILINE)
+PERCENT = {"extension": ".py", "format_name": "percent", "comment_magics": False}
 CELL_MARKER = re.compile(r"\s*#\s*%%")
 
 
@@ -100,6 +101,18 @@ def read(project: Project, path: Path) -> Document:
     return document
 
 
+def percent_text(document: Document) -> str:
+    """The notebook as the text of a percent .py: the file itself, or what jupytext makes of an .ipynb."""
+    text = document.path.read_text(encoding="utf-8-sig")
+    if document.path.suffix == ".py":
+        return text
+    import jupytext  # type: ignore[import-untyped]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return str(jupytext.writes(jupytext.reads(text, fmt="ipynb"), fmt=PERCENT))
+
+
 def default_exp(path: Path) -> str | None:
     """The target that a notebook names, found without jupytext: the door to the student's code must open quickly."""
     file = path if path.is_file() else path.with_suffix(".ipynb")
@@ -111,7 +124,7 @@ def default_exp(path: Path) -> str | None:
 
 
 def _document(project: Project, path: Path) -> Document:
-    import jupytext  # type: ignore[import-untyped]
+    import jupytext
 
     name = project.shown(path)
     try:
@@ -120,8 +133,7 @@ def _document(project: Project, path: Path) -> Document:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise TitoError(f"{name}:{line}: this line is not UTF-8; save the file as UTF-8") from None
     # Magics stay as they are written: `# %timeit` in a .py is a comment, and every line keeps its place.
-    percent = {"format_name": "percent", "comment_magics": False}
-    fmt = {"extension": path.suffix} | (percent if path.suffix == ".py" else {})
+    fmt = PERCENT if path.suffix == ".py" else {"extension": path.suffix}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nbformat's advice about cell ids is not for students

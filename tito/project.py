@@ -46,9 +46,17 @@ class Project:
     def demo(self, name: str) -> Path:
         return self.module(name) / "demo.py"
 
+    def released(self, notebook: Path) -> Path:
+        """A notebook as it was given to the student: only the student's edition has it."""
+        return notebook.parent / "released" / notebook.name
+
+    def module_tests(self, module: str) -> Path:
+        """The tests of a module. What lies in folders inside it is withheld from students."""
+        return self.tests / module
+
     def test_files(self, module: str, exercise: str) -> tuple[Path, Path]:
         """The exercise's tests: those that everyone has, and those that are withheld from students."""
-        folder, name = self.tests / module, f"test_{exercise}.py"
+        folder, name = self.module_tests(module), f"test_{exercise}.py"
         return folder / name, folder / "hidden" / name
 
     def shown(self, path: Path) -> str:

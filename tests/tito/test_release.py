@@ -1,0 +1,173 @@
+"""`tito release`: the student's edition of the toy course, and what it must never hold."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tito import course as courses
+from tito import editions, release
+from tito.cli import main
+from tito.errors import Status
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+ANSWER = "\n\n# %% [markdown]\n# ### Answers\n#\n# ### BEGIN SOLUTION\n# Because doubling is its own reward.\n# ### END SOLUTION\n"
+
+
+@pytest.fixture
+def given(course, tmp_path):
+    """The toy course with an answer, a mistake and a draft beside it, and the folder of its release."""
+    course.write(NOTEBOOK, course.read(NOTEBOOK) + ANSWER)
+    course.write("tests/01_toy/mistakes/double.toml", "[[mistake]]\nwrote = 'return 3 * x'\n")
+    course.write("modules/source/01_toy/.draft.py", "return 2 * x\n")
+    course.write("LICENSE", "MIT\n")
+    course.tito("export", "01")
+    return tmp_path / "class für alle"
+
+
+def tree(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_the_edition_has_the_same_tree_without_what_is_withheld(course, given):
+    said = course.tito("release", "01", "--to", str(given))
+    assert said.status == Status.DONE and "README.md" in said.out, said.err
+    assert sorted(tree(given)) == [
+        "LICENSE",
+        "README.md",
+        "modules/source/01_toy/demo.py",
+        "modules/source/01_toy/module.toml",
+        "modules/source/01_toy/released/toy_dev.py",
+        "modules/source/01_toy/toy_dev.py",
+        "pyproject.toml",
+        "release.json",
+        "tests/01_toy/test_counter.py",
+        "tests/01_toy/test_double.py",
+        "toy/__init__.py",
+        "toy/sums.py",
+    ]
+
+
+def test_no_line_of_a_solution_or_an_answer_is_anywhere_in_it(course, given):
+    course.tito("release", "01", "--to", str(given))
+    solved = {line.text.strip() for line in editions.lines(course.read(NOTEBOOK)) if line.inside}
+    assert {"return 2 * x", "# Because doubling is its own reward."} <= solved
+    for name, data in tree(given).items():
+        if name.endswith("module.toml"):
+            continue  # its hints say `return 2 * x, nearly`: the toy's solutions are too short to be told from hints
+        held = [line for line in solved if line.removeprefix("# ") in data.decode("utf-8")]
+        assert not held, f"{name} shows students {held}"
+        assert "SOLUTION" not in data.decode("utf-8"), f"{name} holds a marker"
+
+
+def test_the_same_course_gives_the_same_bytes(course, given, tmp_path):
+    course.tito("release", "01", "--to", str(given))
+    course.tito("release", "01", "--to", str(tmp_path / "again"))
+    assert tree(given) == tree(tmp_path / "again")
+    course.tito("release", "01", "--to", str(given))
+    assert tree(given) == tree(tmp_path / "again"), "a release over an earlier one differs from a fresh one"
+
+
+def test_stubs_earn_nothing_and_the_edition_is_exported_and_complete(course, given, capsys):
+    course.tito("release", "01", "--to", str(given))
+    assert main(["--project", str(given), "export", "01", "--check"]) == Status.DONE
+    report = given / "report.json"
+    assert main(["--project", str(given), "test", "01", "--json", str(report)]) == Status.FAILED
+    result = json.loads(report.read_text(encoding="utf-8"))
+    assert (result["points"], result["of"]) == (0, 5)
+    assert {entry["status"] for entry in result["exercises"]} == {"not started"}
+
+
+def test_an_answer_becomes_an_invitation(course, given):
+    course.tito("release", "01", "--to", str(given))
+    text = (given / NOTEBOOK).read_text(encoding="utf-8")
+    assert text.endswith("# ### Answers\n#\n# *Your answer here.*\n")
+
+
+def test_a_release_replaces_an_earlier_one_file_by_file(course, given):
+    course.tito("release", "01", "--to", str(given))
+    (given / ".git").mkdir()
+    (given / ".git" / "HEAD").write_text("kept", encoding="utf-8")
+    (course.root / "modules/source/01_toy/demo.py").unlink()
+    course.change(NOTEBOOK, "# x = 1 is", "# x = 2 is")
+    assert course.tito("release", "01", "--to", str(given)).status == Status.DONE
+    assert not (given / "modules/source/01_toy/demo.py").exists()
+    assert "x = 2 is" in (given / NOTEBOOK).read_text(encoding="utf-8")
+    assert (given / ".git" / "HEAD").read_text(encoding="utf-8") == "kept"
+
+
+def test_work_in_an_earlier_release_is_never_overwritten(course, given):
+    course.tito("release", "01", "--to", str(given))
+    (given / NOTEBOOK).write_text("mine", encoding="utf-8")
+    before = tree(given)
+    course.tito("release", "01", "--to", str(given)).refuses("toy_dev.py was changed", "another folder", status=2)
+    assert tree(given) == before
+
+
+@pytest.mark.parametrize("held", [("notes.txt", "mine"), ("release.json", "{}"), ("release.json", "not json")])
+def test_a_folder_that_holds_something_else_is_refused(course, given, held):
+    given.mkdir()
+    (given / held[0]).write_text(held[1], encoding="utf-8")
+    course.tito("release", "01", "--to", str(given)).refuses("is not empty and holds no earlier release", status=2)
+    assert tree(given) == {held[0]: held[1].encode()}
+
+
+def test_a_file_in_place_of_the_folder_is_refused(course, given):
+    given.write_text("a file", encoding="utf-8")
+    course.tito("release", "01", "--to", str(given)).refuses("is a file", status=2)
+
+
+def test_a_solution_that_strayed_into_another_file_stops_the_release(course, given):
+    course.change(NOTEBOOK, "return 2 * x", "return np.multiply(np.asarray(x), 2)")
+    course.write("modules/source/01_toy/ABOUT.md", "Hint: `return  np.multiply(np.asarray(x), 2)`.\n")
+    said = course.tito("release", "01", "--to", str(given))
+    said.refuses("students would see solutions", "ABOUT.md holds `return np.multiply(np.asarray(x), 2)`")
+    assert not given.exists()
+
+
+def test_a_solution_in_the_metadata_of_a_notebook_is_seen():
+    page = {"metadata": {"old": {"deep": ["total = np.add.reduce(", "codes, axis=0)"]}}, "cells": []}
+    found = list(release.leaks({"total = np.add.reduce(codes, axis=0)"}, {"a.ipynb": json.dumps(page).encode()}))
+    assert found == ["a.ipynb holds `total = np.add.reduce(codes, axis=0)`"]
+
+
+def test_other_modules_are_given_as_stubs_only(course, given):
+    text = course.read(NOTEBOOK).replace("default_exp sums", "default_exp more").replace("Counter", "Other")
+    for old, new in (("double", "treble"), ("exercise: counter", "exercise: other")):
+        text = text.replace(old, new)
+    course.write("modules/source/02_more/more_dev.py", text)
+    table = course.read("modules/source/01_toy/module.toml")
+    table = table.replace("toy_dev", "more_dev").replace('"double"', '"treble"').replace('"counter"', '"other"')
+    course.write("modules/source/02_more/module.toml", table)
+    course.tito("export", "02")
+    assert "return 2 * x" in course.read("toy/more.py")
+    assert course.tito("release", "01", "--to", str(given)).status == Status.DONE
+    assert "modules/source/02_more/more_dev.py" not in tree(given)
+    assert b"raise NotImplementedError" in tree(given)["toy/more.py"]
+    assert b"return 2 * x" not in tree(given)["toy/more.py"]
+
+
+def test_a_notebook_kept_as_ipynb_is_given_as_py(course, given):
+    import jupytext
+
+    document = jupytext.read(course.root / NOTEBOOK)
+    jupytext.write(document, (course.root / NOTEBOOK).with_suffix(".ipynb"))
+    (course.root / NOTEBOOK).unlink()
+    assert course.tito("release", "01", "--to", str(given)).status == Status.DONE
+    text = tree(given)[NOTEBOOK].decode("utf-8")
+    assert "# YOUR CODE HERE" in text and "return 2 * x" not in text
+
+
+def test_an_unknown_format_is_refused_with_those_there_are(course, given):
+    course.tito("release", "01", "--to", str(given), "--format", "zip").refuses("student, nbgrader", status=2)
+
+
+def test_the_readme_names_only_commands_that_exist(course, given, capsys):
+    module = courses.load(course.project, "01_toy")
+    text = release.readme(course.project, module)
+    main(["--help"])
+    listed = capsys.readouterr().out
+    named = {line.split()[1] for line in text.split("\n") if line.startswith("tito ")}
+    assert named and all(f"\n  {name} " in listed for name in named), named

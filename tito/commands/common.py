@@ -1,0 +1,42 @@
+"""What several commands take, and where they find the course they are called for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tito.course import Module
+    from tito.project import Project
+
+ModuleName = Annotated[str, typer.Argument(metavar="MODULE", help="A folder of modules/source, or how it begins: 17.")]
+MaybeModule = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODULE]", help="A folder of modules/source. Default: the only one, or the last you used."),
+]
+InModule = Annotated[
+    str | None, typer.Option("--module", metavar="MODULE", help="Where the exercise is. Default: the last you used.")
+]
+JsonPath = Annotated[Path | None, typer.Option("--json", metavar="PATH", help="Also write the result to this file.")]
+LimitSeconds = Annotated[float, typer.Option(min=0.1, help="How long one test may take.")]
+
+
+def project_of(context: typer.Context) -> Project:
+    from tito import project
+
+    return project.find(context.obj)
+
+
+def module_of(project: Project, asked: str | None) -> Module:
+    """The module that is meant: the one named, the only one, or the one that was used last."""
+    from tito import course, progress
+    from tito.errors import WrongCall
+
+    names = course.module_names(project)
+    if asked is None and len(names) > 1:
+        asked = progress.read(project).last_module
+        if asked not in names:
+            raise WrongCall(f"which module? There are: {', '.join(names)}. Name one")
+    return course.load(project, course.find_name(project, asked or next(iter(names), "")))

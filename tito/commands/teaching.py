@@ -1,0 +1,39 @@
+"""The instructor's commands: what is given out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tito.commands.common import ModuleName, project_of
+
+KINDS = ("student", "nbgrader", "gradescope", "github-classroom")
+
+
+def release(
+    context: typer.Context,
+    module: ModuleName,
+    to: Annotated[
+        Path, typer.Option(metavar="DIR", help="A new or empty folder, or one that an earlier release made.")
+    ],
+    kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(KINDS)}.")] = KINDS[0],
+) -> None:
+    """Write what students are given, without a solution. Example: tito release 17_quantization --to ../class"""
+    from tito import course, formats
+    from tito import release as releasing
+    from tito.errors import WrongCall
+
+    if kind not in KINDS:
+        raise WrongCall(f"--format must be one of {', '.join(KINDS)}, got '{kind}'")
+    project = project_of(context)
+    loaded = course.load(project, course.find_name(project, module))
+    tree = formats.make(project, loaded, kind)
+    written = releasing.write(tree, to, kind, loaded)
+    size = sum(len(data) for data in tree.values())
+    print(f"{to}: {len(written)} files, {size / 1e6:.1f} MB, {kind} format of {loaded.name}")
+    print(formats.NEXT[kind].format(folder=to, module=loaded.name))
+
+
+COMMANDS = (release,)

@@ -1,0 +1,31 @@
+"""The forms in which a module is given out. Each is a tree of files, made in memory."""
+
+from __future__ import annotations
+
+from tito.course import Module
+from tito.project import Project
+from tito.release import Tree, student_edition
+
+NEXT = {
+    "student": "Students begin with its README.md.",
+    "nbgrader": "cd {folder} && nbgrader generate_assignment {module}",
+    "gradescope": "Upload {folder}/autograder.zip as the autograder of a programming assignment.",
+    "github-classroom": "Push {folder} as the template repository of a GitHub Classroom assignment.",
+}
+
+
+def make(project: Project, module: Module, kind: str) -> Tree:
+    """The files of one form of a module; `kind` is a key of NEXT."""
+    if kind == "nbgrader":
+        from tito.formats import nbgrader
+
+        return nbgrader.course_folder(project, module)
+    if kind == "gradescope":
+        from tito.formats import gradescope
+
+        return gradescope.upload(project, module)
+    if kind == "github-classroom":
+        from tito.formats import github
+
+        return github.repository(project, module)
+    return student_edition(project, module)
