@@ -1,4 +1,4 @@
-"""nbgrader takes what `tito release --format nbgrader` makes: generate, validate, autograde, feedback, on three students.
+"""nbgrader takes what `tito release --format nbgrader` makes: generate, validate, autograde, feedback, three students.
 
 Needs nbgrader beside this course in one environment: `pip install nbgrader`, then `python benchmarks/nbgrader_round.py`
 [MODULE]. Exits 1 unless nobody (the stubs) earns 0, first (the first exercise solved) its points, and reference all.

@@ -42,10 +42,11 @@ def passes(
 def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
     """The first failure, in words; empty where all tests pass."""
     here = _Here(defined)
-    arguments = [*QUIET, "--rootdir", str(root), "-c", str(root / "pytest.ini"), str(file)]
+    above = root.parent.parent  # modules are named from here: by a folder no earlier run had, so that none is reused
+    where = ["--rootdir", str(above), "--confcutdir", str(root), "-c", str(root / "pytest.ini")]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = pytest.main(arguments, plugins=[here])
+        status = pytest.main([*QUIET, *where, str(file)], plugins=[here])
     if here.failure or (status == pytest.ExitCode.OK and here.ran):
         return here.failure
     return f"the tests could not be run:\n{said.getvalue()[-1000:]}"

@@ -90,9 +90,9 @@ def read(project: Project, path: Path) -> Document:
     if not path.is_file():
         if not twin.is_file():
             raise TitoError(f"{project.shown(path)} is missing, and so is {twin.name}: restore one of them")
-        return _document(project, twin)
-    document = _document(project, path)
-    if twin.is_file() and _essence(document) != _essence(_document(project, twin)):
+        return load(project, twin)
+    document = load(project, path)
+    if twin.is_file() and _essence(document) != _essence(load(project, twin)):
         newer, older = sorted((path, twin), key=lambda file: file.stat().st_mtime_ns, reverse=True)
         raise TitoError(
             f"{project.shown(path)} and {twin.name} hold different cells; {newer.name} was saved last. Keep one: move "
@@ -123,7 +123,8 @@ def default_exp(path: Path) -> str | None:
     return match[1] if match else None
 
 
-def _document(project: Project, path: Path) -> Document:
+def load(project: Project, path: Path) -> Document:
+    """One file, .py or .ipynb, as cells. Raises TitoError where it cannot be read as a notebook."""
     import jupytext
 
     name = project.shown(path)

@@ -12,7 +12,15 @@ from tito.cli import main
 from tito.errors import Status
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
-ANSWER = "\n\n# %% [markdown]\n# ### Answers\n#\n# ### BEGIN SOLUTION\n# Because doubling is its own reward.\n# ### END SOLUTION\n"
+ANSWER = """
+
+# %% [markdown]
+# ### Answers
+#
+# ### BEGIN SOLUTION
+# Because doubling is its own reward.
+# ### END SOLUTION
+"""
 
 
 @pytest.fixture

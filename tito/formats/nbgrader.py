@@ -1,4 +1,4 @@
-"""A course folder for nbgrader: the notebooks with nbgrader's metadata, and behind each exercise a cell that tests it.
+"""A course folder for nbgrader: notebooks with its metadata, and at their ends a cell that tests each exercise.
 
 nbgrader makes the student's version itself (`generate_assignment`), from the same solution markers. A test cell asks
 `tito.inkernel` to run the exercise's test file on what the notebook has defined; the hidden tests stand in it as text,
@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from tito import editions, notebook, release
-from tito.course import Exercise, Module
+from tito.course import Exercise, Module, Notebook
 from tito.project import Project
 from tito.release import Tree
 
@@ -35,22 +35,25 @@ def course_folder(project: Project, module: Module) -> Tree:
     for path in sorted(tests.glob("*.py")):
         tree[f"{folder}/tests/{path.name}"] = path.read_bytes()
     for entry in module.notebooks:
-        page = _page(project, module, entry.path, {exercise.id: exercise for exercise in entry.exercises})
+        page = _page(project, module, entry)
         text = json.dumps(page, indent=1, ensure_ascii=False, sort_keys=True)
         tree[f"{folder}/{entry.path.with_suffix('.ipynb').name}"] = f"{text}\n".encode()
     return tree
 
 
-def _page(project: Project, module: Module, path: Any, exercises: dict[str, Exercise]) -> dict[str, Any]:
-    document = notebook.read(project, path)
+def _page(project: Project, module: Module, entry: Notebook) -> dict[str, Any]:
+    document = notebook.read(project, entry.path)
     cells: list[dict[str, Any]] = []
-    last = {cell.exercise: cell.number for cell in document.code}
     for cell in document.cells:
         cells.append(_cell(cell.kind, cell.source, f"cell-{cell.number}"))
         if any(editions.marker(line) for line in cell.source.split("\n")):
             cells[-1]["metadata"] = _graded(cell.kind, f"{cell.exercise or 'answer'}-{cell.number}")
-        if cell.exercise in exercises and last[cell.exercise] == cell.number:
-            cells.append(_test_cell(project, module, exercises[cell.exercise]))
+    cells.append(
+        _cell("markdown", "## Points\n\nRun these last: they test what the cells above have defined.", "points")
+    )
+    cells += [
+        _test_cell(project, module, exercise) for exercise in entry.exercises
+    ]  # some need given cells further down
     python = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": cells, "metadata": {"kernelspec": python}, "nbformat": 4, "nbformat_minor": 5}
 

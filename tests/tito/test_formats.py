@@ -1,0 +1,184 @@
+"""What `tito release --format` makes for nbgrader, Gradescope and GitHub Classroom, on the toy course.
+
+That nbgrader itself takes the first is shown by `benchmarks/nbgrader_round.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tito.errors import Status
+from tito.inkernel import passes
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+
+
+@pytest.fixture
+def made(course, tmp_path):
+    """Release in a format -> the folder."""
+
+    def release(kind):
+        said = course.tito("release", "01", "--to", str(tmp_path / kind), "--format", kind)
+        assert said.status == Status.DONE, said.err
+        return tmp_path / kind
+
+    return release
+
+
+def cells(folder):
+    page = json.loads((folder / "source/01_toy/toy_dev.ipynb").read_text(encoding="utf-8"))
+    return {cell["metadata"]["nbgrader"]["grade_id"]: cell for cell in page["cells"] if cell["metadata"]}
+
+
+def test_nbgrader_gets_solution_cells_and_test_cells_with_points(made):
+    found = cells(made("nbgrader"))
+    tests = {name: cell["metadata"]["nbgrader"] for name, cell in found.items() if name.startswith("test-")}
+    assert {name: meta["points"] for name, meta in tests.items()} == {"test-double": 2, "test-counter": 3}
+    assert all(meta["grade"] and meta["locked"] and not meta["solution"] for meta in tests.values())
+    solved = [cell for name, cell in found.items() if not name.startswith("test-")]
+    assert len(solved) == 2 and all(cell["metadata"]["nbgrader"]["solution"] for cell in solved)
+
+
+def test_nbgraders_test_cells_judge_what_the_notebook_defines(made, monkeypatch):
+    folder = made("nbgrader")
+    monkeypatch.chdir(folder / "source/01_toy")
+    test = "".join(cells(folder)["test-double"]["source"])
+    exec(test, {"double": lambda x: 2 * x})
+    with pytest.raises(AssertionError, match=r"double: a number comes back twice:\nexpected 6, got 9: is it x \+ x"):
+        exec(test, {"double": lambda x: 3 * x})
+    with pytest.raises(AssertionError, match="'double' is not defined in this notebook"):
+        exec(test, {})
+
+
+def test_nbgraders_hidden_tests_stand_between_its_markers_only(made, monkeypatch):
+    folder = made("nbgrader")
+    monkeypatch.chdir(folder / "source/01_toy")
+    test = "".join(cells(folder)["test-counter"]["source"])
+    before, hidden = test.split("### BEGIN HIDDEN TESTS")
+    assert "do_not_share" in hidden and "do_not_share" not in before
+    assert not list(folder.rglob("hidden")), (
+        "the hidden tests must not lie beside the notebook: nbgrader gives that out"
+    )
+
+    class Shared:
+        total = 0
+        seen = []
+
+        def add(self, x):
+            self.seen.append(x)
+            self.__class__.total = 2 * sum(self.seen)
+            return self.total
+
+    exec(before, {"Counter": Shared})
+    Shared.total, Shared.seen = 0, []
+    with pytest.raises(AssertionError, match="is total kept in the class"):
+        exec(test.replace(before, ""), {"Counter": Shared, "passes": passes})
+
+
+def test_a_test_file_without_tests_is_no_pass(made, monkeypatch):
+    folder = made("nbgrader")
+    monkeypatch.chdir(folder / "source/01_toy")
+    (folder / "source/01_toy/tests/test_double.py").write_text("", encoding="utf-8")
+    with pytest.raises(AssertionError, match="could not be run"):
+        passes("double", {"double": lambda x: 2 * x})
+
+
+def unpacked(made, tmp_path):
+    """Gradescope's container, as far as this machine has it: /autograder in a folder, Python where setup.sh puts it."""
+    home = tmp_path / "auto grader"
+    with zipfile.ZipFile(made("gradescope") / "autograder.zip") as archive:
+        assert all(
+            entry.external_attr >> 16 == 0o100755 for entry in archive.infolist() if entry.filename[-3:] == ".sh"
+        )
+        archive.extractall(home / "source")
+    python = home / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    return home
+
+
+def graded(home, submission):
+    for name, data in submission.items():
+        (home / "submission" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "submission" / name).write_bytes(data)
+    command = ["bash", str(home / "source/run_autograder")]
+    done = subprocess.run(command, env=os.environ | {"AUTOGRADER": str(home)}, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return json.loads((home / "results/results.json").read_text(encoding="utf-8"))
+
+
+SHARED = """
+class Counter:
+    total = 0
+    def add(self, x):
+        Counter.total += double(x)
+        return Counter.total
+"""
+
+if sys.platform != "win32":  # Gradescope's container is Linux, and so are its scripts
+
+    def test_gradescope_scores_the_reference_in_full_in_its_own_words(course, made, tmp_path):
+        result = graded(unpacked(made, tmp_path), {"toy_dev.py": course.read(NOTEBOOK).encode()})
+        assert result["score"] == 5 and result["stdout_visibility"] == "hidden" and "output" not in result
+        assert result["tests"][0] == {
+            "number": "1",
+            "name": "double: Twice a number",
+            "score": 2,
+            "max_score": 2,
+            "status": "passed",
+            "output": "passed",
+            "output_format": "text",
+            "visibility": "visible",
+        }
+
+    def test_gradescope_runs_hidden_tests_and_does_not_tell_what_they_ask(course, made, tmp_path):
+        text = course.read(NOTEBOOK)
+        cut = text.index("class Counter")
+        result = graded(unpacked(made, tmp_path), {"x/toy_dev.py": (text[:cut] + SHARED.lstrip()).encode()})
+        assert result["score"] == 2
+        told = result["tests"][1]
+        assert told["status"] == "failed" and "a hidden one does not" in told["output"]
+        assert "share" not in told["output"] and "kept in the class" not in told["output"]
+
+    def test_gradescope_takes_nothing_but_the_exercises_from_a_submission(course, made, tmp_path):
+        text = course.read(NOTEBOOK).replace("START = 0", "START = 100").replace("assert double(2) == 4", "1 / 0")
+        assert graded(unpacked(made, tmp_path), {"toy_dev.py": text.encode()})["score"] == 5
+
+    def test_gradescope_lets_a_broken_exercise_cost_that_exercise(course, made, tmp_path):
+        text = course.read(NOTEBOOK).replace("return self.total", "return self.total +")
+        result = graded(unpacked(made, tmp_path), {"toy_dev.py": text.encode()})
+        assert result["score"] == 2 and "counter is left out" in result["output"]
+
+    def test_gradescope_tells_of_a_missing_notebook(made, tmp_path):
+        result = graded(unpacked(made, tmp_path), {"other.txt": b""})
+        assert result["score"] == 0 and "toy_dev.py (or .ipynb) is not in the submission" in result["output"]
+
+
+def test_the_autograder_holds_hidden_tests_but_no_solution(made):
+    data = (made("gradescope") / "autograder.zip").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = archive.namelist()
+        assert "withheld/test_counter.py" in names and {"setup.sh", "run_autograder"} <= set(names)
+        assert not [name for name in names if b"return 2 * x\n" in archive.read(name)]
+
+
+def test_github_gets_a_step_and_points_for_each_exercise(made):
+    folder = made("github-classroom")
+    workflow = (folder / ".github/workflows/classroom.yml").read_text(encoding="utf-8")
+    assert "tito test 01_toy --json report.json" in workflow
+    for name, points in (("double", 2), ("counter", 3)):
+        assert f"          command: tito test 01_toy --exercise {name}\n" in workflow
+        assert f"          max-score: {points}\n" in workflow
+    assert '          COUNTER_RESULTS: "${{steps.counter.outputs.result}}"\n' in workflow
+    assert "          runners: double,counter\n" in workflow
+    tests = json.loads((folder / ".github/classroom/autograding.json").read_text(encoding="utf-8"))["tests"]
+    assert [(test["name"], test["points"]) for test in tests] == [("double", 2), ("counter", 3)]
+    assert (folder / "README.md").is_file() and not (folder / ".git").exists()
