@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tito.commands import teaching
+from tito.commands import learning, teaching
 from tito.commands.common import JsonPath, LimitSeconds, ModuleName, project_of
 from tito.errors import Status, TitoError
 
@@ -89,7 +89,7 @@ def test(
     import time
     from contextlib import closing
 
-    from tito import console, course, exporting, files, testing
+    from tito import console, course, exporting, files, progress, testing
 
     begun = time.monotonic()
     project = project_of(context)
@@ -107,10 +107,13 @@ def test(
             earned = console.points(outcome.points, outcome.of)
             console.say(f"{outcome.id:{width}}  {earned:>16}  {outcome.status}", console.COLOURS[outcome.status])
     result = testing.Result(loaded.name, time.monotonic() - begun, tuple(outcomes))
+    kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in made))
     console.say(f"{'total':{width}}  {console.points(result.points, result.of):>16}  in {result.seconds:.1f} s")
     if result.most_useful:
         console.say(f"\n{result.most_useful.id}: {result.most_useful.title}")
         console.say(textwrap.indent(result.most_useful.message, "  "))
+    if not kept:
+        console.say(f"\n{project.shown(project.personal)} cannot be written, so `tito status` will not know of this.")
     if json_path:
         files.write_whole([(json_path, result.as_json())])
     if not result.passed:
@@ -156,7 +159,7 @@ def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
         raise typer.Exit(Status.FAILED)
 
 
-for command in teaching.COMMANDS:
+for command in (*learning.COMMANDS, *teaching.COMMANDS):
     app.command()(command)
 
 

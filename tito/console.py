@@ -15,3 +15,17 @@ def say(text: str, colour: str = "") -> None:
 
 def points(earned: int, of: int) -> str:
     return f"{earned} of {of} point{'' if of == 1 else 's'}"
+
+
+def page(lines: list[tuple[str, str]]) -> None:
+    """Lines with their colours: on a terminal in place of what was shown, elsewhere below it, after a rule."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    if console.is_terminal:
+        console.clear()
+    else:
+        console.print(Text("-" * 20))
+    for text, colour in lines:
+        console.print(Text(text, style=colour))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import warnings
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tito import pairing
 from tito.errors import TitoError
 from tito.project import Project
 
@@ -74,6 +76,13 @@ class Document:
     def code(self) -> tuple[Cell, ...]:
         return tuple(cell for cell in self.cells if cell.kind == "code")
 
+    @cached_property
+    def digest(self) -> str:
+        """A hash of what must agree between two forms of a notebook: kinds and texts, not ids, outputs, blank edges."""
+        texts = ["\n".join(map(_uncommented, cell.source.split("\n"))).strip() for cell in self.cells]
+        essence = [(cell.kind, text) for cell, text in zip(self.cells, texts, strict=True) if text]
+        return hashlib.sha256(json.dumps(essence).encode()).hexdigest()
+
     def at(self, cell: Cell, line: int = 1) -> str:
         """Where a cell's line stands, as a person finds it: FILE:LINE, or in an .ipynb cell and line."""
         if cell.first_line is None:
@@ -82,9 +91,9 @@ class Document:
 
 
 def read(project: Project, path: Path) -> Document:
-    """The notebook whose .py is `path`: the .py, the .ipynb, or both where they hold the same cells.
+    """The notebook whose .py is `path`: the .py, the .ipynb, or of both the one that was changed.
 
-    Raises TitoError where the file is missing, cannot be read, or the two forms differ: one would silently win.
+    Raises TitoError where the file is missing, cannot be read, or both forms were changed: one would silently win.
     """
     twin = path.with_suffix(".ipynb")
     if not path.is_file():
@@ -92,13 +101,23 @@ def read(project: Project, path: Path) -> Document:
             raise TitoError(f"{project.shown(path)} is missing, and so is {twin.name}: restore one of them")
         return load(project, twin)
     document = load(project, path)
-    if twin.is_file() and _essence(document) != _essence(load(project, twin)):
-        newer, older = sorted((path, twin), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-        raise TitoError(
-            f"{project.shown(path)} and {twin.name} hold different cells; {newer.name} was saved last. Keep one: move "
-            f"{older.name} away (or the other, if that is the one you want), then run the command again."
-        )
-    return document
+    return _changed(project, document, load(project, twin)) if twin.is_file() else document
+
+
+def _changed(project: Project, text: Document, page: Document) -> Document:
+    """Of a .py and its .ipynb, the one that was changed since they agreed; the .py where they still do."""
+    if text.digest == page.digest:
+        pairing.remember(project, text.path, text.digest)
+        return text
+    released = project.released(text.path)
+    base = pairing.agreed(project, text.path) or (load(project, released).digest if released.is_file() else "")
+    if base in (text.digest, page.digest):
+        return page if base == text.digest else text
+    newer, older = sorted((text.path, page.path), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    raise TitoError(
+        f"{text.name} and {page.path.name} hold different cells; {newer.name} was saved last. Keep one: move "
+        f"{older.name} away (or the other, if that is the one you want), then run the command again."
+    )
 
 
 def percent_text(document: Document) -> str:
@@ -163,12 +182,6 @@ def _first_lines(text: str, cells: list[tuple[str, str]]) -> list[int | None]:
         found.append(None if start is None else start + 1)
         position = position if start is None else start + len(lines)
     return found
-
-
-def _essence(document: Document) -> list[tuple[str, str]]:
-    """What must agree between two forms of a notebook: kinds and texts, not ids, outputs or blank edges."""
-    texts = ["\n".join(map(_uncommented, cell.source.split("\n"))).strip() for cell in document.cells]
-    return [(cell.kind, text) for cell, text in zip(document.cells, texts, strict=True) if text]
 
 
 def _uncommented(line: str) -> str:

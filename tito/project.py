@@ -37,6 +37,11 @@ class Project:
         """The folder that notebooks are exported into."""
         return self.root / self.package_name
 
+    @property
+    def personal(self) -> Path:
+        """What a person did here: progress and backups. No part of the course, and never committed."""
+        return self.root / ".tito"
+
     def module(self, name: str) -> Path:
         return self.source / name
 

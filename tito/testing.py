@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from tito import processes
+from tito import exporting, processes
 from tito.course import Exercise, Module
 from tito.errors import TitoError
 from tito.exporting import Exported
@@ -91,6 +91,15 @@ def run(
                 while waiting and records[waiting[0].id].complete:
                     exercise = waiting.popleft()
                     yield judge.outcome(exercise, records[exercise.id])
+
+
+def whole(project: Project, module: Module, limit: float = LIMIT_SECONDS) -> Result:
+    """Export a module and run all its tests."""
+    begun = time.monotonic()
+    made = exporting.make(project, module)
+    exporting.write(project, made)
+    outcomes = tuple(run(project, module, made, list(module.exercises), limit))
+    return Result(module.name, time.monotonic() - begun, outcomes)
 
 
 @dataclass

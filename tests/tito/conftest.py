@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tito import grafting, notebook
 from tito.cli import main
+from tito.course import load
 from tito.project import Project
 
 collect_ignore = ["toy"]  # its tests belong to the toy course, not to this one
@@ -86,3 +88,24 @@ def copy_toy(folder: Path) -> Path:
 def course(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Course]:
     monkeypatch.delenv("TITO_PROJECT", raising=False)
     yield Course(copy_toy(tmp_path), lambda: tuple(capsys.readouterr()))
+
+
+@pytest.fixture
+def edition(course: Course, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Course:
+    """The toy course as a student has it: what `tito release` made."""
+    folder = tmp_path / "für die Schüler"
+    assert course.tito("release", "01", "--to", str(folder)).status == 0
+    return Course(folder, lambda: tuple(capsys.readouterr()))
+
+
+@pytest.fixture
+def solve(course: Course) -> Callable[[Course, str], None]:
+    """Put the reference's cells of an exercise into a student's notebook, as a student would write them."""
+
+    def solve(edition: Course, exercise: str) -> None:
+        given, reference = (notebook.load(p, p.root / NOTEBOOK) for p in (edition.project, course.project))
+        chosen = tuple(item for item in load(course.project, "01_toy").exercises if item.id == exercise)
+        text = grafting.graft(given, reference, chosen)
+        edition.write(NOTEBOOK, "\n".join(line for line in text.split("\n") if "SOLUTION" not in line))
+
+    return solve

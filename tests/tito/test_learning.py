@@ -1,0 +1,249 @@
+"""The student's commands on a released toy course: hint, status, reset, submit, start, and what they remember."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zipfile
+
+import pytest
+
+from tito import progress
+from tito.errors import Status
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+PAGE = "modules/source/01_toy/toy_dev.ipynb"
+KEPT = ".tito/progress.json"
+
+
+def squeezed(text):
+    return " ".join(text.split())
+
+
+def test_hints_come_one_by_one_and_the_last_stays(edition):
+    said = [edition.tito("hint").out for _ in range(4)]
+    assert [text.split("\n")[1] for text in said] == [
+        "hint 1 of 3: What is x + x?",
+        "hint 2 of 3: Python multiplies with *.",
+        "hint 3 of 3: return 2 * x, nearly",
+        "hint 3 of 3 (there is no further one): return 2 * x, nearly",
+    ]
+    assert said[0].startswith("double: Twice a number\n")
+
+
+def test_a_hint_is_for_the_exercise_one_is_at(edition, solve):
+    solve(edition, "double")
+    edition.tito("test", "01")
+    assert edition.tito("hint").out.startswith("counter: ")
+    assert edition.tito("hint", "double").out.startswith("double: ")
+    edition.tito("hint", "duoble").refuses("no exercise 'duoble' (the nearest is 'double')", status=2)
+
+
+def test_when_all_is_passed_there_is_nothing_to_hint_at(edition, solve):
+    solve(edition, "double")
+    solve(edition, "counter")
+    edition.tito("test", "01")
+    assert "nothing left to hint at" in edition.tito("hint").out
+
+
+def test_a_student_is_told_that_the_solutions_are_elsewhere(edition, solve):
+    solve(edition, "double")
+    edition.tito("test", "01")
+    edition.tito("hint", "double", "--solution").refuses("the solutions stay with your instructor", status=2)
+
+
+def test_an_instructor_sees_the_reference_beside_a_students_answer_once_it_passed(course, edition, solve):
+    course.tito("hint", "double", "--solution").refuses("after the exercise passed: tito test 01_toy", status=2)
+    course.tito("test", "01")
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return x + x")
+    edition.tito("submit")
+    for theirs in (NOTEBOOK, "01_toy_submission.zip"):
+        said = course.tito("hint", "double", "--solution", "--beside", str(edition.root / theirs)).out
+        reference, answer = said.split("reference:")[1].split(theirs.split("/")[-1] + ":")
+        assert reference.strip() == "return 2 * x" and "return x + x" in answer
+
+
+def test_status_tells_points_hints_and_what_is_next(edition, solve):
+    solve(edition, "double")
+    edition.tito("test", "01")
+    edition.tito("hint")
+    said = edition.tito("status", "--json", str(edition.root / "status.json"))
+    lines = said.out.split("\n")
+    assert lines[0].split() == ["double", "2", "of", "2", "points", "passed"]
+    assert lines[1].split() == ["counter", "0", "of", "3", "points", "not", "started,", "1", "hint", "seen"]
+    assert (
+        f"Next: counter, An object that counts, in {NOTEBOOK}. toy_dev.py was saved less than a minute ago." in said.out
+    )
+    report = json.loads(edition.read("status.json"))
+    assert (report["points"], report["of"]) == (2, 5)
+    assert report["exercises"][0]["status"] == "passed"
+
+
+def test_status_says_that_an_exercise_was_changed_since_its_test(edition, solve):
+    solve(edition, "double")
+    edition.tito("test", "01")
+    edition.change(NOTEBOOK, "return 2 * x", "return 5 * x")
+    assert "passed, changed since" in edition.tito("status").out
+
+
+def test_how_long_ago_is_told_in_one_unit(edition):
+    old = (edition.root / NOTEBOOK).stat().st_mtime - 2 * 3600 - 100
+    os.utime(edition.root / NOTEBOOK, (old, old))
+    assert "was saved 2 hours ago." in edition.tito("status").out
+
+
+def test_before_any_test_status_knows_nothing_and_says_so(edition):
+    assert "not tested" in edition.tito("status").out
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"modules": {"01_toy": {"double": {"colour": 1}}}}'])
+def test_a_progress_file_that_cannot_be_read_is_kept_and_begun_anew(edition, text):
+    edition.write(KEPT, text)
+    assert edition.tito("status").status == Status.DONE
+    assert edition.tito("hint").out.split("\n")[1].startswith("hint 1 of 3")
+    copies = list((edition.root / ".tito/backups").iterdir())
+    assert [copy.read_text(encoding="utf-8") for copy in copies] == [text]
+    assert progress.read(edition.project).of("01_toy", "double").hints == 1
+
+
+def test_what_is_remembered_is_private_to_git(edition):
+    edition.tito("hint")
+    assert edition.read(".tito/.gitignore") == "*\n"
+
+
+def test_a_folder_that_cannot_be_written_costs_the_memory_only(edition, solve):
+    solve(edition, "double")
+    edition.write(".tito", "a file where the folder would be")
+    said = edition.tito("test", "01")
+    assert "double 2 of 2 points passed" in squeezed(said.out) and "cannot be written" in said.out
+    assert said.err == ""
+
+
+def test_reset_brings_the_stub_back_and_keeps_the_text(edition, solve):
+    before = edition.read(NOTEBOOK)
+    solve(edition, "double")
+    solve(edition, "counter")
+    mine = edition.read(NOTEBOOK)
+    said = edition.tito("reset", "counter")
+    assert said.status == Status.DONE
+    copy = said.out.split()[-1]
+    assert edition.read(copy) == mine and copy in said.out
+    assert "return 2 * x" in edition.read(NOTEBOOK), "reset took another exercise with it"
+    edition.tito("reset", "double")
+    assert edition.read(NOTEBOOK) == before
+
+
+def test_reset_changes_both_forms_of_a_notebook(edition, solve):
+    solve(edition, "double")
+    edition.tito("start", "--no-lab")
+    assert "return 2 * x" in edition.read(PAGE)
+    said = edition.tito("reset", "double")
+    assert "return 2 * x" not in edition.read(PAGE) + edition.read(NOTEBOOK)
+    assert said.out.count("is as it was given") == 2
+    assert edition.tito("export", "01").status == Status.DONE
+
+
+def test_reset_says_what_to_do_where_the_cell_is_gone(edition):
+    text = edition.read(NOTEBOOK)
+    edition.write(NOTEBOOK, text.replace("#| exercise: double", "# gone"))
+    edition.tito("reset", "double").refuses("has 0 of the 1 cells of 'double'", "released/toy_dev.py")
+
+
+def test_the_instructors_edition_cannot_be_reset(course):
+    before = course.files()
+    course.tito("reset", "double").refuses("only a student's edition", status=2)
+    assert course.files() == before
+
+
+def test_submit_writes_one_archive_and_says_exactly_what_is_in_it(edition, solve):
+    solve(edition, "double")
+    said = edition.tito("submit", "--name", "Ada Lövelace")
+    assert said.status == Status.DONE
+    assert "01_toy_submission.zip  2 of 5 points by the tests that you have. It holds:" in said.out
+    with zipfile.ZipFile(edition.root / "01_toy_submission.zip") as archive:
+        inside = {entry.filename: entry.file_size for entry in archive.infolist()}
+        manifest = json.loads(archive.read("manifest.json"))
+        assert archive.read("toy_dev.py") == (edition.root / NOTEBOOK).read_bytes()
+    told = [line.split() for line in said.out.split("\n") if line.startswith("  ")]
+    assert {name: int(size) for name, size, _ in told} == inside
+    assert list(inside) == ["manifest.json", "toy_dev.py"]
+    assert (manifest["module"], manifest["student"], manifest["points"]) == ("01_toy", "Ada Lövelace", 2)
+    assert manifest["exercises"] == {"double": "passed", "counter": "not started"}
+
+
+def test_the_same_work_gives_the_same_archive_and_an_earlier_one_is_kept(edition, solve):
+    edition.tito("submit")
+    first = (edition.root / "01_toy_submission.zip").read_bytes()
+    assert "is kept as" not in edition.tito("submit").out
+    assert (edition.root / "01_toy_submission.zip").read_bytes() == first
+    solve(edition, "double")
+    said = edition.tito("submit").out
+    copy = said.strip().split("\n")[-1].split()[-1].rstrip(".")
+    assert (edition.root / copy).read_bytes() == first
+
+
+def test_what_cannot_be_tested_can_still_be_handed_in(edition):
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return (")
+    said = edition.tito("submit")
+    assert said.status == Status.FAILED and "toy_dev.py:" in said.err
+    assert not (edition.root / "01_toy_submission.zip").exists()
+    said = edition.tito("submit", "--untested")
+    assert said.status == Status.DONE and "not tested. It holds:" in said.out
+
+
+def test_start_makes_the_page_that_jupyter_opens(edition):
+    said = edition.tito("start", "--no-lab")
+    assert said.status == Status.DONE and PAGE in said.out
+    page = json.loads(edition.read(PAGE))
+    assert page["metadata"]["jupytext"]["formats"] == "ipynb,py:percent"
+    assert page["metadata"]["kernelspec"]["name"] == "python3"
+    again = edition.read(PAGE)
+    edition.tito("start", "--no-lab")
+    assert edition.read(PAGE) == again
+
+
+def test_without_jupyterlab_start_says_how_to_go_on(edition, monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    said = edition.tito("start")
+    assert said.status == Status.FAILED
+    assert "JupyterLab is not installed" in said.err and "VS Code" in said.err and sys.executable in said.err
+    assert (edition.root / PAGE).is_file()
+
+
+def saved_in_the_page(edition, old, new):
+    edition.change(PAGE, json.dumps(old)[1:-1], json.dumps(new)[1:-1])
+
+
+def test_work_in_either_form_counts_and_neither_is_merged_in_silence(edition):
+    edition.tito("start", "--no-lab")
+    stub = 'raise NotImplementedError("exercise double: your code is not written yet")'
+    saved_in_the_page(edition, stub, "return 2 * x")
+    assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out), "VS Code saves the .ipynb alone"
+    edition.tito("start", "--no-lab")
+    assert "return 2 * x" in edition.read(NOTEBOOK), "JupyterLab reads the .py: start brings it up to date"
+    edition.change(NOTEBOOK, "return 2 * x", "return x + x")
+    assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out), "an editor saves the .py alone"
+    saved_in_the_page(edition, "return 2 * x", "return x * 2")
+    edition.tito("test", "01").refuses("hold different cells", "was saved last", "move")
+    before = edition.files()
+    edition.tito("start", "--no-lab").refuses("hold different cells")
+    assert edition.files() == before
+
+
+def test_a_page_that_was_never_touched_is_no_conflict_in_a_fresh_copy(edition, solve):
+    edition.tito("start", "--no-lab")
+    (edition.root / ".tito/pairs.json").unlink()
+    solve(edition, "double")
+    assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out)
+
+
+def test_the_module_last_used_is_meant_where_there_are_several(edition):
+    text = edition.read(NOTEBOOK).replace("default_exp sums", "default_exp more").replace("Counter", "Other")
+    edition.write("modules/source/02_more/toy_dev.py", text.replace("def double", "def treble"))
+    edition.write("modules/source/02_more/module.toml", edition.read("modules/source/01_toy/module.toml"))
+    edition.tito("status").refuses("which module? There are: 01_toy, 02_more", status=2)
+    edition.tito("hint", "--module", "02")
+    assert "02_more" in edition.tito("status").out

@@ -1,0 +1,31 @@
+"""Copies of what is about to be replaced, in `.tito/backups`, named by time: nothing of a person's is ever lost."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from tito import files
+from tito.project import Project
+
+
+def keep(project: Project, path: Path, why: str) -> Path:
+    """Copy a file and return where to. Raises TitoError where that cannot be done: then nothing may be replaced."""
+    make_private(project)
+    stamp = datetime.now().strftime("%Y-%m-%d_%H%M%S")
+    folder = project.personal / "backups"
+    names = (folder / f"{stamp}{f'-{n}' if n else ''}_{why}_{path.name}" for n in count())
+    target = next(name for name in names if not name.exists())
+    with files.naming(target):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return target
+
+
+def make_private(project: Project) -> None:
+    """The folder of a person's own, which git leaves alone."""
+    ignore = project.personal / ".gitignore"
+    if not ignore.is_file():
+        files.write_whole([(ignore, "*\n")])

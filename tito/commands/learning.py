@@ -1,0 +1,118 @@
+"""The student's commands: begin, watch, ask for a hint, see where one is, start an exercise again, hand in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tito.commands.common import InModule, JsonPath, LimitSeconds, MaybeModule, module_of, project_of
+
+ExerciseName = Annotated[str, typer.Argument(metavar="EXERCISE")]
+
+
+def start(
+    context: typer.Context,
+    module: MaybeModule = None,
+    lab: Annotated[bool, typer.Option("--lab/--no-lab", help="Open JupyterLab, or only make the .ipynb.")] = True,
+) -> None:
+    """Open the first unfinished notebook in JupyterLab. Example: tito start 17_quantization"""
+    from tito import starting
+
+    project = project_of(context)
+    loaded = module_of(project, module)
+    page = starting.pair(project, starting.unfinished(project, loaded))
+    print(f"{project.shown(page)} and its .py are one notebook: JupyterLab saves both, tito reads the one you changed.")
+    if lab:
+        raise typer.Exit(starting.open_lab(project, page))
+
+
+def watch(context: typer.Context, module: MaybeModule = None, limit_seconds: LimitSeconds = 60.0) -> None:
+    """Test the exercise you are at whenever you save. Example: tito watch 17_quantization"""
+    from tito import looping
+
+    project = project_of(context)
+    looping.watch(project, module_of(project, module), limit_seconds)
+
+
+def hint(
+    context: typer.Context,
+    exercise: Annotated[str | None, typer.Argument(metavar="[EXERCISE]", help="Default: the one you are at.")] = None,
+    module: InModule = None,
+    solution: Annotated[bool, typer.Option("--solution", help="The reference, once the exercise passed.")] = False,
+    beside: Annotated[Path | None, typer.Option(metavar="FILE", help="Show this notebook's answer beside it.")] = None,
+) -> None:
+    """Show the next of an exercise's hints. Example: tito hint choose_qparams"""
+    from tito import console, hints, progress, solutions
+
+    project = project_of(context)
+    loaded = module_of(project, module)
+    current = progress.read(project).current(loaded)
+    name = exercise or (current or loaded.exercises[-1]).id
+    loaded.notebook_of(name)
+    chosen = next(item for item in loaded.exercises if item.id == name)
+    console.say(f"{chosen.id}: {chosen.title}")
+    if solution:
+        console.say(solutions.beside(project, loaded, chosen, beside))
+    elif exercise is None and current is None:
+        console.say("All exercises passed: there is nothing left to hint at.")
+    else:
+        console.say(str(hints.next_hint(project, loaded, chosen)))
+
+
+def status(context: typer.Context, module: MaybeModule = None, json_path: JsonPath = None) -> None:
+    """Show exercises, points and what is next. Example: tito status"""
+    from tito import console, files
+    from tito import status as standing
+
+    project = project_of(context)
+    found = standing.of(project, module_of(project, module))
+    width = max(len(row.id) for row in found.rows)
+    for row in found.rows:
+        earned = console.points(row.points, row.of)
+        console.say(f"{row.id:{width}}  {earned:>16}  {row.told}", console.COLOURS.get(row.status, ""))
+    console.say(f"{'total':{width}}  {console.points(found.points, found.of):>16}")
+    console.say(f"\n{found.next}")
+    if json_path:
+        files.write_whole([(json_path, found.as_json())])
+
+
+def reset(context: typer.Context, exercise: ExerciseName, module: InModule = None) -> None:
+    """Put an exercise back to how it was given; your text is kept. Example: tito reset choose_qparams"""
+    from tito import console, resetting
+
+    project = project_of(context)
+    for path, copy in resetting.reset(project, module_of(project, module), exercise):
+        console.say(f"{project.shown(path)}  {exercise} is as it was given; your text is in {project.shown(copy)}")
+
+
+def submit(
+    context: typer.Context,
+    module: MaybeModule = None,
+    name: Annotated[str, typer.Option(help="Your name, for the manifest.")] = "",
+    untested: Annotated[
+        bool, typer.Option("--untested", help="Hand in as it is, even if it cannot be tested.")
+    ] = False,
+    limit_seconds: LimitSeconds = 60.0,
+) -> None:
+    """Test, then write the one file to hand in. Example: tito submit 17_quantization"""
+    from tito import console, submission, testing
+
+    project = project_of(context)
+    loaded = module_of(project, module)
+    result = None if untested else testing.whole(project, loaded, limit_seconds)
+    made = submission.make(project, loaded, result, name)
+    earlier = submission.write(project, made)
+    for outcome in result.exercises if result else ():
+        if outcome.status != "passed":
+            console.say(f"{outcome.id}  {outcome.status}", console.COLOURS[outcome.status])
+    told = f"{console.points(result.points, result.of)} by the tests that you have" if result else "not tested"
+    console.say(f"{project.shown(made.path)}  {told}. It holds:")
+    for inside, data in made.files.items():
+        console.say(f"  {inside}  {len(data)} bytes")
+    if earlier:
+        console.say(f"The archive that was there is kept as {project.shown(earlier)}.")
+
+
+COMMANDS = (start, watch, hint, status, reset, submit)

@@ -1,0 +1,89 @@
+"""The loop of `tito watch`: files that are saved, keys that are pressed, rounds that end, in one queue."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from tito import console, keys, watching
+from tito.course import Exercise, Module
+from tito.errors import WrongCall
+from tito.project import Project
+
+Event = tuple[str, Any]
+
+
+def watch(project: Project, module: Module, limit: float) -> None:
+    """Test at every save, until `q` is pressed. Raises WrongCall where watchfiles is missing."""
+    events: queue.Queue[Event] = queue.Queue()
+    stop = threading.Event()
+    _start(_follow_files, module, _watcher(), stop, events)
+    state = watching.Watch(project, module)
+    running, again = False, True  # a round is under way; another is wanted after it
+    try:
+        with keys.listening(lambda key: events.put(("key", key))):
+            while True:
+                if again and not running and state.exercise:
+                    running, again = True, False
+                    _start(_play, project, module, state.exercise, limit, events)
+                kind, value = _next(events)
+                if kind == "key" and value == "q":
+                    return
+                if kind == "failed":
+                    raise value
+                if kind == "done":
+                    running = False
+                    again |= state.finished(value)
+                elif kind == "key":
+                    again |= state.key(value)
+                else:
+                    again = True
+                if kind != "saved":
+                    console.page(state.page())
+    finally:
+        stop.set()
+
+
+def _next(events: queue.Queue[Event]) -> Event:
+    """The next event. Waits in short steps: on Windows Ctrl-C is not heard during a wait."""
+    while True:
+        try:
+            return events.get(timeout=0.5)
+        except queue.Empty:
+            continue
+
+
+def _start(what: Any, *arguments: Any) -> None:
+    threading.Thread(target=_guarded, args=(what, *arguments), daemon=True).start()
+
+
+def _guarded(what: Any, *arguments: Any) -> None:
+    """An exception in a thread ends the loop, instead of a thread that nobody misses."""
+    try:
+        what(*arguments)
+    except Exception as error:
+        arguments[-1].put(("failed", error))
+
+
+def _play(project: Project, module: Module, exercise: Exercise, limit: float, events: queue.Queue[Event]) -> None:
+    events.put(("done", watching.play(project, module, exercise, limit)))
+
+
+def _watcher() -> Any:
+    try:
+        from watchfiles import watch as changes
+    except ImportError:
+        raise WrongCall(f"tito watch needs watchfiles: {sys.executable} -m pip install watchfiles") from None
+    return changes
+
+
+def _follow_files(module: Module, changes: Any, stop: threading.Event, events: queue.Queue[Event]) -> None:
+    """Tell of every save of one of the module's notebooks, in whichever way an editor saves."""
+    names = {str(path) for n in module.notebooks for path in (n.path.resolve(), n.path.resolve().with_suffix(".ipynb"))}
+    folder = module.notebooks[0].path.parent
+    for found in changes(folder, stop_event=stop, debounce=200, step=20, recursive=False, raise_interrupt=False):
+        if any(str(Path(path).resolve()) in names for _, path in found):
+            events.put(("saved", None))

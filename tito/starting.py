@@ -1,0 +1,66 @@
+"""A notebook's .ipynb, paired with its .py, and JupyterLab opened on it."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+from tito import backups, files, notebook, pairing, processes, progress
+from tito.course import Module, Notebook
+from tito.doctor import PIP
+from tito.errors import TitoError
+from tito.project import Project
+
+
+def unfinished(project: Project, module: Module) -> Notebook:
+    """The notebook of the exercise one is at; the last where all are passed."""
+    current = progress.read(project).current(module)
+    return module.notebook_of(current.id) if current else module.notebooks[-1]
+
+
+def pair(project: Project, entry: Notebook) -> Path:
+    """Make both forms of a notebook hold the same cells, from the one that was changed; return the .ipynb.
+
+    What is replaced is kept first. Raises TitoError where both were changed.
+    """
+    import jupytext  # type: ignore[import-untyped]
+
+    page = entry.path.with_suffix(".ipynb")
+    document = notebook.read(project, entry.path)
+    if page.is_file() and entry.path.is_file() and _same(project, entry):
+        return page
+    text = document.path.read_text(encoding="utf-8-sig")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        book = jupytext.reads(text, fmt=notebook.PERCENT if document.path.suffix == ".py" else "ipynb")
+        book.metadata.setdefault("jupytext", {})["formats"] = "ipynb,py:percent"
+        book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
+        target = page if document.path.suffix == ".py" else entry.path
+        made = jupytext.writes(book, fmt="ipynb" if target is page else notebook.PERCENT)
+    if target.is_file():
+        backups.keep(project, target, "replaced")
+    files.write_whole([(target, made)])
+    pairing.remember(project, entry.path, notebook.load(project, entry.path).digest)
+    return page
+
+
+def _same(project: Project, entry: Notebook) -> bool:
+    page = entry.path.with_suffix(".ipynb")
+    return notebook.load(project, entry.path).digest == notebook.load(project, page).digest
+
+
+def open_lab(project: Project, page: Path) -> int:
+    """Run JupyterLab in the course's folder until it is closed; return its exit status."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise TitoError(
+            f'JupyterLab is not installed: {PIP} install "jupyterlab>=4.2" ipywidgets, then `tito start` again. '
+            f"Or open {project.shown(page)} in VS Code, or its .py in any editor"
+        )
+    arguments = ["-m", "jupyterlab", f"--ServerApp.root_dir={project.root}", str(page)]
+    with processes.python(arguments, processes.environment(project), cwd=project.root) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            processes.end(process, processes.PATIENCE)
+            raise
