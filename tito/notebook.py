@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -71,6 +71,7 @@ class Document:
     path: Path
     name: str
     cells: tuple[Cell, ...]
+    paired: bool = False  # there is an .ipynb of it too, in which lines are counted by cell
 
     @property
     def code(self) -> tuple[Cell, ...]:
@@ -84,10 +85,11 @@ class Document:
         return hashlib.sha256(json.dumps(essence).encode()).hexdigest()
 
     def at(self, cell: Cell, line: int = 1) -> str:
-        """Where a cell's line stands, as a person finds it: FILE:LINE, or in an .ipynb cell and line."""
+        """Where a cell's line stands, as a person finds it: FILE:LINE, in an .ipynb cell and line, or both."""
         if cell.first_line is None:
             return f"{self.name}: cell {cell.number}, line {line}"
-        return f"{self.name}:{cell.first_line + line - 1}"
+        in_page = f" (cell {cell.number}, line {line})" if self.paired else ""
+        return f"{self.name}:{cell.first_line + line - 1}{in_page}"
 
 
 def read(project: Project, path: Path) -> Document:
@@ -108,11 +110,11 @@ def _changed(project: Project, text: Document, page: Document) -> Document:
     """Of a .py and its .ipynb, the one that was changed since they agreed; the .py where they still do."""
     if text.digest == page.digest:
         pairing.remember(project, text.path, text.digest)
-        return text
+        return replace(text, paired=True)
     released = project.released(text.path)
     base = pairing.agreed(project, text.path) or (load(project, released).digest if released.is_file() else "")
     if base in (text.digest, page.digest):
-        return page if base == text.digest else text
+        return page if base == text.digest else text  # a cell may have moved: its number would mislead
     newer, older = sorted((text.path, page.path), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     raise TitoError(
         f"{text.name} and {page.path.name} hold different cells; {newer.name} was saved last. Keep one: move "

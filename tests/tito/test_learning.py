@@ -247,3 +247,12 @@ def test_the_module_last_used_is_meant_where_there_are_several(edition):
     edition.tito("status").refuses("which module? There are: 01_toy, 02_more", status=2)
     edition.tito("hint", "--module", "02")
     assert "02_more" in edition.tito("status").out
+
+
+def test_where_to_write_is_told_by_cell_too_where_there_is_a_page(edition):
+    edition.tito("start", "--no-lab")
+    line = edition.line_of(NOTEBOOK, "raise NotImplementedError")
+    said = edition.tito("test", "01").out
+    assert f"write your code at {NOTEBOOK}:{line} (cell 5, line 10)" in said, said
+    (edition.root / NOTEBOOK).unlink()
+    assert f"write your code at {PAGE}: cell 5, line 10" in edition.tito("test", "01").out

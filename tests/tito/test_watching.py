@@ -1,0 +1,207 @@
+"""What `tito watch` shows after each event, and the loop in a real terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tito import course as courses
+from tito import progress, watching
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+
+
+@pytest.fixture
+def state(edition):
+    return watching.Watch(edition.project, courses.load(edition.project, "01_toy"))
+
+
+def played(state):
+    """One round of the exercise that the state is at, taken in: does one move on?"""
+    return state.finished(watching.play(state.project, state.module, state.exercise))
+
+
+def shown(state):
+    return "\n".join(text for text, _ in state.page())
+
+
+def test_at_first_it_tells_where_to_write(edition, state):
+    assert "testing ..." in shown(state)
+    assert not played(state)
+    line = edition.line_of(NOTEBOOK, "raise NotImplementedError")
+    page = shown(state)
+    assert "01_toy  [........................]  0 of 5 points, 0 of 2 exercises" in page
+    assert "double: Twice a number (for 2)\nnot started" in page and f"{NOTEBOOK}:{line}" in page
+    assert page.endswith(watching.KEYS)
+
+
+def test_it_shows_the_one_failure_and_moves_on_when_it_passes(edition, solve, state):
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x")
+    assert not played(state)
+    assert "failed" in shown(state) and "expected 6, got 9: is it x + x?" in shown(state)
+    solve(edition, "double")
+    assert played(state)
+    page = shown(state)
+    assert "double passed: 2 of 2 points." in page and "counter: An object that counts (for 3)\ntesting ..." in page
+    assert "[#########...............]  2 of 5 points, 1 of 2 exercises" in page
+    solve(edition, "counter")
+    assert not played(state)
+    assert "All exercises passed." in shown(state) and "tito submit" in shown(state)
+
+
+def test_keys_show_hints_the_list_and_the_next_exercise(state):
+    state.key("h")
+    state.key("h")
+    assert "hint 1 of 3: What is x + x?\nhint 2 of 3: Python multiplies" in shown(state)
+    state.key("l")
+    page = shown(state)
+    assert "> double      0 of 2 points  not tested\n  counter     0 of 3 points  not tested" in page
+    state.key("l")
+    assert "double: Twice a number" in shown(state)
+    assert state.key("n")
+    assert "counter: An object that counts" in shown(state) and "hint" not in shown(state).removesuffix(watching.KEYS)
+    assert progress.read(state.project).at == {"01_toy": "counter"}, "the next `tito watch` begins where one was"
+    assert state.key("n")
+    assert "double: " in shown(state), "after the last exercise comes the first that is not passed"
+    assert not state.key("x")
+
+
+def test_a_round_of_an_exercise_one_has_left_changes_nothing_but_what_is_remembered(state):
+    done = watching.play(state.project, state.module, state.exercise)
+    state.key("n")
+    assert state.finished(done), "the exercise one is at now is to be tested"
+    assert "testing ..." in shown(state)
+
+
+def test_a_notebook_that_cannot_be_exported_is_told_with_its_line(edition, state):
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return (")
+    assert not played(state)
+    assert "not exported" in shown(state) and f"{NOTEBOOK}:" in shown(state) and "return (" in shown(state)
+
+
+def test_an_endless_loop_ends_after_the_limit(edition, state):
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "while True: pass")
+    assert not state.finished(watching.play(state.project, state.module, state.exercise, 1.0))
+    assert "stopped after 1 seconds: is there a loop that never ends?" in shown(state)
+
+
+def tito_watch(edition, **options):
+    env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TITO_PROJECT")}
+    command = [sys.executable, "-m", "tito", "watch", "01"]
+    return subprocess.Popen(command, cwd=edition.root, env=env | {"TERM": "xterm", "PYTHONUNBUFFERED": "1"}, **options)
+
+
+def test_without_a_terminal_pages_follow_each_other_as_plain_lines(edition):
+    process = tito_watch(edition, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(b"h\nq\n", timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    text = out.decode("utf-8")
+    assert text.startswith("--------------------") and "hint 1 of 3: What is x + x?" in text
+    assert "\x1b" not in text
+
+
+if sys.platform != "win32":
+    import pty
+    import signal
+    import termios
+    import threading
+
+    import pyte
+
+    class Terminal:
+        """A pseudo-terminal with `tito watch` in it, read as a person reads it: what is on the screen now."""
+
+        def __init__(self, edition):
+            self.screen = pyte.Screen(100, 30)
+            self._stream, self._lock = pyte.ByteStream(self.screen), threading.Lock()
+            self._ours, self.theirs = pty.openpty()
+            termios.tcsetwinsize(self._ours, (30, 100))
+            self.before = termios.tcgetattr(self.theirs)
+            ends = {"stdin": self.theirs, "stdout": self.theirs, "stderr": self.theirs}
+            self.process = tito_watch(edition, start_new_session=True, **ends)
+            threading.Thread(target=self._read, daemon=True).start()
+
+        def _read(self):
+            while piece := os.read(self._ours, 65536):
+                with self._lock:
+                    self._stream.feed(piece)
+
+        @property
+        def text(self):
+            with self._lock:
+                return "\n".join(line.rstrip() for line in self.screen.display)
+
+        def press(self, key):
+            os.write(self._ours, key.encode())
+
+        def wait_for(self, part, patience=60.0):
+            until = time.monotonic() + patience
+            while part not in self.text:
+                assert time.monotonic() < until, f"{part!r} did not appear:\n{self.text}"
+                assert self.process.poll() is None, f"tito watch ended:\n{self.text}"
+                time.sleep(0.02)
+            return self.text
+
+    @pytest.fixture
+    def terminal(edition):
+        made = Terminal(edition)
+        yield made
+        if made.process.poll() is None:
+            made.process.kill()
+        made.process.wait()
+
+    def test_in_a_terminal_a_student_saves_sees_and_moves_on(edition, solve, terminal):
+        terminal.wait_for("not started")
+        terminal.press("h")
+        terminal.wait_for("hint 1 of 3: What is x + x?")
+        edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x")
+        screen = terminal.wait_for("expected 6, got 9: is it x + x?")
+        assert screen.count("0 of 5 points") == 1, "the screen shows one page, not one below the other"
+        assert "hint 1 of 3" in screen, "a hint stays while one works with it"
+        solve(edition, "double")
+        terminal.wait_for("double passed: 2 of 2 points.")
+        terminal.wait_for("counter: An object that counts")
+        terminal.wait_for("not started")
+        terminal.press("l")
+        terminal.wait_for("> counter")
+        solve(edition, "counter")
+        terminal.wait_for("All exercises passed.")
+        terminal.press("q")
+        assert terminal.process.wait(60) == 0
+        assert termios.tcgetattr(terminal.theirs) == terminal.before, "the terminal is left as it was found"
+
+    def test_a_file_that_is_replaced_counts_as_saved(edition, terminal):
+        terminal.wait_for("not started")
+        text = edition.read(NOTEBOOK).replace("# YOUR CODE HERE", "return 7 * x")
+        beside = edition.root / "modules/source/01_toy/.toy_dev.py.swp"
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(edition.root / NOTEBOOK)
+        terminal.wait_for("expected 6, got 21")
+
+    def test_ctrl_c_leaves_no_process_and_the_terminal_as_it_was(edition, terminal):
+        terminal.wait_for("not started")
+        edition.change(
+            NOTEBOOK,
+            "# YOUR CODE HERE",
+            "import os, pathlib, time\n    pathlib.Path('pid').write_text(str(os.getpid()))\n    time.sleep(600)",
+        )
+        until = time.monotonic() + 60
+        while not (edition.root / "pid").exists():
+            assert time.monotonic() < until, terminal.text
+            time.sleep(0.02)
+        child = int((edition.root / "pid").read_text())
+        os.killpg(terminal.process.pid, signal.SIGINT)
+        assert terminal.process.wait(60) == 130
+        while alive(child):
+            assert time.monotonic() < until + 60, f"process {child} still runs"
+            time.sleep(0.02)
+        assert termios.tcgetattr(terminal.theirs) == terminal.before
+
+    def alive(pid):
+        """Does a process run? One that has ended and waits for its parent to ask does not."""
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, encoding="ascii").stdout
+        return bool(state.strip()) and not state.strip().startswith("Z")
