@@ -33,6 +33,16 @@
 #| default_exp quantization.quantize
 
 # %%
+# Finds the package, wherever in the course's folder this notebook was opened; or says what to do.
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+sys.path[:0] = [str(f) for f in (Path.cwd(), *Path.cwd().parents) if (f / "tinytorch" / "core").is_dir()][:1]
+if find_spec("tinytorch") is None:
+    raise ImportError("tinytorch was not found: open this notebook inside the course's folder. On Colab, upload the folder as course.zip, then run: !unzip -q course.zip   and   %cd   into it   and   %pip install -q -e .")
+
+# %%
 #| export
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
@@ -353,6 +363,36 @@ top.set(ylabel="dequantized", title="3 bits: eight marks")
 bottom.plot(x, x_hat - x)
 bottom.set(xlabel="x", ylabel="error")
 plt.show()
+
+# %% [markdown]
+# **Play.** Range, bits and rounding, and what they do to both curves. Before you move a slider: will the error grow
+# inside the range, outside of it, or both?
+
+# %%
+ROUNDINGS = {"to nearest": np.rint, "down": np.floor, "towards 0": np.trunc}
+
+
+def view(lo=-1.0, hi=1.0, bits=3, rounding="to nearest"):
+    """The staircase and its error on [-2, 2], for one ruler and one way to round."""
+    p, x = choose_qparams(lo, hi, IntType(bits)), np.linspace(-2, 2, 1000)
+    q = ROUNDINGS[rounding](x / p.scale) + p.zero_point
+    x_hat = dequantize(np.clip(q, p.int_type.qmin, p.int_type.qmax), p)
+    plt.figure(figsize=(7, 3))
+    plt.plot(x, x_hat, label="dequantized")
+    plt.plot(x, x_hat - x, label=f"error, {np.sqrt(np.mean((x_hat - x) ** 2)):.3f} in the mean")
+    plt.legend()
+    plt.show()
+
+
+view()
+
+# %%
+try:
+    from ipywidgets import interact
+except ImportError:
+    print("Sliders need ipywidgets (pip install ipywidgets). Without them: view(-2, 2, bits=4, rounding='down')")
+else:
+    interact(view, lo=(-2.0, 0.0), hi=(0.0, 2.0), bits=(2, 8), rounding=list(ROUNDINGS))
 
 # %% [markdown]
 # > **Takeaway.** Inside the range the error is at most half a step; outside it is as large as the distance to the end.
