@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+OPEN = {"allow_extra_args": True, "ignore_unknown_options": True}  # for commands that hand options on
 UsageError: Any = typer.BadParameter.__base__  # of click, which Typer carries inside
 
 
@@ -120,10 +121,7 @@ def test(
         raise typer.Exit(Status.FAILED)
 
 
-@app.command(
-    add_help_option=False,  # behind a module's name, --help is the demo's
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
+@app.command(add_help_option=False, context_settings=OPEN)  # behind a module's name, --help is the demo's
 def demo(context: typer.Context, module: ModuleName) -> None:
     """Show what a module can do; options go to its demo. Example: tito demo 17 --seed 0 --json result.json"""
     from tito import console, course, exporting, processes
@@ -159,6 +157,7 @@ def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
         raise typer.Exit(Status.FAILED)
 
 
+app.command(context_settings=OPEN)(learning.start)
 for command in (*learning.COMMANDS, *teaching.COMMANDS):
     app.command()(command)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import warnings
 from pathlib import Path
+from urllib.parse import quote
 
 from tito import backups, files, notebook, pairing, processes, progress
 from tito.course import Module, Notebook
@@ -29,12 +31,13 @@ def pair(project: Project, entry: Notebook) -> Path:
     page = entry.path.with_suffix(".ipynb")
     document = notebook.read(project, entry.path)
     if page.is_file() and entry.path.is_file() and _same(project, entry):
-        return page
+        return _not_newer(page, entry.path)
     text = document.path.read_text(encoding="utf-8-sig")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         book = jupytext.reads(text, fmt=notebook.PERCENT if document.path.suffix == ".py" else "ipynb")
         book.metadata.setdefault("jupytext", {})["formats"] = "ipynb,py:percent"
+        book.metadata["jupytext"].pop("comment_magics", None)  # how we read it is not how it is paired
         book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
         target = page if document.path.suffix == ".py" else entry.path
         made = jupytext.writes(book, fmt="ipynb" if target is page else notebook.PERCENT)
@@ -42,6 +45,13 @@ def pair(project: Project, entry: Notebook) -> Path:
         backups.keep(project, target, "replaced")
     files.write_whole([(target, made)])
     pairing.remember(project, entry.path, notebook.load(project, entry.path).digest)
+    return _not_newer(page, entry.path)
+
+
+def _not_newer(page: Path, text: Path) -> Path:
+    """Date the .ipynb no later than the .py that it agrees with: jupytext refuses to open it where it seems ahead."""
+    when = min(page.stat().st_mtime_ns, text.stat().st_mtime_ns)
+    os.utime(page, ns=(when, when))
     return page
 
 
@@ -50,14 +60,20 @@ def _same(project: Project, entry: Notebook) -> bool:
     return notebook.load(project, entry.path).digest == notebook.load(project, page).digest
 
 
-def open_lab(project: Project, page: Path) -> int:
+def open_lab(project: Project, page: Path, options: list[str]) -> int:
     """Run JupyterLab in the course's folder until it is closed; return its exit status."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise TitoError(
             f'JupyterLab is not installed: {PIP} install "jupyterlab>=4.2" ipywidgets, then `tito start` again. '
             f"Or open {project.shown(page)} in VS Code, or its .py in any editor"
         )
-    arguments = ["-m", "jupyterlab", f"--ServerApp.root_dir={project.root}", str(page)]
+    arguments = [
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={project.root}",
+        f"--LabApp.default_url=/lab/tree/{quote(project.shown(page))}",
+        *options,
+    ]
     with processes.python(arguments, processes.environment(project), cwd=project.root) as process:
         try:
             return process.wait()

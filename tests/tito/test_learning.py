@@ -256,3 +256,16 @@ def test_where_to_write_is_told_by_cell_too_where_there_is_a_page(edition):
     assert f"write your code at {NOTEBOOK}:{line} (cell 5, line 10)" in said, said
     (edition.root / NOTEBOOK).unlink()
     assert f"write your code at {PAGE}: cell 5, line 10" in edition.tito("test", "01").out
+
+
+def test_jupytext_opens_the_pair_although_the_page_was_made_later(edition):
+    from jupytext.paired_paths import paired_paths
+
+    old = (edition.root / NOTEBOOK).stat().st_mtime - 100
+    os.utime(edition.root / NOTEBOOK, (old, old))
+    edition.tito("start", "--no-lab")
+    page, text = edition.root / PAGE, edition.root / NOTEBOOK
+    assert page.stat().st_mtime <= text.stat().st_mtime, "jupytext takes the .py for outdated, and refuses to open"
+    book = json.loads(page.read_text(encoding="utf-8"))
+    pair = paired_paths(str(page), {"extension": ".ipynb"}, book["metadata"]["jupytext"]["formats"])
+    assert {path for path, _ in pair} == {str(page), str(text)}

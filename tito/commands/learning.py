@@ -17,7 +17,7 @@ def start(
     module: MaybeModule = None,
     lab: Annotated[bool, typer.Option("--lab/--no-lab", help="Open JupyterLab, or only make the .ipynb.")] = True,
 ) -> None:
-    """Open the first unfinished notebook in JupyterLab. Example: tito start 17_quantization"""
+    """Open the first unfinished notebook in JupyterLab; options go to it. Example: tito start 17_quantization"""
     from tito import starting
 
     project = project_of(context)
@@ -25,7 +25,7 @@ def start(
     page = starting.pair(project, starting.unfinished(project, loaded))
     print(f"{project.shown(page)} and its .py are one notebook: JupyterLab saves both, tito reads the one you changed.")
     if lab:
-        raise typer.Exit(starting.open_lab(project, page))
+        raise typer.Exit(starting.open_lab(project, page, context.args))
 
 
 def watch(context: typer.Context, module: MaybeModule = None, limit_seconds: LimitSeconds = 60.0) -> None:
@@ -115,4 +115,4 @@ def submit(
         console.say(f"The archive that was there is kept as {project.shown(earlier)}.")
 
 
-COMMANDS = (start, watch, hint, status, reset, submit)
+COMMANDS = (watch, hint, status, reset, submit)

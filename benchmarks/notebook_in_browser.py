@@ -1,0 +1,147 @@
+"""A notebook in JupyterLab in headless Chromium: opened by `tito start`, all cells run, plot and sliders on the screen.
+
+Needs the extra [notebook], selenium, chromium and chromedriver (Debian: apt install chromium chromium-driver), then
+`python benchmarks/notebook_in_browser.py [MODULE] [--picture FILE.png]`, from the project's root. Exits 1 at the first
+thing that is not there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matplotlib import image
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from tito import course, processes, project
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 300.0  # seconds for the whole notebook
+QUIET = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--window-size=1400,1200",
+]  # fmt: skip
+# What the page is asked: `lab` is JupyterLab's application, `book` the open notebook.
+ASK = """
+const lab = window.jupyterapp, panel = lab && lab.shell.currentWidget, book = panel && panel.content;
+const outputs = cell => cell.model.outputs ? cell.model.outputs.toJSON() : [];
+const holding = kind => book.widgets.flatMap((c, i) => outputs(c).some(o => o.data && o.data[kind]) ? [i] : []);
+const seen = () => {
+  for (const e of panel.node.querySelectorAll('.jp-OutputArea-output img')) {
+    e.scrollIntoView({block: 'center'});
+    const r = e.getBoundingClientRect();
+    if (e.naturalWidth > 100 && r.top >= 0 && r.bottom <= innerHeight) return [r.left, r.top, r.right, r.bottom];
+  }
+};
+return """
+READY = "!!(book && book.widgets && book.widgets.length > 5 && panel.sessionContext.session?.kernel?.status === 'idle')"
+RUN_ALL = "lab.commands.execute('notebook:run-all-cells').then(() => { window.ranAll = true; }) && true"
+ERRORS = "book.widgets.flatMap(outputs).filter(o => o.output_type === 'error').map(o => o.evalue)"
+PICTURES = "holding('image/png')"
+SLIDERS = "holding('application/vnd.jupyter.widget-view+json')"
+GO = "(book.activeCellIndex = {0}, book.scrollToItem({0}, 'start'), true)"
+
+
+@contextmanager
+def lab(folder: Path, module: str) -> Iterator[str]:
+    """JupyterLab as `tito start` opens it; gives the notebook's address."""
+    options = ["--no-browser", "--allow-root", "--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=50"]
+    env = os.environ | {"PYTHONPATH": str(folder)}
+    with processes.python(
+        ["-m", "tito", "--project", str(folder), "start", module, *options], env, stderr=subprocess.PIPE
+    ) as process:
+        found, lines = threading.Event(), list[str]()
+
+        def read() -> None:
+            for line in process.stderr or ():
+                lines.append(line.decode("utf-8", "replace"))
+                if re.search(r"http://localhost:\d+/lab/tree/\S+", lines[-1]):
+                    found.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        if not found.wait(60):
+            sys.exit(f"JupyterLab did not start:\n{''.join(lines)[-3000:]}")
+        yield next(match[0] for line in lines if (match := re.search(r"http://localhost:\d+/lab/tree/\S+", line)))
+
+
+@contextmanager
+def browser() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    options.binary_location = chromium or sys.exit("chromium is not installed")  # type: ignore[func-returns-value]
+    with tempfile.TemporaryDirectory(prefix="chromium_", ignore_cleanup_errors=True) as profile:
+        for argument in (*QUIET, f"--user-data-dir={profile}"):
+            options.add_argument(argument)
+        driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
+
+def wait(driver: webdriver.Chrome, what: str, question: str, patience: float = 60.0) -> Any:
+    """Ask the page until it says yes."""
+    until, problem = time.monotonic() + patience, None
+    while time.monotonic() < until:
+        try:
+            if answer := driver.execute_script(ASK + question):
+                return answer
+        except Exception as error:
+            problem = error
+        time.sleep(0.2)
+    driver.save_screenshot(str(Path(tempfile.gettempdir(), "notebook_problem.png")))
+    sys.exit(f"{what}: not after {patience:g} seconds; see notebook_problem.png ({problem or 'the page said no'})")
+
+
+def main(arguments: list[str]) -> int:
+    picture = Path(arguments[arguments.index("--picture") + 1]) if "--picture" in arguments else None
+    here = project.find(ROOT)
+    names = [name for name in arguments[:1] if not name.startswith("-")] or course.module_names(here)[:1]
+    module = course.load(here, course.find_name(here, names[0]))
+    with tempfile.TemporaryDirectory(prefix="lab ü ", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary, "class")
+        command = [sys.executable, "-m", "tito", "release", module.name, "--to", str(folder)]
+        subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+        for entry in module.notebooks:  # the reference in place of the stubs: what a student has at the end
+            shutil.copy(entry.path, folder / entry.path.relative_to(ROOT))
+        with lab(folder, module.name) as address, browser() as driver:
+            driver.get(address)
+            wait(driver, "the notebook is open, its kernel idle", READY, 120)
+            print(f"open: {driver.execute_script(ASK + 'book.widgets.length')} cells")
+            begun = time.monotonic()
+            driver.execute_script(ASK + RUN_ALL)
+            wait(driver, "every cell has run", "window.ranAll === true", PATIENCE)
+            errors, pictures = driver.execute_script(ASK + ERRORS), driver.execute_script(ASK + PICTURES)
+            print(f"run all: {len(pictures)} cells with plots, {len(errors)} errors, {time.monotonic() - begun:.0f} s")
+            if errors or not pictures:
+                sys.exit(f"errors: {errors}")
+            driver.execute_script(ASK + GO.format(pictures[0]))
+            left, top, right, bottom = (int(v) for v in wait(driver, "a plot is on the screen", "seen()"))
+            shot = picture or Path(temporary, "screen.png")
+            driver.save_screenshot(str(shot))
+            pixels = image.imread(shot)[top:bottom, left:right, :3]
+            print(f"on the screen: a plot of {right - left} x {bottom - top}, contrast {pixels.std():.2f}")
+            if pixels.std() < 0.05:
+                sys.exit("the plot is blank")
+            sliders = driver.execute_script(ASK + SLIDERS)
+            driver.execute_script(ASK + GO.format(sliders[0]))
+            count = wait(driver, "sliders are on the screen", "panel.node.querySelectorAll('.widget-slider').length")
+            if picture:
+                driver.save_screenshot(str(picture.with_stem(f"{picture.stem}_sliders")))
+            print(f"on the screen: {count} sliders")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
