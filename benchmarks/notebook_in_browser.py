@@ -50,6 +50,7 @@ RUN_ALL = "lab.commands.execute('notebook:run-all-cells').then(() => { window.ra
 ERRORS = "book.widgets.flatMap(outputs).filter(o => o.output_type === 'error').map(o => o.evalue)"
 PICTURES = "holding('image/png')"
 SLIDERS = "holding('application/vnd.jupyter.widget-view+json')"
+SAVE = "lab.commands.execute('docmanager:save').then(() => { window.saved = true; }) && true"
 GO = "(book.activeCellIndex = {0}, book.scrollToItem({0}, 'start'), true)"
 
 
@@ -126,6 +127,10 @@ def main(arguments: list[str]) -> int:
             print(f"run all: {len(pictures)} cells with plots, {len(errors)} errors, {time.monotonic() - begun:.0f} s")
             if errors or not pictures:
                 sys.exit(f"errors: {errors}")
+            driver.execute_script(ASK + SAVE)
+            wait(driver, "the notebook is saved", "window.saved === true")
+            command = [sys.executable, "-m", "tito", "export", module.name]  # refuses two forms that do not agree
+            subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, check=True)
             driver.execute_script(ASK + GO.format(pictures[0]))
             left, top, right, bottom = (int(v) for v in wait(driver, "a plot is on the screen", "seen()"))
             shot = picture or Path(temporary, "screen.png")

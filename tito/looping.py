@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -82,8 +83,18 @@ def _watcher() -> Any:
 
 def _follow_files(module: Module, changes: Any, stop: threading.Event, events: queue.Queue[Event]) -> None:
     """Tell of every save of one of the module's notebooks, in whichever way an editor saves."""
-    names = {str(path) for n in module.notebooks for path in (n.path.resolve(), n.path.resolve().with_suffix(".ipynb"))}
-    folder = module.notebooks[0].path.parent
+    names = {name for n in module.notebooks for name in (n.path.name, n.path.with_suffix(".ipynb").name)}
+    folder = _in_unicode(module.notebooks[0].path.parent)
     for found in changes(folder, stop_event=stop, debounce=200, step=20, recursive=False, raise_interrupt=False):
-        if any(str(Path(path).resolve()) in names for _, path in found):
+        if any(Path(path).name in names for _, path in found):
             events.put(("saved", None))
+
+
+def _in_unicode(folder: Path) -> Path:
+    """A path that watchfiles can take: where the locale cannot spell the folder's name, it becomes the current one."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        os.chdir(folder)
+        return Path()
+    return folder

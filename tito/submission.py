@@ -35,7 +35,7 @@ def make(project: Project, module: Module, result: Result | None, name: str = ""
     manifest = {
         "made_by": "tito submit",
         "module": module.name,
-        "student": name,
+        "student": name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),  # of a console in no locale
         "files": listed,
         "points": result.points if result else None,
         "of": module.points,

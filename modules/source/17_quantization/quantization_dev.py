@@ -379,8 +379,8 @@ def view(lo=-1.0, hi=1.0, bits=3, rounding="to nearest"):
     x_hat = dequantize(np.clip(q, p.int_type.qmin, p.int_type.qmax), p)
     plt.figure(figsize=(7, 3))
     plt.plot(x, x_hat, label="dequantized")
-    plt.plot(x, x_hat - x, label=f"error, {np.sqrt(np.mean((x_hat - x) ** 2)):.3f} in the mean")
-    plt.legend()
+    plt.plot(x, x_hat - x, label=f"error, root mean square {np.sqrt(np.mean((x_hat - x) ** 2)):.3f}")
+    plt.legend(loc="lower right")
     plt.show()
 
 

@@ -1,0 +1,143 @@
+"""A student's machine is never ours: locales, consoles, folders that moved, folders in which nothing can be written.
+
+The editions of these tests lie in a folder with a space and an umlaut in its name; `test_cli.py` has the consoles.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tito.errors import Status
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+TABLE = "modules/source/01_toy/module.toml"
+ROUND = (
+    ["test", "01"],
+    ["hint"],
+    ["status"],
+    ["start", "--no-lab"],
+    ["reset", "double"],
+    ["submit", "--name", "Zoë"],
+    ["doctor"],
+)
+PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+
+
+def command(edition, *arguments, **environment):
+    env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TITO_PROJECT")} | environment
+    command = [sys.executable, "-m", "tito", *arguments]
+    return subprocess.run(command, cwd=edition.root, env=env, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def german(edition):
+    edition.change(TABLE, "Twice a number", "Zweimal für α")
+    edition.change(TABLE, "What is x + x?", "Was ist x + x, für α → β?")
+    return edition
+
+
+@pytest.mark.parametrize("environment", [PLAIN, {"PYTHONIOENCODING": "cp1252"}, {"NO_COLOR": "1", "FORCE_COLOR": ""}])
+def test_a_students_whole_round_survives_every_console(german, environment):
+    for arguments in ROUND:
+        done = command(german, *arguments, **environment)
+        assert b"Traceback" not in done.stderr, done.stderr.decode("utf-8", "replace")
+        assert done.returncode in (Status.DONE, Status.FAILED), (arguments, done.stderr)
+        assert b"\x1b" not in done.stdout, f"colour, although there is no terminal: {arguments}"
+    assert (german.root / "01_toy_submission.zip").is_file()
+
+
+def test_files_are_utf8_whatever_the_locale_says(german):
+    for arguments in ROUND:
+        command(german, *arguments, **PLAIN)
+    texts = [
+        german.root / ".tito/progress.json",
+        german.root / NOTEBOOK,
+        german.root / "modules/source/01_toy/toy_dev.ipynb",
+    ]
+    assert all(path.read_text(encoding="utf-8") for path in texts)
+
+
+def test_watch_without_a_terminal_or_any_input_goes_on_until_it_is_stopped(german):
+    env = os.environ | PLAIN
+    command = [sys.executable, "-m", "tito", "watch"]
+    ends = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=german.root, env=env, **ends)
+    lines = iter(process.stdout.readline, b"")
+    assert next(line for line in lines if b"not started" in line)
+    german.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x")
+    assert next(line for line in lines if b"expected 6, got 9" in line), "a save in a folder the locale cannot spell"
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+
+
+def test_a_folder_that_moves_takes_everything_along(edition, solve, tmp_path):
+    solve(edition, "double")
+    command(edition, "test", "01")
+    command(edition, "hint")
+    command(edition, "start", "--no-lab")
+    edition.root = edition.root.rename(tmp_path / "somewhere else")
+    done = command(edition, "status").stdout.decode("utf-8")
+    assert "passed\n" in done and "1 hint seen" in done
+    edition.change(NOTEBOOK, "return 2 * x", "return x + x")
+    assert b"passed" in command(edition, "test", "01", "--exercise", "double").stdout
+    assert command(edition, "reset", "double").returncode == Status.DONE
+
+
+def test_two_editions_side_by_side_know_nothing_of_each_other(course, edition, solve, tmp_path):
+    other = tmp_path / "other"
+    course.tito("release", "01", "--to", str(other))
+    solve(edition, "double")
+    edition.tito("test", "01")
+    assert "passed" in edition.tito("status").out
+    assert not (other / ".tito").exists()
+    assert "passed" not in edition.tito("--project", str(other), "status").out
+
+
+@pytest.fixture
+def frozen(edition, solve, monkeypatch):
+    """An edition in whose folder nothing can be written any more: played, because root may write anywhere."""
+    solve(edition, "double")
+    edition.tito("export", "01")
+    root, opened, made = str(edition.root), Path.open, Path.mkdir
+
+    def refuse(path):
+        if str(path).startswith(root):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    def open_(self, mode="r", *rest, **named):
+        if mode[0] in "wax":
+            refuse(self)
+        return opened(self, mode, *rest, **named)
+
+    def mkdir(self, *rest, **named):
+        if not self.is_dir():
+            refuse(self)
+        return made(self, *rest, **named)
+
+    monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    return edition
+
+
+def test_where_nothing_can_be_written_one_can_still_test_and_ask(frozen):
+    before = frozen.files()
+    said = frozen.tito("test", "01")
+    assert "double      2 of 2 points  passed" in said.out and "cannot be written" in said.out and not said.err
+    assert "hint 1 of 3" in frozen.tito("hint").out
+    assert frozen.tito("status").status == Status.DONE
+    assert frozen.tito("export", "01").status == Status.DONE, "there is nothing to write"
+    assert frozen.files() == before
+
+
+@pytest.mark.parametrize("arguments", [["submit"], ["reset", "double"], ["start", "--no-lab"]])
+def test_what_must_be_written_and_cannot_be_is_one_sentence(frozen, arguments):
+    before = frozen.files()
+    frozen.tito(*arguments).refuses("could not be written (Permission denied)")
+    assert frozen.files() == before
