@@ -63,13 +63,13 @@ def watch_rounds(saves: int = 5) -> list[float]:
         with subprocess.Popen(watch, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
             assert process.stdout is not None and process.stdin is not None
             pages = iter(process.stdout.readline, "")
-            next(line for line in pages if line.startswith("not started"))
+            next(line for line in pages if line.startswith("not started  (in"))
             seconds = []
             for number in range(saves):
                 text = notebook.read_text(encoding="utf-8")
                 start = time.perf_counter()
                 notebook.write_text(text.replace("YOUR CODE", f"YOUR {number} CODE", 1), encoding="utf-8", newline="\n")
-                next(line for line in pages if line.startswith("not started"))
+                next(line for line in pages if line.startswith("not started  (in"))
                 seconds.append(time.perf_counter() - start)
                 time.sleep(0.5)  # what is still written belongs to this save
             process.stdin.write("q\n")

@@ -285,10 +285,10 @@ def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(z
     assert lines[len(ZOO) + 1 :] == ["", "wrong: The wrong", "  one is one:", "  expected 1, got 2 from wrong", ""]
 
 
-def test_nothing_is_left_in_the_course_but_the_export_and_the_report(zoo):
+def test_nothing_is_left_in_the_course_but_the_export_the_report_and_the_progress(zoo):
     root, _, _ = zoo
     found = {path.name for path in root.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".toml")}
-    assert found == {"out.json"}
+    assert found == {"out.json", "progress.json", ".gitignore"}, "the latter two in .tito"
 
 
 def test_the_reference_earns_all_points_and_the_exit_status_says_so(course):
