@@ -5,7 +5,7 @@ import pytest
 
 from tito.student import type_name
 
-FORWARD = "layer = copy(self.layer); layer.weight = self.weight(self.layer.weight); return layer(self.input(x))"
+FORWARD = "a copy of the layer, its weight passed through self.weight, is called with self.input(x)"
 CONVERT = "QuantizedTensor(codes of the weight, its ruler), then quantized_layer(m.layer, weight, m.input.qparams)"
 WEIGHT = np.array([[0.5, -0.25, 1.0], [0.125, 0.0625, -0.03]], np.float32)
 BIAS = np.array([0.5, -1.25], np.float32)
