@@ -20,12 +20,20 @@ QUIET = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "
 
 
 def passes(
-    exercise: str, defined: dict[str, Any], tests: str = "tests", hidden: Mapping[str, str] | None = None
+    exercise: str,
+    defined: dict[str, Any],
+    exported_as: str = "",
+    tests: str = "tests",
+    hidden: Mapping[str, str] | None = None,
 ) -> None:
     """Run `tests/test_EXERCISE.py` on a notebook's globals(). AssertionError tells the first failure.
 
+    exported_as: the module that this notebook is exported to; what was imported from there was not written here.
     hidden: file names and texts of tests that are run instead, beside the same conftest.py.
     """
+    for name, value in defined.items():
+        if exported_as and getattr(value, "__module__", None) == exported_as:
+            raise AssertionError(f"{exercise}: {name} was imported from {exported_as}: write it in this notebook")
     with tempfile.TemporaryDirectory(prefix="tito_tests_") as folder:
         copy = Path(folder, "tests")
         shutil.copytree(tests, copy, ignore=shutil.ignore_patterns("__pycache__"))

@@ -57,6 +57,18 @@ def test_nbgraders_test_cells_judge_what_the_notebook_defines(made, monkeypatch)
         exec(test, {})
 
 
+def test_nbgraders_test_cells_do_not_count_what_was_imported_from_the_package(made, monkeypatch):
+    folder = made("nbgrader")
+    monkeypatch.chdir(folder / "source/01_toy")
+
+    def double(x):
+        return 2 * x
+
+    double.__module__ = "toy.sums"
+    with pytest.raises(AssertionError, match="double was imported from toy.sums: write it in this notebook"):
+        exec("".join(cells(folder)["test-double"]["source"]), {"double": double})
+
+
 def test_nbgraders_hidden_tests_stand_between_its_markers_only(made, monkeypatch):
     folder = made("nbgrader")
     monkeypatch.chdir(folder / "source/01_toy")

@@ -51,9 +51,9 @@ def _page(project: Project, module: Module, entry: Notebook) -> dict[str, Any]:
     cells.append(
         _cell("markdown", "## Points\n\nRun these last: they test what the cells above have defined.", "points")
     )
-    cells += [
-        _test_cell(project, module, exercise) for exercise in entry.exercises
-    ]  # some need given cells further down
+    own = f"{project.package_name}.{notebook.default_exp(entry.path)}"
+    for exercise in entry.exercises:  # at the end: some tests need given cells that stand below the exercise
+        cells.append(_test_cell(project, module, exercise, own))
     python = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": cells, "metadata": {"kernelspec": python}, "nbformat": 4, "nbformat_minor": 5}
 
@@ -69,12 +69,12 @@ def _graded(kind: str, name: str) -> dict[str, Any]:
     return {"nbgrader": meta | ({"grade": True, "points": 0} if kind == "markdown" else {})}
 
 
-def _test_cell(project: Project, module: Module, exercise: Exercise) -> dict[str, Any]:
+def _test_cell(project: Project, module: Module, exercise: Exercise, own: str) -> dict[str, Any]:
     lines = [
         f"# The tests of exercise {exercise.id}: {exercise.title}.",
         "from tito.inkernel import passes",
         "",
-        f'passes("{exercise.id}", globals())',
+        f'passes("{exercise.id}", globals(), "{own}")',
     ]
     hidden = project.test_files(module.name, exercise.id)[1]
     if hidden.is_file():
@@ -83,7 +83,7 @@ def _test_cell(project: Project, module: Module, exercise: Exercise) -> dict[str
             for path in (hidden, hidden.with_name("conftest.py"))
             if path.is_file()
         }
-        call = f'passes("{exercise.id}", globals(), hidden={texts!r})'
+        call = f'passes("{exercise.id}", globals(), "{own}", hidden={texts!r})'
         lines += ["### BEGIN HIDDEN TESTS", call, "### END HIDDEN TESTS"]
     cell = _cell("code", "\n".join(lines), f"test-{exercise.id}")
     meta = PLAIN | {"grade": True, "locked": True, "points": exercise.points}

@@ -23,6 +23,16 @@
 #| default_exp quantization.mixed_precision
 
 # %%
+# Finds the package, wherever in the course's folder this notebook was opened; or says what to do.
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+sys.path[:0] = [str(f) for f in (Path.cwd(), *Path.cwd().parents) if (f / "tinytorch" / "core").is_dir()][:1]
+if find_spec("tinytorch") is None:
+    raise ImportError("tinytorch was not found: open this notebook inside the course's folder. On Colab, upload the folder as course.zip, then run: !unzip -q course.zip   and   %cd   into it   and   %pip install -q -e .")
+
+# %%
 #| export
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
