@@ -161,3 +161,14 @@ def test_x_and_scale_stay_as_they_were(student, check, works):
         student.learned_step_quantize(student.Tensor(x), student.Tensor(scale), 0, student.INT8, 1.0)
     check("x afterwards", x, np.array([0.3, 9.0], np.float32), "x was changed in place")
     check("scale afterwards", scale, [0.5], "scale was changed in place")
+
+
+def test_a_converted_layer_keeps_the_learned_steps(student, check, works):
+    x = np.array([[1.0, 0.25, 0.5], [-0.75, 0.375, 2.0]], np.float32)
+    model = student.prepare_qat(student.Sequential(student.Linear(3, 2)), [x], student.IntType(4), learned=True)
+    with works(
+        "convert(prepare_qat(model, ..., learned=True))", "a LearnedStepSize has a ruler, as a FakeQuantize has"
+    ):
+        got = student.convert(model).layers[0].weight.qparams.scale
+    wanted = model.layers[0].weight.scale.data.ravel()
+    check("the weight's scale, learned", got.ravel(), wanted, "m.weight.qparams is the learned ruler")

@@ -196,15 +196,6 @@ def test_the_bias_comes_along(student, check, works):
     )
 
 
-def test_learned_steps_come_along(student, check, works):
-    model = network(student, learned=True)
-    got = converted(student, works, model).layers[0]
-    wanted = model.layers[0].weight.scale.data.ravel()
-    check(
-        "the weight's scale, learned", got.weight.qparams.scale.ravel(), wanted, "m.weight.qparams is the learned ruler"
-    )
-
-
 @pytest.mark.parametrize("axis", [0, None])
 def test_the_integer_network_computes_what_was_trained(student, check, works, axis):
     """Two exact differences: the bias is rounded to a step s_x * s_w, by half a step at most, and so a hidden code may

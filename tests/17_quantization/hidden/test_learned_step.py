@@ -41,3 +41,26 @@ def test_rows_learn_alone(student, seed):
         row, own = student.Tensor(values[i], True), student.Tensor(scale[i], True)
         student.learned_step_quantize(row, own, 0, student.IntType(4), 8).sum().backward()
         assert np.allclose(s.grad[i], own.grad, rtol=1e-5, atol=1e-6) and x.grad[i].tolist() == row.grad.tolist()
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    bits=st.integers(2, 8),
+    axis=st.sampled_from([None, 0]),
+    bias=st.booleans(),
+)
+def test_a_converted_layer_with_learned_steps_differs_by_half_a_step_of_its_bias(student, seed, bits, axis, bias):
+    rng = np.random.default_rng(seed)
+    n, k = rng.integers(1, 7, 2).tolist()
+    layer = student.Linear(k, n, bias)
+    state = {"weight": rng.normal(size=(n, k)).astype(np.float32)} | (
+        {"bias": rng.normal(size=n).astype(np.float32)} if bias else {}
+    )
+    layer.load_state_dict(state)
+    x = rng.normal(rng.normal(), 2, (5, k)).astype(np.float32)
+    model = student.prepare_qat(student.Sequential(layer), [x], student.IntType(bits), axis=axis, learned=True).eval()
+    fake, p = model(x).data, model.layers[0]
+    integer = student.convert(model)(x).data
+    unit = float(p.input.qparams.scale) * p.weight.qparams.scale.ravel()
+    sizes = np.abs(x).max() * np.abs(state["weight"]).sum(1) + np.abs(state.get("bias", np.zeros(n)))
+    assert (np.abs(integer - fake) <= unit / 2 + (k + 8) * 2.0**-22 * sizes + 1e-6).all()

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
     seed=st.integers(0, 10_000),
     bits=st.integers(2, 8),
     axis=st.sampled_from([None, 0]),
-    learned=st.booleans(),
     bias=st.booleans(),
 )
-def test_one_converted_layer_differs_by_half_a_step_of_its_bias(student, seed, bits, axis, learned, bias):
+def test_one_converted_layer_differs_by_half_a_step_of_its_bias(student, seed, bits, axis, bias):
     rng = np.random.default_rng(seed)
     n, k = rng.integers(1, 7, 2).tolist()
     layer = student.Linear(k, n, bias)
@@ -21,9 +20,7 @@ def test_one_converted_layer_differs_by_half_a_step_of_its_bias(student, seed, b
     )
     layer.load_state_dict(state)
     x = rng.normal(rng.normal(), 2, (5, k)).astype(np.float32)
-    model = student.prepare_qat(
-        student.Sequential(layer), [x], student.IntType(bits), axis=axis, learned=learned
-    ).eval()
+    model = student.prepare_qat(student.Sequential(layer), [x], student.IntType(bits), axis=axis).eval()
     fake, p = model(x).data, model.layers[0]
     integer = student.convert(model)(x).data
     unit = float(p.input.qparams.scale) * p.weight.qparams.scale.ravel()
