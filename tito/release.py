@@ -56,7 +56,14 @@ def readme(project: Project, module: Module, template: str = "student.md") -> st
         "notebook": project.shown(first.path),
         "notebooks": "\n".join(f"{i}. `{project.shown(n.path)}`" for i, n in enumerate(module.notebooks, 1)),
     }
-    return Template(text).substitute(words)
+    return _aligned(Template(text).substitute(words))
+
+
+def _aligned(text: str) -> str:
+    """Comments behind commands, `  # ...`, in one column, whatever the names of module and exercise."""
+    lines = [line.partition("  # ") for line in text.split("\n")]
+    width = max((len(command.rstrip()) for command, mark, _ in lines if mark), default=0)
+    return "\n".join(f"{command.rstrip():{width}}{mark}{note}" if mark else command for command, mark, note in lines)
 
 
 def write(tree: Tree, folder: Path, kind: str, module: Module) -> list[str]:

@@ -23,7 +23,10 @@ def command(course, *arguments, **environment):
     return subprocess.run([sys.executable, "-m", "tito", *arguments], cwd=course.root, env=env, capture_output=True)
 
 
-@pytest.mark.parametrize("name", ["export", "test", "demo", "doctor"])
+COMMANDS = ["export", "test", "demo", "doctor", "start", "watch", "hint", "status", "reset", "submit", "release"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example_in_plain_letters(name, capsys):
     assert main([name, "--help"]) == Status.DONE
     text = capsys.readouterr().out
@@ -34,7 +37,7 @@ def test_every_command_has_help_with_an_example_in_plain_letters(name, capsys):
 def test_help_lists_every_command_and_loads_none_of_what_they_need():
     code = "import sys; from tito.cli import main; main(['--help']); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
-    assert all(f"\n  {name}" in done.stdout for name in ("export", "test", "demo", "doctor"))
+    assert all(f"\n  {name}" in done.stdout for name in COMMANDS)
     loaded = done.stdout.rsplit("[", 1)[1]
     assert not [name for name in ("numpy", "jupytext", "nbdev", "pytest") if f"'{name}'" in loaded]
 
