@@ -14,6 +14,7 @@ from typing import Any
 from tito.project import Project
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+PATIENCE_OF_TESTS = "TITO_PATIENCE"  # variable: seconds after which a test that still runs tells where it is
 PATIENCE = 2.0  # seconds that a process has to end by itself when it is asked to
 
 

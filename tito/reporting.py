@@ -17,22 +17,26 @@ from typing import Any, TextIO
 
 import pytest
 
-from tito import door
+from tito import door, processes
 
 LAST_FRAMES = 50  # of an endless recursion only the end is told
 
 
 class Reporter:
-    """Sends collected, uncollected, start, finish, broken and end, each with what belongs to it."""
+    """Sends collected, uncollected, start, stuck, finish, broken and end, each with what belongs to it."""
 
     def __init__(self, channel: TextIO) -> None:
         self._channel = channel
         self._outcome = "passed"
         self._failure: dict[str, Any] | None = None
+        self._patience = float(os.environ.get(processes.PATIENCE_OF_TESTS, "inf"))
+        self._watchdog: threading.Timer | None = None
+        self._lock = threading.Lock()
 
     def send(self, event: str, **values: Any) -> None:
-        self._channel.write(json.dumps({"event": event} | values) + "\n")
-        self._channel.flush()
+        with self._lock:  # the watchdog speaks too
+            self._channel.write(json.dumps({"event": event} | values) + "\n")
+            self._channel.flush()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.send("collected", tests=[[str(item.path), item.nodeid] for item in session.items])
@@ -47,6 +51,18 @@ class Reporter:
         self._outcome, self._failure = "passed", None
         door.unwritten.clear()
         self.send("start", test=nodeid)
+        if self._patience < float("inf"):
+            self._watchdog = threading.Timer(self._patience, self._tell_where)
+            self._watchdog.daemon = True
+            self._watchdog.start()
+
+    def _tell_where(self) -> None:
+        """A test takes long: where is it now?"""
+        frame, frames = sys._current_frames().get(threading.main_thread().ident or 0), list[tuple[str, int]]()
+        while frame is not None:
+            frames.append((frame.f_code.co_filename, frame.f_lineno))
+            frame = frame.f_back
+        self.send("stuck", frames=frames[::-1][-LAST_FRAMES:])
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -61,6 +77,8 @@ class Reporter:
         return report
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        if self._watchdog:
+            self._watchdog.cancel()
         stubs = [describe(error, Path()) for error in door.unwritten]
         self.send("finish", test=nodeid, outcome=self._outcome, failure=self._failure, stubs=stubs)
 

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import re
-import subprocess
 import tempfile
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from tito import exporting, processes
+from tito import exporting, running
 from tito.course import Exercise, Module
 from tito.errors import TitoError
 from tito.exporting import Exported
 from tito.notebook import Cell
-from tito.project import PYPROJECT, Project
+from tito.project import Project
 
 TaskStatus = Literal["passed", "failed", "not started", "timeout"]
 LIMIT_SECONDS = 60.0  # for one test
-START_SECONDS = 120.0  # for pytest to start and collect
+NOTHING = re.compile(r"'NoneType' object|unsupported operand type.*'NoneType'|cannot unpack non-iterable NoneType")
 LONGEST_MESSAGE = 20  # lines
-PYTEST = ["-p", "tito.student", "-p", "no:cacheprovider", "--import-mode=importlib", "--continue-on-collection-errors"]
-PYTEST += ["--tb=no", "--quiet"]  # the report is ours: drawing tracebacks nobody sees takes most of the time
 
 
 @dataclass(frozen=True)
@@ -114,6 +109,7 @@ class _Record:
     stubs: list[dict[str, Any]] = field(default_factory=list)
     collected: bool = False
     ended: tuple[TaskStatus, str] | None = None  # cut short, and why
+    stuck: list[tuple[str, int]] = field(default_factory=list)  # where a test was that took long
 
     @property
     def complete(self) -> bool:
@@ -147,9 +143,13 @@ def _follow(project: Project, records: list[_Record], limit: float) -> Generator
     if not owner:
         return
     tests: dict[str, _Record] = {}
-    running = ""
+    current, stuck = "", list[tuple[str, int]]()
+
+    def left() -> float:
+        return (limit * running.REST if stuck else limit) if current else running.START_SECONDS
+
     with tempfile.TemporaryFile() as errors:
-        process = _events(project, list(owner), errors, lambda: limit if running else START_SECONDS)
+        process = running.events(project, list(owner), errors, left, limit)
         for event in process:
             match event:
                 case {"event": "uncollected", "file": file, "failure": failure}:
@@ -163,16 +163,18 @@ def _follow(project: Project, records: list[_Record], limit: float) -> Generator
                         record.tests = {test for test in tests if tests[test] is record}
                         record.collected = True
                 case {"event": "start", "test": test}:
-                    running = test
+                    current, stuck = test, []
+                case {"event": "stuck", "frames": frames}:
+                    stuck = frames
                 case {"event": "finish", "test": test}:
-                    running = ""
+                    current = ""
                     tests[test].note(event)
                 case _:
-                    stopped = tests.get(running) or next((r for r in records if r.collected and not r.complete), None)
-                    if stopped and (running or event["event"] != "broken"):
-                        stopped.ended = _cut_short(event, running, limit)
+                    stopped = tests.get(current) or next((r for r in records if r.collected and not r.complete), None)
+                    if stopped and (current or event["event"] != "broken"):
+                        stopped.ended, stopped.stuck = _cut_short(event, current, limit), stuck
                     elif not all(record.complete for record in records):
-                        raise TitoError(f"the tests could not be run: {event['message']}{_last_line(errors)}")
+                        raise TitoError(f"the tests could not be run: {event['message']}{running.last_line(errors)}")
             yield None
 
 
@@ -184,66 +186,6 @@ def _cut_short(event: dict[str, Any], running: str, limit: float) -> tuple[TaskS
         "failed",
         f"{claim}:\nPython itself ended ({event['message']}): does the code call exit, or use up the memory?",
     )
-
-
-def _events(
-    project: Project, paths: list[str], errors: IO[bytes], limit: Callable[[], float]
-) -> Iterator[dict[str, Any]]:
-    """What the process tells, up to its `end`; or, if it does not come to that, `late` or `gone`."""
-    one_thread = dict.fromkeys(processes.THREADS, "1")  # tests multiply small matrices: threads would only wait
-    env = processes.environment(project) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | one_thread
-    env.pop("PYTEST_ADDOPTS", None)
-    where = ["--rootdir", str(project.root), "-c", str(project.root / PYPROJECT)]
-    lines: queue.Queue[bytes | None] = queue.Queue()
-    with processes.python(
-        ["-m", "tito.reporting", *PYTEST, *where, *paths],
-        env,
-        cwd=project.root,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-    ) as process:
-        threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
-        while True:
-            try:
-                line = _get(lines, limit())
-            except queue.Empty:
-                yield {"event": "late", "message": f"no answer after {limit():g} seconds"}
-                return
-            if line is None:
-                yield {"event": "gone", "message": f"exit status {process.wait()}"}
-                return
-            try:
-                event = json.loads(line)
-            except ValueError:
-                event = {"event": "gone", "message": "its report cannot be read"}
-            yield event
-            if event["event"] in ("end", "broken", "gone"):
-                return
-
-
-def _get(lines: queue.Queue[bytes | None], seconds: float) -> bytes | None:
-    """The next line. Waits in short steps: on Windows Ctrl-C is not heard during a wait."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            return lines.get(timeout=max(0.0, min(0.5, until - time.monotonic())))
-        except queue.Empty:
-            if time.monotonic() >= until:
-                raise
-
-
-def _read(stream: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
-    with stream:
-        for line in stream:
-            lines.put(line)
-    lines.put(None)
-
-
-def _last_line(errors: IO[bytes]) -> str:
-    errors.seek(0)
-    lines = errors.read().decode("utf-8", "replace").strip().splitlines()
-    return f" ({lines[-1].removeprefix('E').strip()[:300]})" if lines else ""
 
 
 def _claim(test: str) -> str:
@@ -261,6 +203,9 @@ class _Judge:
 
     def outcome(self, exercise: Exercise, record: _Record) -> Outcome:
         status, message = record.ended or self._verdict(exercise, record)
+        located = self._located({"frames": record.stuck})
+        if status == "timeout" and located:
+            message += f"\n{located[-1][0]}: {located[-1][2]}"
         points = exercise.points if status == "passed" else 0
         return Outcome(exercise.id, exercise.title, points, exercise.points, status, message)
 
@@ -313,6 +258,8 @@ class _Judge:
         says = bool(failure["text"]) and failure["type"] in ("AssertionError", "Failed")  # words meant for people
         text = "\n".join(failure["text"].splitlines()[:LONGEST_MESSAGE])
         told = f"{_claim(test)}:\n{text}" if says else f"{_claim(test)}:\n{failure['type']}: {text}"
+        if not located and NOTHING.match(text):
+            told += "\nis a `return` missing? What your function gave back is None"
         if located:
             where, _, source = located[-1]
             return f"{told}\n{where}: {source}"

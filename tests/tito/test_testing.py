@@ -394,3 +394,20 @@ if sys.platform != "win32":
         except FileNotFoundError:
             return not Path("/proc/self").exists()
         return stat.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_a_loop_that_never_ends_is_shown_where_it_is(course):
+    course.change(NOTEBOOK, "    return 2 * x", "    while True:\n        x = x + 0")
+    said = course.tito("test", "01", "--exercise", "double", "--limit-seconds", "1")
+    line = course.line_of(NOTEBOOK, "while True:")
+    assert "stopped after 1 seconds: is there a loop that never ends?" in said.out
+    assert f"{NOTEBOOK}:{line}: while True:" in said.out or f"{NOTEBOOK}:{line + 1}: x = x + 0" in said.out, said.out
+
+
+def test_a_result_that_is_none_asks_for_the_return(course):
+    course.change(NOTEBOOK, "        return self.total\n", "        pass\n")
+    course.write(
+        "tests/01_toy/test_counter.py", "def test_it_adds(student):\n    assert student.Counter().add(1) + 1 == 3\n"
+    )
+    said = course.tito("test", "01", "--exercise", "counter")
+    assert "TypeError" in said.out and "is a `return` missing? What your function gave back is None" in said.out
