@@ -70,12 +70,12 @@ def mlp(widths: list[int], seed: int) -> Sequential:
 
 
 def cnn(seed: int) -> Sequential:
-    """Two convolutions with batch normalization and pooling, and a linear layer, for 28 x 28 images."""
+    """Two convolutions with batch normalization and pooling, and two linear layers, for 28 x 28 images."""
     rng = np.random.default_rng(seed)
     return Sequential(
         Conv2d(1, 16, 3, padding=1, rng=rng), BatchNorm2d(16), ReLU(), MaxPool2d(2),
         Conv2d(16, 32, 3, padding=1, rng=rng), BatchNorm2d(32), ReLU(), MaxPool2d(2),
-        Flatten(), Linear(1568, 10, rng=rng),
+        Flatten(), Linear(1568, 64, rng=rng), ReLU(), Linear(64, 10, rng=rng),
     )  # fmt: skip
 
 

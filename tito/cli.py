@@ -139,6 +139,18 @@ def demo(context: typer.Context, module: ModuleName) -> None:
     raise typer.Exit(processes.run_script(project, script, context.args))
 
 
+@app.command(add_help_option=False, context_settings=OPEN)
+def bench(context: typer.Context) -> None:
+    """Time the compiled kernels beside their peers; options go to the benchmark. Example: tito bench --quick"""
+    from tito import processes
+    from tito.errors import WrongCall
+
+    project = project_of(context)
+    if not project.benchmark.is_file():
+        raise WrongCall(f"this course has no benchmark: {project.shown(project.benchmark)} does not exist")
+    raise typer.Exit(processes.run_script(project, project.benchmark, context.args))
+
+
 @app.command()
 def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
     """Look at this machine and this course, and say how to mend what is wrong. Example: tito doctor"""

@@ -51,6 +51,10 @@ class Project:
     def demo(self, name: str) -> Path:
         return self.module(name) / "demo.py"
 
+    @property
+    def benchmark(self) -> Path:
+        return self.root / "benchmarks" / "kernels.py"
+
     def released(self, notebook: Path) -> Path:
         """A notebook as it was given to the student: only the student's edition has it."""
         return notebook.parent / "released" / notebook.name

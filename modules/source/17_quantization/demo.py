@@ -101,14 +101,14 @@ def mlp(data: Dataset, rng: np.random.Generator) -> tuple[str, Sequential]:
 
 
 def cnn(data: Dataset, rng: np.random.Generator) -> tuple[str, Sequential]:
-    """Two convolutions, each with batch normalization and pooling, and a linear layer."""
+    """Two convolutions, each with batch normalization and pooling, and two linear layers."""
     side = data.x_train.shape[-1] // 4
     model = Sequential(
         *(Conv2d(1, 16, 3, padding=1, rng=rng), BatchNorm2d(16), ReLU(), MaxPool2d(2)),
         *(Conv2d(16, 32, 3, padding=1, rng=rng), BatchNorm2d(32), ReLU(), MaxPool2d(2)),
-        *(Flatten(), Linear(32 * side * side, 10, rng=rng)),
+        *(Flatten(), Linear(32 * side * side, 64, rng=rng), ReLU(), Linear(64, 10, rng=rng)),
     )
-    return f"conv16-conv32-{32 * side * side}-10", model
+    return f"conv16-conv32-{32 * side * side}-64-10", model
 
 
 def post_training(calibration: list[np.ndarray], products: str) -> dict[str, Scheme]:

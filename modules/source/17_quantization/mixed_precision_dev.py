@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinytorch.acceleration import bf16_matmul, kernels
 from tinytorch.core import (
     Adam,
     CrossEntropyLoss,
@@ -322,9 +323,15 @@ class MasterWeights:
 def autocast(dtype: str = "float16") -> Iterator[None]:
     """Inside the block, products round their operands and results to `dtype`, with sums in float32.
 
-    Losses and normalization compute in float32 by themselves. Run forward inside; backward may be outside.
+    Losses and normalization compute in float32 by themselves. Run forward inside; backward may be outside. Where there
+    are compiled kernels, bfloat16 runs on `bf16_matmul`: operands rounded alike, results kept in float32, and
+    convolutions in float32.
     """
     round_half(np.zeros(0, np.float32), dtype)  # refuses an unknown dtype before anything is computed
+    if dtype == "bfloat16" and kernels()[0] != "numpy":
+        with computing_in(lambda x: x, bf16_matmul):
+            yield
+        return
 
     def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
         return round_half(wide_matmul(a, b), dtype)

@@ -2156,6 +2156,38 @@ plt.show()
 # by a product that works on bytes**: one processor instruction that multiplies 64 pairs of them. What you wrote is the
 # definition such a kernel must agree with, bit for bit.
 #
+# **Given: the kernel.** `tinytorch.acceleration` compiles such products (with numba; without it, NumPy's serve).
+# `accelerate(model)` puts them in place of your layers' products. **Predict**: from which width on does INT8 win, with one
+# input, and with 128?
+
+# %%
+from tinytorch.acceleration import accelerate, kernels, set_num_threads
+
+set_num_threads(1)
+x = Tensor(digits.x_test[:256])
+for name, slow in {"static": static, "dynamic": dynamic}.items():
+    fast = accelerate(slow)
+    assert (fast(x).data == slow(x).data).all(), "the kernel must give the very same answers"
+    base, own = time_interleaved([model, fast], x)
+    print(f"{name:<8} on the kernel {kernels()[0]}: {speedup(base, own):.1f} x float32's speed")
+
+# %%
+widths = [32, 64, 128, 256, 512, 1024]
+plt.figure(figsize=(7, 3.5))
+for batch in (1, 128):
+    ratios = []
+    for n in widths:
+        layer = Linear(n, n, rng=rng)
+        pair = [layer, accelerate(QuantizedLinear(layer.weight.data, layer.bias.data))]
+        ratios.append(speedup(*time_interleaved(pair, Tensor(rng.normal(size=(batch, n)).astype(np.float32)))))
+    plt.loglog(widths, ratios, "o-", base=2, label=f"batch of {batch}")
+plt.axhline(1, color="k", ls="--", label="float32 layer")
+plt.xlabel(f"layer n x n, dynamic INT8 on the kernel {kernels()[0]}")
+plt.ylabel("times float32's speed")
+plt.legend()
+plt.show()
+
+# %% [markdown]
 # > **Takeaway.** Measure all three. A quantized model that nobody timed is a smaller model, not a faster one.
 
 # %% [markdown]
