@@ -189,3 +189,13 @@ if sys.platform != "win32":
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (130, b"", b"tito: stopped by Ctrl-C.\n")
+
+
+def test_help_behind_a_module_is_the_demos_and_alone_it_is_ours(course):
+    assert b"--help" in command(course, "demo", "01", "--help").stdout, "the demo gets the option and prints it"
+    assert b"Example: tito demo" in command(course, "demo", "--help").stdout
+
+
+def test_a_course_without_a_benchmark_says_so(course):
+    done = command(course, "bench", "--quick")
+    assert (done.returncode, done.stdout) == (2, b"") and b"has no benchmark: benchmarks/kernels.py" in done.stderr
