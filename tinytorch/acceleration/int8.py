@@ -43,9 +43,10 @@ def room(m: int, n: int, dtype: Any) -> NDArray[Any]:
 
 
 def _fits(acc: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-    if acc.size and (acc.max() >= 2**31 or acc.min() < -(2**31)):
+    int32 = np.iinfo(np.int32)
+    if acc.size and not (int32.min <= acc.min() and acc.max() <= int32.max):
         raise OverflowError(f"a sum of K = {k} products reaches {np.abs(acc).max()}, beyond int32: split K")
-    return acc.astype(np.int32)
+    return acc.astype(np.int32, copy=False)
 
 
 def _exact(a: NDArray[Any], b: PackedInt8, zero_point: Any) -> NDArray[np.int32]:

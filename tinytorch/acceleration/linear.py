@@ -172,7 +172,7 @@ class Int8Linear:
             zero, lowest, highest, step = self.ruler_out
             q = np.rint(acc.astype(np.float32) * (scale / step)) + zero
             return np.asarray(np.clip(q, lowest, highest)).astype(self.target)
-        y = acc.astype(np.float32) * scale
+        y = scale * acc.astype(np.float32)
         y = y + self.floats if self.floats.size else y
         return np.maximum(y, 0) if self.relu else y
 
