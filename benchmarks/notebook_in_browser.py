@@ -73,7 +73,10 @@ def lab(folder: Path, module: str) -> Iterator[str]:
         threading.Thread(target=read, daemon=True).start()
         if not found.wait(60):
             sys.exit(f"JupyterLab did not start:\n{''.join(lines)[-3000:]}")
-        yield next(match[0] for line in lines if (match := re.search(r"http://localhost:\d+/lab/tree/\S+", line)))
+        try:
+            yield next(match[0] for line in lines if (match := re.search(r"http://localhost:\d+/lab/tree/\S+", line)))
+        finally:
+            processes.end(process, patience=20)  # asked, JupyterLab ends its kernels too
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,9 +71,9 @@ def test_one_exercise_solved_earns_its_points_alone(copy, module):
     solved = notebook.read_text(encoding="utf-8")
     for other in table.notebooks:
         other.path.write_text(stub(other.path.read_text(encoding="utf-8")), encoding="utf-8")
-    cells = solved.split("\n# %%")
+    cells = re.split(r"\n(?=# %%)", solved)
     kept = [cell if f"#| exercise: {first.id}\n" in cell else stub(cell) for cell in cells]
-    notebook.write_text("\n# %%".join(kept), encoding="utf-8")
+    notebook.write_text("\n".join(kept), encoding="utf-8")
     _, report = tito_test(copy, module)
     assert {e["id"] for e in report["exercises"] if e["status"] == "passed"} == {first.id}
     assert report["points"] == first.points

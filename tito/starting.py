@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from urllib.parse import quote
@@ -74,9 +76,9 @@ def open_lab(project: Project, page: Path, options: list[str]) -> int:
         f"--LabApp.default_url=/lab/tree/{quote(project.shown(page))}",
         *options,
     ]
-    with processes.python(arguments, processes.environment(project), cwd=project.root) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            processes.end(process, processes.PATIENCE)
-            raise
+    env = processes.environment(project)
+    if sys.platform == "win32":
+        return subprocess.call([sys.executable, *arguments], env=env, cwd=project.root)
+    sys.stdout.flush()
+    os.chdir(project.root)
+    os.execve(sys.executable, [sys.executable, *arguments], env)  # in our place: Ctrl-C and a closed terminal end it
