@@ -25,7 +25,7 @@
 # tito test 17_quantization
 # ```
 #
-# Stuck? Every exercise has three hints in `module.toml`, from a question to nearly the line.
+# Stuck? `tito hint` shows the next of three hints, from a question to nearly the line.
 #
 # We carry four numbers through every section: **`[-1, 0, 0.5, 2]`**.
 
