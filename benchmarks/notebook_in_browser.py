@@ -1,8 +1,11 @@
-"""A notebook in JupyterLab in headless Chromium: opened by `tito start`, all cells run, plot and sliders on the screen.
+"""Every notebook in JupyterLab in headless Chromium: opened by `tito start`, all cells run, plots on the screen.
 
-Needs the extra [notebook], selenium, chromium and chromedriver (Debian: apt install chromium chromium-driver), then
-`python benchmarks/notebook_in_browser.py [MODULE] [--picture FILE.png]`, from the project's root. Exits 1 at the first
-thing that is not there.
+Needs chromium and chromedriver (Debian: `apt install chromium chromium-driver`) and, beside the course, JupyterLab and
+selenium: `pip install -e ".[notebook]" selenium`. Then, from the project's root:
+`python benchmarks/notebook_in_browser.py [MODULE] [--pictures FOLDER]`. Exits 1 at the first thing that is not there.
+
+A student's edition gets the reference in place of its stubs. `tito start` opens the first unfinished notebook; when it
+has run and is saved, its exercises are tested, and so the next `tito start` opens the next one.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from tito import course, processes, project
+from tito.course import Notebook
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 300.0  # seconds for the whole notebook
+PATIENCE = 300.0  # seconds for a whole notebook
 QUIET = [
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--window-size=1400,1200",
@@ -108,46 +112,63 @@ def wait(driver: webdriver.Chrome, what: str, question: str, patience: float = 6
     sys.exit(f"{what}: not after {patience:g} seconds; see notebook_problem.png ({problem or 'the page said no'})")
 
 
+def run_all(driver: webdriver.Chrome, entry: Notebook) -> None:
+    """Run every cell of the open notebook, and save it."""
+    wait(driver, "the notebook is open, its kernel idle", READY, 120)
+    title, count = (driver.execute_script(ASK + question) for question in ("panel.title.label", "book.widgets.length"))
+    if title != entry.path.with_suffix(".ipynb").name:
+        sys.exit(f"tito start should open {entry.path.stem}, got {title}")
+    begun = time.monotonic()
+    driver.execute_script(ASK + RUN_ALL)
+    wait(driver, "every cell has run", "window.ranAll === true", PATIENCE)
+    errors, pictures = driver.execute_script(ASK + ERRORS), driver.execute_script(ASK + PICTURES)
+    print(f"{title}: {count} cells, {len(pictures)} with plots, {len(errors)} errors, {time.monotonic() - begun:.0f} s")
+    if errors or not pictures:
+        sys.exit(f"errors: {errors}")
+    driver.execute_script(ASK + SAVE)
+    wait(driver, "the notebook is saved", "window.saved === true")
+
+
+def look(driver: webdriver.Chrome, name: str, pictures: Path) -> None:
+    """A plot must be on the screen, and sliders where the notebook has them."""
+    driver.execute_script(ASK + GO.format(driver.execute_script(ASK + PICTURES)[0]))
+    left, top, right, bottom = (int(v) for v in wait(driver, "a plot is on the screen", "seen()"))
+    shot = pictures / f"{name}.png"
+    driver.save_screenshot(str(shot))
+    pixels = image.imread(shot)[top:bottom, left:right, :3]
+    print(f"  on the screen: a plot of {right - left} x {bottom - top}, contrast {pixels.std():.2f}")
+    if pixels.std() < 0.05:
+        sys.exit("the plot is blank")
+    for sliders in driver.execute_script(ASK + SLIDERS)[:1]:
+        driver.execute_script(ASK + GO.format(sliders))
+        count = wait(driver, "sliders are on the screen", "panel.node.querySelectorAll('.widget-slider').length")
+        driver.save_screenshot(str(pictures / f"{name}_sliders.png"))
+        print(f"  on the screen: {count} sliders")
+
+
 def main(arguments: list[str]) -> int:
-    picture = Path(arguments[arguments.index("--picture") + 1]) if "--picture" in arguments else None
     here = project.find(ROOT)
     names = [name for name in arguments[:1] if not name.startswith("-")] or course.module_names(here)[:1]
     module = course.load(here, course.find_name(here, names[0]))
     with tempfile.TemporaryDirectory(prefix="lab ü ", ignore_cleanup_errors=True) as temporary:
+        pictures = Path(arguments[arguments.index("--pictures") + 1] if "--pictures" in arguments else temporary)
         folder = Path(temporary, "class")
         command = [sys.executable, "-m", "tito", "release", module.name, "--to", str(folder)]
         subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
         for entry in module.notebooks:  # the reference in place of the stubs: what a student has at the end
             shutil.copy(entry.path, folder / entry.path.relative_to(ROOT))
-        with lab(folder, module.name) as address, browser() as driver:
-            driver.get(address)
-            wait(driver, "the notebook is open, its kernel idle", READY, 120)
-            print(f"open: {driver.execute_script(ASK + 'book.widgets.length')} cells")
-            begun = time.monotonic()
-            driver.execute_script(ASK + RUN_ALL)
-            wait(driver, "every cell has run", "window.ranAll === true", PATIENCE)
-            errors, pictures = driver.execute_script(ASK + ERRORS), driver.execute_script(ASK + PICTURES)
-            print(f"run all: {len(pictures)} cells with plots, {len(errors)} errors, {time.monotonic() - begun:.0f} s")
-            if errors or not pictures:
-                sys.exit(f"errors: {errors}")
-            driver.execute_script(ASK + SAVE)
-            wait(driver, "the notebook is saved", "window.saved === true")
-            command = [sys.executable, "-m", "tito", "export", module.name]  # refuses two forms that do not agree
-            subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, check=True)
-            driver.execute_script(ASK + GO.format(pictures[0]))
-            left, top, right, bottom = (int(v) for v in wait(driver, "a plot is on the screen", "seen()"))
-            shot = picture or Path(temporary, "screen.png")
-            driver.save_screenshot(str(shot))
-            pixels = image.imread(shot)[top:bottom, left:right, :3]
-            print(f"on the screen: a plot of {right - left} x {bottom - top}, contrast {pixels.std():.2f}")
-            if pixels.std() < 0.05:
-                sys.exit("the plot is blank")
-            sliders = driver.execute_script(ASK + SLIDERS)
-            driver.execute_script(ASK + GO.format(sliders[0]))
-            count = wait(driver, "sliders are on the screen", "panel.node.querySelectorAll('.widget-slider').length")
-            if picture:
-                driver.save_screenshot(str(picture.with_stem(f"{picture.stem}_sliders")))
-            print(f"on the screen: {count} sliders")
+        with browser() as driver:
+            for entry in module.notebooks:
+                with lab(folder, module.name) as address:
+                    driver.get(address)
+                    run_all(driver, entry)
+                    look(driver, entry.path.stem, pictures)
+                    driver.get("about:blank")
+                chosen = [part for exercise in entry.exercises for part in ("--exercise", exercise.id)]
+                command = [sys.executable, "-m", "tito", "test", module.name, *chosen]  # refuses forms that disagree
+                env = os.environ | {"PYTHONPATH": str(folder)}
+                done = subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", check=True)
+                print(f"  tito test: {done.stdout.strip().splitlines()[-1]}", flush=True)
     return 0
 
 
