@@ -260,7 +260,7 @@ class _Judge:
         told = f"{_claim(test)}:\n{text}" if says else f"{_claim(test)}:\n{failure['type']}: {text}"
         if not located and NOTHING.match(text):
             told += "\nis a `return` missing? What your function gave back is None"
-        if located:
-            where, _, source = located[-1]
+        if located:  # the innermost line that the student wrote; below it is code that was given
+            where, _, source = next((step for step in reversed(located) if step[1].exercise), located[-1])
             return f"{told}\n{where}: {source}"
         return told if says else f"{told}\n{test.partition('::')[0]}:{failure['test_line'] or 1}"
