@@ -172,6 +172,11 @@ def test_an_unknown_format_is_refused_with_those_there_are(course, given):
     course.tito("release", "01", "--to", str(given), "--format", "zip").refuses("student, nbgrader", status=2)
 
 
+def test_a_students_edition_cannot_be_released_again(edition, tmp_path):
+    edition.tito("release", "01", "--to", str(tmp_path / "again")).refuses("this is a student's edition", status=2)
+    assert not (tmp_path / "again").exists()
+
+
 def test_the_readme_names_only_commands_that_exist(course, given, capsys):
     module = courses.load(course.project, "01_toy")
     text = release.readme(course.project, module)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tito.course import Module
+from tito.errors import WrongCall
 from tito.project import Project
 from tito.release import Tree, student_edition
 
@@ -15,7 +16,9 @@ NEXT = {
 
 
 def make(project: Project, module: Module, kind: str) -> Tree:
-    """The files of one form of a module; `kind` is a key of NEXT."""
+    """The files of one form of a module; `kind` is a key of NEXT. Raises WrongCall in a student's edition."""
+    if any(project.released(entry.path).is_file() for entry in module.notebooks):
+        raise WrongCall("this is a student's edition, as `tito release` makes it: release from the instructor's")
     if kind == "nbgrader":
         from tito.formats import nbgrader
 
