@@ -77,9 +77,9 @@ Scheme = Callable[[Module], Module]
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. Accuracies in [0, 1]; bytes of all arrays kept alive; latencies as multiples of float32's.
+    """A line of the table. Accuracies in [0, 1]; bytes of all arrays kept alive; speeds as multiples of float32's.
 
-    compiled_ratio: of the same model on the compiled kernels; None where there are none for it.
+    compiled_speed: of the same model on the compiled kernels; None where there are none for it.
     """
 
     data: str
@@ -89,8 +89,8 @@ class Row:
     interval: tuple[float, float]
     bytes: int
     file_bytes: int
-    latency_ratio: float
-    compiled_ratio: float | None
+    speed: float
+    compiled_speed: float | None
 
 
 def mlp(data: Dataset, rng: np.random.Generator) -> tuple[str, Sequential]:
@@ -202,15 +202,15 @@ def measure(data: Dataset, kind: str, seed: int, step: Step) -> list[Row]:
     step(f"{data.name}: timing {len(models)} models in turn")
     fast = {scheme: accelerate(m) for scheme, m in models.items() if is_compiled(scheme)}
     seconds = time_interleaved([*models.values(), *fast.values()], Tensor(data.x_test[:BATCH]), ROUNDS)
-    ratios = [speedup(own, seconds[0]) for own in seconds]
-    compiled = dict(zip(fast, ratios[len(models) :], strict=True))
+    speeds = [speedup(seconds[0], own) for own in seconds]
+    compiled = dict(zip(fast, speeds[len(models) :], strict=True))
     total = len(data.x_test)
     rows = []
-    for (scheme, quantized), ratio in zip(models.items(), ratios, strict=False):
+    for (scheme, quantized), speed in zip(models.items(), speeds, strict=False):
         share = accuracy(quantized, data.x_test, data.y_test)
         interval = accuracy_interval(round(share * total), total)
         size, stored = model_nbytes(quantized), file_bytes(quantized)
-        rows.append(Row(data.name, name, scheme, share, interval, size, stored, ratio, compiled.get(scheme)))
+        rows.append(Row(data.name, name, scheme, share, interval, size, stored, speed, compiled.get(scheme)))
     return rows
 
 
@@ -231,7 +231,7 @@ def table(rows: list[Row], samples: int) -> Table:
     title = f"{first.data}, network {first.model}, {samples} held-out images"
     result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     result.add_column("scheme", no_wrap=True)
-    for heading in ("accuracy", "95 % interval", "bytes alive", "smaller", "on disk", "latency", "compiled"):
+    for heading in ("accuracy", "95 % interval", "bytes alive", "smaller", "on disk", "speed", "compiled"):
         result.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         lo, hi = row.interval
@@ -242,8 +242,8 @@ def table(rows: list[Row], samples: int) -> Table:
             f"{row.bytes:,}",
             f"{first.bytes / row.bytes:.2f}x",
             f"{row.file_bytes:,}",
-            f"{row.latency_ratio:.2f}x",
-            "" if row.compiled_ratio is None else f"{row.compiled_ratio:.2f}x",
+            f"{row.speed:.2f}x",
+            "" if row.compiled_speed is None else f"{row.compiled_speed:.2f}x",
         )
     return result
 
@@ -253,6 +253,17 @@ def machine() -> str:
     cpu = platform.processor() or platform.machine()
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
     return f"{platform.system()} {cpu}, {os.cpu_count()} cores, {versions}"
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside `path`, which takes its place when the block has ended well, and is gone if it has not."""
+    beside = path.with_name(path.name + ".part")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def plot(rows: list[Row], path: Path) -> None:
@@ -276,9 +287,8 @@ def plot(rows: list[Row], path: Path) -> None:
         panel.set_yticks(lines, [f"{row.scheme}   {row.bytes / 1e3:,.0f} kB" for row in own])
         panel.set(title=f"{name[0]}, network {name[1]}", xlabel="accuracy, %, with 95 % interval")
     figure.tight_layout()
-    beside = path.with_name(path.name + ".part")
-    figure.savefig(beside, dpi=120, format=path.suffix.lstrip("."))
-    beside.replace(path)
+    with whole(path) as beside:
+        figure.savefig(beside, dpi=120, format=path.suffix.lstrip("."))
 
 
 @contextmanager
@@ -305,8 +315,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     for path in filter(None, (args.json, args.plot)):
         if path.is_dir():
             parser.error(f"{path}: this is a folder; name a file in it")
-        if not path.absolute().parent.is_dir():
-            parser.error(f"{path}: the folder {path.parent} is not there; make it first")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)  # now: minutes later would be a pity
+        except OSError as error:
+            parser.error(f"{path}: its folder cannot be made ({error.strerror})")
     if args.plot and args.plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         parser.error(f"--plot wants a file ending in .png, .pdf or .svg, got {args.plot.name}")
     return args
@@ -335,7 +347,7 @@ def main(argv: list[str] | None = None) -> int:
         out.print(one)
         out.print()
     times = f"a batch of {BATCH}, {threads} threads, median of {ROUNDS} rounds in turn"
-    out.print(f"latency: {times}; float32 = 1, above 1 is slower")
+    out.print(f"speed: {times}; float32 = 1, above 1 is faster")
     if kernels()[0] == "numpy":
         out.print('compiled: no kernels here; pip install -e ".[fast]" brings them')
     else:
@@ -351,9 +363,8 @@ def main(argv: list[str] | None = None) -> int:
             "machine": machine(),
             "rows": [asdict(row) for row in rows],
         }
-        beside = args.json.with_name(args.json.name + ".part")
-        beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        beside.replace(args.json)
+        with whole(args.json) as beside:
+            beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if args.plot:
         plot(rows, args.plot)
     return 0
