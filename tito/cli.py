@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from tito.commands import learning, teaching
-from tito.commands.common import JsonPath, LimitSeconds, ModuleName, project_of
+from tito.commands.common import JsonPath, LimitSeconds, MaybeModule, ModuleName, module_of, project_of
 from tito.errors import Status, TitoError
 
 app = typer.Typer(
     name="tito",
-    help="Export a notebook, test it, see it work.",
+    help="Write a module's notebooks, and see them work. Begin with `tito start`; `tito watch` then leads the way.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help: the same text on every console
@@ -51,17 +51,22 @@ def common(
     context.obj = project
 
 
+app.command(context_settings=OPEN)(learning.start)  # help lists the commands in this order
+for command in learning.COMMANDS:
+    app.command()(command)
+
+
 @app.command()
 def export(
     context: typer.Context,
-    module: ModuleName,
+    module: MaybeModule = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a file is not up to date.")] = False,
 ) -> None:
     """Write a module's notebooks into the package. Example: tito export 17_quantization"""
-    from tito import course, exporting
+    from tito import exporting
 
     project = project_of(context)
-    loaded = course.load(project, course.find_name(project, module))
+    loaded = module_of(project, module)
     files = exporting.make(project, loaded)
     changed = [file for file in files if file.changed] if check else exporting.write(project, files)
     for file in files:
@@ -80,7 +85,7 @@ def export(
 @app.command()
 def test(
     context: typer.Context,
-    module: ModuleName,
+    module: MaybeModule = None,
     exercise: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one; may be repeated.")] = None,
     limit_seconds: LimitSeconds = 60.0,
     json_path: JsonPath = None,
@@ -90,11 +95,11 @@ def test(
     import time
     from contextlib import closing
 
-    from tito import console, course, exporting, files, progress, testing
+    from tito import console, exporting, files, progress, testing
 
     begun = time.monotonic()
     project = project_of(context)
-    loaded = course.load(project, course.find_name(project, module))
+    loaded = module_of(project, module)
     for name in exercise or ():
         loaded.notebook_of(name)
     chosen = [item for item in loaded.exercises if not exercise or item.id in exercise]
@@ -124,7 +129,7 @@ def test(
 @app.command(add_help_option=False, context_settings=OPEN)  # behind a module's name, --help is the demo's
 def demo(context: typer.Context, module: ModuleName) -> None:
     """Show what a module can do; options go to its demo. Example: tito demo 17 --seed 0 --json result.json"""
-    from tito import console, course, exporting, processes
+    from tito import console, course, editions, exporting, processes
     from tito.errors import WrongCall
 
     if module in ("-h", "--help"):
@@ -135,13 +140,18 @@ def demo(context: typer.Context, module: ModuleName) -> None:
     script = project.demo(loaded.name)
     if not script.is_file():
         raise WrongCall(f"{loaded.name} has no demo: {project.shown(script)} does not exist")
-    exporting.write(project, exporting.make(project, loaded))
+    made = exporting.make(project, loaded)
+    unwritten = [item.id for item in loaded.exercises if any(editions.is_stub(file.text, item.id) for file in made)]
+    if unwritten and not {"-h", "--help"} & set(context.args):
+        left = f"{len(unwritten)} of {len(loaded.exercises)} exercises are not written yet, the first is {unwritten[0]}"
+        raise TitoError(f"the demo runs what you wrote, but {left}; `tito watch` leads through them")
+    exporting.write(project, made)
     raise typer.Exit(processes.run_script(project, script, context.args))
 
 
 @app.command(add_help_option=False, context_settings=OPEN)
 def bench(context: typer.Context) -> None:
-    """Time the compiled kernels beside their peers; options go to the benchmark. Example: tito bench --quick"""
+    """Time the compiled kernels beside their peers; options go on. Example: tito bench --quick"""
     from tito import processes
     from tito.errors import WrongCall
 
@@ -153,7 +163,7 @@ def bench(context: typer.Context) -> None:
 
 @app.command()
 def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
-    """Look at this machine and this course, and say how to mend what is wrong. Example: tito doctor"""
+    """Say what this machine and this course lack, and how to mend it. Example: tito doctor"""
     from tito import console, files
     from tito import doctor as examination
 
@@ -169,9 +179,8 @@ def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
         raise typer.Exit(Status.FAILED)
 
 
-app.command(context_settings=OPEN)(learning.start)
-for command in (*learning.COMMANDS, *teaching.COMMANDS):
-    app.command()(command)
+for instructors in teaching.COMMANDS:
+    app.command()(instructors)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,6 +13,7 @@ NEARLY = re.compile(r"^[\s#]*#+[\s#]*(BEGIN|END)[ _-]*SOLUTIONS?\b", re.IGNORECA
 EXERCISE = re.compile(r"^#\s*\|\s*exercise\s*:?\s*(\S+)\s*$")
 CELL = re.compile(r"^#\s*%%(?P<text>.*\[(markdown|md|raw)\])?")
 YOURS = "# YOUR CODE HERE"
+UNWRITTEN = "your code is not written yet"
 ANSWER = "*Your answer here.*"
 
 
@@ -94,4 +95,9 @@ def stub(text: str, name: str = "notebook") -> str:
 
 def _raise(exercise: str) -> str:
     whose = f"exercise {exercise}: " if exercise else ""
-    return f'raise NotImplementedError("{whose}your code is not written yet")'
+    return f'raise NotImplementedError("{whose}{UNWRITTEN}")'
+
+
+def is_stub(source: str, exercise: str) -> bool:
+    """Is there still a stub of this exercise in a cell, or in what it exports?"""
+    return _raise(exercise) in source

@@ -51,7 +51,7 @@ def test_the_version_is_one_line(capsys):
     ("arguments", "said"),
     [
         (["exprot", "01"], "No such command 'exprot'"),
-        (["export"], "Missing argument 'MODULE'"),
+        (["demo"], "Missing argument 'MODULE'"),
         (["export", "01", "--chek"], "No such option"),
         (["test", "01", "--limit-seconds", "soon"], "'--limit-seconds'"),
         (["test", "01", "--limit-seconds", "0"], "'--limit-seconds'"),
@@ -79,6 +79,18 @@ def test_a_demo_shows_the_notebook_that_lies_in_front_of_the_person(course):
     assert command(course, "demo", "01").stdout.split() == [b"20"]
     course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
     assert command(course, "demo", "01").stdout.split() == [b"30"]
+
+
+def test_a_demo_of_what_is_not_written_yet_is_one_sentence(course):
+    course.tito("release", "01", "--to", str(course.root / "given"))
+    course.tito("--project", str(course.root / "given"), "demo", "01").refuses(
+        "2 of 2 exercises are not written yet, the first is double; `tito watch`"
+    )
+
+
+def test_the_only_module_need_not_be_named(course):
+    assert "toy/sums.py  written" in course.tito("export").out
+    assert "5 of 5 points" in course.tito("test").out
 
 
 def test_a_module_without_a_demo_says_so(course):

@@ -39,4 +39,4 @@ def module_of(project: Project, asked: str | None) -> Module:
         asked = progress.read(project).last_module
         if asked not in names:
             raise WrongCall(f"which module? There are: {', '.join(names)}. Name one")
-    return course.load(project, course.find_name(project, asked or next(iter(names), "")))
+    return course.load(project, course.find_name(project, next(iter(names), "") if asked is None else asked))

@@ -22,7 +22,7 @@ c.ClearSolutions.code_stub = {{"python": {code!r}}}
 c.ClearSolutions.text_stub = {text!r}
 c.Execute.timeout = 300  # seconds a cell: some train a network
 """
-STUB = f'{editions.YOURS}\nraise NotImplementedError("your code is not written yet")'
+STUB = f'{editions.YOURS}\nraise NotImplementedError("{editions.UNWRITTEN}")'
 PLAIN = {"grade": False, "locked": False, "schema_version": 3, "solution": False, "task": False}
 
 
