@@ -2,30 +2,79 @@
 
 from __future__ import annotations
 
+import textwrap
+from itertools import zip_longest
+
+GAP = "    "  # between columns
 COLOURS = {"passed": "green", "failed": "red", "timeout": "red", "not started": "yellow"}
 
 
 def say(text: str, colour: str = "") -> None:
-    """One line (or several) to standard output, at once. NO_COLOR and a missing terminal switch colour off."""
+    """One line (or several) to standard output, at once. NO_COLOR and a missing terminal switch colour off.
+
+    A terminal gets long lines broken between words; elsewhere they stay whole.
+    """
     from rich.console import Console
     from rich.text import Text
 
-    Console(soft_wrap=True).print(Text(text, style=colour))
+    console = Console(soft_wrap=True)
+    if console.is_terminal:
+        text = "\n".join(_wrapped(text, console.width))
+    console.print(Text(text, style=colour))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` letters; what a line goes on with is indented as the line is."""
+    pieces = list[str]()
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        wrapper = textwrap.TextWrapper(max(width, 20), subsequent_indent=indent)
+        wrapper.break_on_hyphens = wrapper.replace_whitespace = False
+        pieces += wrapper.wrap(line) or [""]
+    return pieces
 
 
 def points(earned: int, of: int) -> str:
     return f"{earned} of {of} point{'' if of == 1 else 's'}"
 
 
+def beside(texts: dict[str, str]) -> None:
+    """Titled texts in columns, where the terminal is wide enough for them; else one below the other."""
+    from rich.console import Console
+
+    blocks = [[title, "", *text.split("\n")] for title, text in texts.items()]
+    widths = [max(map(len, block)) + len(GAP) for block in blocks]
+    if sum(widths) <= Console().width:
+        rows = zip_longest(*blocks, fillvalue="")
+        lines = ["".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    else:
+        lines = [line for block in blocks for line in (*block, "")]
+    say("\n".join(lines))
+
+
 def page(lines: list[tuple[str, str]]) -> None:
-    """Lines with their colours: on a terminal in place of what was shown, elsewhere below it, after a rule."""
+    """Lines with their colours: on a terminal in place of what was shown, elsewhere below it, after a rule.
+
+    A page that is higher than the terminal loses its blank lines, and then what stands above its last line.
+    """
     from rich.console import Console
     from rich.text import Text
 
     console = Console(soft_wrap=True)
     if console.is_terminal:
         console.clear()
+        lines = _fitted(lines, console.width, console.height - 1)  # in the last line stands the cursor
     else:
         console.print(Text("-" * 20))
     for text, colour in lines:
         console.print(Text(text, style=colour))
+
+
+def _fitted(lines: list[tuple[str, str]], width: int, height: int) -> list[tuple[str, str]]:
+    rows = [(piece, colour) for text, colour in lines for piece in _wrapped(text, width)]
+    if len(rows) > height:
+        rows = [row for row in rows if row[0]]
+    hidden = len(rows) - height + 1
+    if hidden > 1:
+        rows = [*rows[: height - 2], (f"... {hidden} more lines: make the window taller", ""), rows[-1]]
+    return rows

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 import textwrap
-from dataclasses import dataclass
 
 from tito import editions, grafting, progress
 from tito.course import Exercise, Module
@@ -11,26 +11,13 @@ from tito.notebook import Document
 from tito.project import Project
 
 
-@dataclass(frozen=True)
-class Hint:
-    """A hint and its number; `again`: all had been shown before, and this is the last of them."""
-
-    number: int
-    of: int
-    text: str
-    again: bool
-
-    def __str__(self) -> str:
-        more = " (there is no further one)" if self.again else ""
-        return f"hint {self.number} of {self.of}{more}: {self.text}"
-
-
-def next_hint(project: Project, module: Module, exercise: Exercise) -> Hint:
-    """The first hint that was not shown yet, which is then shown; after the last, the last."""
-    shown = progress.read(project).of(module.name, exercise.id).hints
-    number = min(shown + 1, len(exercise.hints))
+def ask(project: Project, module: Module, exercise: Exercise) -> list[str]:
+    """The hints that were shown before, and the next, which is then shown; in the end, that there is no further one."""
+    shown, count = progress.read(project).of(module.name, exercise.id).hints, len(exercise.hints)
+    number = min(shown + 1, count)
     progress.update(project, lambda kept: kept.change(module.name, exercise.id, hints=number))
-    return Hint(number, len(exercise.hints), exercise.hints[number - 1], shown >= len(exercise.hints))
+    told = [f"hint {n} of {count}: {text}" for n, text in enumerate(exercise.hints[:number], 1)]
+    return told if shown < count else [*told, "There is no further hint."]
 
 
 def solution(document: Document, exercise: str) -> str:
@@ -50,7 +37,14 @@ def _regions(source: str) -> list[str]:
     return [textwrap.dedent("\n".join(lines)) for lines in found]
 
 
-def code(document: Document, exercise: str) -> str:
-    """The code of an exercise's cells, as it stands, without directives."""
-    cells = grafting.cells_of(document, exercise)
-    return "\n\n".join("\n".join(line for _, line in cell.body).strip() for cell in cells)
+def answer(reference: Document, theirs: Document, exercise: str) -> str:
+    """What somebody wrote in an exercise's cells, without the lines that were given there."""
+    given = [
+        line.text
+        for cell in grafting.cells_of(reference, exercise)
+        for line in editions.lines(cell.source)
+        if not (line.marker or line.inside)
+    ]
+    text = "\n".join(cell.source for cell in grafting.cells_of(theirs, exercise))
+    written = [line[2:] for line in difflib.ndiff(given, text.split("\n")) if line.startswith("+ ")]
+    return textwrap.dedent("\n".join(written)).strip("\n") or "(nothing)"

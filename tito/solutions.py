@@ -14,26 +14,30 @@ from tito.notebook import Document
 from tito.project import Project
 
 
-def beside(project: Project, module: Module, exercise: Exercise, theirs: Path | None) -> str:
-    """The reference, and below it the answer in `theirs`: a notebook, or what `tito submit` wrote.
+def beside(project: Project, module: Module, exercise: Exercise, theirs: Path | None) -> dict[str, str]:
+    """Titles and texts: the reference, and the answer in `theirs`: a notebook, an archive of `tito submit`, or an
+    edition's folder.
 
     Raises WrongCall in a student's edition, and before the exercise passed here.
     """
     entry = module.notebook_of(exercise.id)
-    reference = hints.solution(notebook.read(project, entry.path), exercise.id)
+    document = notebook.read(project, entry.path)
+    reference = hints.solution(document, exercise.id)
     if not reference:
         raise WrongCall("the solutions stay with your instructor: this edition does not hold them")
     if progress.read(project).of(module.name, exercise.id).status != "passed":
         raise WrongCall(f"the solution is shown after the exercise passed: tito test {module.name}")
-    told = f"\nreference:\n\n{reference}\n"
     if theirs is None:
-        return told
-    return f"{told}\n{theirs.name}:\n\n{hints.code(_document(project, entry.path, theirs), exercise.id)}"
+        return {"reference": reference}
+    answer = hints.answer(document, _document(project, entry.path, theirs), exercise.id)
+    return {"reference": reference, theirs.name: answer}
 
 
 def _document(project: Project, path: Path, theirs: Path) -> Document:
+    if theirs.is_dir():
+        return notebook.read(Project(theirs), theirs / path.relative_to(project.root))
     if not theirs.is_file():
-        raise WrongCall(f"{theirs} is not a file: name a .py, an .ipynb, or an archive of `tito submit`")
+        raise WrongCall(f"{theirs} does not exist: name a .py, an .ipynb, an archive of `tito submit`, or an edition")
     if theirs.suffix != ".zip":
         return notebook.load(project, theirs)
     with zipfile.ZipFile(io.BytesIO(theirs.read_bytes())) as archive, TemporaryDirectory() as folder:

@@ -46,7 +46,8 @@ class Watch:
     module: Module
     exercise: Exercise | None = None  # None: all are passed
     last: Round | None = None
-    notes: list[str] = field(default_factory=list)  # hints, and what has just been passed
+    hints: list[str] = field(default_factory=list)
+    done: str = ""  # what has just been passed
     listing: bool = False
 
     def __post_init__(self) -> None:
@@ -61,16 +62,16 @@ class Watch:
             return False
         earned = console.points(done.outcome.points, done.outcome.of)
         self.exercise = progress.read(self.project).current(self.module)
-        self.notes = [f"{done.exercise.id} passed: {earned}."]
+        self.hints, self.done = [], f"{done.exercise.id} passed: {earned}."
         return self.exercise is not None
 
     def key(self, key: str) -> bool:
         """What a key does. True where another exercise is to be tested then."""
         self.listing = key == "l" and not self.listing
         if key == "h" and self.exercise:
-            self.notes.append(str(hints.next_hint(self.project, self.module, self.exercise)))
+            self.hints = hints.ask(self.project, self.module, self.exercise)
         if key == "n" and self.exercise:
-            self.exercise, self.last, self.notes = self._next(self.exercise), None, []
+            self.exercise, self.last, self.hints, self.done = self._next(self.exercise), None, [], ""
             chosen = self.exercise.id
             progress.update(self.project, lambda kept: kept.at.update({self.module.name: chosen}))
             return True
@@ -88,14 +89,13 @@ class Watch:
         lines = [(self._progress(), ""), ("", "")]
         if self.listing:
             return [*lines, *self._list(), ("", ""), (KEYS, "")]
-        for note in self.notes[:1] if self.notes and not self.notes[0].startswith("hint") else []:
-            lines += [(note, "green"), ("", "")]
+        lines += [(self.done, "green"), ("", "")] if self.done else []
         if self.exercise is None:
             end = f"All exercises passed. Check all at once with `tito test {self.module.name}`, then `tito submit`."
             return [*lines, (end, "green"), ("", ""), (KEYS, "")]
         title = f"{self.exercise.id}: {self.exercise.title} (for {self.exercise.points})"
         lines += [(title, "bold"), *self._result(), ("", "")]
-        lines += [(note, "cyan") for note in self.notes if note.startswith("hint")]
+        lines += [*((hint, "cyan") for hint in self.hints), ("", "")] if self.hints else []
         return [*lines, (KEYS, "")]
 
     def _progress(self) -> str:

@@ -15,21 +15,22 @@ from tito.errors import Status
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 PAGE = "modules/source/01_toy/toy_dev.ipynb"
 KEPT = ".tito/progress.json"
+STUB = 'raise NotImplementedError("exercise double: your code is not written yet")'
 
 
 def squeezed(text):
     return " ".join(text.split())
 
 
-def test_hints_come_one_by_one_and_the_last_stays(edition):
-    said = [edition.tito("hint").out for _ in range(4)]
-    assert [text.split("\n")[1] for text in said] == [
+def test_hints_come_one_by_one_and_those_that_were_shown_stay(edition):
+    all_three = [
+        "double: Twice a number",
         "hint 1 of 3: What is x + x?",
         "hint 2 of 3: Python multiplies with *.",
         "hint 3 of 3: return 2 * x, nearly",
-        "hint 3 of 3 (there is no further one): return 2 * x, nearly",
     ]
-    assert said[0].startswith("double: Twice a number\n")
+    said = [edition.tito("hint").out.strip().split("\n") for _ in range(4)]
+    assert said == [all_three[:2], all_three[:3], all_three, [*all_three, "There is no further hint."]]
 
 
 def test_a_hint_is_for_the_exercise_one_is_at(edition, solve):
@@ -56,12 +57,21 @@ def test_a_student_is_told_that_the_solutions_are_elsewhere(edition, solve):
 def test_an_instructor_sees_the_reference_beside_a_students_answer_once_it_passed(course, edition, solve):
     course.tito("hint", "double", "--solution").refuses("after the exercise passed: tito test 01_toy", status=2)
     course.tito("test", "01")
-    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return x + x")
+    edition.change(NOTEBOOK, f"# YOUR CODE HERE\n    {STUB}", "return x + x")
     edition.tito("submit")
-    for theirs in (NOTEBOOK, "01_toy_submission.zip"):
-        said = course.tito("hint", "double", "--solution", "--beside", str(edition.root / theirs)).out
-        reference, answer = said.split("reference:")[1].split(theirs.split("/")[-1] + ":")
-        assert reference.strip() == "return 2 * x" and "return x + x" in answer
+    assert "--beside FILE" in course.tito("hint", "double", "--solution").out
+    for theirs in (edition.root / NOTEBOOK, edition.root / "01_toy_submission.zip", edition.root):
+        lines = course.tito("hint", "double", "--solution", "--beside", str(theirs)).out.split("\n")
+        assert lines[2].split(maxsplit=1) == ["reference", theirs.name], "in two columns, where there is room"
+        assert lines[4].split("    ") == ["return 2 * x", "return x + x"], "the answer alone, without what was given"
+    course.tito("hint", "double", "--beside", "nowhere").refuses("nowhere does not exist", status=2)
+
+
+def test_a_narrow_terminal_shows_the_two_answers_one_below_the_other(course, edition, monkeypatch):
+    course.tito("test", "01")
+    monkeypatch.setenv("COLUMNS", "20")
+    said = course.tito("hint", "double", "--beside", str(edition.root)).out
+    assert said.endswith(f"reference\n\nreturn 2 * x\n\n{edition.root.name}\n\n# YOUR CODE HERE\n{STUB}\n\n")
 
 
 def test_status_tells_points_hints_and_what_is_next(edition, solve):
@@ -168,6 +178,7 @@ def test_submit_writes_one_archive_and_says_exactly_what_is_in_it(edition, solve
     told = [line.split() for line in said.out.split("\n") if line.startswith("  ")]
     assert {name: int(size) for name, size, _ in told} == inside
     assert list(inside) == ["manifest.json", "toy_dev.py"]
+    assert said.out.endswith(f"Hand in this one file: {edition.root / '01_toy_submission.zip'}\n")
     assert (manifest["module"], manifest["student"], manifest["points"]) == ("01_toy", "Ada Lövelace", 2)
     assert manifest["exercises"] == {"double": "passed", "counter": "not started"}
 
@@ -179,7 +190,7 @@ def test_the_same_work_gives_the_same_archive_and_an_earlier_one_is_kept(edition
     assert (edition.root / "01_toy_submission.zip").read_bytes() == first
     solve(edition, "double")
     said = edition.tito("submit").out
-    copy = said.strip().split("\n")[-1].split()[-1].rstrip(".")
+    copy = next(line for line in said.split("\n") if "is kept as" in line).split()[-1].rstrip(".")
     assert (edition.root / copy).read_bytes() == first
 
 
@@ -219,8 +230,7 @@ def saved_in_the_page(edition, old, new):
 
 def test_work_in_either_form_counts_and_neither_is_merged_in_silence(edition):
     edition.tito("start", "--no-lab")
-    stub = 'raise NotImplementedError("exercise double: your code is not written yet")'
-    saved_in_the_page(edition, stub, "return 2 * x")
+    saved_in_the_page(edition, STUB, "return 2 * x")
     assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out), "VS Code saves the .ipynb alone"
     edition.tito("start", "--no-lab")
     assert "return 2 * x" in edition.read(NOTEBOOK), "JupyterLab reads the .py: start brings it up to date"

@@ -70,6 +70,17 @@ def test_keys_show_hints_the_list_and_the_next_exercise(state):
     assert not state.key("x")
 
 
+def test_a_hint_is_on_the_page_once_and_those_before_it_too(edition, state):
+    for _ in range(4):
+        state.key("h")
+    page = shown(state)
+    assert [line[:11] for line in page.split("\n") if line.startswith("hint")] == [f"hint {n} of 3" for n in (1, 2, 3)]
+    assert page.endswith(f"There is no further hint.\n\n{watching.KEYS}")
+    again = watching.Watch(edition.project, state.module)
+    again.key("h")
+    assert "hint 1 of 3" in shown(again), "what was shown yesterday can be read today"
+
+
 def test_a_round_of_an_exercise_one_has_left_changes_nothing_but_what_is_remembered(state):
     done = watching.play(state.project, state.module, state.exercise)
     state.key("n")
@@ -115,11 +126,11 @@ if sys.platform != "win32":
     class Terminal:
         """A pseudo-terminal with `tito watch` in it, read as a person reads it: what is on the screen now."""
 
-        def __init__(self, edition):
-            self.screen = pyte.Screen(100, 30)
+        def __init__(self, edition, columns=100, rows=30):
+            self.screen = pyte.Screen(columns, rows)
             self._stream, self._lock = pyte.ByteStream(self.screen), threading.Lock()
             self._ours, self.theirs = pty.openpty()
-            termios.tcsetwinsize(self._ours, (30, 100))
+            termios.tcsetwinsize(self._ours, (rows, columns))
             self.before = termios.tcgetattr(self.theirs)
             ends = {"stdin": self.theirs, "stdout": self.theirs, "stderr": self.theirs}
             self.process = tito_watch(edition, start_new_session=True, **ends)
@@ -173,6 +184,18 @@ if sys.platform != "win32":
         terminal.press("q")
         assert terminal.process.wait(60) == 0
         assert termios.tcgetattr(terminal.theirs) == terminal.before, "the terminal is left as it was found"
+
+    def test_a_small_terminal_still_shows_where_one_stands_and_breaks_lines_between_words(edition):
+        terminal = Terminal(edition, columns=40, rows=8)
+        screen = terminal.wait_for("not started yet: write your code at\nmodules")
+        assert screen.startswith("01_toy  [....") and watching.KEYS in screen
+        terminal.press("h")
+        terminal.press("h")
+        terminal.press("h")
+        screen = terminal.wait_for("more lines: make the window taller")
+        assert screen.startswith("01_toy  [....") and watching.KEYS in screen
+        terminal.press("q")
+        assert terminal.process.wait(60) == 0
 
     def test_a_file_that_is_replaced_counts_as_saved(edition, terminal):
         terminal.wait_for("not started")

@@ -17,7 +17,7 @@ def start(
     module: MaybeModule = None,
     lab: Annotated[bool, typer.Option("--lab/--no-lab", help="Open JupyterLab, or only make the .ipynb.")] = True,
 ) -> None:
-    """Open the first unfinished notebook in JupyterLab; options go to it. Example: tito start 17_quantization"""
+    """Open the notebook you are at in JupyterLab; options go to it. Example: tito start 17_quantization"""
     from tito import starting
 
     project = project_of(context)
@@ -41,7 +41,10 @@ def hint(
     exercise: Annotated[str | None, typer.Argument(metavar="[EXERCISE]", help="Default: the one you are at.")] = None,
     module: InModule = None,
     solution: Annotated[bool, typer.Option("--solution", help="The reference, once the exercise passed.")] = False,
-    beside: Annotated[Path | None, typer.Option(metavar="FILE", help="Show this notebook's answer beside it.")] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With a student's answer: a notebook or submission."),
+    ] = None,
 ) -> None:
     """Show the next of an exercise's hints. Example: tito hint choose_qparams"""
     from tito import console, hints, progress, solutions
@@ -52,13 +55,17 @@ def hint(
     name = exercise or (current or loaded.exercises[-1]).id
     loaded.notebook_of(name)
     chosen = next(item for item in loaded.exercises if item.id == name)
-    console.say(f"{chosen.id}: {chosen.title}")
-    if solution:
-        console.say(solutions.beside(project, loaded, chosen, beside))
+    head = f"{chosen.id}: {chosen.title}"
+    if solution or beside:
+        texts = solutions.beside(project, loaded, chosen, beside)
+        console.say(f"{head}\n")
+        console.beside(texts)
+        if beside is None:
+            console.say("\n--beside FILE shows the answer in a student's notebook or submission beside it.")
     elif exercise is None and current is None:
         console.say("All exercises passed: there is nothing left to hint at.")
     else:
-        console.say(str(hints.next_hint(project, loaded, chosen)))
+        console.say("\n".join([head, *hints.ask(project, loaded, chosen)]))
 
 
 def status(context: typer.Context, module: MaybeModule = None, json_path: JsonPath = None) -> None:
@@ -101,18 +108,23 @@ def submit(
 
     project = project_of(context)
     loaded = module_of(project, module)
+    if not untested:
+        console.say(f"testing {len(loaded.exercises)} exercises ...")
     result = None if untested else testing.whole(project, loaded, limit_seconds)
     made = submission.make(project, loaded, result, name)
     earlier = submission.write(project, made)
-    for outcome in result.exercises if result else ():
-        if outcome.status != "passed":
-            console.say(f"{outcome.id}  {outcome.status}", console.COLOURS[outcome.status])
+    left = [outcome for outcome in (result.exercises if result else ()) if outcome.status != "passed"]
+    width = max((len(outcome.id) for outcome in left), default=0)
+    for outcome in left:
+        console.say(f"{outcome.id:{width}}  {outcome.status}", console.COLOURS[outcome.status])
     told = f"{console.points(result.points, result.of)} by the tests that you have" if result else "not tested"
-    console.say(f"{project.shown(made.path)}  {told}. It holds:")
+    console.say(f"\n{project.shown(made.path)}  {told}. It holds:")
+    width = max(map(len, made.files))
     for inside, data in made.files.items():
-        console.say(f"  {inside}  {len(data)} bytes")
+        console.say(f"  {inside:{width}}  {len(data):>8} bytes")
     if earlier:
         console.say(f"The archive that was there is kept as {project.shown(earlier)}.")
+    console.say(f"\nHand in this one file: {made.path}")
 
 
 COMMANDS = (watch, hint, status, reset, submit)
