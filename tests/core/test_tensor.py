@@ -244,6 +244,7 @@ def test_reshape(check_gradients: Check, shape: tuple[int, ...]) -> None:
     x = between(-1, 1, (2, 3))
     assert np.array_equal(Tensor(x).reshape(*shape).data, x.reshape(shape))
     check_gradients(lambda t: t.reshape(*shape), x)
+    assert np.array_equal(Tensor(x).reshape(shape).data, x.reshape(shape)), "one tuple says the same"
 
 
 @pytest.mark.parametrize("axes", [(), (0, 1, 2), (1, 2, 0), (2, 0, 1), (-1, 0, 1)])

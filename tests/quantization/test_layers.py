@@ -530,6 +530,18 @@ def kinds_of_models(seed: int) -> Iterator[tuple[str, Module, np.ndarray]]:
         yield f"prepared, learned {learned}", prepared.eval(), x
 
 
+def test_a_layer_that_is_used_twice_gets_rulers_for_each_place() -> None:
+    rng = np.random.default_rng(0)
+    layer = Linear(8, 8, rng=rng)
+    model = Sequential(layer, ReLU(), layer)
+    x = rng.normal(0, 1, (64, 8)).astype(np.float32)
+    quantized = quantize_static(model, [x])
+    first, second = (m for _, m in quantized.named_modules() if isinstance(m, QuantizedLinear))
+    assert first is not second and float(first.input_qparams.scale) != float(second.input_qparams.scale)
+    step = float(second.input_qparams.scale)
+    assert np.abs(quantized(Tensor(x)).data - model(Tensor(x)).data).mean() < step, "each place computes what it did"
+
+
 def test_every_kind_of_model_is_saved_and_loaded_exactly(tmp_path: object) -> None:
     compared = 0
     for (name, model, x), (_, other, _) in zip(kinds_of_models(0), kinds_of_models(1), strict=True):

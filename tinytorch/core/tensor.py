@@ -290,8 +290,10 @@ class Tensor:
 
     # Shape
 
-    def reshape(self, *shape: int) -> Tensor:
-        return Tensor.from_op(self.data.reshape(shape), (self,), lambda grad: (grad.reshape(self.shape),))
+    def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
+        """The same numbers in another shape, given as numbers or as one tuple; -1: as many as are left."""
+        lengths = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        return Tensor.from_op(np.reshape(self.data, lengths), (self,), lambda grad: (grad.reshape(self.shape),))
 
     def transpose(self, *axes: int) -> Tensor:
         """Axes in the order given; without any, reversed."""

@@ -63,6 +63,7 @@ __all__ = [
     "quantize_weight_only",
     "fuse_chain",
     "observe_layers",
+    "one_ruler",
     "ends",
     "quantize_observed",
     "quantize_dynamic",
@@ -501,6 +502,8 @@ class Histogram:
     """
 
     def __init__(self, bins: int = 4096) -> None:
+        if bins < 4 or bins % 4:
+            raise ValueError(f"bins must be a multiple of 4, got {bins}: cells are added in pairs, on both sides of 0")
         self.counts = np.zeros(bins, np.int64)
         self.limit = float(np.finfo(np.float32).tiny)
         self.lo, self.hi = np.inf, -np.inf
@@ -664,6 +667,8 @@ class HistogramObserver(Observer):
     def __init__(self, objective: str = "mse", candidates: int = 256) -> None:
         if objective not in self.objectives:
             raise ValueError(f"objective must be one of {self.objectives}, got {objective!r}")
+        if candidates < 1:
+            raise ValueError(f"candidates must be at least 1, got {candidates}: that many thresholds are tried")
         self.objective, self.candidates, self.histogram = objective, candidates, Histogram()
 
     def observe(self, x: ArrayLike) -> None:
@@ -1098,7 +1103,8 @@ Replace = Callable[[str, Module], Module | None]
 def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
     """A new tree: `replace(name, m)` for each module m where that is not None, else a copy with its children mapped.
 
-    name: the dotted name, as in `named_modules()`: "layers.0", and "" for the whole.
+    name: the dotted name, as in `named_modules()`: "layers.0", and "" for the whole. A module that is used twice
+    becomes two: each place may get a type, rulers and a ReLU of its own.
     """
     replacement = replace(name, module)
     if replacement is not None:
@@ -1235,6 +1241,15 @@ def observe_layers(
     return map_modules(model, replace)
 
 
+def one_ruler(observer: Observer) -> QParams:
+    """An activation's ruler. ValueError from an observer that has one for each slice: the product needs one for all."""
+    qparams = observer.qparams(INT8)
+    if qparams.scale.shape != ():
+        got = f"{type(observer).__name__} gives {qparams.scale.size}"
+        raise ValueError(f"a layer's input has one ruler for all its numbers, but {got}: leave the axis out")
+    return qparams
+
+
 def ends(block: Any) -> tuple[Any, Any]:
     """The first and the last layer of a block: of a Sequential, what an input meets first and last."""
     first = last = block
@@ -1251,13 +1266,13 @@ def quantize_observed(model: Module, axis: int | None) -> Module:
     def replace(name: str, m: Module) -> Module | None:
         if not isinstance(m, Observed):
             return None
-        input_qparams = m.observer.qparams(INT8)
+        input_qparams = one_ruler(m.observer)
         if m.result is not None:
             block = map_modules(m.layer.block, replace)
             takes_in, hands_out = ends(block)
             if getattr(takes_in, "input_qparams", None) is None or getattr(hands_out, "input_qparams", None) is None:
                 return Residual(block)  # its block takes or gives numbers, not codes: added in float
-            hands_out.output_qparams = m.result.qparams(INT8)
+            hands_out.output_qparams = one_ruler(m.result)
             return QuantizedResidual(block, input_qparams)
         if m.int_type is None:
             return Lookup(m.layer, input_qparams)
@@ -1405,6 +1420,8 @@ def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float,
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"wanted 0 <= correct <= total and total >= 1, got {correct} of {total}")
+    if not z > 0:
+        raise ValueError(f"z must be > 0, got {z:g}: 1.96 gives the interval of 95 %")
     p = correct / total
     middle = p + z**2 / (2 * total)
     half = z * (p * (1 - p) / total + z**2 / (4 * total**2)) ** 0.5
