@@ -2,6 +2,9 @@
 
 import doctest
 import importlib
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
@@ -26,6 +29,29 @@ def test_the_notebook_runs_top_to_bottom_and_shows_every_plot(path):
     shown = sum("image/png" in output.get("data", {}) for cell in code for output in cell.outputs)
     wanted = sum("plt.show()" in cell.source for cell in code)
     assert shown == wanted > 0, f"{wanted} cells end with plt.show(), but {shown} pictures came"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_first_cell_finds_the_course_or_says_what_to_do(path, tmp_path):
+    finder = next(cell.source for cell in jupytext.read(path).cells if "find_spec" in cell.source)
+    code = f"{finder}\nprint(find_spec('tinytorch').origin)"
+
+    def said(folder):
+        """In a Python that knows no package but its own."""
+        command = [sys.executable, "-I", "-S", "-c", code]
+        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
+        return (done.stdout + done.stderr).strip()
+
+    alone, unpacked = tmp_path / "content", tmp_path / "a course"
+    (unpacked / "tinytorch" / "core").mkdir(parents=True)
+    (unpacked / "tinytorch" / "__init__.py").touch()
+    (unpacked / "modules").mkdir()
+    alone.mkdir()
+    assert "drop it into the list of files" in said(alone)
+    assert said(unpacked / "modules") == str(unpacked / "tinytorch" / "__init__.py")
+    shutil.make_archive(str(alone / "course"), "zip", tmp_path, unpacked.name)
+    for _ in range(2):  # and when the cell is run again
+        assert said(alone) == str(alone / unpacked.name / "tinytorch" / "__init__.py")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -25,13 +25,23 @@
 
 # %%
 # Finds the package, wherever in the course's folder this notebook was opened; or says what to do.
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-sys.path[:0] = [str(f) for f in (Path.cwd(), *Path.cwd().parents) if (f / "tinytorch" / "core").is_dir()][:1]
+
+def course():
+    here = Path.cwd()
+    around = [folder for folder in (here, *here.parents) if (folder / "tinytorch" / "core").is_dir()]
+    return [str(folder) for folder in (*around, *(core.parents[1] for core in here.glob("*/tinytorch/core")))][:1]
+
+
+if not course() and Path("course.zip").is_file():  # on Colab
+    shutil.unpack_archive("course.zip")
+sys.path[:0] = course()
 if find_spec("tinytorch") is None:
-    raise ImportError("tinytorch was not found: open this notebook inside the course's folder. On Colab, upload the folder as course.zip, then run: !unzip -q course.zip   and   %cd   into it   and   %pip install -q -e .")
+    raise ImportError("tinytorch was not found. On your machine: open this notebook inside the course's folder. On Colab: zip that folder as course.zip, drop it into the list of files on the left, and run this cell again.")
 
 # %%
 #| export
