@@ -12,10 +12,14 @@ from tito.project import Project
 
 
 def ask(project: Project, module: Module, exercise: Exercise) -> list[str]:
-    """The hints that were shown before, and the next, which is then shown; in the end, that there is no further one."""
+    """The hints that were shown before, and the next, which is then shown; in the end, that there is no further one.
+
+    All of them where it cannot be remembered which were shown.
+    """
     shown, count = progress.read(project).of(module.name, exercise.id).hints, len(exercise.hints)
     number = min(shown + 1, count)
-    progress.update(project, lambda kept: kept.change(module.name, exercise.id, hints=number))
+    if not progress.update(project, lambda kept: kept.change(module.name, exercise.id, hints=number)):
+        shown = number = count
     told = [f"hint {n} of {count}: {text}" for n, text in enumerate(exercise.hints[:number], 1)]
     return told if shown < count else [*told, "There is no further hint."]
 

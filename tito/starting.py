@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -53,7 +54,8 @@ def pair(project: Project, entry: Notebook) -> Path:
 def _not_newer(page: Path, text: Path) -> Path:
     """Date the .ipynb no later than the .py that it agrees with: jupytext refuses to open it where it seems ahead."""
     when = min(page.stat().st_mtime_ns, text.stat().st_mtime_ns)
-    os.utime(page, ns=(when, when))
+    with suppress(OSError):  # in a folder that can only be read, nothing can be ahead for long
+        os.utime(page, ns=(when, when))
     return page
 
 

@@ -92,6 +92,8 @@ def reset(context: typer.Context, exercise: ExerciseName, module: InModule = Non
     project = project_of(context)
     for path, copy in resetting.reset(project, module_of(project, module), exercise):
         console.say(f"{project.shown(path)}  {exercise} is as it was given; your text is in {project.shown(copy)}")
+        if path.suffix == ".ipynb":
+            console.say("Is it open in JupyterLab? Then choose File, Reload Notebook from Disk there.")
 
 
 def submit(
