@@ -1,10 +1,15 @@
-"""An exercise's tests, run inside a notebook's own kernel on what its cells have defined: for nbgrader's test cells."""
+"""An exercise's tests, run inside a notebook's own kernel on what its cells have defined.
+
+`check("choose_qparams")` in a cell prints what `tito test` would say. `passes` is for nbgrader's test cells.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -13,17 +18,43 @@ from typing import Any
 
 import pytest
 
-from tito import reporting
+from tito import course, editions, project, reporting
 from tito.door import InProcess, Student
+from tito.errors import TitoError, WrongCall
 
 QUIET = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--import-mode=importlib"]
+
+
+def check(exercise: str, defined: dict[str, Any] | None = None) -> None:
+    """Print how an exercise stands in this notebook, in the words of `tito test`; nothing is exported or remembered."""
+    defined = vars(sys.modules["__main__"]) if defined is None else defined
+    try:
+        passes(exercise, defined, tests=_tests_of(exercise))
+        print(f"{exercise}: passed")
+    except AssertionError as error:
+        print(f"{exercise}: not started yet" if editions.UNWRITTEN in str(error) else error)
+    except TitoError as error:
+        print(error)
+
+
+def _tests_of(exercise: str) -> Path:
+    """The folder of the tests of an exercise, in whichever module it is. Raises WrongCall where it is in none."""
+    try:
+        here = project.find()
+    except WrongCall:  # on Colab the notebook lies elsewhere; the course is where this file is
+        here = project.find(Path(__file__))
+    modules = [course.load(here, name) for name in course.module_names(here)]
+    found = (module for module in modules if exercise in [entry.id for entry in module.exercises])
+    module = next(found, modules[-1])
+    module.notebook_of(exercise)  # raises, and names the nearest
+    return here.module_tests(module.name)
 
 
 def passes(
     exercise: str,
     defined: dict[str, Any],
     exported_as: str = "",
-    tests: str = "tests",
+    tests: str | Path = "tests",
     hidden: Mapping[str, str] | None = None,
 ) -> None:
     """Run `tests/test_EXERCISE.py` on a notebook's globals(). AssertionError tells the first failure.
@@ -60,6 +91,13 @@ def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
     return f"the tests could not be run:\n{said.getvalue()[-1000:]}"
 
 
+def _where(told: Mapping[str, Any]) -> str:
+    """The innermost line of a cell that an exception came through: a cell is no file, but Python keeps its text."""
+    cells = [(file, line) for file, line in told.get("frames", ()) if not Path(file).is_file()]
+    lines = [(line, linecache.getline(file, line).strip()) for file, line in cells]
+    return next((f"\nline {line} of your cell: {text}" for line, text in reversed(lines) if text), "")
+
+
 class _Here:
     """A pytest plugin: the fixture `student` is the notebook, and the first failure is kept."""
 
@@ -84,5 +122,5 @@ class _Here:
             )
             claim = item.name.removeprefix("test_").replace("_", " ")
             kind = "" if told["type"] in ("AssertionError", "Failed") and told["text"] else f"{told['type']}: "
-            self.failure = f"{claim}:\n{kind}{told['text']}"
+            self.failure = f"{claim}:\n{kind}{told['text']}{_where(told)}"
         return report

@@ -25,9 +25,11 @@
 # tito test 17_quantization
 # ```
 #
-# Stuck? `tito hint` shows the next of three hints, from a question to nearly the line.
-#
 # We carry four numbers through every section: **`[-1, 0, 0.5, 2]`**.
+
+# %% [markdown]
+# Stuck? `tito hint` shows the next of three hints, from a question to nearly the line. To stay in the notebook: run
+# `from tito.inkernel import check` once; then `check("choose_qparams")` says in a cell what `tito test` would say.
 
 # %%
 #| default_exp quantization.quantize

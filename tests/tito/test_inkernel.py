@@ -1,0 +1,46 @@
+"""`check` in a notebook's cell: the words of `tito test`, without leaving the notebook."""
+
+from __future__ import annotations
+
+import linecache
+
+import pytest
+
+from tito.inkernel import check
+
+BROKEN = "#| exercise: double\ndef double(x):\n    return 2 * y\n"
+
+
+@pytest.fixture
+def here(course, monkeypatch):
+    monkeypatch.chdir(course.root / "modules/source/01_toy")
+    return course
+
+
+def test_it_says_what_tito_test_says(here, capsys):
+    check("double", {"double": lambda x: 3 * x})
+    assert "expected 6, got 9: is it x + x?" in capsys.readouterr().out
+    check("double", {"double": lambda x: 2 * x})
+    assert capsys.readouterr().out == "double: passed\n"
+
+
+def test_a_stub_is_not_started(here, capsys):
+    def double(x):
+        raise NotImplementedError("exercise double: your code is not written yet")
+
+    check("double", {"double": double})
+    assert capsys.readouterr().out == "double: not started yet\n"
+
+
+def test_an_exception_is_shown_with_its_line_in_the_cell(here, capsys, monkeypatch):
+    cell, defined = "/tmp/ipykernel_1/2.py", {}
+    monkeypatch.setitem(linecache.cache, cell, (len(BROKEN), None, BROKEN.splitlines(keepends=True), cell))
+    exec(compile(BROKEN, cell, "exec"), defined)
+    check("double", defined)
+    said = capsys.readouterr().out
+    assert "name 'y' is not defined" in said and "line 3 of your cell: return 2 * y" in said
+
+
+def test_an_unknown_exercise_is_answered_with_the_nearest(here, capsys):
+    check("duoble", {})
+    assert "no exercise 'duoble' (the nearest is 'double')" in capsys.readouterr().out
