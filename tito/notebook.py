@@ -78,10 +78,15 @@ class Document:
         return tuple(cell for cell in self.cells if cell.kind == "code")
 
     @cached_property
+    def essence(self) -> tuple[tuple[str, str, Cell], ...]:
+        """Kind and text of every cell that is not empty, magics and blank edges made equal; and the cell."""
+        texts = ["\n".join(map(_uncommented, cell.source.split("\n"))).strip() for cell in self.cells]
+        return tuple((cell.kind, text, cell) for cell, text in zip(self.cells, texts, strict=True) if text)
+
+    @cached_property
     def digest(self) -> str:
         """A hash of what must agree between two forms of a notebook: kinds and texts, not ids, outputs, blank edges."""
-        texts = ["\n".join(map(_uncommented, cell.source.split("\n"))).strip() for cell in self.cells]
-        essence = [(cell.kind, text) for cell, text in zip(self.cells, texts, strict=True) if text]
+        essence = [(kind, text) for kind, text, _ in self.essence]
         return hashlib.sha256(json.dumps(essence).encode()).hexdigest()
 
     def at(self, cell: Cell, line: int = 1) -> str:
@@ -117,9 +122,23 @@ def _changed(project: Project, text: Document, page: Document) -> Document:
         return page if base == text.digest else text  # a cell may have moved: its number would mislead
     newer, older = sorted((text.path, page.path), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     raise TitoError(
-        f"{text.name} and {page.path.name} hold different cells; {newer.name} was saved last. Keep one: move "
+        f"{text.name} and {page.path.name} hold different cells{_first_difference(text, page)}; {newer.name} was saved "
+        f"last, {_between(newer, older)} after the other. Keep one: move "
         f"{older.name} away (or the other, if that is the one you want), then run the command again."
     )
+
+
+def _first_difference(text: Document, page: Document) -> str:
+    pairs = zip(text.essence, page.essence, strict=False)
+    cell = next((own[2] for own, other in pairs if own[:2] != other[:2]), None)
+    if cell is None or cell.first_line is None:
+        return ""
+    return f", first {f'in exercise {cell.exercise}' if cell.exercise else 'in the cell'} at line {cell.first_line}"
+
+
+def _between(newer: Path, older: Path) -> str:
+    seconds = round((newer.stat().st_mtime_ns - older.stat().st_mtime_ns) / 1e9)
+    return f"{seconds} seconds" if seconds < 120 else f"{seconds // 60} minutes"
 
 
 def percent_text(document: Document) -> str:

@@ -237,7 +237,10 @@ def test_work_in_either_form_counts_and_neither_is_merged_in_silence(edition):
     edition.change(NOTEBOOK, "return 2 * x", "return x + x")
     assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out), "an editor saves the .py alone"
     saved_in_the_page(edition, "return 2 * x", "return x * 2")
-    edition.tito("test", "01").refuses("hold different cells", "was saved last", "move")
+    line = edition.line_of(NOTEBOOK, "#| exercise: double") - 1
+    edition.tito("test", "01").refuses(
+        f"hold different cells, first in exercise double at line {line}; ", " after the other. Keep one: move "
+    )
     before = edition.files()
     edition.tito("start", "--no-lab").refuses("hold different cells")
     assert edition.files() == before
