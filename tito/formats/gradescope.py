@@ -55,13 +55,13 @@ def grade(here: Project, module: Module, submission: Path, withheld: Path) -> di
                 told = "The tests that you have pass, but a hidden one does not: which inputs did you not think of?"
                 outcomes[outcome.id] = Outcome(outcome.id, outcome.title, 0, outcome.of, outcome.status, told)
         shutil.rmtree(target)
-    tests = [_entry(number, outcome) for number, outcome in enumerate(outcomes.values(), 1)]
-    head: dict[str, Any] = {"score": sum(entry["score"] for entry in tests)}
+    tests = [entry(number, outcome) for number, outcome in enumerate(outcomes.values(), 1)]
+    head: dict[str, Any] = {"score": sum(test["score"] for test in tests)}
     head |= {"execution_time": round(time.monotonic() - begun), "stdout_visibility": "hidden", "visibility": "visible"}
     return head | ({"output": missing} if missing else {}) | {"tests": tests}
 
 
-def _entry(number: int, outcome: Outcome) -> dict[str, Any]:
+def entry(number: int, outcome: Outcome) -> dict[str, Any]:
     return {
         "number": str(number),
         "name": f"{outcome.id}: {outcome.title}",

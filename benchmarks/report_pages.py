@@ -1,0 +1,149 @@
+"""The reports of a made-up class, as people will see them: how long they take to write, what they weigh, and pictures.
+
+`python benchmarks/report_pages.py OUT [--students 300]` writes the reports into OUT and, where Chromium is installed,
+pictures of the pages at a phone's and a desktop's width, light and dark, into OUT/pictures.
+The slips are those of tests/17_quantization/mistakes; who makes which is drawn from a seed.
+"""
+
+import argparse
+import random
+import re
+import shutil
+import subprocess
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tito import course, project
+from tito.course import Exercise, Module
+from tito.grading import adjustments, reports
+from tito.grading.grade import Grade
+from tito.testing import Outcome
+
+ROOT = Path(__file__).parent.parent
+MODULE = "17_quantization"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
+FIRST = "Ada Alan Barbara Claude Donald Edsger Emmy Frances Grace Hedy Ibn Joan Katherine Leslie Mary Niklaus Søren"
+LAST = "Bach Curie Dijkstra Euler Fourier Gauss Hopper Ito Jacobi Kepler Lovelace Müller Noether Oresme Pólya 王"
+ODD = [
+    "<script>alert(1)</script>",
+    "=cmd|' /C calc'!A0",
+    "CON",
+    "exe\N{RIGHT-TO-LEFT OVERRIDE}gpj.yp",
+    "\N{FAMILY} \N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}",
+    "x" * 300,
+    "jane",
+    "JANE",
+]
+ABOUT = {
+    "seed": 0,
+    "protection": "bubblewrap: own processes, files and network",
+    "versions": "Python 3.11.2, numpy 2.4.0, pytest 9.0.2, hypothesis 6.150.0",
+    "limit": "120 s a submission",
+    "course": "made up",
+}
+
+
+class Class:
+    """Submissions that nobody handed in."""
+
+    def __init__(self, module: Module, seed: int = 0) -> None:
+        self.module, self.dice = module, random.Random(seed)
+        self.hardness = {exercise.id: self.dice.uniform(-0.2, 0.35) for exercise in module.exercises}
+        self.told = {exercise.id: list(_messages(exercise)) for exercise in module.exercises}
+
+    def grades(self, count: int) -> list[Grade]:
+        names = [f"{first} {last}" for last in LAST.split() for first in FIRST.split()]
+        made = [self.grade(name) for name in [*ODD, *names][:count]]
+        made[9::67] = [Grade(g.submission, (), "machinery", 0.0, ("the box did not start",)) for g in made[9::67]]
+        made[11::83] = [self.refused(grade.submission) for grade in made[11::83]]
+        return made
+
+    def grade(self, name: str) -> Grade:
+        able, patient = self.dice.gauss(0.75, 0.2), self.dice.random() ** 0.3 * len(self.module.exercises) + 3
+        outcomes = tuple(self.outcome(place, e, able, patient) for place, e in enumerate(self.module.exercises))
+        late = any(outcome.status == "timeout" for outcome in outcomes)
+        remarks = ("code outside of the exercises' cells is not graded",) if self.dice.random() < 0.2 else ()
+        return Grade(name, outcomes, "graded", self.dice.uniform(1.5, 2.5) + 30 * late, remarks)
+
+    def refused(self, name: str) -> Grade:
+        why = "submission.zip is no archive: hand in what `tito submit` writes"
+        outcomes = (Outcome(e.id, e.title, 0, e.points, "failed", why) for e in self.module.exercises)
+        return Grade(name, tuple(outcomes), "refused", 0.0, (why,))
+
+    def outcome(self, place: int, exercise: Exercise, able: float, patient: float) -> Outcome:
+        def told(status: str, message: str) -> Outcome:
+            earned = exercise.points if status == "passed" else 0
+            return Outcome(exercise.id, exercise.title, earned, exercise.points, status, message)  # type: ignore[arg-type]
+
+        notebook = self.module.notebook_of(exercise.id).path.name
+        if place > patient:
+            return told("not started", f"not started yet: write your code at modules/source/{MODULE}/{notebook}:310")
+        if self.dice.random() < able - self.hardness[exercise.id] + 0.15:
+            return told("passed", "")
+        if self.dice.random() < 0.03:
+            return told("timeout", "codes never wrap:\nstopped after 30 seconds: is there a loop that never ends?")
+        likely = int(self.dice.random() ** 2.5 * len(self.told[exercise.id]))
+        return told("failed", self.told[exercise.id][likely])
+
+
+def _messages(exercise: Exercise) -> Iterator[str]:
+    """What the tests tell about the exercise's known mistakes, under the claims of its tests."""
+    tests = ROOT / "tests" / MODULE
+    text = (tests / f"test_{exercise.id}.py").read_text(encoding="utf-8")
+    claims = re.findall(r"^def test_(\w+)", text, re.MULTILINE)
+    known = tomllib.loads((tests / "mistakes" / f"{exercise.id}.toml").read_text(encoding="utf-8"))["mistake"]
+    for number, mistake in enumerate(known):
+        claim = claims[number % len(claims)].replace("_", " ")
+        where = f"modules/source/{MODULE}/quantization_dev.py:{300 + number}"
+        source = str(mistake["wrote"]).strip().split("\n")[0]
+        yield f"{claim}:\n{mistake['says']}\n{where}: {source}"
+
+
+def pictures(out: Path, pages: list[str]) -> None:
+    """Every page at every width, in the light; the first two in the dark as well."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        print("pictures: none, there is no Chromium here")
+        return
+    (out / "pictures").mkdir(exist_ok=True)
+    for place, page in enumerate(pages):
+        for size, (width, height) in SIZES.items():
+            for dark in (False, True)[: 2 if place < 2 else 1]:
+                name = f"{Path(page).parent.name or 'class'}-{place}-{size}{'-dark' if dark else ''}.png"
+                target = out / "pictures" / name
+                command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+                command += ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if dark else []
+                command += [f"--window-size={width},{height}", f"--screenshot={target}"]
+                command.append((out / page).resolve().as_uri())
+                subprocess.run(command, check=True, capture_output=True, timeout=60)
+                print(f"picture: {target}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--students", type=int, default=300)
+    parser.add_argument("--no-pictures", action="store_true")
+    parser.add_argument("--unsafe", action="store_true")
+    asked = parser.parse_args()
+    module = course.load(project.find(ROOT), MODULE)
+    grades = Class(module).grades(asked.students)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    line = f"{grades[8].submission},quantize,2.5,wrote a second solution on paper"
+    (asked.out / adjustments.FILE).write_text(f"submission,exercise,points,reason\n{line}\n", encoding="utf-8")
+    begun = time.perf_counter()
+    reports.write(asked.out, module, grades, [], ABOUT | {"unsafe": asked.unsafe})
+    seconds = time.perf_counter() - begun
+    found = [path for path in asked.out.rglob("*") if path.suffix in (".html", ".csv", ".json")]
+    weight = sum(path.stat().st_size for path in found)
+    print(f"{len(grades)} submissions, {len(found)} files, {weight / 1e6:.1f} MB, written in {seconds:.2f} s")
+    print(f"class page {(asked.out / 'index.html').stat().st_size / 1e3:.0f} kB")
+    if not asked.no_pictures:
+        pictures(asked.out, ["index.html", f"students/{grades[8].submission}.html"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Grades as tables for other programs: grades.csv, Canvas' gradebook, Gradescope's results.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from tito.course import Module
+from tito.formats import gradescope
+from tito.grading import figures, strangers
+from tito.grading.adjustments import Standing, number
+from tito.testing import Result
+
+CANVAS_COLUMNS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
+# Canvas' bulk download calls a file NAME[_LATE]_USER-ID_FILE-ID_AS-THE-STUDENT-CALLED-IT.
+CANVAS_FILE = re.compile(r"(?P<who>.*?)_(LATE_)?(?P<id>\d+)(_\d+(_.*)?)?")
+
+
+def grades_csv(module: Module, standings: Sequence[Standing]) -> bytes:
+    """A row a submission, by name. With a byte order mark, without which Excel does not read UTF-8."""
+    ids = [exercise.id for exercise in module.exercises]
+    of = figures.full_points(module, [entry.grade for entry in standings])
+    rows: list[list[object]] = [["submission", "points", "of", "status", *ids, "message", "adjustment", "reason"]]
+    for entry in standings:
+        grade, failed = entry.grade, entry.grade.status == "machinery"
+        earned = {} if failed else {outcome.id: outcome.points for outcome in grade.outcomes}
+        rows.append([entry.name, entry.points, of, grade.status, *(earned.get(name, "") for name in ids)])
+        rows[-1] += [message(entry), entry.adjusted if entry.adjustments else "", entry.reasons]
+    return _table(rows).encode("utf-8-sig")
+
+
+def message(entry: Standing) -> str:
+    """What to look at first: why there is no grade, or the first exercise that does not pass."""
+    if entry.grade.status != "graded":
+        return " ".join(entry.grade.remarks)
+    first = Result("", 0.0, entry.grade.outcomes).most_useful
+    return f"{first.id}: {first.message}" if first else ""
+
+
+def canvas_csv(module: Module, standings: Sequence[Standing]) -> bytes:
+    """What Canvas' gradebook imports. A submission that the grader itself failed at has no row: an empty grade would
+    erase what Canvas holds. The column's name finds the assignment; another name would make a new one.
+    """
+    grades = [entry.grade for entry in standings]
+    graded = next((grade.outcomes for grade in grades if grade.status == "graded"), ())
+    part = [outcome.id for outcome in graded] if 0 < len(graded) < len(module.exercises) else []
+    title = f"{module.title}: {', '.join(part)}" if part else module.title
+    rows: list[list[object]] = [[*CANVAS_COLUMNS, title]]
+    rows.append(["Points Possible", "", "", "", "", figures.full_points(module, grades)])
+    for entry in standings:
+        if entry.points is not None:
+            who, user = canvas_student(entry.name)
+            rows.append([who, user, "", "", "", entry.points])
+    return _table(rows).encode("utf-8")
+
+
+def canvas_student(name: str) -> tuple[str, str]:
+    """A submission's name -> the student's name and Canvas' id of them, which a bulk download writes into its files.
+
+    >>> canvas_student("curiemarie_LATE_4711_90210_submission.zip"), canvas_student("Curie, Marie")
+    (('curiemarie', '4711'), ('Curie, Marie', ''))
+    """
+    match = CANVAS_FILE.fullmatch(name)
+    return (match["who"], match["id"]) if match else (name, "")
+
+
+def gradescope_json(entry: Standing) -> bytes:
+    """results.json as Gradescope defines it. Only for a submission that has points."""
+    said = [*entry.grade.remarks]
+    said += [f"Adjustment of {number(a.points)} points: {_of(a.exercise)}{a.reason}" for a in entry.adjustments]
+    tests = [gradescope.entry(place, outcome) for place, outcome in enumerate(entry.grade.outcomes, 1)]
+    told: dict[str, Any] = {"extra_data": {"made_by": "tito grade"}, "score": float(entry.points or 0)}
+    told |= {"stdout_visibility": "hidden", "visibility": "visible"}
+    told |= {"output": strangers.shown("\n".join(said)), "output_format": "text"} if said else {}
+    shown = [test | {"output": strangers.shown(test["output"])} for test in tests]
+    return (json.dumps(told | {"tests": shown}, indent=1) + "\n").encode("ascii")
+
+
+def _of(exercise: str) -> str:
+    return f"{exercise}: " if exercise else ""
+
+
+def _table(rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> str:
+    """Our own numbers as they are, so that a spreadsheet can add them; every text made harmless."""
+    if isinstance(value, Decimal | None):
+        return number(value)
+    return strangers.cell(strangers.one_line(value)) if isinstance(value, str) else str(value)

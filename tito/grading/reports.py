@@ -1,0 +1,180 @@
+"""The reports of a batch: tables for other programs, a page for every student, one for the class. The same grades make
+the same bytes, so that what changed can be seen; all are written, or none.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tito import files
+from tito.course import Module
+from tito.grading import adjustments, figures, gradebooks, strangers
+from tito.grading.adjustments import Standing
+from tito.grading.grade import Grade
+from tito.testing import Outcome, Result
+
+PAGES = (("students", ".html"), ("similar", ".html"), ("gradescope", ".json"))
+OURS = b'"tito grade"'  # is found in the first lines of what we wrote, and may replace or remove
+MOST_SLIPS = 5  # of an exercise
+HIGHEST, FOOT, WIDE = 100, 118, 360  # of the histogram
+
+
+def write(
+    out: Path, module: Module, grades: Sequence[Grade], similar: Sequence[Any], about: Mapping[str, Any]
+) -> list[Standing]:
+    """Write every report into `out`, and remove the pages of people who are no longer in the batch.
+
+    `about` says how was graded, words and values for the foot of the class page; of it `unsafe` makes a red band, and
+    `seed` is told to students. Raises TitoError where adjustments.csv is wrong or the disk says no; what was there
+    before is then unchanged.
+    """
+    adjustments.begin(out)
+    standings = adjustments.standings(out, module, grades)
+    made = render(module, standings, similar, about)
+    changed = [(out / name, data) for name, data in made.items() if not _holds(out / name, data)]
+    files.write_whole(changed)
+    _remove_old(out, made)
+    return standings
+
+
+def render(
+    module: Module, standings: Sequence[Standing], similar: Sequence[Any], about: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Every report: its name in the folder -> its bytes."""
+    pages = _Pages(module, standings, about)
+    made = {"grades.csv": gradebooks.grades_csv(module, standings)}
+    made["canvas.csv"] = gradebooks.canvas_csv(module, standings)
+    made["index.html"] = pages.index()
+    for entry in standings:
+        made[f"students/{pages.names[entry.name]}.html"] = pages.student(entry)
+        if entry.points is not None:
+            made[f"gradescope/{pages.names[entry.name]}.json"] = gradebooks.gradescope_json(entry)
+    return made
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
+
+
+def _remove_old(out: Path, made: Mapping[str, bytes]) -> None:
+    """Pages of an earlier run that nobody has now. What we did not write stays."""
+    for folder, suffix in PAGES:
+        for path in sorted((out / folder).glob(f"*{suffix}")):
+            if f"{folder}/{path.name}" not in made and not path.is_symlink() and OURS in path.read_bytes()[:1000]:
+                with files.naming(path):
+                    path.unlink()
+
+
+class _Pages:
+    """The HTML of one batch. Whatever comes from a submission passes `shown` or `one_line`, and Jinja's escaping."""
+
+    def __init__(self, module: Module, standings: Sequence[Standing], about: Mapping[str, Any]) -> None:
+        self.module, self.standings, self.about = module, standings, about
+        self.grades = [entry.grade for entry in standings]
+        self.names = strangers.file_names(entry.name for entry in standings)
+        self.of = figures.full_points(module, self.grades)
+        self.templates = _templates()
+
+    def index(self) -> bytes:
+        spread = figures.spread(self.standings, self.of)
+        return self._page(
+            "index.html",
+            standings=self.standings,
+            pages=self.names,
+            unsafe=bool(self.about.get("unsafe")),
+            about=[(key.replace("_", " "), str(value)) for key, value in self.about.items() if key != "unsafe"],
+            graded=sum(grade.status == "graded" for grade in self.grades),
+            failures=[entry for entry in self.standings if entry.grade.status == "machinery"],
+            refused=[entry for entry in self.standings if entry.grade.status == "refused"],
+            adjusted=[entry for entry in self.standings if entry.adjustments],
+            spread=spread,
+            bars=_bars(spread.bars, self.of) if spread else [],
+            tallies=figures.tallies(self.module, self.grades),
+            slips=figures.slips(self.module, self.grades),
+            most=MOST_SLIPS,
+            middle=figures.middle_seconds(self.grades),
+            slow=figures.slowest(self.grades),
+            similar=[],
+        )
+
+    def student(self, entry: Standing) -> bytes:
+        outcomes = {outcome.id: outcome for outcome in entry.grade.outcomes}
+        first = Result("", 0.0, entry.grade.outcomes).most_useful if entry.grade.status == "graded" else None
+        notebooks = []
+        for notebook in self.module.notebooks:
+            done = [outcomes[exercise.id] for exercise in notebook.exercises if exercise.id in outcomes]
+            if done:
+                notebooks.append(_notebook(notebook.path.name, done))
+        return self._page(
+            "student.html",
+            entry=entry,
+            share=figures.percent(entry.points or 0, self.of),
+            first=first,
+            counted=_counted(entry.grade.outcomes),
+            notebooks=notebooks,
+            seed=self.about.get("seed"),
+        )
+
+    def _page(self, template: str, **values: Any) -> bytes:
+        return (self.templates.get_template(template).render(module=self.module, of=self.of, **values) + "\n").encode()
+
+
+def _templates() -> Environment:
+    style = resources.files("tito.grading").joinpath("templates", "style.css").read_text(encoding="utf-8")
+    templates = Environment(
+        loader=PackageLoader("tito.grading"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    templates.filters |= {
+        "shown": strangers.shown,
+        "one_line": strangers.one_line,
+        "number": lambda value: adjustments.number(Decimal(value)),
+    }
+    digest = hashlib.sha256(style.encode()).digest()
+    templates.globals |= {
+        "style": Markup(style),
+        "style_hash": base64.b64encode(digest).decode(),
+        "percent": figures.percent,
+    }
+    return templates
+
+
+def _notebook(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    told = [(outcome, *figures.claim_of(outcome)) for outcome in outcomes]
+    earned, of = sum(outcome.points for outcome in outcomes), sum(outcome.of for outcome in outcomes)
+    return {"name": name, "outcomes": told, "earned": earned, "of": of}
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+    """`3 of 5 exercises passed, 1 failed, 1 not started.`"""
+    passed = sum(outcome.status == "passed" for outcome in outcomes)
+    words = {"failed": "failed", "timeout": "out of time", "not started": "not started"}
+    others = [(sum(outcome.status == status for outcome in outcomes), word) for status, word in words.items()]
+    rest = "".join(f", {count} {word}" for count, word in others if count)
+    return f"{passed} of {len(outcomes)} exercise{'' if len(outcomes) == 1 else 's'} passed{rest}."
+
+
+def _bars(counts: Sequence[int], of: int) -> list[dict[str, Any]]:
+    """The histogram's bars, in the chart's units."""
+    bars, step = [], WIDE / len(counts)
+    for place, count in enumerate(counts):
+        first, beyond = (-(-edge * of // len(counts)) for edge in (place, place + 1))
+        last = of if place == len(counts) - 1 else beyond - 1
+        height = round(HIGHEST * count / max(counts), 1)
+        bar = {"x": round(step * (place + 0.08), 1), "y": FOOT - height, "width": round(step * 0.84, 1)}
+        label = f"{first}–{last}" if first < last else f"{last}"
+        bars.append(bar | {"height": height, "count": count, "label": label})
+    return bars
