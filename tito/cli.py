@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tito.commands import learning, teaching
+from tito.commands import grading, learning, teaching
 from tito.commands.common import JsonPath, LimitSeconds, MaybeModule, ModuleName, module_of, project_of
 from tito.errors import Status, TitoError
 
@@ -179,7 +179,7 @@ def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
         raise typer.Exit(Status.FAILED)
 
 
-for instructors in teaching.COMMANDS:
+for instructors in (*teaching.COMMANDS, *grading.COMMANDS):
     app.command()(instructors)
 
 

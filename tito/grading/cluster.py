@@ -1,0 +1,145 @@
+"""`--dask ADDRESS`: the same batch on a Dask cluster. Submissions go out as JSON, grades come back as JSON.
+
+A worker finds the course where it was started, or where TITO_PROJECT says, and grades only if its tests and its tito
+are ours, byte for byte. Students' code is text to the scheduler and to the worker; it runs in the worker's box.
+TLS: start with tls:// and tell Dask's own configuration where the certificates are (`distributed.comm.tls`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tito import course, project
+from tito.errors import TitoError, WrongCall
+from tito.grading import journal
+from tito.grading.batch import TRIES, Patient, Pool, check_box
+from tito.grading.grade import Grade
+from tito.grading.intake import Submission
+from tito.grading.journal import Conditions
+from tito.grading.judge import Judge
+
+IN_FLIGHT = 256  # submissions that the cluster holds at a time: its memory does not grow with the class
+WORKER_SECONDS = 60.0  # for the first worker to come
+
+
+def pool(address: str, wanted: Conditions) -> Pool:
+    """A pool of the cluster's workers. What a lost worker had is run again elsewhere, up to TRIES times."""
+
+    def graded(submissions: list[Submission]) -> Generator[tuple[Submission, Grade]]:
+        if not submissions:
+            return
+        distributed, client = _connect(address)
+        waiting, running = iter(submissions), dict[Any, Submission]()
+        conditions = json.dumps(asdict(wanted))
+
+        def sent() -> Iterator[Any]:
+            for submission in waiting:
+                future = client.submit(grade_here, conditions, json.dumps(asdict(submission)), pure=False)
+                running[future] = submission
+                yield future
+
+        try:
+            more = sent()
+            done = distributed.as_completed(list(islice(more, IN_FLIGHT)))
+            for future in done:
+                submission = running.pop(future)
+                yield submission, _answer(distributed, future, submission)
+                done.update(list(islice(more, 1)))
+        finally:
+            with suppress(Exception):  # a cluster that is gone cannot be told to stop
+                client.cancel(list(running))
+            client.close(timeout=2)
+
+    return graded
+
+
+def _connect(address: str) -> tuple[Any, Any]:
+    """The library and a client. One sentence where the one is missing, or nobody answers."""
+    try:
+        import distributed
+    except ImportError:
+        raise WrongCall("--dask needs the package distributed: pip install 'tinytorch[cluster]'") from None
+    try:
+        client = distributed.Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise TitoError(f"no Dask scheduler answers at {address} ({reason}): is it running, and with TLS?") from None
+    try:
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
+    except TimeoutError:
+        client.close(timeout=2)
+        raise TitoError(f"{address} has no worker: start some with `dask worker {address}` in the course") from None
+    return distributed, client
+
+
+def _answer(distributed: Any, future: Any, submission: Submission) -> Grade:
+    """What a worker said. Raises TitoError where workers cannot grade at all."""
+    try:
+        told = json.loads(future.result())
+    except distributed.KilledWorker:
+        said = f"{TRIES} workers were lost while they graded it"
+        return Grade(submission.name, (), "machinery", 0.0, (f"the grader failed: {said}",))
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise TitoError(f"the workers cannot run the grader ({reason}): install the same tito there") from None
+    if "stop" in told:
+        raise TitoError(told["stop"])
+    return Grade.from_json(told["grade"])
+
+
+def grade_here(conditions: str, submission: str) -> str:
+    """On a worker: JSON of one submission -> JSON of its grade, or of the reason why this worker must not grade."""
+    try:
+        patient = _kept(conditions)
+        return json.dumps({"grade": patient.grade(journal.submission_of(json.loads(submission))).as_json()})
+    except TitoError as error:
+        return json.dumps({"stop": f"the worker {_address()} cannot grade: {error}"})
+
+
+@dataclass
+class _Mine(threading.local):
+    """A worker's thread keeps its judge from one submission to the next."""
+
+    conditions: str = ""
+    patient: Patient | None = None
+
+
+_mine = _Mine()
+
+
+def _kept(conditions: str) -> Patient:
+    if _mine.patient is None or _mine.conditions != conditions:
+        if _mine.patient is not None:
+            _mine.patient.close()
+        _mine.patient, _mine.conditions = _checked(Conditions(**json.loads(conditions))), conditions
+    return _mine.patient
+
+
+def _checked(wanted: Conditions) -> Patient:
+    """A judge for exactly these conditions, or TitoError."""
+    named = os.environ.get("TITO_PROJECT")
+    here = project.find(Path(named) if named else None)
+    module = course.load(here, wanted.module)
+    ours = journal.conditions(here, module, wanted.seed, wanted.limit_seconds, wanted.exercise, wanted.unsafe)
+    if ours.course != wanted.course:
+        raise TitoError(f"its tests or notebooks of {wanted.module} are not those of this course: copy them there")
+    if ours.grader != wanted.grader:
+        raise TitoError("its tito, Python, NumPy, pytest or hypothesis is not the one here: install the same there")
+    check_box(wanted.unsafe)
+    return Patient(
+        lambda: Judge(here, module, wanted.seed, wanted.limit_seconds, unsafe=wanted.unsafe, exercise=wanted.exercise)
+    )
+
+
+def _address() -> str:
+    from distributed import get_worker
+
+    return str(get_worker().address)

@@ -1,0 +1,247 @@
+"""The journal of a batch: every grade on the disk as soon as it is known, so that a kill at any moment costs minutes.
+
+One SQLite file in WAL mode, written by one process, one commit a submission. A grade is filed under the hash of
+everything that decides it, and not under a name: whoever hands in the same cells to the same tests has the same grade.
+Each row carries a seal, a hash of itself, and what a power cut has spoilt is left behind, never believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import tito
+from tito.course import Module
+from tito.errors import TitoError
+from tito.grading.grade import Grade
+from tito.grading.intake import Submission
+from tito.project import PYPROJECT, Project
+
+NAME = "journal.sqlite"
+DAMAGED = NAME + ".damaged"
+BESIDE = ("", "-wal", "-shm")  # SQLite's files
+LIBRARIES = ("numpy", "pytest", "hypothesis")  # what decides a grade besides our own text
+TABLE = "CREATE TABLE IF NOT EXISTS rows (kind TEXT, key TEXT, text TEXT, seal TEXT, PRIMARY KEY (kind, key))"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Everything that decides a grade but the submission. Same conditions and same cells, same grade."""
+
+    module: str
+    seed: int
+    limit_seconds: float
+    exercise: str | None
+    unsafe: bool  # graded without a box: such a grade must not stand in for one that was made inside
+    course: str  # hash of the tests, the notebooks and the package that is given
+    grader: str  # hash of tito's own text, and the versions of what it uses
+
+    def key(self, submission: Submission) -> str:
+        return _hash(json.dumps([submission.digest, asdict(self)], sort_keys=True))
+
+
+def conditions(
+    project: Project, module: Module, seed: int, limit_seconds: float, exercise: str | None, unsafe: bool
+) -> Conditions:
+    """The conditions that hold now, in this course, with this tito."""
+    tests = [*project.tests.glob("conftest.py"), *_files(project.module_tests(module.name))]
+    given = [*_files(project.module(module.name)), *_files(project.package), project.root / PYPROJECT]
+    ours = _files(Path(tito.__file__).parent, ".py")
+    versions = [platform.python_version(), *(f"{name} {metadata.version(name)}" for name in LIBRARIES)]
+    course = _hash(*(_text(project.root, file) for file in tests + given))
+    grader = _hash(*versions, *(_text(Path(tito.__file__).parent, file) for file in ours))
+    return Conditions(module.name, seed, limit_seconds, exercise, unsafe, course, grader)
+
+
+def _files(folder: Path, suffix: str = "") -> list[Path]:
+    """What lies below a folder and can decide a grade: not what Python or a notebook's server left there."""
+    found = (path for path in folder.rglob(f"*{suffix}") if path.is_file())
+    return sorted(path for path in found if not any(_left_behind(part) for part in path.relative_to(folder).parts))
+
+
+def _left_behind(part: str) -> bool:
+    return part.startswith(".") or part == "__pycache__"
+
+
+def _text(root: Path, file: Path) -> str:
+    """A file as one string: where it is, and what it holds, alike on every system."""
+    data = file.read_bytes().replace(b"\r\n", b"\n")
+    return f"{file.relative_to(root).as_posix()} {hashlib.sha256(data).hexdigest()}"
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+class Journal:
+    """`OUT/journal.sqlite`, opened for this process alone until the block ends.
+
+    `notes` tells the person what was found damaged. Raises TitoError, one sentence, where the file is in use by another
+    `tito grade`, or cannot be written.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / NAME
+        self.notes: list[str] = []
+        with _telling(self.path):
+            out.mkdir(parents=True, exist_ok=True)
+            self._open_or_rescue()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with suppress(sqlite3.Error):  # what was committed is safe; a full disk cannot tidy up
+            self._rows.close()
+
+    def grade(self, key: str) -> Grade | None:
+        return self._grade("grade", key)
+
+    def failure(self, key: str) -> Grade | None:
+        """How the grader itself failed, where it did and has not succeeded since."""
+        return self._grade("failure", key)
+
+    def keep(self, key: str, grade: Grade) -> None:
+        """On the disk when this returns. A failure of the grader's own is noted, but is no grade, nor replaces one."""
+        with self._change():
+            self._rows.execute("DELETE FROM rows WHERE kind = 'failure' AND key = ?", (key,))
+            self._put("failure" if grade.status == "machinery" else "grade", key, grade.as_json())
+
+    def about(self) -> dict[str, Any]:
+        """What `open_batch` was last told; {} for a new journal."""
+        return dict(json.loads(self._get("about", "batch") or "{}"))
+
+    def submissions(self) -> list[Submission]:
+        """Those of the batch that was last opened, sorted by name."""
+        with _telling(self.path):
+            found = self._rows.execute("SELECT key FROM rows WHERE kind = 'submission' ORDER BY key").fetchall()
+        texts = (self._get("submission", name) for (name,) in found)
+        return sorted((submission_of(json.loads(text)) for text in texts if text), key=lambda one: one.name)
+
+    def open_batch(self, about: dict[str, Any], submissions: Iterable[Submission]) -> None:
+        """Remember who is graded, and how: what `tito merge` needs to know of a shard."""
+        with self._change():
+            self._rows.execute("DELETE FROM rows WHERE kind = 'submission'")
+            for submission in submissions:
+                self._put("submission", submission.name, asdict(submission))
+            self._put("about", "batch", about)
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """All that is put in the block is kept, or nothing of it."""
+        with _telling(self.path), self._rows:
+            self._rows.execute("BEGIN")
+            yield
+
+    def _grade(self, kind: str, key: str) -> Grade | None:
+        text = self._get(kind, key)
+        return None if text is None else Grade.from_json(json.loads(text))
+
+    def _get(self, kind: str, key: str) -> str | None:
+        with _telling(self.path):
+            found = self._rows.execute("SELECT text, seal FROM rows WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+        return found[0] if found and found[1] == _hash(kind, key, found[0]) else None
+
+    def _put(self, kind: str, key: str, value: dict[str, Any]) -> None:
+        text = json.dumps(value)
+        row = (kind, key, text, _hash(kind, key, text))
+        self._rows.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", row)
+
+    def _open_or_rescue(self) -> None:
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            if _reason(error):
+                raise
+            self._rescue(str(error))
+
+    def _open(self) -> None:
+        self._rows = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+        self._rows.text_factory = _text_of
+        try:
+            self._rows.execute("PRAGMA locking_mode = EXCLUSIVE")  # the lock of this batch; the system frees it
+            self._rows.execute("PRAGMA journal_mode = WAL")
+            self._rows.execute("PRAGMA synchronous = FULL")  # a commit has reached the disk
+            self._rows.execute("BEGIN EXCLUSIVE")
+            self._rows.execute(TABLE)
+            self._rows.execute("COMMIT")
+            found = self._rows.execute("PRAGMA integrity_check").fetchall()
+            if found != [("ok",)]:
+                raise sqlite3.DatabaseError(found[0][0].splitlines()[-1])
+        except BaseException:
+            self._rows.close()
+            raise
+
+    def _rescue(self, reason: str) -> None:
+        """Put a damaged journal aside, and take from it the rows whose seals are whole."""
+        for suffix in BESIDE:
+            with suppress(FileNotFoundError):
+                self.path.with_name(NAME + suffix).replace(self.path.with_name(DAMAGED + suffix))
+        self._open()
+        with self._change():
+            for row in _readable(self.path.with_name(DAMAGED)):
+                self._rows.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", row)
+        count = self._rows.execute("SELECT count(*) FROM rows WHERE kind = 'grade'").fetchone()[0]
+        self.notes.append(
+            f"{self.path} was damaged ({reason}): {count} grades could be read and are kept, the rest is graded again; "
+            f"the damaged file is now {DAMAGED}"
+        )
+
+
+def _readable(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """The rows of a damaged journal that can be reached, from the front or from the back, and are whole."""
+    with suppress(sqlite3.DatabaseError):
+        rows = sqlite3.connect(path, timeout=0)
+        rows.text_factory = _text_of
+        try:
+            for order in ("ASC", "DESC"):
+                with suppress(sqlite3.DatabaseError):
+                    for row in rows.execute(f"SELECT kind, key, text, seal FROM rows ORDER BY rowid {order}"):
+                        if all(isinstance(value, str) for value in row) and row[3] == _hash(*row[:3]):
+                            yield row
+        finally:
+            rows.close()
+
+
+def submission_of(data: dict[str, Any]) -> Submission:
+    """The inverse of `dataclasses.asdict` after a trip through JSON."""
+    cells = {exercise: tuple(sources) for exercise, sources in data["cells"].items()}
+    return Submission(**(data | {"cells": cells, "remarks": tuple(data["remarks"])}))
+
+
+def _text_of(data: bytes) -> str:
+    """Spoilt bytes are for the seal to find, and no error."""
+    return data.decode("utf-8", "replace")
+
+
+def _reason(error: sqlite3.Error) -> str:
+    """What a person can mend, in words; empty for damage."""
+    text = str(error)
+    if "locked" in text:
+        return "another `tito grade` is at work there: wait for it, or give this one an --out of its own"
+    if "full" in text:
+        return "the disk is full: make room and run the command again, what was graded is kept"
+    if "readonly" in text or "unable to open" in text or "permission" in text.lower():
+        return "it cannot be written: choose another --out, or change its rights"
+    return ""
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Tell what SQLite or the system says as one sentence that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        advice = _reason(error) or f"it cannot be read ({error}): move it away and run the command again"
+        raise TitoError(f"{path}: {advice}") from None
+    except OSError as error:
+        raise TitoError(f"{error.filename or path} could not be written ({error.strerror or error})") from None

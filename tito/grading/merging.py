@@ -1,0 +1,146 @@
+"""What a journal says of its batch; and the journals of all shards joined, as if one machine had graded everybody."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tito.errors import TitoError, WrongCall
+from tito.grading.batch import Pool, Shard
+from tito.grading.grade import Grade
+from tito.grading.intake import Submission
+from tito.grading.journal import NAME, Conditions, Journal
+
+DIFFERS = {
+    "limit_seconds": "time limit",
+    "unsafe": "protection (--unsafe)",
+    "course": "version of the tests or notebooks",
+    "grader": "version of tito, Python, NumPy, pytest or hypothesis",
+}
+
+
+@dataclass(frozen=True)
+class About:
+    """How a batch was graded, which part of it this is, and a hash of everybody in it, here or in another part."""
+
+    conditions: Conditions
+    shard: Shard
+    roll: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> About:
+        return cls(Conditions(**data["conditions"]), Shard(**data["shard"]), data["roll"])
+
+
+def roll(submissions: Iterable[Submission]) -> str:
+    """A hash of who is in a batch and with what."""
+    listed = sorted((one.name, one.digest, one.refused) for one in submissions)
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def check_same(journal: Journal, wanted: About) -> None:
+    """Refuse to continue another module's batch, or another shard's, over this one: its reports would be lost."""
+    if not journal.about():
+        return
+    there = About.from_json(journal.about())
+    for what, old, new in (
+        ("module", there.conditions.module, wanted.conditions.module),
+        ("shard", str(there.shard), str(wanted.shard)),
+    ):
+        if old != new:
+            raise WrongCall(f"{journal.path.parent} holds {what} {old}, not {new}: give this one an --out of its own")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """All shards in one: a pool that knows only what they left unmarked, for the grades are in the journal already."""
+
+    about: About
+    submissions: list[Submission]
+    pool: Pool
+
+
+def merge(folders: Sequence[Path], into: Journal) -> Merged:
+    """Copy the shards' grades into one journal. Raises TitoError where they are not all of one batch, and finished."""
+    failures = dict[str, Grade]()
+    submissions = list[Submission]()
+    with ExitStack() as stack:
+        parts = {folder: stack.enter_context(_existing(folder)) for folder in dict.fromkeys(folders)}
+        about = _one_batch({folder: _about(folder, journal) for folder, journal in parts.items()})
+        check_same(into, about)
+        for folder, journal in parts.items():
+            into.notes.extend(journal.notes)
+            found = journal.submissions()
+            failures |= _copy(folder, journal, into, about.conditions, found)
+            submissions += found
+    submissions.sort(key=lambda one: one.name)
+    if roll(submissions) != about.roll:
+        raise TitoError(f"{' '.join(map(str, folders))}: a journal has lost submissions; run `tito grade` there again")
+    into.open_batch(about.as_json(), submissions)
+
+    def pool(left: list[Submission]) -> Generator[tuple[Submission, Grade]]:
+        yield from ((one, failures[about.conditions.key(one)]) for one in left)
+
+    return Merged(about, submissions, pool)
+
+
+def _existing(folder: Path) -> Journal:
+    if not (folder / NAME).is_file():
+        raise WrongCall(f"{folder} holds no {NAME}: name the folders that `tito grade --shard i/n --out DIR` made")
+    return Journal(folder)
+
+
+def _about(folder: Path, journal: Journal) -> About:
+    if not journal.about():
+        raise TitoError(f"{folder} was not begun: run `tito grade` there again")
+    return About.from_json(journal.about())
+
+
+def _one_batch(abouts: dict[Path, About]) -> About:
+    """What all shards agree on. Raises TitoError naming the first two that do not, or the shards that are missing."""
+    first, about = next(iter(abouts.items()))
+    shards = dict[int, Path]()
+    for folder, other in abouts.items():
+        for field in fields(Conditions):
+            old, new = getattr(about.conditions, field.name), getattr(other.conditions, field.name)
+            if old != new:
+                shown = "" if field.name in ("course", "grader") else f": {old} and {new}"
+                what = DIFFERS.get(field.name, field.name)
+                raise TitoError(f"{first} and {folder} differ in their {what}{shown}; grade one of them again")
+        if (about.roll, about.shard.of) != (other.roll, other.shard.of):
+            raise TitoError(f"{first} and {folder} are not parts of one batch: they were given different submissions")
+        if other.shard.number in shards:
+            raise TitoError(f"{shards[other.shard.number]} and {folder} both are shard {other.shard}; name one of them")
+        shards[other.shard.number] = folder
+    missing = [str(Shard(number, about.shard.of)) for number in range(1, about.shard.of + 1) if number not in shards]
+    if missing:
+        raise TitoError(f"missing: shard {', '.join(missing)}; name the --out of every shard")
+    return About(about.conditions, Shard(), about.roll)
+
+
+def _copy(
+    folder: Path, journal: Journal, into: Journal, conditions: Conditions, submissions: list[Submission]
+) -> dict[str, Grade]:
+    """Copy a shard's grades; returns the failures of its grader. Raises TitoError where it is not finished."""
+    failures, unfinished = dict[str, Grade](), list[str]()
+    for one in submissions:
+        key = conditions.key(one)
+        grade, failure = journal.grade(key), journal.failure(key)
+        if grade:
+            into.keep(key, grade)
+        elif failure:
+            failures[key] = failure
+        elif not one.refused:
+            unfinished.append(one.name)
+    if unfinished:
+        count = f"{len(unfinished)} of {len(submissions)} submissions"
+        raise TitoError(f"{folder} is not finished: {count} have no grade ({unfinished[0]}, ...); run it again")
+    return failures
