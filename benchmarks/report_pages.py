@@ -99,7 +99,8 @@ def _messages(exercise: Exercise) -> Iterator[str]:
         claim = claims[number % len(claims)].replace("_", " ")
         where = f"modules/source/{MODULE}/quantization_dev.py:{300 + number}"
         source = str(mistake["wrote"]).strip().split("\n")[0]
-        yield f"{claim}:\n{mistake['says']}\n{where}: {source}"
+        says = re.sub(r"\\(.)", r"\1", mistake["says"])  # a pattern
+        yield f"{claim}:\n{says}\n{where}: {source}"
 
 
 def pictures(out: Path, pages: list[str]) -> None:

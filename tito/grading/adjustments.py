@@ -131,7 +131,7 @@ def _rows(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
     try:
-        columns = [column.strip().casefold() for column in next(reader, [])]
+        columns = [column for cell in next(reader, []) if (column := cell.strip().casefold())]
         if sorted(columns) != sorted(COLUMNS):
             raise TitoError(f"{path}, line 1: the columns must be {','.join(COLUMNS)}; got '{head.strip()}'")
         for row in reader:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import fmean, median
-from typing import get_args
 
 from tito.course import Exercise, Module
 from tito.grading.adjustments import Standing
@@ -57,6 +56,23 @@ class Tally:
         """Of the submissions, how many pass: 0 to 1."""
         return self.counts["passed"] / max(self.total, 1)
 
+    @property
+    def words(self) -> list[str]:
+        return counted(self.counts)
+
+
+WORDS: dict[TaskStatus, str] = {
+    "passed": "passed",
+    "failed": "failed",
+    "timeout": "out of time",
+    "not started": "not started",
+}
+
+
+def counted(counts: Mapping[TaskStatus, int]) -> list[str]:
+    """`["3 passed", "1 failed"]`: what there is, in words."""
+    return [f"{counts[status]} {word}" for status, word in WORDS.items() if counts[status]]
+
 
 def tallies(module: Module, grades: Sequence[Grade]) -> list[Tally]:
     """Every exercise, the hardest first; equally hard ones in the module's order."""
@@ -64,9 +80,9 @@ def tallies(module: Module, grades: Sequence[Grade]) -> list[Tally]:
     outcomes = [outcome for grade in graded for outcome in grade.outcomes]
     counts = Counter((outcome.id, outcome.status) for outcome in outcomes)
     first = (next((o.id for o in grade.outcomes if o.status != "passed"), "") for grade in graded)
-    stopped, states = Counter(first), get_args(TaskStatus)
+    stopped = Counter(first)
     made = [
-        Tally(exercise, {state: counts[exercise.id, state] for state in states}, stopped[exercise.id])
+        Tally(exercise, {status: counts[exercise.id, status] for status in WORDS}, stopped[exercise.id])
         for exercise in module.exercises
     ]
     return sorted((tally for tally in made if tally.total), key=lambda tally: tally.share)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from importlib import resources
@@ -24,7 +25,7 @@ from tito.testing import Outcome, Result
 
 PAGES = (("students", ".html"), ("similar", ".html"), ("gradescope", ".json"))
 OURS = b'"tito grade"'  # is found in the first lines of what we wrote, and may replace or remove
-MOST_SLIPS = 5  # of an exercise
+MOST_SLIPS = 3  # of an exercise
 HIGHEST, FOOT, WIDE = 100, 118, 360  # of the histogram
 
 
@@ -159,22 +160,18 @@ def _notebook(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _counted(outcomes: Sequence[Outcome]) -> str:
-    """`3 of 5 exercises passed, 1 failed, 1 not started.`"""
-    passed = sum(outcome.status == "passed" for outcome in outcomes)
-    words = {"failed": "failed", "timeout": "out of time", "not started": "not started"}
-    others = [(sum(outcome.status == status for outcome in outcomes), word) for status, word in words.items()]
-    rest = "".join(f", {count} {word}" for count, word in others if count)
-    return f"{passed} of {len(outcomes)} exercise{'' if len(outcomes) == 1 else 's'} passed{rest}."
+    """`5 exercises: 3 passed, 1 failed, 1 not started.`"""
+    counts = Counter(outcome.status for outcome in outcomes)
+    return f"{len(outcomes)} exercise{'' if len(outcomes) == 1 else 's'}: {', '.join(figures.counted(counts))}."
 
 
 def _bars(counts: Sequence[int], of: int) -> list[dict[str, Any]]:
-    """The histogram's bars, in the chart's units."""
+    """The histogram's bars, in the chart's units, each with the points at which it begins."""
     bars, step = [], WIDE / len(counts)
     for place, count in enumerate(counts):
-        first, beyond = (-(-edge * of // len(counts)) for edge in (place, place + 1))
-        last = of if place == len(counts) - 1 else beyond - 1
         height = round(HIGHEST * count / max(counts), 1)
-        bar = {"x": round(step * (place + 0.08), 1), "y": FOOT - height, "width": round(step * 0.84, 1)}
-        label = f"{first}–{last}" if first < last else f"{last}"
-        bars.append(bar | {"height": height, "count": count, "label": label})
+        edge, width = round(step * place, 1), round(step * 0.84, 1)
+        bar = {"edge": edge, "x": round(edge + step * 0.08, 1), "middle": round(edge + step / 2, 1), "width": width}
+        first = -(-place * of // len(counts))
+        bars.append(bar | {"y": round(FOOT - height, 1), "height": height, "count": count, "first": first})
     return bars
