@@ -247,6 +247,8 @@ class Patient:
     def _started(self) -> Judging:
         said = ""
         for _ in range(TRIES):
+            if self._closed:
+                break
             try:
                 self._judge = self._judge or self._make().__enter__()
             except (MachineryError, OSError) as error:
@@ -255,6 +257,7 @@ class Patient:
             if not self._closed:
                 return self._judge
             self._let_go()
+        if self._closed:
             raise MachineryError("stopped")
         raise NoJudge(f"the grader could not be started ({said}): `tito doctor` looks for the reason")
 

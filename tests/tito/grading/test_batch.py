@@ -1,0 +1,315 @@
+"""A batch grades everybody once, loses nothing, marks its own failures, and ends what it started. Judges are fakes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tito import course as courses
+from tito.errors import TitoError, WrongCall
+from tito.grading import batch
+from tito.grading.batch import Batch, NoJudge, Shard, local
+from tito.grading.grade import Grade, MachineryError
+from tito.grading.intake import Submission
+from tito.grading.journal import Conditions, Journal
+from tito.testing import Outcome
+
+CONDITIONS = Conditions("01_toy", 0, 120.0, None, False, "course", "grader")
+
+
+def handed_in(name: str, source: str = "") -> Submission:
+    return Submission(name, {"double": (source or f"# {name}'s own",)}, (f"{name} was remarked on",))
+
+
+CLASS = [handed_in(f"student {number:02}") for number in range(12)]
+
+
+@dataclass
+class Fakes:
+    """Makes judges that give the length of the source as points, and remembers what happened to them."""
+
+    behave: Callable[[Submission, int], None] = lambda submission, judge: None
+    graded: list[str] = field(default_factory=list)
+    made: list[FakeJudge] = field(default_factory=list)
+
+    def __call__(self) -> FakeJudge:
+        self.made.append(FakeJudge(self, len(self.made)))
+        return self.made[-1]
+
+    @property
+    def all_ended(self) -> bool:
+        return all(judge.ended.is_set() for judge in self.made)
+
+
+class FakeJudge:
+    def __init__(self, fakes: Fakes, number: int) -> None:
+        self.fakes, self.number, self.ended = fakes, number, threading.Event()
+        self.owners = set[int]()
+
+    def __enter__(self) -> FakeJudge:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+
+    def grade(self, submission: Submission) -> Grade:
+        assert not self.ended.is_set(), "a judge that was left must not be asked again"
+        self.owners.add(threading.get_ident())
+        self.fakes.behave(submission, self.number)
+        self.fakes.graded.append(submission.name)
+        points = len("".join(submission.cells["double"]))
+        outcome = Outcome("double", "Twice", points, 99, "passed", "")
+        return Grade(submission.name, (outcome,), "graded", 0.1, (*submission.remarks, "judged"), submission.digest)
+
+
+@pytest.fixture
+def run(tmp_path, course):
+    """Run a batch to its end; returns the grades."""
+
+    def run(fakes, submissions=CLASS, jobs=3, again=(), conditions=CONDITIONS):
+        with Journal(tmp_path) as journal:
+            module = courses.load(course.project, "01_toy")
+            whole = Batch(journal, module, conditions, submissions, again)
+            with closing(whole.run(local(fakes, jobs))) as graded:
+                for grade in graded:
+                    one = next(s for s in submissions if s.name == grade.submission)
+                    assert grade.status == "machinery" or journal.grade(conditions.key(one)), "shown before it was safe"
+            return whole.grades
+
+    return run
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5, 40])
+def test_everybody_is_graded_once_and_listed_in_order(run, jobs):
+    fakes = Fakes()
+    grades = run(fakes, jobs=jobs)
+    assert [grade.submission for grade in grades] == [one.name for one in CLASS]
+    assert sorted(fakes.graded) == [one.name for one in CLASS]
+    assert len(fakes.made) <= jobs and fakes.all_ended
+    assert all(len(judge.owners) <= 1 for judge in fakes.made), "a judge must belong to one thread"
+
+
+def test_the_same_cells_are_graded_once_and_each_keeps_name_and_remarks(run):
+    fakes = Fakes()
+    grades = run(fakes, [handed_in("ada", "same"), handed_in("bob", "same"), handed_in("eve", "other")])
+    assert sorted(fakes.graded) == ["ada", "eve"]
+    assert [(g.submission, g.points, g.remarks) for g in grades] == [
+        ("ada", 4, ("ada was remarked on", "judged")),
+        ("bob", 4, ("bob was remarked on", "judged")),
+        ("eve", 5, ("eve was remarked on", "judged")),
+    ]
+
+
+def test_a_second_run_grades_nobody_and_says_the_same(run):
+    first, fakes = run(Fakes()), Fakes()
+    assert run(fakes) == first
+    assert fakes.made == []
+
+
+def test_a_new_name_is_no_reason_to_grade_again(run):
+    run(Fakes())
+    fakes = Fakes()
+    renamed = [replace(one, name=f"new {one.name}") for one in CLASS]
+    assert [grade.submission for grade in run(fakes, renamed)] == [one.name for one in renamed]
+    assert fakes.graded == []
+
+
+def test_other_conditions_are_graded_anew(run):
+    run(Fakes())
+    fakes = Fakes()
+    run(fakes, conditions=replace(CONDITIONS, seed=1))
+    assert len(fakes.graded) == len(CLASS)
+
+
+def test_a_regrade_grades_the_one_named(run):
+    run(Fakes())
+    fakes = Fakes()
+    run(fakes, again=["student 03"])
+    assert fakes.graded == ["student 03"]
+
+
+def test_a_regrade_of_shared_cells_counts_for_everybody_who_has_them(run):
+    pair = [handed_in("ada", "same"), handed_in("bob", "same")]
+    run(Fakes(), pair)
+    fakes = Fakes()
+    run(fakes, pair, again=["bob"])
+    assert len(fakes.graded) == 1
+
+
+def failing(*names: str, times: int = 99) -> Callable[[Submission, int], None]:
+    """Behaviour: the grader fails at these submissions, so many times each."""
+    left = dict.fromkeys(names, times)
+
+    def behave(submission: Submission, judge: int) -> None:
+        if left.get(submission.name, 0) > 0:
+            left[submission.name] -= 1
+            raise MachineryError(f"judge {judge} broke")
+
+    return behave
+
+
+def test_a_failure_of_the_grader_is_tried_again_with_a_new_judge(run):
+    fakes = Fakes(failing("student 03", times=2))
+    grades = run(fakes, jobs=1)
+    assert {grade.status for grade in grades} == {"graded"}
+    assert len(fakes.made) == 3 and fakes.all_ended
+
+
+def test_a_lasting_failure_is_marked_has_no_points_and_costs_nobody_else(run):
+    fakes = Fakes(failing("student 03"))
+    grades = {grade.submission: grade for grade in run(fakes, jobs=1)}
+    failed = grades.pop("student 03")
+    assert (failed.status, failed.outcomes) == ("machinery", ())
+    assert "the grader failed 3 times: judge 2 broke" in failed.remarks
+    assert {grade.status for grade in grades.values()} == {"graded"}
+    assert fakes.all_ended
+
+
+def test_a_marked_failure_is_tried_again_by_the_next_run(run):
+    run(Fakes(failing("student 03")))
+    fakes = Fakes()
+    assert {grade.status for grade in run(fakes)} == {"graded"}
+    assert fakes.graded == ["student 03"]
+
+
+def test_a_failed_regrade_leaves_the_old_grade(run):
+    first = run(Fakes())
+    assert run(Fakes(failing("student 03")), again=["student 03"])[3].status == "machinery"
+    assert run(Fakes()) == first
+
+
+def test_a_bug_of_ours_in_one_submission_costs_nobody_else(run):
+    def behave(submission: Submission, judge: int) -> None:
+        if submission.name == "student 03":
+            raise ZeroDivisionError("our own")
+
+    statuses = {grade.submission: grade.status for grade in run(Fakes(behave))}
+    assert statuses.pop("student 03") == "machinery"
+    assert set(statuses.values()) == {"graded"}
+
+
+def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run):
+    fakes = Fakes()
+    [grade] = run(fakes, [Submission("eve", {}, ("remark",), "eve's file is not a notebook")])
+    assert (grade.status, grade.points, grade.of) == ("refused", 0, 5)
+    assert {outcome.message for outcome in grade.outcomes} == {"eve's file is not a notebook"}
+    assert fakes.made == []
+
+
+def test_a_refusal_is_never_taken_for_an_empty_submission(run):
+    grades = run(Fakes(), [Submission("ada", {"double": ()}), Submission("eve", {"double": ()}, (), "unreadable")])
+    assert [grade.status for grade in grades] == ["graded", "refused"]
+
+
+def test_a_judge_that_never_starts_stops_the_batch(run):
+    started = []
+
+    class Broken(FakeJudge):
+        def __enter__(self):
+            started.append(self)
+            raise MachineryError("no pytest")
+
+    with pytest.raises(NoJudge, match="could not be started .no pytest."):
+        run(lambda: Broken(Fakes(), 0), jobs=1)
+    assert len(started) == 3
+
+
+def test_a_mistake_in_the_course_stops_the_batch_with_its_sentence_and_keeps_what_is_done(run):
+    def behave(submission: Submission, judge: int) -> None:
+        if submission.name == "student 03":
+            raise TitoError("test_double.py cannot be run")
+
+    first = Fakes(behave)
+    with pytest.raises(TitoError, match=r"test_double.py cannot be run"):
+        run(first, jobs=1)
+    assert first.all_ended
+    second = Fakes()
+    run(second)
+    assert sorted(first.graded + second.graded) == [one.name for one in CLASS], "graded twice, or not at all"
+
+
+def test_stopping_ends_judges_that_are_at_work(run, monkeypatch):
+    at_work = threading.Barrier(4)
+
+    def hang(submission: Submission, judge: int) -> None:
+        at_work.wait(30)
+        assert fakes.made[judge].ended.wait(30), "this judge was not ended"
+        raise MachineryError("its process is gone")
+
+    def ctrl_c(done):
+        at_work.wait(30)
+        raise KeyboardInterrupt
+
+    fakes = Fakes(hang)
+    monkeypatch.setattr(batch, "_next", ctrl_c)
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        run(fakes, jobs=3)
+    assert len(fakes.made) == 3 and fakes.all_ended
+    assert threading.active_count() == threads, "a thread was left behind"
+
+
+def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run, monkeypatch):
+    starting, stopped = threading.Event(), threading.Event()
+
+    class Slow(FakeJudge):
+        def __enter__(self):
+            starting.set()
+            assert stopped.wait(30)
+            return self
+
+    fakes = Fakes()
+    slow = Slow(fakes, 0)
+
+    def ctrl_c(done):
+        assert starting.wait(30)
+        threading.Timer(0.2, stopped.set).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch, "_next", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda: slow, jobs=1)
+    assert slow.ended.is_set() and fakes.graded == []
+
+
+def test_a_full_disk_stops_the_batch_and_ends_its_judges(tmp_path, course):
+    fakes, many = Fakes(), [handed_in(f"student {number:03}") for number in range(200)]
+    with Journal(tmp_path) as journal:
+        whole = Batch(journal, courses.load(course.project, "01_toy"), CONDITIONS, many)
+        journal._rows.execute("PRAGMA max_page_count = 1")  # SQLite then says what it says on a full disk
+        with pytest.raises(TitoError, match="the disk is full"):
+            list(whole.run(local(fakes, 2)))
+    assert fakes.all_ended
+
+
+def test_shards_part_a_class_and_nobody_is_in_two():
+    for of in (1, 2, 7, 100):
+        parts = [{one.name for one in CLASS if Shard(number, of).holds(one.name)} for number in range(1, of + 1)]
+        assert sorted(name for part in parts for name in part) == [one.name for one in CLASS]
+
+
+def test_a_name_falls_to_the_same_shard_everywhere():
+    told = {name: [n for n in range(1, 6) if Shard(n, 5).holds(name)] for name in ("ada", "Grace", "Linus", "学生")}
+    assert told == {"ada": [4], "Grace": [1], "Linus": [5], "学生": [1]}, "shards of two releases would not fit"
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "-1/3", "a/b", "1/3/5", "１/３ "])
+def test_a_shard_that_is_none_is_refused(text):
+    with pytest.raises(WrongCall, match="--shard must be I/N"):
+        batch.shard_of(text)
+
+
+def test_reports_among_the_submissions_are_refused(tmp_path):
+    batch.check_apart(tmp_path / "in", tmp_path / "out")
+    for out in (tmp_path, tmp_path / "deep" / "out", tmp_path / "x" / ".."):
+        with pytest.raises(WrongCall, match="lies inside"):
+            batch.check_apart(tmp_path, out)
+
+
+def test_a_regrade_of_nobody_names_who_may_be_meant():
+    with pytest.raises(WrongCall, match="the nearest is 'student 03'"):
+        batch.check_names(["studnt 03"], CLASS)

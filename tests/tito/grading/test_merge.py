@@ -1,0 +1,169 @@
+"""Shards that were graded apart make the reports of one batch, or a sentence says why they cannot. Judges are fakes."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from tito import course as courses
+from tito.errors import TitoError, WrongCall
+from tito.grading import merging
+from tito.grading.batch import Batch, Shard, local
+from tito.grading.grade import Grade, MachineryError
+from tito.grading.intake import Submission
+from tito.grading.journal import NAME, Conditions, Journal
+from tito.grading.merging import About
+from tito.testing import Outcome
+
+CONDITIONS = Conditions("01_toy", 0, 120.0, None, False, "course", "grader")
+CELLS = [number // 2 if number < 10 else number for number in range(20)]  # the first ten in pairs
+CLASS = [Submission(f"student {number:02}", {"double": (f"# {n}",)}, ("remark",)) for number, n in enumerate(CELLS)]
+CLASS.append(Submission("unreadable", {}, (), "not a notebook"))
+OF, WHOLE = 3, Shard()
+
+
+class FakeJudge:
+    broken = "nobody"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def grade(self, submission):
+        if submission.name == self.broken:
+            raise MachineryError("broken")
+        points = len(submission.cells["double"][0]) % 3
+        return Grade(submission.name, (Outcome("double", "", points, 2, "passed", ""),), "graded", 0.1)
+
+
+@pytest.fixture
+def graded(tmp_path, course):
+    """Grade a part of the class into a folder, up to `stop` grades."""
+    module = courses.load(course.project, "01_toy")
+
+    def graded(name, shard=WHOLE, conditions=CONDITIONS, everybody=CLASS, judge=FakeJudge, stop=None):
+        out, mine = tmp_path / name, [one for one in everybody if shard.holds(one.name)]
+        with Journal(out) as journal:
+            journal.open_batch(About(conditions, shard, merging.roll(everybody)).as_json(), mine)
+            whole = Batch(journal, module, conditions, mine)
+            with closing(whole.run(local(judge, 1))) as grades:
+                for number, _ in enumerate(grades, 1):
+                    if number == stop:
+                        break
+        return out, whole.grades
+
+    return graded
+
+
+@pytest.fixture
+def shards(graded):
+    """The folders of all parts, each graded to its end."""
+    return [graded(f"part {number}", Shard(number, OF))[0] for number in range(1, OF + 1)]
+
+
+@pytest.fixture
+def merge(tmp_path, course):
+    def merge(*folders, out="merged"):
+        with Journal(tmp_path / out) as journal:
+            merged = merging.merge(folders, journal)
+            whole = Batch(journal, courses.load(course.project, "01_toy"), merged.about.conditions, merged.submissions)
+            list(whole.run(merged.pool))
+            return whole.grades
+
+    return merge
+
+
+def test_shards_make_what_one_run_makes(graded, shards, merge):
+    assert merge(*shards) == graded("whole")[1]
+    assert [merge(*reversed(shards), out="reversed")] == [merge(*shards)], "the order of the folders must not matter"
+
+
+def test_a_merged_folder_goes_on_as_one_batch(graded, shards, merge, tmp_path):
+    merge(*shards)
+
+    class Never(FakeJudge):
+        def grade(self, submission):
+            raise AssertionError(f"{submission.name} was graded already")
+
+    shutil.copytree(tmp_path / "merged", tmp_path / "again")
+    assert graded("again", judge=Never)[1] == graded("whole")[1]
+
+
+def test_merging_leaves_the_shards_as_they_are(shards, merge):
+    assert merge(*shards) == merge(*shards, out="a second time")
+
+
+def test_a_missing_shard_is_named(shards, merge):
+    with pytest.raises(TitoError, match="missing: shard 2/3; name the --out of every shard"):
+        merge(shards[0], shards[2])
+
+
+def test_one_shard_twice_is_named(shards, merge, tmp_path):
+    shutil.copytree(shards[0], tmp_path / "copy")
+    with pytest.raises(TitoError, match=r"part 1 and .*copy both are shard 1/3"):
+        merge(*shards, tmp_path / "copy")
+    assert merge(*shards, shards[0]), "the same folder named twice is no contradiction"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 1}, "seed: 0 and 1"),
+        ({"limit_seconds": 5.0}, "time limit: 120.0 and 5.0"),
+        ({"exercise": "double"}, "exercise: None and double"),
+        ({"unsafe": True}, "protection .--unsafe.: False and True"),
+        ({"course": "other"}, "version of the tests or notebooks"),
+        ({"grader": "other"}, "version of tito, Python"),
+    ],
+)
+def test_shards_graded_differently_are_refused(graded, shards, merge, change, said):
+    other, _ = graded("other", Shard(2, OF), replace(CONDITIONS, **change))
+    with pytest.raises(TitoError, match=f"part 1 and .*other differ in their {said}.*; grade one of them again"):
+        merge(shards[0], other, shards[2])
+
+
+def test_shards_of_different_classes_are_refused(graded, shards, merge):
+    other, _ = graded("other", Shard(2, OF), everybody=[*CLASS, Submission("late", {})])
+    with pytest.raises(TitoError, match="they were given different submissions"):
+        merge(shards[0], other, shards[2])
+
+
+def test_shards_of_different_counts_are_refused(graded, shards, merge):
+    other, _ = graded("other", Shard(2, 4))
+    with pytest.raises(TitoError, match="not parts of one batch"):
+        merge(shards[0], other, shards[2])
+
+
+def test_a_shard_that_was_killed_is_named(graded, shards, merge):
+    other, _ = graded("killed", Shard(2, OF), stop=1)
+    with pytest.raises(TitoError, match=r"killed is not finished: \d+ of \d+ submissions have no grade"):
+        merge(shards[0], other, shards[2])
+
+
+def test_a_failure_of_a_shards_grader_stays_marked(graded, shards, merge):
+    class Broken(FakeJudge):
+        broken = next(one.name for one in CLASS[10:] if Shard(2, OF).holds(one.name))
+
+    other, grades = graded("broken", Shard(2, OF), judge=Broken)
+    failed = {grade.submission for grade in grades if grade.status == "machinery"}
+    merged = merge(shards[0], other, shards[2])
+    assert failed and {grade.submission for grade in merged if grade.status == "machinery"} == failed
+
+
+def test_what_is_no_journal_is_named(shards, merge, tmp_path):
+    with pytest.raises(WrongCall, match=f"holds no {NAME}"):
+        merge(shards[0], tmp_path)
+
+
+def test_a_shard_is_not_overwritten_by_another(shards):
+    for wanted in (About(CONDITIONS, Shard(2, OF), ""), About(replace(CONDITIONS, module="02"), Shard(1, OF), "")):
+        with (
+            Journal(shards[0]) as journal,
+            pytest.raises(WrongCall, match="give this one an --out of its own"),
+        ):
+            merging.check_same(journal, wanted)
