@@ -17,8 +17,9 @@ from tito.grading.adjustments import Standing, number
 from tito.testing import Result
 
 CANVAS_COLUMNS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
-# Canvas' bulk download calls a file NAME[_LATE]_USER-ID_FILE-ID_AS-THE-STUDENT-CALLED-IT.
-CANVAS_FILE = re.compile(r"(?P<who>.*?)_(LATE_)?(?P<id>\d+)(_\d+(_.*)?)?")
+# Of a file in Canvas' bulk download, NAME[_LATE]_USER-ID_FILE-ID_OWN-NAME, intake makes NAME_USER-ID. Fewer digits are
+# more likely to be a group's number, and who has that id in Canvas would get the group's points.
+CANVAS_NAME = re.compile(r"(?!anon_)(?P<who>.+)_(?P<id>[1-9]\d{3,})")
 
 
 def grades_csv(module: Module, standings: Sequence[Standing]) -> bytes:
@@ -62,10 +63,10 @@ def canvas_csv(module: Module, standings: Sequence[Standing]) -> bytes:
 def canvas_student(name: str) -> tuple[str, str]:
     """A submission's name -> the student's name and Canvas' id of them, which a bulk download writes into its files.
 
-    >>> canvas_student("curiemarie_LATE_4711_90210_submission.zip"), canvas_student("Curie, Marie")
-    (('curiemarie', '4711'), ('Curie, Marie', ''))
+    >>> canvas_student("curiemarie_47110"), canvas_student("team_12")
+    (('curiemarie', '47110'), ('team_12', ''))
     """
-    match = CANVAS_FILE.fullmatch(name)
+    match = CANVAS_NAME.fullmatch(name)
     return (match["who"], match["id"]) if match else (name, "")
 
 
