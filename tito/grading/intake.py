@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from tito.course import Module
+from tito import editions
+from tito.course import Module, Notebook
+from tito.errors import TitoError, WrongCall
+from tito.grading import reading, unpacking
+from tito.grading.aligning import Aligner, Slot
+from tito.grading.arrivals import NOTEBOOKS, Arrival, arrivals
+from tito.grading.outside import text, ungraded
+from tito.grading.reading import Page
+from tito.grading.unpacking import Budget, Entry, Refused
+from tito.notebook import Cell
+
+MOST_REMARKS = 20
+MOST_PAGES = 400  # .py and .ipynb that are read of one submission
+MOST_CODE = 2_000_000  # letters of code in them
+LONGEST_SUBMISSION = 1_000_000  # letters of all exercises' cells
+VERSION = re.compile(r"(?:[-_ ]|\()(\d{1,4})\)?$")  # what Canvas and browsers add: quantization_dev-1, ... (2)
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What one person handed in: of every known exercise the cells, in order, without their directive lines."""
+    """What one person handed in: of every known exercise the cells, without their directive lines.
 
-    name: str  # unique in a batch; printable, no separators, no leading dot
+    An exercise that was found has as many sources as the student's edition has cells of it, each in the place of one.
+    From Canvas' download a name ends with Canvas' number of the student: `lovelaceada_12345`.
+    """
+
+    name: str  # unique in a batch, in any case of letters; printable, no separators, no leading dot
     cells: dict[str, tuple[str, ...]]  # exercise id -> sources; an exercise that is missing has no key
     remarks: tuple[str, ...] = ()  # what the student should know
     refused: str = ""  # why it could not be read at all: graded 0 with this sentence
@@ -27,4 +50,192 @@ class Submission:
 
 def collect(module: Module, path: Path) -> list[Submission]:
     """All submissions in a folder, or in one file, sorted by name. Raises TitoError where `path` itself is wrong."""
-    raise NotImplementedError(f"{module.name}: {path}")
+    try:
+        path = path.resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise WrongCall(f"{path} does not exist: name a folder of submissions, or one submission") from None
+    if not path.is_dir() and path.suffix.lower() not in (*NOTEBOOKS, ".zip"):
+        raise WrongCall(f"{path} is neither a folder nor a .zip, .ipynb or .py: name what was handed in")
+    given = _given(module)
+    with ExitStack() as stack:
+        try:
+            found = arrivals(module, path, stack)
+        except OSError as error:
+            raise TitoError(f"{path} cannot be read ({error.strerror})") from None
+        read = [submission for arrival in found if (submission := _submission(module, given, arrival))]
+    if not read:
+        raise TitoError(f"{path} holds no submission: wanted folders, .zip, .ipynb or .py files of students")
+    return sorted(read, key=lambda submission: submission.name)
+
+
+def given_cells(module: Module) -> dict[str, tuple[str, ...]]:
+    """Of every exercise the cells of the student's edition, as a Submission holds them."""
+    return {
+        exercise.id: tuple(slot.source for slot in given.slots[exercise.id])
+        for entry, given in _given(module).items()
+        for exercise in entry.exercises
+    }
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A notebook of the student's edition."""
+
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def slots(self) -> dict[str, list[Slot]]:
+        found = dict[str, list[Slot]]()
+        for cell in self.cells:
+            if cell.exercise is not None:
+                found.setdefault(cell.exercise, []).append(Slot(text(cell)))
+        return found
+
+
+def _given(module: Module) -> dict[Notebook, _Given]:
+    found = dict[Notebook, _Given]()
+    for entry in module.notebooks:
+        file = entry.path if entry.path.is_file() else entry.path.with_suffix(".ipynb")
+        cells = reading.page(bytearray(file.read_bytes()), file.name).cells
+        found[entry] = _Given(tuple(replace(cell, source=editions.stub(cell.source, file.name)) for cell in cells))
+    return found
+
+
+def _submission(module: Module, given: Mapping[Notebook, _Given], arrival: Arrival) -> Submission | None:
+    """Everything that can go wrong with one submission ends here, in a sentence: the others go on."""
+    told = list(arrival.remarks)
+    try:
+        with ExitStack() as stack:
+            reader = _Reader(module, given, Budget(stack), told)
+            cells = reader.cells(arrival)
+            why = "" if cells else reader.nothing()
+    except Refused as refusal:
+        cells, why = {}, str(refusal)
+    except Exception as error:  # a way in that nobody thought of: it costs this submission, and no other
+        cells, why = {}, f"what was handed in cannot be read ({type(error).__name__})"
+    if why and arrival.aside:
+        return None
+    told = list(dict.fromkeys(told))
+    more = len(told) - MOST_REMARKS
+    remarks = (*told[:MOST_REMARKS], *([f"and {more} more remarks"] if more > 0 else []))
+    return Submission(arrival.name, cells, remarks, why)
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """A notebook file of a submission that could be read."""
+
+    entry: Entry
+    page: Page
+    aligner: Aligner
+
+    @property
+    def newness(self) -> tuple[tuple[int, ...], int, str]:
+        match = VERSION.search(Path(self.entry.name).stem)
+        return self.entry.when, int(match[1]) if match else 0, self.entry.suffix
+
+
+class _Reader:
+    """Finds the exercises in what one student handed in."""
+
+    def __init__(self, module: Module, given: Mapping[Notebook, _Given], budget: Budget, told: list[str]) -> None:
+        self._module, self._given, self._budget, self._told = module, given, budget, told
+        self._exercises = frozenset(exercise.id for exercise in module.exercises)
+        self._problems, self._seen, self._pages_left = list[str](), list[str](), MOST_PAGES
+        self._code_left = MOST_CODE
+
+    def cells(self, arrival: Arrival) -> dict[str, tuple[str, ...]]:
+        entries = [entry for files in arrival.files for entry in unpacking.flat(files(), self._budget)]
+        self._problems += [entry.problem for entry in entries if entry.problem]
+        self._claim(entries)
+        found = dict[str, tuple[str, ...]]()
+        for notebook, sheet in self._chosen(entries):
+            if sheet is None:
+                self._told.append(f"{notebook.path.stem} (.ipynb or .py) is missing: its exercises earn no points")
+            else:
+                found |= self._exercises_of(notebook, sheet)
+        self._told += self._problems
+        if sum(len(source) for sources in found.values() for source in sources) > LONGEST_SUBMISSION:
+            raise Refused(f"the exercises' cells hold more than {LONGEST_SUBMISSION} letters")
+        return found
+
+    def nothing(self) -> str:
+        """Why no exercise was found."""
+        if self._problems:
+            self._told[:] = [remark for remark in self._told if remark != self._problems[0]]
+            return self._problems[0]
+        wanted = " or ".join(entry.path.stem for entry in self._module.notebooks)
+        if not self._seen:
+            return f"no notebook was handed in: wanted {wanted}, as .ipynb or .py"
+        return f"no exercise of {self._module.name} was found in {', '.join(self._seen[:3])}: wanted {wanted}"
+
+    def _claim(self, entries: list[Entry]) -> None:
+        """An archive of `tito submit` says whose it is. That may be shown, and is believed by nobody."""
+        for entry in entries:
+            if entry.name == "manifest.json" and not entry.problem:
+                data = unpacking.read(entry, self._budget)[:100_000]
+                match = re.search(r'"student": "((?:[^"\\]|\\.){1,200})"', data.decode("utf-8", "replace"))
+                if match:
+                    self._told.append(f"the archive names its author: {unpacking.shown(match[1])} (not checked)")
+
+    def _chosen(self, entries: list[Entry]) -> Iterator[tuple[Notebook, _Sheet | None]]:
+        """Of every notebook the file that is graded: by its name, else by the exercises in it."""
+        files = [entry for entry in entries if entry.suffix in NOTEBOOKS and not entry.problem]
+        stems = {notebook.path.stem.lower(): notebook for notebook in self._module.notebooks}
+        named: dict[Notebook | None, list[Entry]] = {None: [], **{notebook: [] for notebook in self._given}}
+        for entry in files:
+            stem = max((stem for stem in stems if stem in entry.name.lower()), key=len, default="")
+            named[stems.get(stem)].append(entry)
+        sheets = {notebook: self._sheets(named[notebook]) for notebook in self._given}
+        own = {notebook: [it for it in found if self._holds(it, notebook)] for notebook, found in sheets.items()}
+        others = [] if all(own.values()) else [it for found in sheets.values() for it in found]
+        others += [] if all(own.values()) else self._sheets(named[None])
+        for notebook, found in own.items():
+            found = found or [sheet for sheet in others if self._holds(sheet, notebook)]
+            yield notebook, self._best(notebook, found) if found else None
+
+    def _sheets(self, files: list[Entry]) -> list[_Sheet]:
+        found = list[_Sheet]()
+        for entry in files:
+            try:
+                page = reading.page(unpacking.read(entry, self._budget), entry.path)
+            except Refused as refusal:
+                self._problems.append(str(refusal))
+                continue
+            self._pages_left -= 1
+            self._code_left -= sum(len(cell.source) for cell in page.cells)
+            if self._pages_left < 0 or self._code_left < 0:
+                raise Refused("far more code was handed in than the module has: hand in its notebooks only")
+            self._seen.append(entry.path)
+            found.append(_Sheet(entry, page, Aligner(page.cells, page.grade_ids, self._exercises)))
+        return found
+
+    def _holds(self, sheet: _Sheet, notebook: Notebook) -> bool:
+        slots = self._given[notebook].slots
+        return any(sheet.aligner.has(exercise.id, slots[exercise.id]) for exercise in notebook.exercises)
+
+    def _best(self, notebook: Notebook, sheets: list[_Sheet]) -> _Sheet:
+        """The newest in which something was written; another one that differs is named."""
+        fitted = {sheet.entry: self._fitted(notebook, sheet)[0] for sheet in sheets}
+        slots = self._given[notebook].slots
+        untouched = {exercise: tuple(slot.source for slot in given) for exercise, given in slots.items()}
+        worked = [sheet for sheet in sheets if fitted[sheet.entry].items() - untouched.items()] or sheets
+        best = max(worked, key=lambda sheet: sheet.newness)
+        for sheet in worked:
+            if fitted[sheet.entry] != fitted[best.entry]:
+                self._told.append(f"{sheet.entry.path} differs from {best.entry.path}, the newer, which is graded")
+        return best
+
+    def _fitted(self, notebook: Notebook, sheet: _Sheet) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+        slots, remarks = self._given[notebook].slots, list[str]()
+        fitted = {item.id: sheet.aligner.fit(item.id, slots[item.id], remarks) for item in notebook.exercises}
+        return {exercise: sources for exercise, sources in fitted.items() if sources}, remarks
+
+    def _exercises_of(self, notebook: Notebook, sheet: _Sheet) -> dict[str, tuple[str, ...]]:
+        found, remarks = self._fitted(notebook, sheet)
+        missing = [exercise.id for exercise in notebook.exercises if exercise.id not in found]
+        self._told += [*sheet.page.remarks, *remarks]
+        self._told += [f"{exercise}: no cell of it is in {sheet.entry.path}" for exercise in missing]
+        given = [cell for one in self._given.values() for cell in one.cells]
+        self._told += ungraded(given, sheet.page.cells, self._exercises)
+        return found

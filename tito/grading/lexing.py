@@ -1,0 +1,128 @@
+"""Python as tokens, by one regular expression: any text at all, in linear time, without an exception.
+
+`tokenize` raises on broken code, and `ast` can bring the interpreter down; strangers send both on purpose.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+TOKEN = re.compile(
+    r"""(?P<space>[ \t\f]++|\\\n)
+    | (?P<comment>\#[^\n]*+)
+    | (?P<newline>\n)
+    | (?P<string>[bBfFrRtTuU]{0,2}(?:
+        '''(?:[^'\\]|\\.?+|'(?!''))*+(?:''')?+   # what is not closed goes on to the end
+      | \"""(?:[^"\\]|\\.?+|"(?!""))*+(?:\""")?+
+      | '(?:[^'\\\n]|\\.?+)*+'?+
+      | "(?:[^"\\\n]|\\.?+)*+"?+))
+    | (?P<name>[^\W\d]\w*+)
+    | (?P<number>\.?\d(?:[eE][-+]|[\w.])*+)
+    | (?P<operator>->|:=|\.\.\.|(?:\*\*|//|<<|>>|[-+*/%@&|^=!<>])=|\*\*|//|<<|>>|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins))
+NEAR = 50  # tokens within which a `for` has its `in`, and a `lambda` its colon
+OPEN, CLOSE = frozenset("([{"), frozenset(")]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    kind: str
+    text: str
+    start: int  # characters from the beginning
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+def tokens(text: str, most: int = 20_000) -> Iterator[Token]:
+    """The first `most` tokens, without blanks and comments; a line's end is one only outside of brackets."""
+    depth = 0
+    for match in TOKEN.finditer(text):
+        kind = str(match.lastgroup)
+        if kind in ("space", "comment") or (kind == "newline" and depth):
+            continue
+        depth = max(0, depth + (match[0] in OPEN) - (match[0] in CLOSE))
+        yield Token(kind, match[0], match.start())
+        most -= 1
+        if not most:
+            return
+
+
+def _statements(text: str) -> Iterator[list[Token]]:
+    line = list[Token]()
+    for token in tokens(text):
+        if token.kind == "newline" or token.text == ";":
+            yield line
+            line = []
+        else:
+            line.append(token)
+    yield line
+
+
+def defined(text: str) -> set[str]:
+    """The names that a cell defines at its top level, as far as can be told without a parser."""
+    found = set[str]()
+    for line in _statements(text):
+        if line and (line[0].start == 0 or text[line[0].start - 1] in "\n;"):
+            found |= _bound(line)
+    return found
+
+
+def free(text: str) -> set[str]:
+    """The names that a cell uses and does not define: neither at its top level, nor inside, nor as a parameter."""
+    used, bound = set[str](), set[str]()
+    for line in _statements(text):
+        bound |= _bound(line) | _parameters(line)
+        used |= {
+            token.text
+            for before, token in zip([None, *line], line, strict=False)
+            if token.kind == "name" and (before is None or before.text != ".")
+        }
+    return used - bound - RESERVED
+
+
+def _bound(line: list[Token]) -> set[str]:
+    """What one statement defines: by def, class, import, as, for, = and :=."""
+    texts = [token.text for token in line]
+    begin = 1 if texts[:1] == ["async"] else 0
+    first = texts[begin] if len(texts) > begin else ""
+    if first in ("def", "class"):
+        return set(texts[begin + 1 : begin + 2])
+    if first in ("import", "from"):
+        imported = texts[texts.index("import") + 1 :] if "import" in texts else []
+        return {text for text in imported if text.isidentifier() and text != "as"}
+    found, depth, targets = set[str](), 0, set[str]()
+    for index, token in enumerate(line):
+        depth += (token.text in OPEN) - (token.text in CLOSE)
+        if token.kind == "name" and texts[index - 1 : index] != ["."]:
+            targets.add(token.text)
+        if token.text == "=" and depth == 0:
+            found |= targets
+        if token.text == ":=" or (index and texts[index - 1] == "as"):
+            found.add(texts[index - 1] if token.text == ":=" else token.text)
+        if token.text == "for":
+            found |= set(_until(texts[index + 1 : index + NEAR], "in"))
+    return found
+
+
+def _parameters(line: list[Token]) -> set[str]:
+    """The parameters of a def and of lambdas; for a lambda their defaults too, which does no harm here."""
+    texts = [token.text for token in line]
+    found = set[str]()
+    for index, text in enumerate(texts):
+        if text == "lambda":
+            found |= set(_until(texts[index + 1 : index + NEAR], ":"))
+        elif index and "def" in texts[:2] and text in ("(", ",", "*", "**") and texts[index + 2 : index + 3]:
+            found |= {texts[index + 1]} if texts[index + 2] in (":", ",", "=", ")") else set()
+    return found
+
+
+def _until(texts: list[str], end: str) -> list[str]:
+    return texts[: texts.index(end)] if end in texts else []

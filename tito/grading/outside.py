@@ -1,0 +1,53 @@
+"""Code that a student wrote into cells of no exercise: it is not graded, and one should know before one hands in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from tito.grading import lexing
+from tito.notebook import Cell
+
+MOST_TEXT = 1_000_000  # letters that are looked at
+
+
+def ungraded(given: Iterable[Cell], cells: Collection[Cell], exercises: Collection[str]) -> Iterator[str]:
+    """One sentence for every name that an exercise's cell uses and only a cell of no exercise defines.
+
+    given: the cells of the student's edition; exercises: the ids whose cells are graded.
+    """
+    known, given_code = set[str](), set[str]()
+    for cell in given:
+        if cell.kind == "code":
+            known |= lexing.defined(text(cell))
+            given_code.add(text(cell).strip())
+    code = [cell for cell in _affordable(cells) if cell.kind == "code"]
+    graded = [cell for cell in code if cell.exercise in exercises]
+    for cell in graded:
+        known |= lexing.defined(text(cell))
+    places = dict[str, int]()
+    for cell in code:
+        if cell.exercise not in exercises and text(cell).strip() not in given_code:
+            places |= {name: cell.number for name in lexing.defined(text(cell))}
+            if cell.exported and given_code:
+                yield f"cell {cell.number} is of no exercise and is not as it was given: what it says is not graded"
+    lost = places.keys() - known - lexing.RESERVED
+    for cell in graded if lost else ():
+        for name in sorted(lexing.free(text(cell)) & lost):
+            yield (
+                f"{cell.exercise} uses {name}, which only cell {places[name]} defines: that is a cell of no exercise "
+                "and is not graded; move it into the exercise's cell"
+            )
+
+
+def text(cell: Cell) -> str:
+    """The cell's code without its directives."""
+    return "\n".join(line for _, line in cell.body)
+
+
+def _affordable(cells: Iterable[Cell]) -> Iterator[Cell]:
+    left = MOST_TEXT
+    for cell in cells:
+        left -= len(cell.source)
+        if left < 0:
+            return
+        yield cell

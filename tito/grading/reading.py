@@ -1,0 +1,184 @@
+"""A notebook's bytes as cells, .py and .ipynb alike: what `tito.notebook` reads of an honest file, and safe with any.
+
+jupytext and nbformat are not asked: they are slow, and were not made for files that are meant to break them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tito.grading.unpacking import MIB, Refused
+from tito.notebook import Cell
+
+MOST_TEXT = 80 * MIB  # bytes as Python holds it: one letter beyond Unicode's first 65 536 makes all letters four bytes
+MOST_SOURCE = 4 * MIB  # letters of a .py
+MOST_VALUES = 1_000_000  # in JSON: an empty list takes 3 bytes of a file, and 64 of memory
+MOST_CELLS = 5_000
+LONGEST_CELL = 100_000  # letters; the longest of this course has 3 000
+LONGEST_DIRECTIVE = 200
+MARKER = re.compile(r"\s*#\s*(?:%%(?:%*\s(?P<text>.*))?|<codecell>\s*|In\[[0-9 ]*\]:?\s*)$")
+TEXT_CELL = re.compile(r"\[(markdown|md|raw)\]")
+QUOTE = re.compile(r"""\#|(?P<triple>'''|\""")|'(?:[^'\\]|\\.)*+'?|"(?:[^"\\]|\\.)*+"?""")
+HEADER = re.compile(r"\s*#\s*---\s*")
+
+
+@dataclass(frozen=True)
+class Page:
+    """The code cells of a notebook, nbgrader's names for them by their numbers, and what was odd about the file."""
+
+    cells: tuple[Cell, ...]
+    grade_ids: dict[int, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+def page(data: bytearray, name: str) -> Page:
+    """Read a notebook. Raises Refused, in one sentence that begins with its name."""
+    text, remarks = _text(data, name)
+    if name.lower().endswith(".ipynb") or text.lstrip()[:1] == "{":
+        return _from_json(text, name, remarks)
+    if len(text) > MOST_SOURCE:
+        raise Refused(f"{name} is longer than {MOST_SOURCE // MIB} million letters")
+    cells = _kept(_percent(text, name), name, remarks)
+    return Page(tuple(Cell("code", source, number, line) for number, source, line in cells), {}, tuple(remarks))
+
+
+def _text(data: bytearray, name: str) -> tuple[str, list[str]]:
+    remarks = list[str]()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        text = data.decode("utf-16" if wide else "utf-8-sig", "replace")
+        line = data[: error.start].count(b"\n") + 1
+        remarks.append(f"{name}, line {line}: not UTF-8; what could not be read became �: save the file as UTF-8")
+    if sys.getsizeof(text) > MOST_TEXT:
+        raise Refused(f"{name} holds too much text: clear its outputs and save it again")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
+
+
+def _from_json(text: str, name: str, remarks: list[str]) -> Page:
+    cells = _json_cells(text, name)
+    _check_count(len(cells), name)
+    code = list[tuple[int, str, int | None]]()
+    grade_ids = dict[int, str]()
+    for number, cell in enumerate(cells, 1):
+        source = cell.get("source") if isinstance(cell, dict) else None
+        if isinstance(source, list) and all(isinstance(part, str) for part in source):
+            source = "".join(source)
+        if not isinstance(source, str):
+            remarks.append(f"{name}: cell {number} has no text and was not read")
+        elif cell.get("cell_type") == "code":
+            code.append((number, source.replace("\r\n", "\n"), None))
+            grade_ids[number] = _grade_id(cell.get("metadata"))
+    kept = _kept(code, name, remarks)
+    return Page(tuple(Cell("code", source, number, None) for number, source, _ in kept), grade_ids, tuple(remarks))
+
+
+def _json_cells(text: str, name: str) -> list[Any]:
+    if sum(map(text.count, "[{,")) > MOST_VALUES:
+        raise Refused(f"{name} holds more than {MOST_VALUES} values: clear its outputs and save it again")
+    try:  # as for Jupyter, of two equal keys the last counts; numbers are needed for nothing
+        loaded = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_number)
+    except json.JSONDecodeError as error:
+        raise Refused(f"{name} is not a notebook: its JSON breaks off at line {error.lineno} ({error.msg})") from None
+    except (RecursionError, ValueError):
+        raise Refused(f"{name} is not a notebook: its JSON is nested too deeply") from None
+    cells = loaded.get("cells") if isinstance(loaded, dict) else None
+    if not isinstance(cells, list):
+        raise Refused(f"{name} is not a notebook: it has no list of cells (a very old one must be saved again)")
+    return cells
+
+
+def _check_count(cells: int, name: str) -> None:
+    if cells > MOST_CELLS:
+        raise Refused(f"{name} has {cells} cells; up to {MOST_CELLS} are read")
+
+
+def _number(_: str) -> int:
+    return 0
+
+
+def _grade_id(metadata: Any) -> str:
+    nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+    return grade_id if isinstance(grade_id, str) and len(grade_id) < LONGEST_DIRECTIVE else ""
+
+
+def _kept(
+    cells: list[tuple[int, str, int | None]], name: str, remarks: list[str]
+) -> Iterator[tuple[int, str, int | None]]:
+    """Code cells of a length that someone could have written, as text that can be written down."""
+    for number, source, line in cells:
+        if len(source) > LONGEST_CELL:
+            remarks.append(f"{name}: cell {number} has {len(source)} letters and was not read; {LONGEST_CELL} may be")
+            continue
+        clean = source.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
+        if clean != source:
+            remarks.append(f"{name}: cell {number} holds broken characters; they became ?")
+        yield number, _tamed(clean).rstrip("\n"), line
+
+
+def _tamed(source: str) -> str:
+    """Cut comment lines at the top: looking for a directive takes the square of a line's length."""
+    lines = source.split("\n")
+    for number, line in enumerate(lines):
+        if line.strip() and not line.startswith("#"):
+            break
+        lines[number] = line[:LONGEST_DIRECTIVE]
+    return "\n".join(lines)
+
+
+def _percent(text: str, name: str) -> list[tuple[int, str, int | None]]:
+    """The code cells of a percent .py: number, text, and the line of the file on which it begins."""
+    lines = text.split("\n")
+    starts, open_at_end = _starts(lines, heed_quotes=True)
+    if open_at_end:  # a quote that is never closed must not swallow all cells below it
+        starts, _ = _starts(lines, heed_quotes=False)
+    _check_count(len(starts), name)
+    begin = _header(lines)
+    bounds = [*([begin - 1] if any(lines[begin : (starts or [len(lines)])[0]]) else []), *starts, len(lines)]
+    found = list[tuple[int, str, int | None]]()
+    for number, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False), 1):
+        marker = MARKER.match(lines[start]) if start >= begin else None
+        if not (marker and TEXT_CELL.search((marker["text"] or "")[:LONGEST_DIRECTIVE])):
+            found.append((number, "\n".join(lines[start + 1 : end]), start + 2))
+    return found
+
+
+def _header(lines: list[str]) -> int:
+    """Where the cells begin: after jupytext's `# ---` ... `# ---`, if the file begins with it."""
+    if lines and HEADER.fullmatch(lines[0]):
+        return next((number + 1 for number, line in enumerate(lines[1:200], 1) if HEADER.fullmatch(line)), 0)
+    return 0
+
+
+def _starts(lines: list[str], heed_quotes: bool) -> tuple[list[int], bool]:
+    """The marker lines, and whether a triple quote is still open at the end. A marker inside one is none."""
+    starts, inside = list[int](), ""
+    for number, line in enumerate(lines):
+        if not inside and "#" in line and MARKER.match(line[:LONGEST_DIRECTIVE]):
+            starts.append(number)
+        elif heed_quotes and ("'''" in line or '"""' in line):
+            inside = _quote_after(line, inside)
+    return starts, bool(inside)
+
+
+def _quote_after(line: str, inside: str) -> str:
+    """The triple quote that is open after a line, if one was, or was not, open before it."""
+    place = 0
+    while True:
+        if inside:
+            end = re.compile(rf"(?:[^\\]|\\.)*?{inside}").match(line, place)
+            if end is None:
+                return inside
+            inside, place = "", end.end()
+        found = next((match for match in QUOTE.finditer(line, place) if match["triple"] or match[0] == "#"), None)
+        if found is None or found[0] == "#":
+            return ""
+        inside, place = found["triple"], found.end()
