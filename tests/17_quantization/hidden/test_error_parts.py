@@ -68,9 +68,9 @@ def test_ten_times_less_noise_is_twenty_decibels_more(student, seed):
     assert math.isclose(student.sqnr_db(x, x + noise / 10), student.sqnr_db(x, x + noise) + 20, rel_tol=1e-6)
 
 
-def test_a_bit_is_worth_six_decibels_as_theory_says(student):
+def test_a_bit_is_worth_six_decibels_as_theory_says(student, rng):
     """A uniform signal that fills the ruler: 20 log10(2**b - 1), to the sampling error of 1e5 numbers."""
-    x = np.random.default_rng(1).uniform(-1, 1, 100_000).astype(np.float32)
+    x = rng.uniform(-1, 1, 100_000).astype(np.float32)
     for bits in range(2, 9):
         int_type = student.IntType(bits, signed=False)
         levels = 2**bits - 1

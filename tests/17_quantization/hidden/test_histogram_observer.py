@@ -63,18 +63,13 @@ def test_more_of_the_same_data_changes_no_cost(student, counts, factor):
         assert math.isclose(f(counts), f(counts * factor), rel_tol=1e-9, abs_tol=1e-12)
 
 
-def root_mean_square(x, lo, hi, bits, symmetric):
-    """The error of the ruler for [lo, hi], from the numbers themselves."""
-    if symmetric:
-        ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        scale, zero = max(-lo, hi) / ends[1], 0
-    else:
-        lo, hi, ends = min(lo, 0), max(hi, 0), (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        scale = (hi - lo) / (ends[1] - ends[0])
-        zero = min(max(round(ends[0] - lo / scale), ends[0]), ends[1])
-    scale = float(np.float32(scale))
-    codes = np.clip(np.rint(x / scale) + zero, *ends)
-    return float(np.sqrt(np.mean((x - scale * (codes - zero)) ** 2)))
+def root_mean_squares(student, x, ranges, int_type, symmetric):
+    """The error of each range's ruler, from the numbers themselves. A zero point on a tie goes the ruler's way."""
+    rulers = student.choose_qparams(*np.array(ranges).T, int_type, symmetric)
+    zeros = np.broadcast_to(rulers.zero_point, rulers.scale.shape)
+    for scale, zero in zip(rulers.scale.tolist(), zeros.tolist(), strict=True):
+        codes = np.clip(np.rint(x / scale) + zero, int_type.qmin, int_type.qmax)
+        yield float(np.sqrt(np.mean((x - scale * (codes - zero)) ** 2)))
 
 
 DATA = {
@@ -88,25 +83,27 @@ DATA = {
 
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize(("bits", "symmetric"), [(8, False), (4, False), (4, True), (3, True)])
-def test_the_mse_range_is_as_good_as_the_best_threshold_on_the_data_itself(student, name, bits, symmetric):
+def test_the_mse_range_is_as_good_as_the_best_threshold_on_the_data_itself(student, rng, name, bits, symmetric):
     """|x - x_hat| changes by at most as much as x, and a center is within half a cell of its numbers: one cell."""
-    x = DATA[name](np.random.default_rng(7)).astype(np.float32).astype(np.float64)
+    x = DATA[name](rng).astype(np.float32).astype(np.float64)
     observer = student.HistogramObserver("mse", 100)
     for part in np.array_split(x, 7):
         observer.observe(part)
-    lo, hi = (float(end) for end in observer.range(student.IntType(bits), symmetric))
+    int_type = student.IntType(bits)
+    lo, hi = (float(end) for end in observer.range(int_type, symmetric))
     largest = np.abs(x).max()
     thresholds = [t for t in largest * np.arange(1, 101) / 100 if x.min() <= t and x.max() >= -t]
-    best = min(root_mean_square(x, max(x.min(), -t), min(x.max(), t), bits, symmetric) for t in thresholds)
-    chosen = root_mean_square(x, lo, hi, bits, symmetric)
-    assert chosen <= best + 4 / 4096 * largest, f"[{lo}, {hi}] costs {chosen}, the best threshold {best}"
-    everything = root_mean_square(x, x.min(), x.max(), bits, symmetric)
+    tried = [(max(x.min(), -t), min(x.max(), t)) for t in thresholds]
+    chosen, everything, *others = root_mean_squares(
+        student, x, [(lo, hi), (x.min(), x.max()), *tried], int_type, symmetric
+    )
+    assert chosen <= min(others) + 4 / 4096 * largest, f"[{lo}, {hi}] costs {chosen}, the best threshold {min(others)}"
     assert chosen <= everything + 4 / 4096 * largest, "worse than min-max"
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_the_entropy_range_is_the_least_divergence_of_all_thresholds(student, oracle, bits):
-    x = np.append(np.random.default_rng(8).laplace(size=4000), 30).astype(np.float32)
+def test_the_entropy_range_is_the_least_divergence_of_all_thresholds(student, oracle, rng, bits):
+    x = np.append(rng.laplace(size=4000), 30).astype(np.float32)
     observer, histogram = student.HistogramObserver("entropy", 24), student.Histogram()
     observer.observe(x)
     histogram.add(x)

@@ -133,8 +133,7 @@ def test_relu_stays_where_clipping_cannot_replace_it(student):
         assert error.max() <= 3 * (0.5 / 255 + 1 / 254), f"{wanted}: off by {error.max()}"
 
 
-def test_weight_only_keeps_float_arithmetic_and_small_weights(student):
-    rng = np.random.default_rng(5)
+def test_weight_only_keeps_float_arithmetic_and_small_weights(student, rng):
     weights, biases = [rng.normal(size=(8, 40)).astype(np.float32)], [np.ones(8, np.float32)]
     x = rng.normal(size=(3, 40)).astype(np.float32)
     model = student.quantize_weight_only(network(student, weights, biases), student.INT4, 32)
