@@ -1,0 +1,178 @@
+"""Other graders on the same submissions: nbgrader and otter-grader, each from a Python of its own.
+
+Both run the student's notebook in a kernel and then, in that same process, the same tests as ours (`tito.inkernel`).
+A Python that has one: `python -m venv V && V/bin/pip install nbgrader -e .` and `... otter-grader -e .`
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tito import notebook
+from tito.course import Exercise, Module
+from tito.project import Project
+
+Page = dict[str, Any]  # a notebook as JSON
+Cells = Mapping[str, tuple[str, ...]]  # exercise -> what the student wrote in its cells
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What a grader made of a batch."""
+
+    scores: dict[str, float]  # who is missing has no grade
+    seconds: float
+    said: str = field(repr=False, default="")
+
+
+def version(python: Path, package: str) -> str:
+    """The version of a package there; empty where it is not installed."""
+    code = f"from importlib.metadata import version; print(version({package!r}))"
+    done = subprocess.run([str(python), "-c", code], capture_output=True, encoding="utf-8")
+    return done.stdout.strip()
+
+
+def nbgrader(
+    python: Path,
+    project: Project,
+    module: Module,
+    who: Mapping[str, Cells],
+    exercises: tuple[Exercise, ...],
+    env: dict[str, str],
+) -> Graded:
+    """Scores by `nbgrader autograde`, in a course that `tito release --format nbgrader` makes.
+
+    exercises: which ones are tested; where these are not all, cells that are not exported are left out.
+    """
+    with tempfile.TemporaryDirectory(prefix="nbgrader_") as temporary:
+        folder = Path(temporary, "course")
+        command = [sys.executable, "-m", "tito", "release", module.name, "--to", str(folder), "--format", "nbgrader"]
+        subprocess.run(command, cwd=project.root, env=env, check=True, stdout=subprocess.DEVNULL)
+        source = folder / "source" / module.name
+        for path in source.glob("*.ipynb") if exercises != module.exercises else ():
+            page = _tested(json.loads(path.read_text(encoding="utf-8")), exercises)
+            path.write_text(json.dumps(page), encoding="utf-8") if page["cells"] else path.unlink()
+        _run(python, "nbgrader", ["generate_assignment", module.name], folder, env, must=True)
+        for name, cells in who.items():
+            for path in (folder / "release" / module.name).glob("*.ipynb"):
+                target = folder / "submitted" / name / module.name / path.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(
+                    json.dumps(_written(json.loads(path.read_text(encoding="utf-8")), cells)), encoding="utf-8"
+                )
+        begun = time.monotonic()
+        said = _run(python, "nbgrader", ["autograde", module.name], folder, env)
+        seconds = time.monotonic() - begun
+        said += _run(python, "nbgrader", ["export"], folder, env)
+        with (folder / "grades.csv").open(encoding="utf-8", newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["assignment"] == module.name]
+        return Graded({row["student_id"]: float(row["score"] or 0) for row in rows}, seconds, said)
+
+
+def otter(
+    python: Path, project: Project, module: Module, who: Mapping[str, Cells], exercise: Exercise, env: dict[str, str]
+) -> Graded:
+    """Scores by `otter run`, which is otter-grader without Docker, for one exercise."""
+    scores, said, begun = dict[str, float](), "", time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="otter_") as temporary:
+        folder = Path(temporary)
+        _autograder(project, module, exercise, folder / "autograder.zip")
+        begun = time.monotonic()
+        for name, cells in who.items():
+            place = folder / "submitted" / name
+            place.mkdir(parents=True)
+            page = _plain(project, module, exercise, cells)
+            (place / "submission.ipynb").write_text(json.dumps(page), encoding="utf-8")
+            arguments = ["run", "-a", str(folder / "autograder.zip"), "-o", str(place), "submission.ipynb"]
+            said += _run(python, "otter", arguments, place, env)
+            if (result := place / "results.json").is_file():
+                scores[name] = sum(
+                    test.get("score") or 0 for test in json.loads(result.read_text(encoding="utf-8"))["tests"]
+                )
+    return Graded(scores, time.monotonic() - begun, said)
+
+
+def _run(python: Path, tool: str, arguments: list[str], folder: Path, env: dict[str, str], must: bool = False) -> str:
+    path = f"{python.parent}{os.pathsep}{env['PATH']}"
+    command = [str(python.parent / tool), *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=env | {"PATH": path}, capture_output=True, encoding="utf-8", errors="replace"
+    )
+    if must and done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return done.stdout + done.stderr
+
+
+def _tested(page: Page, exercises: tuple[Exercise, ...]) -> Page:
+    """An nbgrader notebook with the tests of these exercises only, and of the other cells those that are exported."""
+    names = {f"test-{exercise.id}" for exercise in exercises}
+    if not any(cell["id"] in names for cell in page["cells"]):
+        return page | {"cells": []}
+    return page | {"cells": [c for c in page["cells"] if c["id"] in names or c["source"][:1] == ["#| export\n"]]}
+
+
+def _written(page: Page, cells: Cells) -> Page:
+    """The released notebook as a student hands it in."""
+    left = {exercise: list(sources) for exercise, sources in cells.items()}
+    for cell in page["cells"]:
+        meta = cell["metadata"].get("nbgrader", {})
+        exercise = meta.get("grade_id", "").rpartition("-")[0]
+        if meta.get("solution") and left.get(exercise):
+            cell["source"] = left[exercise].pop(0)
+    return page
+
+
+def _plain(project: Project, module: Module, exercise: Exercise, cells: Cells) -> Page:
+    """A notebook without anybody's metadata: the given code that is exported, and the student's."""
+    left, found = {name: list(sources) for name, sources in cells.items()}, list[Page]()
+    for cell in notebook.load(project, module.notebook_of(exercise.id).path).code:
+        if not cell.exported and not cell.exercise:
+            continue
+        source = left[cell.exercise].pop(0) if left.get(cell.exercise or "") else cell.source
+        found.append(
+            {
+                "cell_type": "code",
+                "id": f"c{cell.number}",
+                "metadata": {},
+                "source": source,
+                "outputs": [],
+                "execution_count": None,
+            }
+        )
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {"cells": found, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _autograder(project: Project, module: Module, exercise: Exercise, path: Path) -> None:
+    hidden = project.test_files(module.name, exercise.id)[1]
+    texts = {file.name: file.read_text(encoding="utf-8") for file in (hidden, hidden.with_name("conftest.py"))}
+    tests = str(project.module_tests(module.name))
+    lines = [
+        "from otter.test_files import test_case",
+        "OK_FORMAT = False",
+        f"name = {exercise.id!r}",
+        f"points = {exercise.points}",
+        "",
+    ]
+    for part, more in (("visible", ""), ("hidden", f", hidden={texts!r}")):
+        lines += [
+            f"@test_case(points={exercise.points / 2}, hidden={bool(more)})",
+            f"def test_{part}(env):",
+            "    from tito.inkernel import passes",
+            f"    passes({exercise.id!r}, env, tests={tests!r}{more})",
+            "",
+        ]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"tests/{exercise.id}.py", "\n".join(lines))
+        archive.writestr("otter_config.json", json.dumps({"lang": "python", "show_stdout": True}))

@@ -1,0 +1,82 @@
+"""What strangers may try: a catalogue of submissions, one TOML file a family.
+
+Each entry [[attack]] holds
+  name, tries   what it is called, and one sentence: what it does and what it hopes for
+  code          what is written at the top of the exercise's cell; @TCP@ and the like are filled in by `scene.py`
+  answers       what follows the code: "wrong" (the default) or "right", an answer to the exercise; "own": nothing
+  exercise      in whose cell it stands, choose_qparams unless said otherwise
+  earns         what its honest part is worth: "all" (the default of a right answer), "nothing" (of every other), or
+                "either", where a right answer may also be lost by what the code does to itself
+  slow          true where only a time limit ends it
+  elsewhere     true where it makes sense against a grader that runs the student's code in its own process
+Every other exercise of the submission is the reference's.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tito import editions, notebook
+from tito.course import Module
+from tito.grading.intake import Submission
+from tito.project import Project
+
+FOLDER = Path(__file__).parent
+WRONG = """
+def choose_qparams(lo, hi, int_type=INT8, symmetric=False):
+    return QParams(1.0, 0, int_type)
+"""
+GUARD = """\
+import os as _os
+if _os.getuid() == 0:
+    raise SystemExit("this is no box: an attack must not run here")
+LOOT = "-".join(("taken", "@TOKEN@"))
+"""  # the word appears in a report only where an attack got at something
+
+
+@dataclass(frozen=True)
+class Attack:
+    name: str
+    family: str
+    tries: str
+    code: str
+    answers: str = "wrong"
+    exercise: str = "choose_qparams"
+    earns: str = ""
+    slow: bool = False
+    elsewhere: bool = False
+
+    def may_earn(self, points: int) -> set[int]:
+        """What is right to give it, of so many points."""
+        worth = self.earns or ("all" if self.answers == "right" else "nothing")
+        return {"all": {points}, "nothing": {0}, "either": {0, points}}[worth]
+
+    def cell(self, honest: str, guard: str = GUARD) -> str:
+        """The text of the exercise's cell. honest: the reference's."""
+        return guard + self.code + {"wrong": WRONG, "right": honest, "own": ""}[self.answers]
+
+
+def catalogue() -> list[Attack]:
+    found = []
+    for path in sorted(FOLDER.glob("*.toml")):
+        for entry in tomllib.loads(path.read_text(encoding="utf-8"))["attack"]:
+            found.append(Attack(family=path.stem, **entry))
+    return found
+
+
+def solved(project: Project, module: Module) -> dict[str, tuple[str, ...]]:
+    """The cells of the reference as a student would hand them in: without directives and solution markers."""
+    cells = dict[str, tuple[str, ...]]()
+    for entry in module.notebooks:
+        for cell in notebook.load(project, entry.path).code:
+            if cell.exercise:
+                lines = [line for _, line in cell.body if not editions.MARKER.match(line)]
+                cells[cell.exercise] = (*cells.get(cell.exercise, ()), "\n".join(lines) + "\n")
+    return cells
+
+
+def submission(attack: Attack, text: str, cells: dict[str, tuple[str, ...]]) -> Submission:
+    """What the attacker hands in; text: the attack's cell, filled in."""
+    return Submission(attack.name, cells | {attack.exercise: (text,)})
