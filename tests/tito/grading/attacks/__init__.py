@@ -33,7 +33,12 @@ import os as _os
 if _os.getuid() == 0:
     raise SystemExit("this is no box: an attack must not run here")
 LOOT = "-".join(("taken", "@TOKEN@"))
-"""  # the word appears in a report only where an attack got at something
+def forge(text, raw=b""):
+    import gc, struct
+    line = next(thing for thing in gc.get_objects() if type(thing).__name__ == "Channel")
+    line._writing.write(struct.pack("<IQ", len(text), len(raw)) + text + raw)
+    line._writing.flush()
+"""  # LOOT appears in a report only where an attack got at something; forge writes a frame into the judge's line
 
 
 @dataclass(frozen=True)
