@@ -130,11 +130,17 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def main(arguments: list[str]) -> int:
-    channel = os.fdopen(os.dup(1), "w", encoding="ascii")
+def channel() -> TextIO:
+    """What was standard output: it carries the report, and what is printed goes to standard error."""
+    line = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
+    return line
+
+
+def main(arguments: list[str]) -> int:
+    reporter = Reporter(channel())
     _end_with_parent()
-    return int(pytest.main(arguments, plugins=[Reporter(channel)]))
+    return int(pytest.main(arguments, plugins=[reporter]))
 
 
 if __name__ == "__main__":

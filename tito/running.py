@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from typing import IO, Any
 
 from tito import processes
@@ -19,41 +21,68 @@ PYTEST = ["-p", "tito.student", "-p", "no:cacheprovider", "--import-mode=importl
 PYTEST += ["--tb=no", "--quiet"]  # the report is ours: drawing tracebacks nobody sees takes most of the time
 
 
-def events(
-    project: Project, paths: list[str], errors: IO[bytes], left: Callable[[], float], limit: float
-) -> Iterator[dict[str, Any]]:
+class Tests:
+    """A pytest process that tells, one JSON line at a time, what happens; from its start to `close`."""
+
+    def __init__(self, project: Project, program: str, arguments: list[str], **variables: str) -> None:
+        one_thread = dict.fromkeys(processes.THREADS, "1")  # tests multiply small matrices: threads would only wait
+        env = processes.environment(project) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | one_thread | variables
+        env.pop("PYTEST_ADDOPTS", None)
+        where = ["--rootdir", str(project.root), "-c", str(project.root / PYPROJECT)]
+        command = ["-m", program, *PYTEST, *where, *arguments]
+        pipe = subprocess.PIPE
+        self._open = ExitStack()
+        self._errors = self._open.enter_context(tempfile.TemporaryFile())
+        self._process = self._open.enter_context(
+            processes.python(command, env, cwd=project.root, stdin=pipe, stdout=pipe, stderr=self._errors)
+        )
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        threading.Thread(target=_read, args=(self._process.stdout, self._lines), daemon=True).start()
+
+    def event(self, seconds: float) -> dict[str, Any]:
+        """The next event; `late` after so many seconds, `gone` when there is none to come."""
+        try:
+            line = _get(self._lines, seconds)
+        except queue.Empty:
+            return {"event": "late", "message": f"no answer after {seconds:g} seconds"}
+        if line is None:
+            return {"event": "gone", "message": f"exit status {self._process.wait()}"}
+        try:
+            event: dict[str, Any] = json.loads(line)
+        except ValueError:
+            event = {"event": "gone", "message": "its report cannot be read"}
+        return event
+
+    def tell(self, request: dict[str, Any]) -> None:
+        """Send it a line. Whether it still listens, the next event tells."""
+        assert self._process.stdin is not None
+        with suppress(OSError, ValueError):
+            self._process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
+            self._process.stdin.flush()
+
+    def last_line(self) -> str:
+        """The last line that it wrote where nobody reads, in brackets; empty where there is none."""
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        return f" ({lines[-1].removeprefix('E').strip()[:300]})" if lines else ""
+
+    def close(self) -> None:
+        """End it, and all that it started."""
+        self._open.close()
+
+
+def events(project: Project, paths: list[str], left: Callable[[], float], limit: float) -> Iterator[dict[str, Any]]:
     """What the process tells, up to its `end`; or, if it does not come to that, `late` or `gone`."""
-    one_thread = dict.fromkeys(processes.THREADS, "1")  # tests multiply small matrices: threads would only wait
-    env = processes.environment(project) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | one_thread
-    env |= {processes.PATIENCE_OF_TESTS: str(limit * (1 - REST))}
-    env.pop("PYTEST_ADDOPTS", None)
-    where = ["--rootdir", str(project.root), "-c", str(project.root / PYPROJECT)]
-    lines: queue.Queue[bytes | None] = queue.Queue()
-    with processes.python(
-        ["-m", "tito.reporting", *PYTEST, *where, *paths],
-        env,
-        cwd=project.root,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-    ) as process:
-        threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+    tests = Tests(project, "tito.reporting", paths, **{processes.PATIENCE_OF_TESTS: str(limit * (1 - REST))})
+    try:
         while True:
-            try:
-                line = _get(lines, left())
-            except queue.Empty:
-                yield {"event": "late", "message": f"no answer after {left():g} seconds"}
+            event = tests.event(left())
+            last = event["event"] in ("end", "broken", "gone", "late")
+            yield event | {"said": tests.last_line()} if last else event
+            if last:
                 return
-            if line is None:
-                yield {"event": "gone", "message": f"exit status {process.wait()}"}
-                return
-            try:
-                event = json.loads(line)
-            except ValueError:
-                event = {"event": "gone", "message": "its report cannot be read"}
-            yield event
-            if event["event"] in ("end", "broken", "gone"):
-                return
+    finally:
+        tests.close()
 
 
 def _get(lines: queue.Queue[bytes | None], seconds: float) -> bytes | None:
@@ -68,13 +97,7 @@ def _get(lines: queue.Queue[bytes | None], seconds: float) -> bytes | None:
 
 
 def _read(stream: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
-    with stream:
+    with stream, suppress(ValueError):  # closed from the other side
         for line in stream:
             lines.put(line)
     lines.put(None)
-
-
-def last_line(errors: IO[bytes]) -> str:
-    errors.seek(0)
-    lines = errors.read().decode("utf-8", "replace").strip().splitlines()
-    return f" ({lines[-1].removeprefix('E').strip()[:300]})" if lines else ""

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,9 @@ from tito.project import Project
 
 __all__ = ["Opaque", "Student", "open_file", "type_name"]
 
+OPENED = pytest.StashKey[Callable[[Path, Path], Student]]()
+"""How a course's folder and a test's file become the student, where they are judged elsewhere: set by `tito grade`."""
+
 _fresh = itertools.count(1)
 
 
@@ -33,8 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def student(request: pytest.FixtureRequest) -> Student:
     """The judged module. What its functions return is a plain value or an opaque handle; see `tito.door`."""
     file = request.config.getoption("--student-file")
+    opened = request.config.stash.get(OPENED, _exported)
     try:
-        return open_file(Path(file)) if file else _exported(request.config.rootpath, request.path)
+        return open_file(Path(file)) if file else opened(request.config.rootpath, request.path)
     except TitoError as error:
         pytest.fail(str(error), pytrace=False)
 

@@ -1,0 +1,228 @@
+"""What passes between the judge and the box: length-prefixed JSON, and after it the arrays' bytes. No pickle.
+
+Sizes are checked before memory is taken, dtypes against a list, depth and number of items against a cap: whatever the
+other side sends, it becomes plain values and base arrays, or `Broken`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+
+from tito.door import Ref
+
+HEAD = struct.Struct("<IQ")  # bytes of JSON, bytes of arrays
+JSON_BYTES = 4 << 20
+RAW_BYTES = 64 << 20
+DEPTH = 40
+ITEMS = 200_000
+DIMENSIONS = 32  # what every NumPy can hold
+LONGEST_NAME = 100  # of a type, as a handle shows it
+DTYPES = {np.dtype(code).newbyteorder(order).str for code in "?bBhHiIlLqQefdgFDG" for order in "<>"}
+
+
+class Broken(Exception):
+    """The other side is gone, or does not keep to the protocol."""
+
+
+class TooLarge(MemoryError):
+    """A value that may not be sent: it is larger, deeper or longer than the other side would take."""
+
+
+class Channel:
+    """One end of the line. `trusting` is the box: it takes from the judge what the judge would not take from it."""
+
+    def __init__(self, reading: IO[bytes], writing: IO[bytes], trusting: bool = False) -> None:
+        self._reading, self._writing, self._trusting = reading, writing, trusting
+
+    def send(self, message: Any) -> list[np.ndarray]:
+        """Send a message; returns the arrays in it, in order. Raises TooLarge before anything is sent."""
+        encoder = _Encoder(layouts=not self._trusting)
+        text = encoder.text(message)
+        try:
+            self._writing.write(b"".join([HEAD.pack(len(text), encoder.size), text, *encoder.raw]))
+            self._writing.flush()
+        except (OSError, ValueError):
+            raise Broken("the line is closed") from None
+        return encoder.arrays
+
+    def receive(self) -> tuple[Any, list[np.ndarray]]:
+        """The next message, and the arrays in it, in order."""
+        text_size, raw_size = HEAD.unpack(self._read(HEAD.size))
+        if not self._trusting and (text_size > JSON_BYTES or raw_size > RAW_BYTES):
+            raise Broken(f"a message of {text_size + raw_size} bytes")
+        text, raw = self._read(text_size), self._read(raw_size)
+        decoder = _Decoder(memoryview(raw), self._trusting)
+        try:
+            message = decoder.value(json.loads(text), 0)
+        except (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError) as error:
+            raise Broken(f"a message that cannot be read ({type(error).__name__})") from None
+        return message, decoder.arrays
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data = self._reading.read(size)
+        except (OSError, ValueError):
+            data = b""
+        if len(data) != size:
+            raise Broken("the line is closed")
+        return data
+
+
+class _Encoder:
+    """Values as JSON, arrays set aside as bytes. A list names what JSON has no word for: ["t", ...] is a tuple."""
+
+    def __init__(self, layouts: bool) -> None:
+        self._layouts = layouts
+        self.raw, self.size, self._items = list[bytes](), 0, 0
+        self.arrays = list[np.ndarray]()
+
+    def text(self, message: Any) -> bytes:
+        try:
+            text = json.dumps(self._value(message, 0)).encode("ascii")
+        except ValueError as error:  # an integer of thousands of digits, a list that holds itself
+            raise TooLarge(str(error)) from None
+        if not self._layouts and len(text) > JSON_BYTES:
+            raise TooLarge(f"the answer takes {len(text)} bytes, and may take up to {JSON_BYTES}")
+        return text
+
+    def _value(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if value is None or kind is bool or kind is str or kind is int:
+            return value
+        if kind is float:
+            return value if math.isfinite(value) else ["f", struct.pack("<d", value).hex()]  # every NaN has its bits
+        self._count(depth)
+        if kind is tuple or kind is list:
+            return ["t" if kind is tuple else "l", *(self._value(item, depth + 1) for item in value)]
+        if kind is dict:
+            return ["d", *(self._value(part, depth + 1) for pair in value.items() for part in pair)]
+        if kind is bytes:
+            return ["b", self._aside(value)]
+        if kind is Ref:
+            return ["r", value.number, value.type_name[:LONGEST_NAME], value.label[:LONGEST_NAME]]
+        if isinstance(value, np.generic):
+            return ["g", value.dtype.str, self._aside(value.tobytes())]
+        return self._array(value)
+
+    def _count(self, depth: int) -> None:
+        self._items += 1
+        if depth > DEPTH or self._items > ITEMS:
+            raise TooLarge(f"the answer is nested deeper than {DEPTH}, or holds more than {ITEMS} parts")
+
+    def _array(self, array: np.ndarray) -> list[Any]:
+        """The numbers, densely; and where the layout counts, how they lay in memory. What lay between is not sent."""
+        self.arrays.append(array)
+        if not self._layouts:
+            return ["a", array.dtype.str, array.shape, self._aside(array.tobytes())]
+        dense = array[_once(array.shape, array.strides)]
+        return ["a", array.dtype.str, array.shape, self._aside(dense.tobytes()), array.strides, array.flags.writeable]
+
+    def _aside(self, data: bytes) -> int:
+        self.size += len(data)
+        if not self._layouts and self.size > RAW_BYTES:
+            raise TooLarge(f"the answer takes more than {RAW_BYTES} bytes")
+        self.raw.append(data)
+        return len(data)
+
+
+def _once(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[slice, ...]:
+    """An index that takes each number in memory once, however often a stride of 0 shows it."""
+    return tuple(
+        slice(None) if stride or not length else slice(1) for length, stride in zip(shape, strides, strict=True)
+    )
+
+
+class _Decoder:
+    def __init__(self, raw: memoryview, trusting: bool) -> None:
+        self._raw, self._at, self._trusting, self._items = raw, 0, trusting, 0
+        self.arrays = list[np.ndarray]()
+
+    def value(self, value: Any, depth: int) -> Any:
+        if not isinstance(value, list):
+            if isinstance(value, dict):
+                raise ValueError("an object")
+            return value
+        self._items += 1
+        if not self._trusting and (depth > DEPTH or self._items > ITEMS):
+            raise ValueError("too deep, or too many")
+        tag, rest = value[0], value[1:]
+        match tag:
+            case "t":
+                return tuple(self.value(item, depth + 1) for item in rest)
+            case "l":
+                return [self.value(item, depth + 1) for item in rest]
+            case "d":
+                parts = self._parts(rest, depth)
+                return dict(zip(parts, parts, strict=True))
+            case "f":
+                return struct.unpack("<d", bytes.fromhex(rest[0]))[0]
+            case "b":
+                return bytes(self._take(rest[0]))
+            case "r":
+                return self._ref(*rest)
+            case "g":
+                return self._dense(rest[0], (), rest[1])[()]
+            case "a":
+                array = self._array(*rest)
+                self.arrays.append(array)
+                return array
+        raise ValueError("an unknown kind of value")
+
+    def _parts(self, rest: list[Any], depth: int) -> Iterator[Any]:
+        return (self.value(item, depth + 1) for item in rest)
+
+    def _ref(self, number: Any, type_name: Any, label: Any) -> Ref:
+        if type(number) is not int or not isinstance(type_name, str) or not isinstance(label, str):
+            raise ValueError("a handle without a number")
+        return Ref(number, _printable(type_name), _printable(label))
+
+    def _take(self, size: Any) -> memoryview:
+        if type(size) is not int or not 0 <= size <= len(self._raw) - self._at:
+            raise ValueError("fewer bytes than announced")
+        self._at += size
+        return self._raw[self._at - size : self._at]
+
+    def _array(self, dtype: Any, shape: Any, size: Any, strides: Any = None, writeable: Any = True) -> np.ndarray:
+        if not (len(shape) <= DIMENSIONS and all(type(length) is int and length >= 0 for length in shape)):
+            raise ValueError("an impossible shape")
+        if not (self._trusting and strides is not None):
+            return self._dense(dtype, tuple(shape), size)
+        cut = [index.stop or length for index, length in zip(_once(shape, strides), shape, strict=True)]
+        array = _laid_out(self._dense(dtype, tuple(cut), size), tuple(shape), tuple(strides))
+        array.flags.writeable = writeable
+        return array
+
+    def _dense(self, dtype: Any, shape: tuple[int, ...], size: Any) -> np.ndarray:
+        """A base array of its own, of a known dtype and of exactly the bytes that are there."""
+        if dtype not in DTYPES and dtype not in ("|b1", "|i1", "|u1"):
+            raise ValueError("a dtype that is not on the list")
+        kind = np.dtype(dtype)
+        if math.prod(shape) * kind.itemsize != size:
+            raise ValueError("a shape that its bytes do not fill")
+        array = np.empty(shape, kind)
+        array.reshape(-1).view(np.uint8)[...] = np.frombuffer(self._take(size), np.uint8)
+        if kind.kind == "b":
+            array = array.view(np.uint8) != 0  # a byte of 2 would be neither True nor False
+        return array
+
+
+def _laid_out(dense: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """The numbers in memory of these strides, zeros between them."""
+    if dense.size == 0:
+        return np.empty(shape, dense.dtype)
+    reach = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+    first = -sum(step for step in reach if step < 0)
+    memory = np.zeros(first + sum(step for step in reach if step > 0) + dense.itemsize, np.uint8)
+    array: np.ndarray = np.ndarray(shape, dense.dtype, memory.data, first, strides)
+    array[_once(shape, strides)] = dense
+    return array
+
+
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:LONGEST_NAME])

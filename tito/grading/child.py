@@ -1,0 +1,148 @@
+"""Inside the box: load a student's cells, then answer the judge, call by call.
+
+Only this part of the grader ever runs a student's code. It holds no test and no answer, and what it says is taken for an
+answer, never for a verdict. Of `tito` it needs the door and the channel, which need NumPy.
+"""
+
+from __future__ import annotations
+import __future__
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import random
+import sys
+from collections.abc import Sequence
+from types import CodeType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from tito.door import InProcess, Ref, as_builtin
+from tito.grading.channel import Channel, TooLarge
+
+FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+LONGEST_TEXT = 10_000
+LAST_FRAMES = 50
+
+
+class Planned(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Makes the module's files from cells. A cell that cannot be loaded is told, and what was given takes its place."""
+
+    def __init__(self, channel: Channel, modules: dict[str, list[tuple[str, str, str]]]) -> None:
+        self._channel, self._modules = channel, modules  # module -> (name of the cell, source, what was given)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        return importlib.util.spec_from_loader(name, self) if name in self._modules else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        flags = 0
+        for name, source, given in self._modules[module.__name__]:
+            self._channel.send(("loading", name))
+            try:
+                code = _compiled(source, name, flags)
+                exec(code, module.__dict__)
+            except BaseException as error:
+                self._channel.send(("unloaded", name, failure(error)))
+                code = _compiled(given, name, flags)
+                exec(code, module.__dict__)
+            flags |= code.co_flags & FUTURES  # as in a notebook, what a cell imports from the future stays
+
+
+def _compiled(source: str, name: str, flags: int) -> CodeType:
+    return compile(source, name, "exec", flags, dont_inherit=True)
+
+
+def failure(error: BaseException) -> tuple[Any, ...]:
+    """An exception as plain values: the builtin class, what it was made of, its text, where it came through."""
+    try:
+        shown = as_builtin(error)
+        frames = [(str(file), int(line)) for file, line in shown.student_frames[-LAST_FRAMES:]]
+        if isinstance(error, SyntaxError) and error.filename and error.lineno:
+            return "SyntaxError", (error.msg,), error.msg, [(error.filename, error.lineno)]
+        text, args = str(shown)[:LONGEST_TEXT], list[Any]()
+        if len(shown.args) <= 3 and all(a is None or type(a) in (str, int, float, bool) for a in shown.args):
+            args = [a[:LONGEST_TEXT] if type(a) is str else a for a in shown.args]
+        return type(shown).__name__, tuple(args), text, frames
+    except BaseException:  # its own text could not be told
+        return "RuntimeError", (), "an exception that cannot be shown", []
+
+
+def limited(limits: dict[str, int]) -> None:
+    """What this process may use from here on. There is no way back, and none for a child of it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for name, value in limits.items():
+        number = getattr(resource, f"RLIMIT_{name}", None)
+        if number is None:
+            continue
+        hard = resource.getrlimit(number)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.setrlimit(number, (value, value))
+        except (ValueError, OSError):
+            continue  # macOS knows limits that it does not let one set
+
+
+def answer(backends: list[InProcess], request: tuple[Any, ...]) -> Any:
+    match request:
+        case ("get", drops, which, target, name):
+            release(backends, drops)
+            return backends[which].get(target, name)
+        case ("call", drops, which, target, args, kwargs):
+            release(backends, drops)
+            return backends[which].call(target, args, kwargs)
+    raise ValueError("an unknown request")
+
+
+def release(backends: list[InProcess], drops: tuple[tuple[int, int], ...]) -> None:
+    for which, number in drops:
+        backends[which].release(Ref(number, ""))
+
+
+def serve(channel: Channel, backends: list[InProcess]) -> None:
+    while True:
+        request, arrays = channel.receive()
+        before = [array.tobytes() if array.flags.writeable else None for array in arrays]
+        reply: tuple[Any, ...]
+        try:
+            reply = ("value", answer(backends, request))
+        except BaseException as error:
+            reply = ("error", *failure(error))
+        pairs = enumerate(zip(before, arrays, strict=True))
+        changed = tuple((k, array) for k, (old, array) in pairs if old is not None and array.tobytes() != old)
+        try:
+            channel.send((reply, changed))
+        except TooLarge as error:
+            channel.send((("error", *failure(error)), ()))
+
+
+def line() -> Channel:
+    """The line to the judge, taken off standard input and output: from here on those lead nowhere."""
+    reading, writing = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
+    return Channel(os.fdopen(reading, "rb"), os.fdopen(writing, "wb"), trusting=True)
+
+
+def main() -> None:
+    channel = line()
+    (seed, limits, modules), _ = channel.receive()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    sys.meta_path.insert(0, Planned(channel, modules))
+    limited(limits)
+    backends = [InProcess(importlib.import_module(name)) for name in modules]
+    channel.send(("loaded",))
+    serve(channel, backends)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What lies in the box beside the student's cells: the given package, and no part of it that does the exercises.
+
+The folder `core` of the package, its own files and the folder the notebooks are exported to are given whole. Of every
+other folder only those definitions come in that the given cells need, found by reading imports and names.
+"""
+
+from __future__ import annotations
+
+import ast
+import py_compile
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import tito
+from tito.project import Project
+
+WHOLE = "core"
+OURS = ("__init__.py", "door.py", "grading/__init__.py", "grading/channel.py", "grading/child.py")
+
+
+def lay_out(project: Project, targets: list[Path], sources: Iterable[str], folder: Path) -> None:
+    """Write into `folder` what a box needs: our own part, and the package without `targets`."""
+    for name in OURS:
+        _copy(Path(tito.__file__).parent / name, folder / "tito" / name)
+    package, there = project.package, folder / project.package_name
+    whole = [package / WHOLE, *{target.parent for target in targets if target.parent != package}]
+    for file in [*package.glob("*.py"), *(file for place in whole for file in place.rglob("*"))]:
+        if file.is_file() and "__pycache__" not in file.parts and file not in targets and _ours(file, targets, package):
+            _copy(file, there / file.relative_to(package))
+    for path, text in _Needed(project.package, {*whole, package}).texts(sources).items():
+        _write(there / path.relative_to(package), text)
+    for file in folder.rglob("*.py"):
+        py_compile.compile(str(file), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+def _ours(file: Path, targets: list[Path], package: Path) -> bool:
+    """Beside the targets only the package's `__init__` is given: what else lies there was exported, or is another's."""
+    return file.parent not in {target.parent for target in targets} - {package} or file.name == "__init__.py"
+
+
+def _copy(file: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, to)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+class _Needed:
+    """The top-level statements of the package's other files that some names need, transitively."""
+
+    def __init__(self, package: Path, whole: set[Path]) -> None:
+        self._package, self._whole = package, whole
+        self._kept: dict[Path, set[ast.stmt]] = {}
+        self._trees: dict[Path, list[ast.stmt]] = {}
+
+    def texts(self, sources: Iterable[str]) -> dict[Path, str]:
+        """Files, cut down to what is needed by the imports at the top of these sources."""
+        for source in sources:
+            for node in ast.parse(source).body:
+                if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                    parts = node.module.split(".")
+                    if parts[0] == self._package.name:
+                        self._follow(self._file(self._package.joinpath(*parts[1:])), node)
+        return {
+            path: "\n\n".join(ast.unparse(node) for node in self._trees[path] if node in kept) + "\n"
+            for path, kept in self._kept.items()
+        }
+
+    def _file(self, path: Path) -> Path:
+        return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+    def _follow(self, file: Path, node: ast.ImportFrom) -> None:
+        if not file.is_file() or any(file.is_relative_to(place) for place in self._whole - {self._package}):
+            return
+        if file.parent == self._package:
+            return
+        self._open(file.parent / "__init__.py")
+        for alias in node.names:
+            self._need(file, alias.name)
+
+    def _open(self, file: Path) -> list[ast.stmt]:
+        if file not in self._trees:
+            body = ast.parse(file.read_text(encoding="utf-8")).body
+            self._trees[file] = [single for node in body for single in _singly(node)]
+            self._kept[file] = set()
+        return self._trees[file]
+
+    def _need(self, file: Path, name: str) -> None:
+        for node in self._open(file):
+            if node in self._kept[file] or name not in _defined(node):
+                continue
+            self._kept[file].add(node)
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = file.parents[node.level - 1]
+                self._follow(self._file(base.joinpath(*(node.module or "").split("."))), node)
+            for used in _names(node):
+                self._need(file, used)
+
+
+def _singly(node: ast.stmt) -> list[ast.stmt]:
+    """An import of several names as several imports: each is needed by itself."""
+    if isinstance(node, ast.ImportFrom):
+        return [ast.ImportFrom(node.module, [alias], node.level) for alias in node.names]
+    return [ast.Import([alias]) for alias in node.names] if isinstance(node, ast.Import) else [node]
+
+
+def _defined(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+    else:
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                yield part.id
+
+
+def _names(node: ast.stmt) -> Iterator[str]:
+    return (part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load))

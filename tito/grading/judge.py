@@ -1,0 +1,206 @@
+"""A submission's cells -> its Grade: by the same tests as on a student's machine, and the hidden ones."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tito import editions, exporting, grafting, notebook, running, verdicts
+from tito.course import Exercise, Module
+from tito.errors import TitoError
+from tito.grading import box, given
+from tito.grading.grade import Grade, MachineryError
+from tito.grading.intake import Submission
+from tito.notebook import Cell, Document
+from tito.project import Project
+from tito.verdicts import Listener, Located, Outcome, Record, Verdicts
+
+SHARE = 0.25  # of the limit, for a single test
+SLACK_SECONDS = 60.0  # for what the tests themselves compute, and for a box to start
+HASHING = {"PYTHONHASHSEED": "0"}  # the tests' sets come in one order
+PYTEST = ["-p", "_hypothesis_pytestplugin", "-p", "no:unraisableexception", "--capture=no"]
+UNBOXED = "graded without a box (--unsafe): the student's code could reach everything that the grader can"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell of the student's edition: what is given there, and whose exercise it is."""
+
+    name: str
+    exercise: str | None
+    given: str
+    last: bool  # the last of its exercise: surplus cells of a student's follow it
+
+
+class Edition:
+    """The module as a student has it: for every exported notebook the given cells and the places for the student's."""
+
+    def __init__(self, project: Project, module: Module) -> None:
+        self.targets: list[Path] = []
+        self.modules: dict[str, list[Place]] = {}
+        self.exercises: dict[str, int] = {}  # exercise -> which of the modules
+        for which, entry in enumerate(module.notebooks):
+            document = notebook.read(project, entry.path)
+            target = exporting.target(project, entry.path, notebook.default_exp(entry.path))
+            self.targets.append(target)
+            name = ".".join(target.relative_to(project.root).with_suffix("").parts)
+            self.modules[name] = [_place(document, cell) for cell in document.code if cell.exported]
+            self.exercises |= {exercise.id: which for exercise in entry.exercises}
+
+    @property
+    def given(self) -> list[str]:
+        """The sources of the given cells."""
+        return [place.given for places in self.modules.values() for place in places if place.exercise is None]
+
+    def with_cells(self, cells: dict[str, tuple[str, ...]]) -> dict[str, list[dict[str, Any]]]:
+        """The modules with a student's cells in their places; a place without one keeps what is given."""
+        waiting = {exercise: list(sources) for exercise, sources in cells.items()}
+        return {
+            name: [cell for place in places for cell in _filled(place, waiting)]
+            for name, places in self.modules.items()
+        }
+
+
+def _place(document: Document, cell: Cell) -> Place:
+    lines = editions.stub(cell.source, document.name).split("\n")
+    text = "\n".join(lines[cell.body[0][0] - 1 :]) if cell.body else ""
+    ours = grafting.cells_of(document, cell.exercise) if cell.exercise else []
+    return Place(f"{document.path.name}, cell {cell.number}", cell.exercise, text, bool(ours) and cell is ours[-1])
+
+
+def _filled(place: Place, waiting: dict[str, list[str]]) -> list[dict[str, Any]]:
+    mine = waiting.get(place.exercise or "", [])
+    taken = [mine.pop(0) for _ in range(len(mine) if place.last else min(1, len(mine)))] or [place.given]
+    names = [place.name] + [f"{place.name}, continued {number}" for number in range(1, len(taken))]
+    givens = [place.given] + [""] * (len(taken) - 1)
+    return [
+        {"name": name, "source": source, "given": given, "exercise": place.exercise}
+        for name, source, given in zip(names, taken, givens, strict=True)
+    ]
+
+
+class Judge:
+    """Grades submission after submission. A context manager; one thread uses it, and any may leave it.
+
+    Raises TitoError where grading cannot begin: no box, or tests that cannot be collected.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        module: Module,
+        seed: int = 0,
+        limit_seconds: float = 120.0,
+        unsafe: bool = False,
+        exercise: str | None = None,
+    ) -> None:
+        self._project, self._module, self._seed = project, module, seed
+        self._limit, self._unsafe = limit_seconds, unsafe
+        self._exercises = [item for item in module.exercises if exercise in (None, item.id)]
+        self._edition = Edition(project, module)
+        self._tests: running.Tests | None = None
+        self._collected: dict[str, Any] = {}
+
+    def __enter__(self) -> Judge:
+        protection = box.protection()
+        if protection.kind == "none" and not self._unsafe:
+            raise TitoError(f"{protection.reason}: {protection.fix}; or grade with --unsafe those whom you trust")
+        self._folder = tempfile.TemporaryDirectory(prefix="tito_grade_", ignore_cleanup_errors=True)
+        try:
+            Path(self._folder.name).chmod(0o755)  # who is in the box is another user
+            given.lay_out(self._project, self._edition.targets, self._edition.given, Path(self._folder.name))
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+        self._folder.cleanup()
+
+    def grade(self, submission: Submission) -> Grade:
+        """Raises MachineryError when the grader itself failed: that is no one's grade."""
+        begun = time.monotonic()
+        if submission.refused:
+            return self._grade(submission, [_refused(item, submission.refused) for item in self._exercises], begun)
+        modules = self._edition.with_cells(submission.cells)
+        records = {item.id: verdicts.record(self._project, self._module, item) for item in self._exercises}
+        self._run(modules, records)
+        judged = Verdicts(self._project, self._module, _Lines(modules), discreet=True)
+        return self._grade(submission, [judged.outcome(item, records[item.id]) for item in self._exercises], begun)
+
+    def _grade(self, submission: Submission, outcomes: list[Outcome], begun: float) -> Grade:
+        remarks = submission.remarks + ((UNBOXED,) if self._unsafe else ())
+        status = "refused" if submission.refused else "graded"
+        seconds = time.monotonic() - begun
+        return Grade(submission.name, tuple(outcomes), status, seconds, remarks, submission.digest)  # type: ignore[arg-type]
+
+    def _run(self, modules: dict[str, list[dict[str, Any]]], records: dict[str, Record]) -> None:
+        """Hear what the tests say of these cells; a judge that hangs costs the exercise whose test it ran."""
+        listener = Listener(self._project, records.values(), self._limit * SHARE)
+        until = time.monotonic() + self._limit
+        while wanted := [name for name, record in records.items() if not record.complete]:
+            if self._tests is None:
+                self._start()
+            assert self._tests is not None
+            listener.hear(self._collected)
+            seconds = max(0.0, until - time.monotonic())
+            request = {"modules": modules, "exercises": self._edition.exercises, "wanted": wanted}
+            self._tests.tell(request | {"seconds": seconds, "seed": self._seed})
+            while (event := self._tests.event(self._limit * SHARE + SLACK_SECONDS))["event"] != "graded":
+                if event["event"] in ("gone", "broken", "end"):
+                    said = self._tests.last_line()
+                    self._stop()
+                    raise MachineryError(f"the tests' process ended: {event['message']}{said}")
+                listener.hear(event)
+                if event["event"] == "late":
+                    self._stop()
+                    break
+
+    def _start(self) -> None:
+        """Start pytest and let it collect."""
+        files = [str(file) for item in self._exercises for file in self._files(item)]
+        seed = ["--hypothesis-seed", str(self._seed)]
+        self._tests = running.Tests(self._project, "tito.grading.sitting", [*PYTEST, *seed, *files], **HASHING)
+        setup = {"given": self._folder.name, "unsafe": self._unsafe, "test_seconds": self._limit * SHARE}
+        self._tests.tell(setup)
+        event = self._tests.event(running.START_SECONDS)
+        if event["event"] != "collected":
+            told = event.get("message") or f"{event['failure']['type']}: {event['failure']['text']}"
+            where = f"{self._project.shown(Path(event['file']))}: " if "file" in event else ""
+            raise TitoError(f"the tests cannot be run: {where}{told}{self._tests.last_line()}")
+        self._collected = event
+
+    def _stop(self) -> None:
+        tests, self._tests = self._tests, None
+        if tests:
+            tests.close()
+
+    def _files(self, exercise: Exercise) -> list[Path]:
+        visible, hidden = self._project.test_files(self._module.name, exercise.id)
+        if not visible.is_file():
+            raise TitoError(f"{self._project.shown(visible)} is missing: nobody can be graded without it; restore it")
+        return [visible, hidden] if hidden.is_file() else [visible]
+
+
+def _refused(exercise: Exercise, why: str) -> Outcome:
+    return Outcome(exercise.id, exercise.title, 0, exercise.points, "not started", why)
+
+
+class _Lines:
+    """Finds a line of a cell, as a message shows it."""
+
+    def __init__(self, modules: dict[str, list[dict[str, Any]]]) -> None:
+        self._cells = {cell["name"]: cell for cells in modules.values() for cell in cells}
+
+    def __call__(self, file: str, line: int) -> Located | None:
+        cell = self._cells.get(file)
+        if cell is None:
+            return None
+        lines = cell["source"].split("\n")
+        text = lines[line - 1].strip() if line <= len(lines) else ""
+        return f"{file}, line {line}", cell["exercise"], text

@@ -1,0 +1,91 @@
+"""The subprocess of a `Judge`: pytest that has collected once, and runs the tests for submission after submission.
+
+Run as `python -m tito.grading.sitting PYTEST_ARGUMENTS`. Each line on its standard input is a submission; what happens is
+told on standard output, as by `tito.reporting`. It holds the tests and their answers, and never a student's code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tito import reporting, student
+from tito.door import Student
+from tito.grading.remote import Bench
+
+
+class Sitting:
+    """A pytest plugin: the loop over submissions, and the student behind the wall."""
+
+    def __init__(self, reporter: reporting.Reporter, requests: Iterator[dict[str, Any]], bench: Bench) -> None:
+        self._reporter, self._requests, self._bench = reporter, requests, bench
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[student.OPENED] = self._opened
+
+    def _opened(self, root: Path, test_file: Path) -> Student:
+        exercise = _exercise(test_file)
+        return Student(self._bench.opened(exercise), f"the notebook of {exercise}")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for request in self._requests:
+            items = [item for item in session.items if _exercise(item.path) in request["wanted"]]
+            self._bench.begin(request)
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                self._run(item, following)
+            self._bench.finish()
+            for exercise, failure in self._bench.unloaded.items():
+                self._reporter.send("unloaded", exercise=exercise, failure=failure)
+            self._reporter.send("graded")
+            session.config.pluginmanager.getplugin("terminalreporter").stats.clear()  # type: ignore[union-attr]
+        return True
+
+    def _run(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        exercise = _exercise(item.path)
+        before = exercise in self._bench.lost
+        self._bench.test_begins()
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        self._bench.test_ends(exercise)
+        if exercise in self._bench.lost and not before:
+            why, message = self._bench.lost[exercise]
+            self._reporter.send("lost", test=item.nodeid, why=why, message=message)
+
+
+def _exercise(file: Path) -> str:
+    return file.stem.removeprefix("test_")
+
+
+def _lines() -> Iterator[dict[str, Any]]:
+    """Requests from standard input. At its end the judge is gone, and so are we, whatever runs."""
+    waiting: queue.Queue[str] = queue.Queue()
+    lines = os.fdopen(os.dup(0), encoding="ascii")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def read() -> None:
+        for line in lines:
+            waiting.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield json.loads(waiting.get())
+
+
+def main(arguments: list[str]) -> int:
+    reporter = reporting.Reporter(reporting.channel())
+    requests = _lines()
+    setup = next(requests)
+    bench = Bench(Path(setup["given"]), setup["unsafe"], setup["test_seconds"])
+    return int(pytest.main(arguments, plugins=[reporter, Sitting(reporter, requests, bench)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
