@@ -201,10 +201,10 @@ class Bench:
 
     def opened(self, exercise: str) -> Boxed:
         """The exercise's module, in the box that runs; in a new one where there is none."""
-        if exercise in self.lost:
-            raise Lost(self.lost[exercise][1])
-        while self._box is None or self._box.why:
+        while exercise not in self.lost and (self._box is None or self._box.why):
             self._box = self._loaded()
+        if self._box is None or exercise in self.lost:
+            raise Lost(self.lost[exercise][1])
         return Boxed(self._box, self._request["exercises"][exercise])
 
     def test_begins(self) -> None:
@@ -220,6 +220,7 @@ class Bench:
     def _loaded(self) -> Box | None:
         """A box with the cells in it; None, and the guilty exercise among `lost`, where loading them ended it."""
         self._box = started = Box(box.start(self._given, self._unsafe))
+        self._start_clock(self._test_seconds)  # at each try: the next cell may hang as well
         cells = {cell["name"]: cell["exercise"] for cells in self._request["modules"].values() for cell in cells}
         modules = {
             module: [

@@ -19,7 +19,7 @@ import pytest
 
 from tito import reporting, student
 from tito.door import Student
-from tito.grading.remote import Bench
+from tito.grading.remote import Bench, Lost
 
 
 class Sitting:
@@ -33,7 +33,10 @@ class Sitting:
 
     def _opened(self, root: Path, test_file: Path) -> Student:
         exercise = _exercise(test_file)
-        return Student(self._bench.opened(exercise), f"the notebook of {exercise}")
+        try:
+            return Student(self._bench.opened(exercise), f"the notebook of {exercise}")
+        except Lost as lost:  # pytest's fixtures do not recover from what is no Exception
+            pytest.fail(str(lost), pytrace=False)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         for request in self._requests:
