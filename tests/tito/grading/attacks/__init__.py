@@ -4,23 +4,23 @@ Each entry [[attack]] holds
   name, tries   what it is called, and one sentence: what it does and what it hopes for
   code          what is written at the top of the exercise's cell; @TCP@ and the like are filled in by `scene.py`
   answers       what follows the code: "wrong" (the default) or "right", an answer to the exercise; "own": nothing
+  others        what is written in the cells of all other exercises; else those are the reference's
   exercise      in whose cell it stands, choose_qparams unless said otherwise
   earns         what its honest part is worth: "all" (the default of a right answer), "nothing" (of every other), or
                 "either", where a right answer may also be lost by what the code does to itself
   slow          true where only a time limit ends it
   elsewhere     true where it makes sense against a grader that runs the student's code in its own process
-Every other exercise of the submission is the reference's.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tito import editions, notebook
 from tito.course import Module
-from tito.grading.intake import Submission
 from tito.project import Project
 
 FOLDER = Path(__file__).parent
@@ -48,6 +48,7 @@ class Attack:
     tries: str
     code: str
     answers: str = "wrong"
+    others: str = ""
     exercise: str = "choose_qparams"
     earns: str = ""
     slow: bool = False
@@ -82,6 +83,11 @@ def solved(project: Project, module: Module) -> dict[str, tuple[str, ...]]:
     return cells
 
 
-def submission(attack: Attack, text: str, cells: dict[str, tuple[str, ...]]) -> Submission:
-    """What the attacker hands in; text: the attack's cell, filled in."""
-    return Submission(attack.name, cells | {attack.exercise: (text,)})
+def handed_in(
+    attack: Attack, cells: dict[str, tuple[str, ...]], fill: Callable[[str, str], str]
+) -> dict[str, tuple[str, ...]]:
+    """The cells of the attacker's notebook. fill: what puts names and numbers of this machine in."""
+    others = {exercise: (GUARD + attack.others,) for exercise in cells} if attack.others else cells
+    own = attack.cell("\n".join(cells[attack.exercise]))
+    mine = others | {attack.exercise: (own,)}
+    return {exercise: tuple(fill(source, attack.name) for source in sources) for exercise, sources in mine.items()}
