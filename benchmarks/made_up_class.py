@@ -30,7 +30,7 @@ class MadeUp:
         chance = random.Random(seed)
         patterns = [self._answers(chance) for _ in range(distinct)]
         for number in range(count):
-            yield f"student {number:04}", patterns[number % distinct]
+            yield f"student_{number:04}", patterns[number % distinct]
 
     def notebooks(self, answers: Answers, signed: str = "") -> dict[str, str]:
         """File name -> text. A comment, `signed`, makes the cells of two people with the same answers differ."""

@@ -66,7 +66,7 @@ def grade(
         kept.open_batch(about.as_json(), mine)
         whole = batch.Batch(kept, loaded, conditions, mine, regrade or ())
         session.run(whole, pool, kept.notes)
-        status = session.report(project, loaded, out, whole, about, json_path)
+        status = session.report(loaded, out, whole, about, json_path)
     raise typer.Exit(status)
 
 
@@ -86,7 +86,7 @@ def merge(
         loaded = course.load(project, merged.about.conditions.module)
         whole = batch.Batch(kept, loaded, merged.about.conditions, merged.submissions)
         session.run(whole, merged.pool, kept.notes)
-        status = session.report(project, loaded, out, whole, merged.about, json_path)
+        status = session.report(loaded, out, whole, merged.about, json_path)
     raise typer.Exit(status)
 
 

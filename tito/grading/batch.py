@@ -47,12 +47,12 @@ class NoJudge(TitoError):
 
 
 def check_box(unsafe: bool) -> None:
-    """Raises TitoError, with the fix, where this machine cannot hold a stranger's code."""
+    """Raises WrongCall, with the fix, where this machine cannot hold a stranger's code."""
     from tito.grading import box
 
     here = box.protection()
     if here.kind == "none" and not unsafe:
-        raise TitoError(f"{here.reason}, so strangers' code could reach everything here; {here.fix}, or add --unsafe")
+        raise WrongCall(f"{here.reason}, so a stranger's code could reach everything; {here.fix}, or add --unsafe")
 
 
 @dataclass(frozen=True)

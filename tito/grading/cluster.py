@@ -28,6 +28,7 @@ from tito.grading.judge import Judge
 
 IN_FLIGHT = 256  # submissions that the cluster holds at a time: its memory does not grow with the class
 WORKER_SECONDS = 60.0  # for the first worker to come
+CONNECT_SECONDS = 10.0
 
 
 def pool(address: str, wanted: Conditions) -> Pool:
@@ -68,7 +69,7 @@ def _connect(address: str) -> tuple[Any, Any]:
     except ImportError:
         raise WrongCall("--dask needs the package distributed: pip install 'tinytorch[cluster]'") from None
     try:
-        client = distributed.Client(address, timeout=10, set_as_default=False)
+        client = distributed.Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).split("\n")[0]
         raise TitoError(f"no Dask scheduler answers at {address} ({reason}): is it running, and with TLS?") from None

@@ -14,10 +14,9 @@ from typing import Any
 from tito import console, files
 from tito.course import Module
 from tito.errors import Status, TitoError
-from tito.grading import display, reports, similarity
+from tito.grading import display, reports
 from tito.grading.batch import Batch, Pool
 from tito.grading.merging import About
-from tito.project import Project
 
 
 class Stopped(TitoError):
@@ -37,7 +36,7 @@ def run(batch: Batch, pool: Pool, notes: Sequence[str]) -> None:
         console.say(note, "yellow")
     known, total = len(batch.grades), len(batch.submissions)
     if known:
-        console.say(f"{known} of {total} submissions are graded already")
+        console.say(f"{known} of {total} submissions need no grading")
     try:
         with closing(batch.run(pool)) as graded, display.following(known, total) as show:
             for grade in graded:
@@ -47,18 +46,16 @@ def run(batch: Batch, pool: Pool, notes: Sequence[str]) -> None:
         raise Stopped(f"stopped by Ctrl-C: {done}; the same command goes on from there") from None
 
 
-def report(project: Project, module: Module, out: Path, batch: Batch, about: About, json_path: Path | None) -> Status:
+def report(module: Module, out: Path, batch: Batch, about: About, json_path: Path | None) -> Status:
     """Write the reports, say what there is; FAILED where the grader itself failed for somebody."""
-    base = similarity.base_cells(project, module)
-    alike = similarity.pairs(batch.submissions, base)
-    reports.write(out, module, batch.grades, alike, foot(about))
+    reports.write(out, module, batch.grades, [], foot(about))
     if json_path:
         told = about.as_json() | {"grades": [grade.as_json() for grade in batch.grades]}
         files.write_whole([(json_path, json.dumps(told, indent=1) + "\n")])
     counted = [(word, [g for g in batch.grades if g.status == status]) for status, word in WORDS.items()]
     console.say(", ".join(f"{len(found)} {word}" for word, found in counted if found) or "no submissions")
     for grade in counted[-1][1]:
-        console.say(f"{grade.submission}: {' '.join(grade.remarks)}", "red")
+        console.say(f"{grade.submission}: {grade.remarks[-1]}", "red")
     console.say(f"{out / 'index.html'}  {out / 'grades.csv'}")
     return Status.FAILED if counted[-1][1] else Status.DONE
 

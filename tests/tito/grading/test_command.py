@@ -1,0 +1,275 @@
+"""`tito grade` and `tito merge` as an instructor meets them. Most judges are fakes; those in processes are real."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tito import course as courses
+from tito.errors import Status
+from tito.grading import box, journal
+from tito.grading.box import Protection
+from tito.grading.grade import Grade, MachineryError
+from tito.testing import Outcome
+
+CELL = "# %%\n#| export\n#| exercise: {}\n{}\n"
+DOUBLE = "def double(x):\n    return {}  # {}"
+
+
+@dataclass
+class Calls:
+    """What the fake judges were asked, and whom they fail at."""
+
+    graded: list[str] = field(default_factory=list)
+    made_with: list[dict[str, Any]] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Fake judges: a submission that multiplies by 2 earns the points of `double`."""
+    calls = Calls()
+
+    class FakeJudge:
+        def __init__(self, project, module, seed=0, limit_seconds=120.0, unsafe=False, exercise=None):
+            calls.made_with.append({"seed": seed, "limit": limit_seconds, "unsafe": unsafe, "exercise": exercise})
+            self.chosen = [one for one in module.exercises if exercise in (None, one.id)]
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def grade(self, submission):
+            calls.graded.append(submission.name)
+            if submission.name in calls.broken:
+                raise MachineryError("the judge fell over")
+            right = "2 * x" in "".join(submission.cells.get("double", ()))
+            outcomes = (
+                Outcome(one.id, one.title, one.points, one.points, "passed", "")
+                if right and one.id == "double"
+                else Outcome(one.id, one.title, 0, one.points, "failed", "it works:\nno")
+                for one in self.chosen
+            )
+            return Grade(submission.name, tuple(outcomes), "graded", 0.1, (), submission.digest)
+
+    monkeypatch.setattr("tito.grading.judge.Judge", FakeJudge)
+    monkeypatch.setattr(box, "protection", lambda: Protection("box"))
+    return calls
+
+
+@pytest.fixture
+def handed_in(tmp_path):
+    """A folder a student: ada and bob are right, each in a way of their own; eve is not; zoe's is no notebook."""
+    folder = tmp_path / "handed in"
+    for name, answer in {"ada": "2 * x", "bob": "2 * x", "eve": "x"}.items():
+        (folder / name).mkdir(parents=True)
+        text = CELL.format("double", DOUBLE.format(answer, name))
+        (folder / name / "toy_dev.py").write_text(text, encoding="utf-8")
+    (folder / "zoe").mkdir()
+    (folder / "zoe" / "toy_dev.ipynb").write_text("{", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def grade(course, handed_in, tmp_path):
+    def grade(*options, out="out", status=Status.DONE):
+        said = course.tito("grade", "01_toy", str(handed_in), "--out", str(tmp_path / out), *options)
+        assert said.status == status, said
+        return said
+
+    return grade
+
+
+def rows(folder):
+    with (folder / "grades.csv").open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def written(folder):
+    """The reports with their bytes; the journal is no report."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != journal.NAME)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_everybody_gets_a_row_and_whatever_the_points_the_status_is_0(calls, grade, tmp_path):
+    said = grade()
+    told = [
+        (row["submission"], row["points"], row["of"], row["status"], row["double"]) for row in rows(tmp_path / "out")
+    ]
+    assert told == [
+        ("ada", "2", "5", "graded", "2"),
+        ("bob", "2", "5", "graded", "2"),
+        ("eve", "0", "5", "graded", "0"),
+        ("zoe", "0", "5", "refused", "0"),
+    ]
+    assert sorted(calls.graded) == ["ada", "bob", "eve"]
+    assert "3 graded, 1 could not be read" in said.out
+
+
+def test_without_a_terminal_there_is_a_plain_line_a_submission(calls, grade):
+    lines = grade("--jobs", "1").out.splitlines()
+    assert lines[0] == "1 of 4 submissions need no grading"
+    assert [line for line in lines if re.match(r"\d of 4  ", line)] == [
+        "2 of 4  ada  2 of 5 points",
+        "3 of 4  bob  2 of 5 points",
+        "4 of 4  eve  0 of 5 points",
+    ]
+
+
+def test_a_second_call_grades_nobody_and_writes_the_same_bytes(calls, grade, tmp_path):
+    grade()
+    first = written(tmp_path / "out")
+    calls.graded.clear()
+    assert "4 of 4 submissions need no grading" in grade().out
+    assert calls.graded == []
+    assert written(tmp_path / "out") == first
+
+
+@pytest.mark.parametrize("options", [("--jobs", "1"), ("--jobs", "3"), ("--regrade", "eve", "--regrade", "ada")])
+def test_the_bytes_do_not_depend_on_how_the_work_was_shared(calls, grade, tmp_path, options):
+    grade()
+    if "--regrade" in options:
+        grade(out="other")
+    grade(*options, out="other")
+    assert written(tmp_path / "other") == written(tmp_path / "out")
+
+
+def test_a_late_submission_is_graded_alone(calls, grade, handed_in):
+    grade()
+    calls.graded.clear()
+    (handed_in / "late").mkdir()
+    text = CELL.format("double", DOUBLE.format("3 * x", "late"))
+    (handed_in / "late" / "toy_dev.py").write_text(text, encoding="utf-8")
+    grade()
+    assert calls.graded == ["late"]
+
+
+def test_a_regrade_grades_whom_it_names(calls, grade):
+    grade()
+    calls.graded.clear()
+    grade("--regrade", "eve")
+    assert calls.graded == ["eve"]
+
+
+def test_options_reach_the_judge_and_decide_what_counts_as_graded(calls, grade):
+    grade()
+    grade("--seed", "7", "--limit-seconds", "5", "--exercise", "double", "--unsafe")
+    assert calls.made_with[-1] == {"seed": 7, "limit": 5.0, "unsafe": True, "exercise": "double"}
+    assert sorted(calls.graded) == ["ada", "ada", "bob", "bob", "eve", "eve"]
+
+
+def test_one_exercise_alone_has_its_own_points(calls, grade, tmp_path):
+    grade("--exercise", "double")
+    assert [(row["points"], row["of"], row["counter"]) for row in rows(tmp_path / "out")][0] == ("2", "2", "")
+
+
+def test_a_failure_of_the_grader_is_status_1_named_and_no_0(calls, grade, tmp_path):
+    calls.broken.add("bob")
+    said = grade(status=Status.FAILED)
+    assert "bob: the grader failed 3 times: the judge fell over" in said.out
+    bob = rows(tmp_path / "out")[1]
+    assert (bob["points"], bob["double"], bob["status"]) == ("", "", "machinery")
+    calls.broken.clear()
+    calls.graded.clear()
+    grade()
+    assert calls.graded == ["bob"]
+
+
+def test_without_a_box_nobody_is_graded_and_the_fix_is_told(calls, grade, monkeypatch, tmp_path):
+    nothing = Protection("none", "bubblewrap is not installed", "sudo apt-get install bubblewrap")
+    monkeypatch.setattr(box, "protection", lambda: nothing)
+    said = grade(status=Status.WRONG_CALL)
+    said.refuses("bubblewrap is not installed", "sudo apt-get install bubblewrap", "--unsafe", status=2)
+    assert not (tmp_path / "out").exists() and calls.graded == []
+    grade("--unsafe")
+    assert calls.made_with[0]["unsafe"]
+    assert "--unsafe" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_result_for_other_programs_says_how_and_what(calls, grade, tmp_path):
+    grade("--seed", "3", "--json", str(tmp_path / "result.json"))
+    told = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert (told["conditions"]["seed"], told["conditions"]["module"]) == (3, "01_toy")
+    assert [Grade.from_json(one).points for one in told["grades"]] == [2, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--shard", "3/2"), "--shard must be I/N"),
+        (("--exercise", "duoble"), "the nearest is 'double'"),
+        (("--regrade", "adda"), "the nearest is 'ada'"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence_and_status_2(calls, grade, options, said, tmp_path):
+    grade(*options, status=Status.WRONG_CALL).refuses(said, status=2)
+    assert calls.graded == [] and not (tmp_path / "out").exists()
+
+
+def test_reports_do_not_go_where_submissions_are(calls, course, handed_in):
+    said = course.tito("grade", "01_toy", str(handed_in), "--out", str(handed_in / "out"))
+    said.refuses("lies inside", status=2)
+
+
+def test_submissions_that_are_not_there_are_named(calls, course, tmp_path):
+    said = course.tito("grade", "01_toy", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"))
+    said.refuses("nowhere", status=2)
+
+
+def test_a_folder_in_use_is_refused_with_a_sentence(calls, course, grade, tmp_path):
+    with journal.Journal(tmp_path / "out"):
+        grade(status=Status.FAILED).refuses("another `tito grade` is at work there")
+
+
+def test_another_modules_reports_are_not_overwritten(calls, course, grade, tmp_path):
+    grade()
+    with journal.Journal(tmp_path / "out") as kept:
+        about = kept.about()
+        kept.open_batch(about | {"conditions": about["conditions"] | {"module": "02_other"}}, [])
+    grade(status=Status.WRONG_CALL).refuses("holds module 02_other, not 01_toy", "--out", status=2)
+
+
+def test_shards_merged_are_what_one_call_makes(calls, grade, course, tmp_path):
+    grade()
+    parts = [str(tmp_path / f"part {number}") for number in (1, 2, 3)]
+    for number in (1, 2, 3):
+        grade("--shard", f"{number}/3", out=f"part {number}")
+    assert sum(len(rows(tmp_path / f"part {number}")) for number in (1, 2, 3)) == 4
+    said = course.tito("merge", *parts, "--out", str(tmp_path / "merged"))
+    assert said.status == Status.DONE, said
+    assert written(tmp_path / "merged") == written(tmp_path / "out")
+    assert len(calls.graded) == 6, "merging must not grade"
+
+
+def test_a_merge_without_all_shards_writes_nothing(calls, grade, course, tmp_path):
+    grade("--shard", "1/2", out="part")
+    said = course.tito("merge", str(tmp_path / "part"), "--out", str(tmp_path / "merged"))
+    said.refuses("missing: shard 2/2")
+    assert not (tmp_path / "merged" / "grades.csv").exists()
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(calls, grade, monkeypatch, tmp_path):
+    from tito.grading import display
+
+    def interrupted(grade):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(display, "told", interrupted)
+    said = grade("--jobs", "1", status=Status.INTERRUPTED)
+    said.refuses("2 of 4 submissions are graded and kept", "the same command goes on", status=Status.INTERRUPTED)
+    assert not (tmp_path / "out" / "grades.csv").exists(), "half a class must not look like a whole one"
+
+
+def test_a_table_names_every_exercise(calls, grade, course, tmp_path):
+    grade()
+    module = courses.load(course.project, "01_toy")
+    assert set(rows(tmp_path / "out")[0]) >= {"submission", "points", "of", "status", "message"} | {
+        exercise.id for exercise in module.exercises
+    }
