@@ -60,7 +60,7 @@ class Aligner:
         return any(cell.exercise == exercise for cell in self.cells) or any(map(self._claimants, slots))
 
     @cached_property
-    def _names(self) -> dict[int, set[str]]:
+    def _names(self) -> dict[int, frozenset[str]]:
         return {cell.number: lexing.defined(text(cell)) for cell in self.cells}
 
     def _places(self, slots: Sequence[Slot], own: Sequence[Cell]) -> list[int]:

@@ -62,7 +62,7 @@ def arrivals(module: Module, path: Path, stack: ExitStack) -> list[Arrival]:
 
 def safe(name: str) -> str:
     """A name that is a file name on every system, part of a link, and one line."""
-    text = FORBIDDEN.sub("_", unicodedata.normalize("NFC", unpacking.shown(name))).replace("\ufffd", "_")
+    text = FORBIDDEN.sub("_", unicodedata.normalize("NFC", unpacking.printable(name)))
     text = text[:LONGEST_NAME].lstrip(". ").rstrip(". ")
     return (f"{text}_" if DEVICES.fullmatch(text) else text) or "unnamed"
 

@@ -148,13 +148,12 @@ class _Reader:
         entries = [entry for files in arrival.files for entry in unpacking.flat(files(), self._budget)]
         self._problems += [entry.problem for entry in entries if entry.problem]
         self._claim(entries)
-        found = dict[str, tuple[str, ...]]()
+        found, missing = dict[str, tuple[str, ...]](), list[str]()
         for notebook, sheet in self._chosen(entries):
-            if sheet is None:
-                self._told.append(f"{notebook.path.stem} (.ipynb or .py) is missing: its exercises earn no points")
-            else:
-                found |= self._exercises_of(notebook, sheet)
-        self._told += self._problems
+            found |= self._exercises_of(notebook, sheet) if sheet else {}
+            missing += [] if sheet else [notebook.path.stem]
+        told = [f"{stem} (.ipynb or .py) is missing: its exercises earn no points" for stem in missing]
+        self._told += [*self._problems, *(told if found else [])]
         if sum(len(source) for sources in found.values() for source in sources) > LONGEST_SUBMISSION:
             raise Refused(f"the exercises' cells hold more than {LONGEST_SUBMISSION} letters")
         return found

@@ -10,6 +10,7 @@ import keyword
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 TOKEN = re.compile(
     r"""(?P<space>[ \t\f]++|\\\n)
@@ -26,6 +27,7 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins))
+SHORT = 5_000  # letters
 NEAR = 50  # tokens within which a `for` has its `in`, and a `lambda` its colon
 OPEN, CLOSE = frozenset("([{"), frozenset(")]}")
 
@@ -66,13 +68,20 @@ def _statements(text: str) -> Iterator[list[Token]]:
     yield line
 
 
-def defined(text: str) -> set[str]:
+def defined(text: str) -> frozenset[str]:
     """The names that a cell defines at its top level, as far as can be told without a parser."""
+    return _remembered(text) if len(text) < SHORT else _defined(text)
+
+
+def _defined(text: str) -> frozenset[str]:
     found = set[str]()
     for line in _statements(text):
         if line and (line[0].start == 0 or text[line[0].start - 1] in "\n;"):
             found |= _bound(line)
-    return found
+    return frozenset(found)
+
+
+_remembered = lru_cache(maxsize=2_000)(_defined)  # given cells come back in every submission
 
 
 def free(text: str) -> set[str]:
@@ -80,11 +89,9 @@ def free(text: str) -> set[str]:
     used, bound = set[str](), set[str]()
     for line in _statements(text):
         bound |= _bound(line) | _parameters(line)
-        used |= {
-            token.text
-            for before, token in zip([None, *line], line, strict=False)
-            if token.kind == "name" and (before is None or before.text != ".")
-        }
+        if not line or line[0].text not in ("import", "from"):
+            before = ["", *(token.text for token in line)]
+            used |= {it.text for it, dot in zip(line, before, strict=False) if it.kind == "name" and dot != "."}
     return used - bound - RESERVED
 
 

@@ -115,13 +115,14 @@ def _kept(
 ) -> Iterator[tuple[int, str, int | None]]:
     """Code cells of a length that someone could have written, as text that can be written down."""
     for number, source, line in cells:
+        source = source.rstrip("\n")
         if len(source) > LONGEST_CELL:
             remarks.append(f"{name}: cell {number} has {len(source)} letters and was not read; {LONGEST_CELL} may be")
             continue
         clean = source.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
         if clean != source:
             remarks.append(f"{name}: cell {number} holds broken characters; they became ?")
-        yield number, _tamed(clean).rstrip("\n"), line
+        yield number, _tamed(clean), line
 
 
 def _tamed(source: str) -> str:

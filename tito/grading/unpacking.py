@@ -71,10 +71,13 @@ class Entry:
         return PurePosixPath(self.path).suffix.lower()
 
 
+def printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:400])
+
+
 def shown(name: str) -> str:
     """A stranger's name as a message may hold it: one line, printable, not endless."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[:400])
+    text = printable(name)
     return text if len(text) <= 120 else f"{text[:60]}...{text[-57:]}"
 
 
