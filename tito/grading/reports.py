@@ -18,9 +18,11 @@ from markupsafe import Markup
 
 from tito import files
 from tito.course import Module
-from tito.grading import adjustments, figures, gradebooks, strangers
+from tito.grading import adjustments, figures, gradebooks, sidebyside, strangers
 from tito.grading.adjustments import Standing
 from tito.grading.grade import Grade
+from tito.grading.sidebyside import Couple
+from tito.grading.similarity import Pair
 from tito.testing import Outcome, Result
 
 PAGES = (("students", ".html"), ("similar", ".html"), ("gradescope", ".json"))
@@ -30,7 +32,7 @@ HIGHEST, FOOT, WIDE = 100, 118, 360  # of the histogram
 
 
 def write(
-    out: Path, module: Module, grades: Sequence[Grade], similar: Sequence[Any], about: Mapping[str, Any]
+    out: Path, module: Module, grades: Sequence[Grade], similar: Sequence[Pair], about: Mapping[str, Any]
 ) -> list[Standing]:
     """Write every report into `out`, and remove the pages of people who are no longer in the batch.
 
@@ -48,13 +50,15 @@ def write(
 
 
 def render(
-    module: Module, standings: Sequence[Standing], similar: Sequence[Any], about: Mapping[str, Any]
+    module: Module, standings: Sequence[Standing], similar: Sequence[Pair], about: Mapping[str, Any]
 ) -> dict[str, bytes]:
     """Every report: its name in the folder -> its bytes."""
-    pages = _Pages(module, standings, about)
+    pages = _Pages(module, standings, similar, about)
     made = {"grades.csv": gradebooks.grades_csv(module, standings)}
     made["canvas.csv"] = gradebooks.canvas_csv(module, standings)
     made["index.html"] = pages.index()
+    for couple in pages.couples:
+        made[f"similar/{couple.page}.html"] = pages.similar(couple)
     for entry in standings:
         made[f"students/{pages.names[entry.name]}.html"] = pages.student(entry)
         if entry.points is not None:
@@ -78,10 +82,13 @@ def _remove_old(out: Path, made: Mapping[str, bytes]) -> None:
 class _Pages:
     """The HTML of one batch. Whatever comes from a submission passes `shown` or `one_line`, and Jinja's escaping."""
 
-    def __init__(self, module: Module, standings: Sequence[Standing], about: Mapping[str, Any]) -> None:
+    def __init__(
+        self, module: Module, standings: Sequence[Standing], similar: Sequence[Pair], about: Mapping[str, Any]
+    ) -> None:
         self.module, self.standings, self.about = module, standings, about
         self.grades = [entry.grade for entry in standings]
         self.names = strangers.file_names(entry.name for entry in standings)
+        self.couples = sidebyside.couples(similar, self.names)
         self.of = figures.full_points(module, self.grades)
         self.templates = _templates()
 
@@ -104,7 +111,7 @@ class _Pages:
             most=MOST_SLIPS,
             middle=figures.middle_seconds(self.grades),
             slow=figures.slowest(self.grades),
-            similar=[],
+            similar=self.couples,
         )
 
     def student(self, entry: Standing) -> bytes:
@@ -123,6 +130,13 @@ class _Pages:
             counted=_counted(entry.grade.outcomes),
             notebooks=notebooks,
             seed=self.about.get("seed"),
+        )
+
+    def similar(self, couple: Couple) -> bytes:
+        return self._page(
+            "similar.html",
+            couple=couple,
+            titles={exercise.id: exercise.title for exercise in self.module.exercises},
         )
 
     def _page(self, template: str, **values: Any) -> bytes:

@@ -18,8 +18,9 @@ import pytest
 
 from tito.course import load
 from tito.errors import TitoError
-from tito.grading import adjustments, figures, gradebooks, reports, strangers
+from tito.grading import adjustments, figures, gradebooks, reports, sidebyside, strangers
 from tito.grading.grade import Grade
+from tito.grading.similarity import Pair
 from tito.testing import Outcome
 
 ABOUT = {"seed": 7, "limit_seconds": 120.0, "tests_and_notebooks": "3f2a", "unsafe": False}
@@ -76,6 +77,13 @@ def hostile(module):
         told = ("failed", f"{text}:\n{text}") if place % 2 else ("failed", text * 3)
         made.append([grade(module, text, told, remarks=(text,)), refused(module, text, text)][place % 5 == 0])
     return made
+
+
+def hostile_pairs():
+    names = sorted(set(HOSTILE))
+    texts = [f"# {text}\nx = '{text}'\n" * 3 for text in names]
+    couples = zip(names, names[1:], texts, texts[1:], strict=False)
+    return [Pair(a, b, "double", 0.9, left, right, (((2, 9), (3, 12)),)) for a, b, left, right in couples]
 
 
 def written(out, module, grades, similar=(), about=ABOUT):
@@ -247,6 +255,58 @@ def test_one_exercise_graded_alone_is_another_assignment_in_canvas(tmp_path, mod
     assert points == str(module.exercises[1].points)
 
 
+# Side by side
+
+
+def test_people_who_are_alike_are_shown_side_by_side_and_not_judged(tmp_path, module):
+    first, second = (exercise.id for exercise in module.exercises)
+    alike = [
+        Pair(
+            "jane",
+            "joe",
+            first,
+            0.62,
+            "def f(a):\n    return 2 * a\n",
+            "def f(b):\n    return 2 * b\n",
+            (((8, 24), (8, 24)),),
+        ),
+        Pair("jane", "joe", second, 0.999, "x = 1", "y = 1", (((0, 5), (0, 5)),)),
+        Pair("ann", "joe", first, 1.0, "z = 1", "z = 1"),
+    ]
+    files = written(tmp_path, module, [grade(module, name) for name in ("ann", "jane", "joe")], alike)
+    index, page = Page(files["index.html"]), Page(files["similar/jane & joe.html"])
+    links = [unquote(a["href"]) for a in index.all("a") if a["href"].startswith("similar/")]
+    assert links == ["similar/jane & joe.html", "similar/ann & joe.html"], "alike in more exercises stands first"
+    assert "Worth a look" in index.text and "99 %" in index.text and "no finding" in index.text
+    for part in ("jane", "joe", "return 2 * a", "return 2 * b", "99 % alike", "62 % alike", "no finding"):
+        assert part in page.text, f"expected {part!r} in: {page.text}"
+    assert b"<mark>:\n    return 2 *</mark> a" in files["similar/jane & joe.html"]
+    for name in ("jane", "joe"):
+        assert "alike" not in Page(files[f"students/{name}.html"]).text, "students are not told"
+    for text in (index.text, page.text):
+        assert not re.search(r"plagiar|cheat|copied|suspicio", text, re.IGNORECASE)
+
+
+def test_a_pair_that_is_no_more_takes_its_page_along(tmp_path, module):
+    grades = [grade(module, name) for name in ("jane", "joe")]
+    written(tmp_path, module, grades, [Pair("jane", "joe", "double", 1.0, "x", "x")])
+    assert not [name for name in written(tmp_path, module, grades) if name.startswith("similar/")]
+
+
+def test_marked_parts_hold_the_whole_text_whatever_the_spans():
+    text = "y = a + b\nreturn y\n"
+    for spans in ([], [(0, 99)], [(4, 6), (5, 9)], [(4, 6), (4, 6)], [(10, 12), (0, 3), (3, 5)], [(5, 5)], [(50, 60)]):
+        parts = sidebyside.parts(text, spans)
+        assert "".join(part for part, _ in parts) == text, spans
+        marked = [letter for part, same in parts for letter in [same] * len(part)]
+        assert marked == [any(start <= at < end for start, end in spans) for at in range(len(text))], spans
+
+
+def test_an_endless_solution_is_cut_and_says_so():
+    cut = sidebyside.parts("x" * 30_000, [(0, 5), (19_990, 25_000)])
+    assert "".join(part for part, _ in cut) == "x" * 20_000 + "\n… (10000 more characters)"
+
+
 # Other programs' formats
 
 
@@ -288,8 +348,8 @@ def test_gradescope_json_is_what_gradescope_reads(tmp_path, module):
 
 def test_the_same_grades_make_the_same_bytes_in_any_order(tmp_path, module):
     grades = [*hostile(module), machinery("zed")]
-    one = written(tmp_path / "one", module, grades)
-    two = written(tmp_path / "two", module, grades[::-1])
+    one = written(tmp_path / "one", module, grades, hostile_pairs())
+    two = written(tmp_path / "two", module, grades[::-1], hostile_pairs()[::-1])
     assert one == two
 
 
@@ -334,17 +394,17 @@ def test_pages_of_people_who_left_go_and_other_people_s_files_stay(tmp_path, mod
 
 
 def test_no_name_leaves_the_folder_or_meets_another_s_file(tmp_path, module):
-    names = sorted({text.encode("utf-8", "ignore").decode() for text in HOSTILE} | {"index", "students"})
-    files = written(tmp_path, module, [grade(module, name) for name in names])
-    made = [Path(name) for name in files if name.startswith("students/")]
-    assert len(made) == len(names) and all(len(path.parts) == 2 for path in made)
-    folded = {unicodedata.normalize("NFKC", path.name).casefold() for path in made}
-    assert len(folded) == len(names), "two pages are one file where case or composition is not kept"
+    names = sorted({*HOSTILE, "index", "students"})
+    files = written(tmp_path, module, [grade(module, name) for name in names], hostile_pairs())
+    made = [Path(name) for name in files if name.startswith(("students/", "similar/"))]
+    assert len(made) == len(names) + len(hostile_pairs()) and all(len(path.parts) == 2 for path in made)
+    folded = {unicodedata.normalize("NFKC", path.as_posix()).casefold() for path in made}
+    assert len(folded) == len(made), "two pages are one file where case or composition is not kept"
     for path in made:
         assert not re.search(r'[<>:"/\\|?*\x00-\x1f]', path.name), f"Windows refuses {path.name!r}"
         assert path.stem.split(".")[0].strip().upper() not in strangers.DEVICES, f"Windows refuses {path.name!r}"
         assert path.stem == path.stem.strip() or not path.stem.strip().startswith(".")
-        assert not path.name.startswith((".", "-", " ")) and len(path.name.encode()) <= 120
+        assert not path.name.startswith((".", "-", " ")) and len(path.name.encode()) <= 220
     index = Page(files["index.html"])
     linked = {unquote(link["href"]) for link in index.all("a") if not link["href"].startswith("#")}
     assert linked == {path.as_posix() for path in made}, "every link must find its page"
@@ -357,17 +417,19 @@ def test_plain_names_stay_readable_as_file_names():
 
 def test_nothing_that_a_stranger_wrote_becomes_a_tag_or_an_attribute(tmp_path, module):
     plain = [grade(module, f"s{n}", slip("x"), remarks=("y",)) for n in range(3)]
-    calm = pages(written(tmp_path / "calm", module, [*plain, refused(module, "r")]))
-    wild = pages(written(tmp_path / "wild", module, hostile(module)))
+    alike = [Pair("s0", "s1", "double", 0.9, "a = 1", "b = 1", (((0, 5), (0, 5)),))]
+    calm = pages(written(tmp_path / "calm", module, [*plain, refused(module, "r")], alike))
+    wild = pages(written(tmp_path / "wild", module, hostile(module), hostile_pairs()))
     known = {(tag, name) for page in calm.values() for tag, attrs in page.tags for name in (*attrs, "")}
     known |= {("br", ""), ("p", "class"), ("span", "dir")}
     found = {(tag, name) for page in wild.values() for tag, attrs in page.tags for name in (*attrs, "")}
     assert found <= known, f"new on the pages: {found - known}"
-    assert {attrs.get("href", "#")[0] for page in wild.values() for attrs in page.all("a")} <= {"#", "s"}
+    links = {attrs["href"] for page in wild.values() for attrs in page.all("a")}
+    assert all(re.match(r"#|students/|similar/|\.\./index\.html#similar$", link) for link in links)
 
 
 def test_what_would_not_be_seen_is_made_visible_everywhere(tmp_path, module):
-    for name, data in written(tmp_path, module, hostile(module)).items():
+    for name, data in written(tmp_path, module, hostile(module), hostile_pairs()).items():
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
         found = BAD.search(text)
         assert not found, f"{name} holds {found[0]!r} in {text[max(found.start() - 40, 0) : found.end() + 40]!r}"
@@ -412,7 +474,8 @@ def test_accents_cannot_pile_up_over_other_lines():
 def documents(tmp_path, module):
     (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\njane,,1,why\n", encoding="utf-8")
     grades = [grade(module, "jane", slip("x")), grade(module, "joe", slip("x")), refused(module, "r"), machinery("m")]
-    files = written(tmp_path, module, grades, about=ABOUT | {"unsafe": True})
+    alike = [Pair("jane", "joe", "double", 0.9, "a = 1", "b = 1", (((0, 5), (0, 5)),))]
+    files = written(tmp_path, module, grades, alike, about=ABOUT | {"unsafe": True})
     return {name: data for name, data in files.items() if name.endswith(".html")}
 
 
@@ -480,7 +543,7 @@ def test_every_text_colour_has_the_contrast_that_wcag_asks_for_in_light_dark_and
 
 def test_a_class_of_300_weighs_little(tmp_path, module):
     grades = [grade(module, f"student {n:03}", slip(f"claim {n % 7}")) for n in range(300)]
-    files = written(tmp_path, module, grades)
+    files = reports.render(module, adjustments.standings(tmp_path, module, grades), [], ABOUT)
     assert len(files["index.html"]) < 150_000, "the class page"
     assert max(len(data) for name, data in files.items() if name.startswith("students/")) < 15_000, "a student's page"
 
