@@ -17,13 +17,16 @@ from pathlib import Path
 
 from tito import course, project
 from tito.course import Exercise, Module
-from tito.grading import adjustments, reports
+from tito.grading import adjustments, intake, reports, similarity
 from tito.grading.grade import Grade
+from tito.grading.intake import Submission
+from tito.grading.similarity import Pair
 from tito.testing import Outcome
 
 ROOT = Path(__file__).parent.parent
 MODULE = "17_quantization"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+RENAMED = re.compile(r"\b(acc|m|lo|hi|fraction|exponent|q31|tiny|wide)\b")
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
 FIRST = "Ada Alan Barbara Claude Donald Edsger Emmy Frances Grace Hedy Ibn Joan Katherine Leslie Mary Niklaus Søren"
 LAST = "Bach Curie Dijkstra Euler Fourier Gauss Hopper Ito Jacobi Kepler Lovelace Müller Noether Oresme Pólya 王"
@@ -103,6 +106,15 @@ def _messages(exercise: Exercise) -> Iterator[str]:
         yield f"{claim}:\n{says}\n{where}: {source}"
 
 
+def alike(module: Module, names: list[str]) -> list[Pair]:
+    """What the grader finds where the second of these people took over the first's solutions and renamed things."""
+    (solved,) = intake.collect(module, ROOT / "modules" / "source" / MODULE)
+    chosen = {name: solved.cells[name] for name in ("requantize", "observers", "integer_matmul")}
+    renamed = {name: tuple(RENAMED.sub(r"the_\1", cell) for cell in cells) for name, cells in chosen.items()}
+    given = intake.given_cells(module)
+    return similarity.pairs([Submission(names[0], chosen), Submission(names[1], renamed)], given)
+
+
 def pictures(out: Path, pages: list[str]) -> None:
     """Every page at every width, in the light; the first two in the dark as well."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -135,15 +147,17 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     line = f"{grades[8].submission},quantize,2.5,wrote a second solution on paper"
     (asked.out / adjustments.FILE).write_text(f"submission,exercise,points,reason\n{line}\n", encoding="utf-8")
+    similar = alike(module, [grades[8].submission, grades[10].submission])
     begun = time.perf_counter()
-    reports.write(asked.out, module, grades, [], ABOUT | {"unsafe": asked.unsafe})
+    reports.write(asked.out, module, grades, similar, ABOUT | {"unsafe": asked.unsafe})
     seconds = time.perf_counter() - begun
     found = [path for path in asked.out.rglob("*") if path.suffix in (".html", ".csv", ".json")]
     weight = sum(path.stat().st_size for path in found)
     print(f"{len(grades)} submissions, {len(found)} files, {weight / 1e6:.1f} MB, written in {seconds:.2f} s")
     print(f"class page {(asked.out / 'index.html').stat().st_size / 1e3:.0f} kB")
     if not asked.no_pictures:
-        pictures(asked.out, ["index.html", f"students/{grades[8].submission}.html"])
+        beside = next((asked.out / "similar").iterdir()).name
+        pictures(asked.out, ["index.html", f"students/{grades[8].submission}.html", f"similar/{beside}"])
 
 
 if __name__ == "__main__":
