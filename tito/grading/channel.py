@@ -21,6 +21,7 @@ JSON_BYTES = 4 << 20
 RAW_BYTES = 64 << 20
 DEPTH = 40
 ITEMS = 200_000
+PAIRS = 2_000  # of all dictionaries together: keys may be made to collide, and then take the square of their number
 DIMENSIONS = 32  # what every NumPy can hold
 LONGEST_NAME = 100  # of a type, as a handle shows it
 DTYPES = {np.dtype(code).newbyteorder(order).str for code in "?bBhHiIlLqQefdgFDG" for order in "<>"}
@@ -79,7 +80,7 @@ class _Encoder:
 
     def __init__(self, layouts: bool) -> None:
         self._layouts = layouts
-        self.raw, self.size, self._items = list[bytes](), 0, 0
+        self.raw, self.size, self._items, self._pairs = list[bytes](), 0, 0, 0
         self.arrays = list[np.ndarray]()
 
     def text(self, message: Any) -> bytes:
@@ -101,6 +102,9 @@ class _Encoder:
         if kind is tuple or kind is list:
             return ["t" if kind is tuple else "l", *(self._value(item, depth + 1) for item in value)]
         if kind is dict:
+            self._pairs += len(value)
+            if not self._layouts and self._pairs > PAIRS:
+                raise TooLarge(f"the answer holds dictionaries of more than {PAIRS} entries")
             return ["d", *(self._value(part, depth + 1) for pair in value.items() for part in pair)]
         if kind is bytes:
             return ["b", self._aside(value)]
@@ -140,7 +144,7 @@ def _once(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[slice, ...]
 
 class _Decoder:
     def __init__(self, raw: memoryview, trusting: bool) -> None:
-        self._raw, self._at, self._trusting, self._items = raw, 0, trusting, 0
+        self._raw, self._at, self._trusting, self._items, self._pairs = raw, 0, trusting, 0, 0
         self.arrays = list[np.ndarray]()
 
     def value(self, value: Any, depth: int) -> Any:
@@ -158,6 +162,9 @@ class _Decoder:
             case "l":
                 return [self.value(item, depth + 1) for item in rest]
             case "d":
+                self._pairs += len(rest) // 2
+                if not self._trusting and self._pairs > PAIRS:
+                    raise ValueError("too many entries")
                 parts = self._parts(rest, depth)
                 return dict(zip(parts, parts, strict=True))
             case "f":

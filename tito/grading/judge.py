@@ -19,7 +19,7 @@ from tito.project import Project
 from tito.verdicts import Listener, Located, Outcome, Record, Verdicts
 
 SHARE = 0.25  # of the limit, for a single test
-SLACK_SECONDS = 60.0  # for what the tests themselves compute, and for a box to start
+SLACK_SECONDS = 15.0  # for what the tests themselves compute, and for a box to start
 HASHING = {"PYTHONHASHSEED": "0"}  # the tests' sets come in one order
 PYTEST = ["-p", "_hypothesis_pytestplugin", "-p", "no:unraisableexception", "--capture=no"]
 UNBOXED = "graded without a box (--unsafe): the student's code could reach everything that the grader can"
@@ -151,7 +151,7 @@ class Judge:
             seconds = max(0.0, until - time.monotonic())
             request = {"modules": modules, "exercises": self._edition.exercises, "wanted": wanted}
             self._tests.tell(request | {"seconds": seconds, "seed": self._seed})
-            while (event := self._tests.event(self._limit * SHARE + SLACK_SECONDS))["event"] != "graded":
+            while (event := self._tests.event(self._patience(until)))["event"] != "graded":
                 if event["event"] in ("gone", "broken", "end"):
                     said = self._tests.last_line()
                     self._stop()
@@ -160,6 +160,10 @@ class Judge:
                 if event["event"] == "late":
                     self._stop()
                     break
+
+    def _patience(self, until: float) -> float:
+        """How long the tests' process may say nothing: its clock ends a box, but not what it computes itself."""
+        return max(0.0, min(self._limit * SHARE, until - time.monotonic())) + SLACK_SECONDS
 
     def _start(self) -> None:
         """Start pytest and let it collect."""
