@@ -101,7 +101,8 @@ class Scene:
             with socket.socket(line.family, line.type) as mine:
                 at = line.getsockname()
                 mine.connect(("127.0.0.1", at[1]) if line.family == socket.AF_INET else at)
-                mine.send(b"?")
+                if line.type == socket.SOCK_DGRAM:
+                    mine.send(b"?")
         return len(self._listeners)
 
     def fill(self, text: str, name: str = "") -> str:
