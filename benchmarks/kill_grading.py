@@ -1,9 +1,9 @@
-"""Kills `tito grade` with SIGKILL at random points, starts it again, and looks whether anything was lost.
+"""Kills `tito grade` at random points, starts it again, and looks whether anything was lost.
 
-A batch is killed again and again until it comes through; then the next begins. Some kills hit the parent alone, some
-its process group, some every process below it at once. Run from the project's root, on Linux, with --kills 200 (the
-default), --seed, --project, --module and --exercise. Exits 1 unless every batch ends with the bytes of an undisturbed
-one in grades.csv, and no process outlives a kill by more than PATIENCE seconds.
+A batch is killed again and again until it comes through; then the next begins. SIGKILL hits the parent alone, or its
+process group, or every process below it at once; every fourth kill is Ctrl-C, of which it knows. Run from the
+project's root, on Linux; see --help. Exits 1 unless every batch ends with the bytes of an undisturbed one in
+grades.csv, and no process outlives a kill by more than PATIENCE seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from tito import course, project
 ROOT = Path(__file__).parent.parent
 PATIENCE = 10.0  # seconds for what was started to notice that its parent is gone
 GRADED = re.compile(r"^ *\d+ of \d+  ", re.MULTILINE)
-WAYS = ("the parent alone", "its process group", "every process at once")
+WAYS = ("SIGKILL, the parent alone", "SIGKILL, its process group", "SIGKILL, every process at once", "Ctrl-C")
 
 
 @dataclass
@@ -43,12 +44,25 @@ class Round:
 
     def __post_init__(self) -> None:
         self.said.touch()
+        self.temporary.mkdir()
 
     def start(self) -> subprocess.Popen[bytes]:
         self.starts += 1
         with self.said.open("ab") as said:
             command = [*self.command, "--out", str(self.out)]
-            return subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+            env = os.environ | {"TMPDIR": str(self.temporary)}
+            return subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=env, start_new_session=True)
+
+    def swept(self) -> int:
+        """How many temporary folders there are; they are removed."""
+        found = list(self.temporary.iterdir())
+        for folder in found:
+            shutil.rmtree(folder)
+        return len(found)
+
+    @property
+    def temporary(self) -> Path:
+        return self.out.with_suffix(".tmp")
 
     @property
     def said(self) -> Path:
@@ -72,15 +86,19 @@ class Tally:
     slowest: float = 0.0
     rounds: int = 0
     differing: list[str] = field(default_factory=list)
+    folders: Counter[str] = field(default_factory=Counter)  # temporary ones that were left
 
 
 def killed(process: subprocess.Popen[bytes], way: str) -> None:
-    """Kill now, so that nothing can be tidied up."""
-    with suppress(ProcessLookupError):
+    """Kill now; unless it is by Ctrl-C, nothing can be tidied up."""
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
         if way == WAYS[1]:
             os.killpg(process.pid, signal.SIGKILL)
         elif way == WAYS[2]:
             kill([process.pid, *below(process.pid)])
+        elif way == WAYS[3]:
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE)
         process.kill()
     process.wait()
 
@@ -109,6 +127,7 @@ def play(round: Round, chance: random.Random, seconds: float, people: int, wante
             tally.left += [f"{number} outlived a kill of {way}" for number in left]
             kill(left)
             tally.kills[way] += 1
+            tally.folders[way] += round.swept()
             tally.moments[moment(before, round.told, people)] += 1
             continue
         if status != 0:
@@ -120,7 +139,7 @@ def play(round: Round, chance: random.Random, seconds: float, people: int, wante
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--people", type=int, default=12, help="submissions in the batch")
+    parser.add_argument("--people", type=int, default=6, help="submissions in the batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--project", type=Path, default=ROOT)
     parser.add_argument("--module", default="17_quantization")
@@ -154,7 +173,11 @@ def measure(command: list[str], folder: Path, people: int, kills: int, chance: r
             tally.differing.append(f"batch {tally.rounds}, started {batch.starts} times")
     tally.left += [f"{number} was left at the end" for number in left_after(PATIENCE)]
     print(f"{people} submissions, undisturbed in {seconds:.1f} s")
-    for title, counted in (("killed with SIGKILL", tally.kills), ("and when", tally.moments)):
+    for title, counted in (
+        ("killed by", tally.kills),
+        ("when", tally.moments),
+        ("temporary folders left by", tally.folders),
+    ):
         print(title)
         for what, count in sorted(counted.items()):
             print(f"  {what:<40}{count:>6}")

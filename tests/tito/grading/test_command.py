@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,3 +278,36 @@ def test_a_table_names_every_exercise(calls, grade, course, tmp_path):
     assert set(rows(tmp_path / "out")[0]) >= {"submission", "points", "of", "status", "message"} | {
         exercise.id for exercise in module.exercises
     }
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are counted in /proc")
+def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_leaves_no_process(course):
+    script = Path(__file__).parents[3] / "benchmarks" / "kill_grading.py"
+    toy = ["--project", str(course.root), "--module", "01_toy", "--exercise", "double"]
+    done = subprocess.run(
+        [sys.executable, str(script), *toy, "--kills", "8", "--people", "3"], capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"outlived a kill +0$", done.stdout, re.MULTILINE), done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal")
+def test_a_terminal_shows_how_many_are_graded_and_the_time_left():
+    code = (
+        "import time; from tito.grading import display; from tito.grading.grade import Grade\n"
+        "with display.following(3, 10) as show:\n"
+        "    for number in range(4):\n"
+        "        time.sleep(0.3); show(Grade(f'[red]ada {number}', (), 'graded', 0.1))\n"
+    )
+    read, write = os.openpty()
+    env = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm", "COLUMNS": "90"}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=write, stderr=write, env=env) as process:
+        os.close(write)
+        seen = b""
+        with suppress(OSError):  # the end of a pseudo-terminal, on Linux
+            while part := os.read(read, 4096):
+                seen += part
+    assert process.returncode == 0, seen
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    assert "7/10" in text and re.search(r"0:00:0\d", text), f"expected counts and the time left, got {text!r}"
+    assert "[red]ada 3  0 of 0 points" in text, "a name must be shown as it is, whatever it holds"
