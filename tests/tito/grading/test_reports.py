@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import doctest
 import hashlib
 import io
 import json
@@ -546,6 +547,12 @@ def test_a_class_of_300_weighs_little(tmp_path, module):
     files = reports.render(module, adjustments.standings(tmp_path, module, grades), [], ABOUT)
     assert len(files["index.html"]) < 150_000, "the class page"
     assert max(len(data) for name, data in files.items() if name.startswith("students/")) < 15_000, "a student's page"
+
+
+@pytest.mark.parametrize("part", [strangers, adjustments, gradebooks, sidebyside], ids=lambda part: part.__name__)
+def test_the_examples_in_the_docstrings_run(part):
+    result = doctest.testmod(part)
+    assert result.attempted and not result.failed
 
 
 def test_the_templates_are_in_the_package():
