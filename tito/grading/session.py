@@ -14,7 +14,7 @@ from typing import Any
 from tito import console, files
 from tito.course import Module
 from tito.errors import Status, TitoError
-from tito.grading import display, reports
+from tito.grading import display, intake, reports, similarity
 from tito.grading.batch import Batch, Pool
 from tito.grading.merging import About
 
@@ -48,7 +48,10 @@ def run(batch: Batch, pool: Pool, notes: Sequence[str]) -> None:
 
 def report(module: Module, out: Path, batch: Batch, about: About, json_path: Path | None) -> Status:
     """Write the reports, say what there is; FAILED where the grader itself failed for somebody."""
-    reports.write(out, module, batch.grades, [], foot(about))
+    given = intake.given_cells(module)
+    judged = [about.conditions.exercise] if about.conditions.exercise else list(given)
+    alike = similarity.pairs(batch.submissions, {name: given[name] for name in judged})
+    reports.write(out, module, batch.grades, alike, foot(about))
     if json_path:
         told = about.as_json() | {"grades": [grade.as_json() for grade in batch.grades]}
         files.write_whole([(json_path, json.dumps(told, indent=1) + "\n")])
