@@ -6,18 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from tito.course import load
 from tito.errors import TitoError
 from tito.grading import adjustments
 from tito.grading.grade import Grade
 from tito.testing import Outcome
 
 HEAD = "submission,exercise,points,reason\n"
-
-
-@pytest.fixture
-def module(course):
-    return load(course.project, "01_toy")
 
 
 def grade(name, points=3, status="graded"):

@@ -1,124 +1,36 @@
-"""The reports of a made-up class: right, whole, the same bytes each time, and harmless whatever strangers wrote."""
+"""The reports of a made-up class: what is in them, right, whole, and the same bytes each time."""
 
 from __future__ import annotations
 
-import base64
-import csv
-import doctest
-import hashlib
-import io
 import json
 import re
 import shutil
-import unicodedata
-from html.parser import HTMLParser
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
-from tito.course import load
 from tito.errors import TitoError
-from tito.grading import adjustments, figures, gradebooks, reports, sidebyside, strangers
-from tito.grading.grade import Grade
+from tito.grading import adjustments, figures, gradebooks, reports, sidebyside
 from tito.grading.similarity import Pair
-from tito.testing import Outcome
 
-ABOUT = {"seed": 7, "limit_seconds": 120.0, "tests_and_notebooks": "3f2a", "unsafe": False}
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "\"><img src=x onerror=alert(1)>{{ 7 * 7 }}{% raw %}",
-    "=cmd|' /C calc'!A0",
-    "+1", "-1", "@SUM(1)", "\t=1", "\r=1", " =1", "\uff1d1", "a;=1+1", "'=1", '"=1"',
-    "../../x", "..", ".", "C:\\x", "a/b", "a:b", ".hidden", "x.", "x ",
-    "CON", "con", "nul.txt", "COM1", "lpt9.x", "COM\N{SUPERSCRIPT ONE}",
-    "x" * 300, "\N{CJK UNIFIED IDEOGRAPH-738B}" * 120, "a" + "\N{COMBINING ACUTE ACCENT}" * 200,
-    "\N{SLIGHTLY SMILING FACE}", "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}",
-    "exe\N{RIGHT-TO-LEFT OVERRIDE}gpj", "\x1b]0;owned\x07\x1b[31m", "nul\x00byte", "line\u2028two", "two\nlines",
-    "\ud800", "jane", "JANE", "Jane", "stra\N{LATIN SMALL LETTER SHARP S}e", "strasse",
-    "Am\N{LATIN SMALL LETTER E WITH ACUTE}lie", "Ame\N{COMBINING ACUTE ACCENT}lie", "\N{LATIN SMALL LIGATURE FI}n",
-    "fin", "x-d6b96a97d147", "curiemarie_47110", "",
-]  # fmt: skip
-BAD = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-
-
-@pytest.fixture
-def module(course):
-    return load(course.project, "01_toy")
-
-
-def outcome(exercise, status, message=""):
-    earned = exercise.points if status == "passed" else 0
-    return Outcome(exercise.id, exercise.title, earned, exercise.points, status, message)
-
-
-def grade(module, name, *stories, remarks=(), seconds=1.0):
-    """A story for each exercise: `passed`, or a status and a message."""
-    told = [(story, "") if isinstance(story, str) else story for story in stories]
-    done = zip(module.exercises, [*told, *[("passed", "")] * len(module.exercises)], strict=False)
-    return Grade(name, tuple(outcome(e, *story) for e, story in done), "graded", seconds, remarks)
-
-
-def refused(module, name, why="it is no archive"):
-    return Grade(name, tuple(outcome(e, "failed", why) for e in module.exercises), "refused", 0.0, (why,))
-
-
-def machinery(name):
-    return Grade(name, (), "machinery", 0.0, ("the box did not start",))
-
-
-def slip(claim, told="wanted 2, got 3"):
-    return ("failed", f"{claim}:\n{told}\ntoy_dev.py:12: return x")
-
-
-def hostile(module):
-    """Every text that a stranger could have written is hostile, in every role."""
-    made = []
-    for place, text in enumerate(HOSTILE):
-        told = ("failed", f"{text}:\n{text}") if place % 2 else ("failed", text * 3)
-        made.append([grade(module, text, told, remarks=(text,)), refused(module, text, text)][place % 5 == 0])
-    return made
-
-
-def hostile_pairs():
-    names = sorted(set(HOSTILE))
-    texts = [f"# {text}\nx = '{text}'\n" * 3 for text in names]
-    couples = zip(names, names[1:], texts, texts[1:], strict=False)
-    return [Pair(a, b, "double", 0.9, left, right, (((2, 9), (3, 12)),)) for a, b, left, right in couples]
-
-
-def written(out, module, grades, similar=(), about=ABOUT):
-    reports.write(out, module, grades, similar, about)
-    return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-
-
-def rows(data, encoding="utf-8-sig"):
-    return list(csv.reader(io.StringIO(data.decode(encoding), newline="")))
-
-
-class Page(HTMLParser):
-    """A page as a browser reads it: its tags with their attributes, and its text."""
-
-    def __init__(self, data):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(data.decode("utf-8"))
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.text += " "
-
-    def handle_data(self, data):
-        self.text += data if self.tags and self.tags[-1][0] != "style" else ""
-
-    def all(self, *names):
-        return [attrs for tag, attrs in self.tags if tag in names]
-
-
-def pages(files):
-    return {name: Page(data) for name, data in files.items() if name.endswith(".html")}
-
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from reported import (  # noqa: E402
+    ABOUT,
+    Grade,
+    Page,
+    grade,
+    hostile,
+    hostile_pairs,
+    machinery,
+    outcome,
+    refused,
+    rows,
+    slip,
+    written,
+)
 
 # What is in them
 
@@ -389,172 +301,3 @@ def test_pages_of_people_who_left_go_and_other_people_s_files_stay(tmp_path, mod
     names = set(written(tmp_path, module, [grade(module, "jane")]))
     assert "students/joe.html" not in names and "gradescope/joe.json" not in names
     assert "students/jane.html" in names and mine.is_file()
-
-
-# What strangers wrote
-
-
-def test_no_name_leaves_the_folder_or_meets_another_s_file(tmp_path, module):
-    names = sorted({*HOSTILE, "index", "students"})
-    files = written(tmp_path, module, [grade(module, name) for name in names], hostile_pairs())
-    made = [Path(name) for name in files if name.startswith(("students/", "similar/"))]
-    assert len(made) == len(names) + len(hostile_pairs()) and all(len(path.parts) == 2 for path in made)
-    folded = {unicodedata.normalize("NFKC", path.as_posix()).casefold() for path in made}
-    assert len(folded) == len(made), "two pages are one file where case or composition is not kept"
-    for path in made:
-        assert not re.search(r'[<>:"/\\|?*\x00-\x1f]', path.name), f"Windows refuses {path.name!r}"
-        assert path.stem.split(".")[0].strip().upper() not in strangers.DEVICES, f"Windows refuses {path.name!r}"
-        assert path.stem == path.stem.strip() or not path.stem.strip().startswith(".")
-        assert not path.name.startswith((".", "-", " ")) and len(path.name.encode()) <= 220
-    index = Page(files["index.html"])
-    linked = {unquote(link["href"]) for link in index.all("a") if not link["href"].startswith("#")}
-    assert linked == {path.as_posix() for path in made}, "every link must find its page"
-
-
-def test_plain_names_stay_readable_as_file_names():
-    names = ["jane", "Curie, Marie", "Søren K.", "team_12", "李雷", "a@b.org"]
-    assert strangers.file_names(names) == {name: name for name in names}
-
-
-def test_nothing_that_a_stranger_wrote_becomes_a_tag_or_an_attribute(tmp_path, module):
-    plain = [grade(module, f"s{n}", slip("x"), remarks=("y",)) for n in range(3)]
-    alike = [Pair("s0", "s1", "double", 0.9, "a = 1", "b = 1", (((0, 5), (0, 5)),))]
-    calm = pages(written(tmp_path / "calm", module, [*plain, refused(module, "r")], alike))
-    wild = pages(written(tmp_path / "wild", module, hostile(module), hostile_pairs()))
-    known = {(tag, name) for page in calm.values() for tag, attrs in page.tags for name in (*attrs, "")}
-    known |= {("br", ""), ("p", "class"), ("span", "dir")}
-    found = {(tag, name) for page in wild.values() for tag, attrs in page.tags for name in (*attrs, "")}
-    assert found <= known, f"new on the pages: {found - known}"
-    links = {attrs["href"] for page in wild.values() for attrs in page.all("a")}
-    assert all(re.match(r"#|students/|similar/|\.\./index\.html#similar$", link) for link in links)
-
-
-def test_what_would_not_be_seen_is_made_visible_everywhere(tmp_path, module):
-    for name, data in written(tmp_path, module, hostile(module), hostile_pairs()).items():
-        text = data.decode("utf-8-sig").replace("\r\n", "\n")
-        found = BAD.search(text)
-        assert not found, f"{name} holds {found[0]!r} in {text[max(found.start() - 40, 0) : found.end() + 40]!r}"
-
-
-def test_no_cell_of_a_table_is_a_formula(tmp_path, module):
-    files = written(tmp_path, module, hostile(module))
-    tables = {"grades.csv": rows(files["grades.csv"]), "canvas.csv": rows(files["canvas.csv"], "utf-8")}
-    for name, table in tables.items():
-        assert len({len(row) for row in table}) == 1, f"{name}: a text has broken a row"
-        for cell in (cell for row in table for cell in row):
-            assert not re.match(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]", cell), f"{name}: {cell!r} is a formula"
-            assert not re.search(r";\s*[=+\-@]", cell), f"{name}: {cell!r} is one where semicolons part the cells"
-    assert len(tables["grades.csv"]) == 1 + len(HOSTILE)
-
-
-def test_our_own_negative_numbers_stay_numbers(tmp_path, module):
-    (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\njane,,-1.50,-late\n", encoding="utf-8")
-    jane = rows(written(tmp_path, module, [grade(module, "jane")])["grades.csv"])[1]
-    assert jane[-2:] == ["-1.5", "'-late"]
-
-
-def test_endless_messages_are_cut_and_say_so(tmp_path, module):
-    endless = "claim:\n" + "\n".join("y" * 100_000 for _ in range(500))
-    files = written(tmp_path, module, [grade(module, name, ("failed", endless)) for name in ("a", "b")])
-    assert max(map(len, files.values())) < 40_000
-    assert (
-        "more characters" in Page(files["students/a.html"]).text and "more lines" in Page(files["students/a.html"]).text
-    )
-
-
-def test_accents_cannot_pile_up_over_other_lines():
-    piled = strangers.shown("e" + "\N{COMBINING ACUTE ACCENT}" * 50)
-    assert piled.count("\N{COMBINING ACUTE ACCENT}") == strangers.STACKED
-    assert strangers.shown("Việt Nam, Ångström, हिन्दी") == "Việt Nam, Ångström, हिन्दी"
-
-
-# The pages as documents
-
-
-@pytest.fixture
-def documents(tmp_path, module):
-    (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\njane,,1,why\n", encoding="utf-8")
-    grades = [grade(module, "jane", slip("x")), grade(module, "joe", slip("x")), refused(module, "r"), machinery("m")]
-    alike = [Pair("jane", "joe", "double", 0.9, "a = 1", "b = 1", (((0, 5), (0, 5)),))]
-    files = written(tmp_path, module, grades, alike, about=ABOUT | {"unsafe": True})
-    return {name: data for name, data in files.items() if name.endswith(".html")}
-
-
-def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(documents):
-    for name, page in pages(documents).items():
-        assert not page.all("script", "link", "img", "iframe", "object", "embed", "form", "base"), name
-        for tag, attrs in page.tags:
-            assert not any(key.startswith("on") or key in ("style", "src") for key in attrs), (name, tag, attrs)
-        assert "http" not in "".join(str(attrs) for attrs in page.all("a", "svg", "rect")), name
-
-
-def test_the_policy_forbids_everything_but_our_own_style(documents):
-    for name, data in documents.items():
-        policy = next(m["content"] for m in Page(data).all("meta") if m.get("http-equiv") == "Content-Security-Policy")
-        style = re.search(rb"<style>(.*?)</style>", data, re.DOTALL)[1]
-        wanted = base64.b64encode(hashlib.sha256(style).digest()).decode()
-        assert policy == f"default-src 'none'; style-src 'sha256-{wanted}'; base-uri 'none'; form-action 'none'", name
-
-
-def test_pages_are_made_for_phones_screen_readers_and_printers(documents):
-    for name, page in pages(documents).items():
-        assert page.all("html") == [{"lang": "en"}], name
-        assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta"), name
-        assert (
-            len(page.all("h1"))
-            == len(page.all("main"))
-            == len(page.all("title")) - len(page.all("svg", "none")[:0]) - (name == "index.html")
-        ), name
-        levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
-        assert levels[0] == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False)), (name, levels)
-        assert all("scope" in attrs for attrs in page.all("th")), name
-        for svg in page.all("svg"):
-            assert svg.get("aria-hidden") == "true" or (svg.get("role") == "img" and "aria-labelledby" in svg), name
-        ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
-        assert len(ids) == len(set(ids)), name
-        assert {link["href"][1:] for link in page.all("a") if link["href"].startswith("#")} <= set(ids), name
-    style = next(iter(documents.values())).decode()
-    assert "@media (prefers-color-scheme: dark)" in style and "@media print" in style
-
-
-def luminance(colour):
-    digits = colour if len(colour) == 6 else "".join(digit * 2 for digit in colour)
-    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def test_every_text_colour_has_the_contrast_that_wcag_asks_for_in_light_dark_and_print(documents):
-    style = documents["index.html"].decode()
-    schemes = [
-        dict(re.findall(r"--([\w-]+): #(\w+);", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
-    ]
-    assert len(schemes) == 3
-    for scheme in schemes:
-        colours = schemes[0] | scheme
-        pairs = [
-            (ink, ground)
-            for ink in ("ink", "soft", "link", "passed", "failed", "timeout", "idle")
-            for ground in ("page", "tint")
-        ]
-        for ink, ground in [*pairs, ("on-band", "band"), ("ink", "mark")]:
-            light, dark = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)
-            assert (light + 0.05) / (dark + 0.05) >= 4.5, f"{ink} #{colours[ink]} on {ground} #{colours[ground]}"
-
-
-def test_a_class_of_300_weighs_little(tmp_path, module):
-    grades = [grade(module, f"student {n:03}", slip(f"claim {n % 7}")) for n in range(300)]
-    files = reports.render(module, adjustments.standings(tmp_path, module, grades), [], ABOUT)
-    assert len(files["index.html"]) < 150_000, "the class page"
-    assert max(len(data) for name, data in files.items() if name.startswith("students/")) < 15_000, "a student's page"
-
-
-@pytest.mark.parametrize("part", [strangers, adjustments, gradebooks, sidebyside], ids=lambda part: part.__name__)
-def test_the_examples_in_the_docstrings_run(part):
-    result = doctest.testmod(part)
-    assert result.attempted and not result.failed
-
-
-def test_the_templates_are_in_the_package():
-    table = Path(reports.__file__).parents[2] / "pyproject.toml"
-    assert '"grading/templates/*"' in table.read_text(encoding="utf-8"), "a wheel would lack them"

@@ -1,0 +1,101 @@
+"""A made-up class, what strangers may have written in every place, and pages as a browser reads them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from html.parser import HTMLParser
+
+from tito.grading import reports
+from tito.grading.grade import Grade
+from tito.grading.similarity import Pair
+from tito.testing import Outcome
+
+ABOUT = {"seed": 7, "limit_seconds": 120.0, "tests_and_notebooks": "3f2a", "unsafe": False}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>{{ 7 * 7 }}{% raw %}",
+    "=cmd|' /C calc'!A0",
+    "+1", "-1", "@SUM(1)", "\t=1", "\r=1", " =1", "\uff1d1", "a;=1+1", "'=1", '"=1"',
+    "../../x", "..", ".", "C:\\x", "a/b", "a:b", ".hidden", "x.", "x ",
+    "CON", "con", "nul.txt", "COM1", "lpt9.x", "COM\N{SUPERSCRIPT ONE}",
+    "x" * 300, "\N{CJK UNIFIED IDEOGRAPH-738B}" * 120, "a" + "\N{COMBINING ACUTE ACCENT}" * 200,
+    "\N{SLIGHTLY SMILING FACE}", "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}",
+    "exe\N{RIGHT-TO-LEFT OVERRIDE}gpj", "\x1b]0;owned\x07\x1b[31m", "nul\x00byte", "line\u2028two", "two\nlines",
+    "\ud800", "jane", "JANE", "Jane", "stra\N{LATIN SMALL LETTER SHARP S}e", "strasse",
+    "Am\N{LATIN SMALL LETTER E WITH ACUTE}lie", "Ame\N{COMBINING ACUTE ACCENT}lie", "\N{LATIN SMALL LIGATURE FI}n",
+    "fin", "x-d6b96a97d147", "curiemarie_47110", "",
+]  # fmt: skip
+
+
+def outcome(exercise, status, message=""):
+    earned = exercise.points if status == "passed" else 0
+    return Outcome(exercise.id, exercise.title, earned, exercise.points, status, message)
+
+
+def grade(module, name, *stories, remarks=(), seconds=1.0):
+    """A story for each exercise: `passed`, or a status and a message."""
+    told = [(story, "") if isinstance(story, str) else story for story in stories]
+    done = zip(module.exercises, [*told, *[("passed", "")] * len(module.exercises)], strict=False)
+    return Grade(name, tuple(outcome(e, *story) for e, story in done), "graded", seconds, remarks)
+
+
+def refused(module, name, why="it is no archive"):
+    return Grade(name, tuple(outcome(e, "failed", why) for e in module.exercises), "refused", 0.0, (why,))
+
+
+def machinery(name):
+    return Grade(name, (), "machinery", 0.0, ("the box did not start",))
+
+
+def slip(claim, told="wanted 2, got 3"):
+    return ("failed", f"{claim}:\n{told}\ntoy_dev.py:12: return x")
+
+
+def hostile(module):
+    """Every text that a stranger could have written is hostile, in every role."""
+    made = []
+    for place, text in enumerate(HOSTILE):
+        told = ("failed", f"{text}:\n{text}") if place % 2 else ("failed", text * 3)
+        made.append([grade(module, text, told, remarks=(text,)), refused(module, text, text)][place % 5 == 0])
+    return made
+
+
+def hostile_pairs():
+    names = sorted(set(HOSTILE))
+    texts = [f"# {text}\nx = '{text}'\n" * 3 for text in names]
+    couples = zip(names, names[1:], texts, texts[1:], strict=False)
+    return [Pair(a, b, "double", 0.9, left, right, (((2, 9), (3, 12)),)) for a, b, left, right in couples]
+
+
+def written(out, module, grades, similar=(), about=ABOUT):
+    reports.write(out, module, grades, similar, about)
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+def rows(data, encoding="utf-8-sig"):
+    return list(csv.reader(io.StringIO(data.decode(encoding), newline="")))
+
+
+class Page(HTMLParser):
+    """A page as a browser reads it: its tags with their attributes, and its text."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(data.decode("utf-8"))
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.text += " "
+
+    def handle_data(self, data):
+        self.text += data if self.tags and self.tags[-1][0] != "style" else ""
+
+    def all(self, *names):
+        return [attrs for tag, attrs in self.tags if tag in names]
+
+
+def pages(files):
+    return {name: Page(data) for name, data in files.items() if name.endswith(".html")}
