@@ -136,6 +136,7 @@ def test_the_hardest_exercise_stands_first_and_where_people_stop_is_counted(modu
 def test_slips_that_several_share_are_counted_under_their_claim(module):
     grades = [grade(module, name, slip("two is doubled", told)) for name, told in zip("abc", "xyx", strict=True)]
     grades.append(grade(module, "d", slip("zero stays"), ("not started", "needs double first")))
+    grades += [refused(module, "e"), refused(module, "f")]  # made no slip
     ((exercise, (common,)),) = figures.slips(module, grades)
     assert (exercise.id, common.claim, common.told, common.count) == (module.exercises[0].id, "two is doubled", "x", 3)
 
