@@ -29,6 +29,12 @@ class Ref:
     number: int
     type_name: str
     label: str = ""
+    kind: int = 0  # the number of its class, where a backend counts classes
+
+
+@dataclass(frozen=True)
+class Method(Ref):
+    """A method, named but not yet looked up: `number` is the object whose method it is, `label` the method's name."""
 
 
 class Backend(Protocol):
@@ -113,7 +119,7 @@ class Opaque:
         return True
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Opaque) and self._backend is other._backend and self._ref.number == other._ref.number
+        return isinstance(other, Opaque) and self._backend is other._backend and self._ref == other._ref
 
     def __hash__(self) -> int:
         return hash(self._ref.number)
@@ -224,7 +230,7 @@ class InProcess:
     def call(self, target: Ref, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         __tracebackhide__ = True
         named = {name: self._own(value) for name, value in kwargs.items()}
-        return self._run(self._kept[target.number][0], *map(self._own, args), **named)
+        return self._run(self._own(target), *map(self._own, args), **named)
 
     def release(self, target: Ref) -> None:
         if target.number == 0 or target.number not in self._kept:
@@ -242,7 +248,8 @@ class InProcess:
 
     def _own(self, value: Any) -> Any:
         if isinstance(value, Ref):
-            return self._kept[value.number][0]
+            held = self._kept[value.number][0]
+            return getattr(held, value.label) if isinstance(value, Method) else held
         if type(value) in (tuple, list):
             return type(value)(self._own(item) for item in value)
         if type(value) is dict:
@@ -257,12 +264,12 @@ class InProcess:
             raise as_builtin(error) from None
 
 
-def as_builtin(error: Exception) -> Exception:
+def as_builtin(error: BaseException) -> BaseException:
     """The exception as itself, or as the builtin one it descends from, carrying its place in the judged code."""
     kind = next(kind for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
     shown: Any = error if kind is type(error) else kind(str(error)).with_traceback(error.__traceback__)
     shown.student_frames = _frames(error.__traceback__)
-    return cast(Exception, shown)
+    return cast(BaseException, shown)
 
 
 def _frames(traceback: TracebackType | None) -> list[tuple[str, int]]:

@@ -32,7 +32,7 @@ class Tests:
         command = ["-m", program, *PYTEST, *where, *arguments]
         pipe = subprocess.PIPE
         self._open = ExitStack()
-        self._errors = self._open.enter_context(tempfile.TemporaryFile())
+        self._errors = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._process = self._open.enter_context(
             processes.python(command, env, cwd=project.root, stdin=pipe, stdout=pipe, stderr=self._errors)
         )

@@ -1,4 +1,4 @@
-"""From what pytest tells, event by event, to one Outcome an exercise. `tito test` and `tito grade` judge by this alone."""
+"""From what pytest tells, event by event, to one Outcome an exercise: for `tito test` and `tito grade` alike."""
 
 from __future__ import annotations
 
@@ -114,31 +114,34 @@ class Listener:
             case {"event": "finish", "test": test}:
                 self._current = ""
                 self._tests[test].note(event)
-            case {"event": "lost", "test": test, "why": why, "message": message}:
-                self._tests[test].ended = cut_short({"event": why, "message": message}, test, self._limit)
+            case {"event": "lost", "exercise": exercise, "test": test, "why": why, "message": message}:
+                self._of(exercise).ended = cut_short(why, message, self._limit, test, "while its cell was loaded")
             case {"event": "unloaded", "exercise": exercise, "failure": failure}:
-                next(record for record in self._records if record.exercise == exercise).unloaded = failure
+                self._of(exercise).unloaded = failure
             case _:
                 self._stopped(event)
+
+    def _of(self, exercise: str) -> Record:
+        return next(record for record in self._records if record.exercise == exercise)
 
     def _stopped(self, event: dict[str, Any]) -> None:
         """The process ended; unless all is done, that is charged to the exercise whose test ran, or was next."""
         unfinished = (record for record in self._records if record.collected and not record.complete)
         stopped = self._tests.get(self._current) or next(unfinished, None)
         if stopped and (self._current or event["event"] != "broken"):
-            stopped.ended, stopped.stuck = cut_short(event, self._current, self._limit), self._stuck
+            stopped.ended = cut_short(event["event"], event["message"], self._limit, self._current)
+            stopped.stuck = self._stuck
         elif not all(record.complete for record in self._records):
             raise TitoError(f"the tests could not be run: {event['message']}{event.get('said', '')}")
 
 
-def cut_short(event: dict[str, Any], test: str, limit: float) -> tuple[TaskStatus, str]:
-    claimed = claim(test) if test else "between two tests"
-    if event["event"] == "late":
+def cut_short(
+    why: str, message: str, limit: float, test: str, otherwise: str = "between two tests"
+) -> tuple[TaskStatus, str]:
+    claimed = claim(test) if test else otherwise
+    if why == "late":
         return "timeout", f"{claimed}:\nstopped after {limit:g} seconds: is there a loop that never ends?"
-    return (
-        "failed",
-        f"{claimed}:\nPython itself ended ({event['message']}): does the code call exit, or use up the memory?",
-    )
+    return "failed", f"{claimed}:\nPython itself ended ({message}): does the code call exit, or use up the memory?"
 
 
 def claim(test: str) -> str:

@@ -1,7 +1,7 @@
 """The box that a student's code runs in: bubblewrap on Linux, nothing elsewhere.
 
-Inside are the interpreter, its standard library, NumPy and what `given.lay_out` wrote, all read-only; a small folder for
-scratch; no network, no other process, no /proc, no shell, nothing of the grader's environment.
+Inside are the interpreter, its standard library, NumPy and what `given.lay_out` wrote, all read-only; a small folder
+for scratch; no network, no other process, no /proc, no shell, nothing of the grader's environment.
 
 Root would not be held by the limit on processes, so it becomes a real, unprivileged user first: an outer box, made by
 root, lays out what that user may not be able to reach, and the inner one shuts the door.
@@ -87,8 +87,8 @@ def protection() -> Protection:
 def _refused(said: str) -> Protection:
     if APPARMOR.is_file() and APPARMOR.read_text(encoding="ascii").strip() == "1" and os.geteuid() != 0:
         fix = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (until the next start), or give bwrap a "
-        fix += "profile: sudo apt-get install apparmor-profiles && sudo ln -s "
-        fix += "/usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && sudo systemctl reload apparmor"
+        fix += "profile: sudo apt-get install apparmor-profiles && sudo ln -s /usr/share/apparmor/extra-profiles/"
+        fix += "bwrap-userns-restrict /etc/apparmor.d/ && sudo systemctl reload apparmor"
         return Protection("none", f"AppArmor keeps users from making user namespaces, as Ubuntu sets it ({said})", fix)
     fix = "a container needs user namespaces: docker run --security-opt seccomp=unconfined, or grade outside of it"
     return Protection("none", f"bubblewrap cannot make a box here ({said})", fix)
@@ -134,7 +134,7 @@ def command(inner: list[str], given: Path | None) -> list[str]:
 
 
 def _layout(given: Path | None, tools: list[Path]) -> list[str]:
-    """bubblewrap's arguments for what lies in the box. Folders are made first: those it makes itself only root enters."""
+    """bubblewrap's arguments for what lies in the box. Folders first: those it makes by itself only root enters."""
     binds = {path: path for path in [*_libraries(), _interpreter(), *tools]}
     numpy = Path(np.__file__).parent
     for folder in (numpy, numpy.with_name("numpy.libs")):

@@ -10,11 +10,12 @@ import json
 import math
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 
-from tito.door import Ref
+from tito.door import Method, Ref
 
 HEAD = struct.Struct("<IQ")  # bytes of JSON, bytes of arrays
 JSON_BYTES = 4 << 20
@@ -24,7 +25,7 @@ ITEMS = 200_000
 PAIRS = 2_000  # of all dictionaries together: keys may be made to collide, and then take the square of their number
 DIMENSIONS = 32  # what every NumPy can hold
 LONGEST_NAME = 100  # of a type, as a handle shows it
-DTYPES = {np.dtype(code).newbyteorder(order).str for code in "?bBhHiIlLqQefdgFDG" for order in "<>"}
+DTYPES = {order + np.dtype(code).str[1:] for code in "hHiIlLqQefdgFDG" for order in "<>"} | {"|b1", "|i1", "|u1"}
 
 
 class Broken(Exception):
@@ -33,6 +34,15 @@ class Broken(Exception):
 
 class TooLarge(MemoryError):
     """A value that may not be sent: it is larger, deeper or longer than the other side would take."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message, and the arrays and handles in it, in order."""
+
+    message: Any
+    arrays: list[np.ndarray]
+    refs: list[Ref]
 
 
 class Channel:
@@ -52,18 +62,18 @@ class Channel:
             raise Broken("the line is closed") from None
         return encoder.arrays
 
-    def receive(self) -> tuple[Any, list[np.ndarray]]:
-        """The next message, and the arrays in it, in order."""
+    def receive(self) -> Received:
+        """The next message. Raises Broken."""
         text_size, raw_size = HEAD.unpack(self._read(HEAD.size))
         if not self._trusting and (text_size > JSON_BYTES or raw_size > RAW_BYTES):
             raise Broken(f"a message of {text_size + raw_size} bytes")
         text, raw = self._read(text_size), self._read(raw_size)
         decoder = _Decoder(memoryview(raw), self._trusting)
         try:
-            message = decoder.value(json.loads(text), 0)
+            message = decoder.value(json.loads(text.decode("ascii")), 0)
         except (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError) as error:
             raise Broken(f"a message that cannot be read ({type(error).__name__})") from None
-        return message, decoder.arrays
+        return Received(message, decoder.arrays, decoder.refs)
 
     def _read(self, size: int) -> bytes:
         try:
@@ -109,7 +119,9 @@ class _Encoder:
         if kind is bytes:
             return ["b", self._aside(value)]
         if kind is Ref:
-            return ["r", value.number, value.type_name[:LONGEST_NAME], value.label[:LONGEST_NAME]]
+            return ["r", value.number, value.type_name[:LONGEST_NAME], value.label[:LONGEST_NAME], value.kind]
+        if kind is Method:
+            return ["m", value.number, value.label]
         if isinstance(value, np.generic):
             return ["g", value.dtype.str, self._aside(value.tobytes())]
         return self._array(value)
@@ -145,7 +157,7 @@ def _once(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[slice, ...]
 class _Decoder:
     def __init__(self, raw: memoryview, trusting: bool) -> None:
         self._raw, self._at, self._trusting, self._items, self._pairs = raw, 0, trusting, 0, 0
-        self.arrays = list[np.ndarray]()
+        self.arrays, self.refs = list[np.ndarray](), list[Ref]()
 
     def value(self, value: Any, depth: int) -> Any:
         if not isinstance(value, list):
@@ -172,7 +184,11 @@ class _Decoder:
             case "b":
                 return bytes(self._take(rest[0]))
             case "r":
-                return self._ref(*rest)
+                ref = self._ref(*rest)
+                self.refs.append(ref)
+                return ref
+            case "m" if self._trusting:
+                return Method(rest[0], "method", rest[1])
             case "g":
                 return self._dense(rest[0], (), rest[1])[()]
             case "a":
@@ -184,10 +200,10 @@ class _Decoder:
     def _parts(self, rest: list[Any], depth: int) -> Iterator[Any]:
         return (self.value(item, depth + 1) for item in rest)
 
-    def _ref(self, number: Any, type_name: Any, label: Any) -> Ref:
-        if type(number) is not int or not isinstance(type_name, str) or not isinstance(label, str):
+    def _ref(self, number: Any, type_name: Any, label: Any, kind: Any) -> Ref:
+        if type(number) is not int or type(kind) is not int or type(type_name) is not str or type(label) is not str:
             raise ValueError("a handle without a number")
-        return Ref(number, _printable(type_name), _printable(label))
+        return Ref(number, _printable(type_name[:LONGEST_NAME]), _printable(label[:LONGEST_NAME]), kind)
 
     def _take(self, size: Any) -> memoryview:
         if type(size) is not int or not 0 <= size <= len(self._raw) - self._at:
@@ -207,7 +223,7 @@ class _Decoder:
 
     def _dense(self, dtype: Any, shape: tuple[int, ...], size: Any) -> np.ndarray:
         """A base array of its own, of a known dtype and of exactly the bytes that are there."""
-        if dtype not in DTYPES and dtype not in ("|b1", "|i1", "|u1"):
+        if dtype not in DTYPES:
             raise ValueError("a dtype that is not on the list")
         kind = np.dtype(dtype)
         if math.prod(shape) * kind.itemsize != size:
@@ -232,4 +248,4 @@ def _laid_out(dense: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...
 
 
 def _printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name[:LONGEST_NAME])
+    return name if name.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in name)

@@ -1,7 +1,7 @@
 """Inside the box: load a student's cells, then answer the judge, call by call.
 
-Only this part of the grader ever runs a student's code. It holds no test and no answer, and what it says is taken for an
-answer, never for a verdict. Of `tito` it needs the door and the channel, which need NumPy.
+Only this part of the grader ever runs a student's code. It holds no test and no answer, and what it says is taken for
+an answer, never for a verdict. Of `tito` it needs the door and the channel, which need NumPy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import os
 import random
 import sys
 from collections.abc import Sequence
-from types import CodeType, ModuleType
+from dataclasses import replace
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -53,14 +54,47 @@ class Planned(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             flags |= code.co_flags & FUTURES  # as in a notebook, what a cell imports from the future stays
 
 
+class Inside(InProcess):
+    """The backend in the box. Of each class whose objects it keeps it tells once which names are methods.
+
+    The judge then need not ask for a method before it calls it.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        super().__init__(module)
+        self._kinds: dict[type, int] = {}
+        self.untold: list[tuple[int, tuple[str, ...]]] = []  # the number of a kind, the names of its methods
+
+    def _keep(self, value: Any) -> Ref:
+        ref, is_class = super()._keep(value), isinstance(value, type)
+        owner = value if is_class else type(value)
+        kind = self._kinds.get(owner, 0)
+        if not kind:
+            kind = self._kinds[owner] = 2 * len(self._kinds) + 2
+            self.untold += [
+                (kind, _methods(owner, FunctionType)),
+                (kind + 1, _methods(owner, classmethod | staticmethod)),
+            ]
+        return replace(ref, kind=kind + is_class)
+
+
+def _methods(owner: type, how: Any) -> tuple[str, ...]:
+    """The names that a class defines in this way, by `def` or by a decorator."""
+    found: dict[str, Any] = {}
+    for base in reversed(owner.__mro__):
+        found |= vars(base)
+    return tuple(name for name, value in found.items() if isinstance(value, how))
+
+
 def _compiled(source: str, name: str, flags: int) -> CodeType:
-    return compile(source, name, "exec", flags, dont_inherit=True)
+    code: CodeType = compile(source, name, "exec", flags, dont_inherit=True)
+    return code
 
 
 def failure(error: BaseException) -> tuple[Any, ...]:
     """An exception as plain values: the builtin class, what it was made of, its text, where it came through."""
     try:
-        shown = as_builtin(error)
+        shown: Any = as_builtin(error)
         frames = [(str(file), int(line)) for file, line in shown.student_frames[-LAST_FRAMES:]]
         if isinstance(error, SyntaxError) and error.filename and error.lineno:
             return "SyntaxError", (error.msg,), error.msg, [(error.filename, error.lineno)]
@@ -90,7 +124,7 @@ def limited(limits: dict[str, int]) -> None:
             continue  # macOS knows limits that it does not let one set
 
 
-def answer(backends: list[InProcess], request: tuple[Any, ...]) -> Any:
+def answer(backends: list[Inside], request: tuple[Any, ...]) -> Any:
     match request:
         case ("get", drops, which, target, name):
             release(backends, drops)
@@ -101,14 +135,16 @@ def answer(backends: list[InProcess], request: tuple[Any, ...]) -> Any:
     raise ValueError("an unknown request")
 
 
-def release(backends: list[InProcess], drops: tuple[tuple[int, int], ...]) -> None:
-    for which, number in drops:
-        backends[which].release(Ref(number, ""))
+def release(backends: list[Inside], drops: tuple[tuple[int, int, int], ...]) -> None:
+    for which, number, times in drops:
+        for _ in range(times):
+            backends[which].release(Ref(number, ""))
 
 
-def serve(channel: Channel, backends: list[InProcess]) -> None:
+def serve(channel: Channel, backends: list[Inside]) -> None:
     while True:
-        request, arrays = channel.receive()
+        received = channel.receive()
+        request, arrays = received.message, received.arrays
         before = [array.tobytes() if array.flags.writeable else None for array in arrays]
         reply: tuple[Any, ...]
         try:
@@ -117,10 +153,13 @@ def serve(channel: Channel, backends: list[InProcess]) -> None:
             reply = ("error", *failure(error))
         pairs = enumerate(zip(before, arrays, strict=True))
         changed = tuple((k, array) for k, (old, array) in pairs if old is not None and array.tobytes() != old)
+        untold = tuple(kind for backend in backends for kind in backend.untold)
+        for backend in backends:
+            backend.untold.clear()
         try:
-            channel.send((reply, changed))
+            channel.send((reply, changed, untold))
         except TooLarge as error:
-            channel.send((("error", *failure(error)), ()))
+            channel.send((("error", *failure(error)), (), ()))
 
 
 def line() -> Channel:
@@ -134,12 +173,12 @@ def line() -> Channel:
 
 def main() -> None:
     channel = line()
-    (seed, limits, modules), _ = channel.receive()
+    seed, limits, modules = channel.receive().message
     random.seed(seed)
     np.random.seed(seed % 2**32)
     sys.meta_path.insert(0, Planned(channel, modules))
     limited(limits)
-    backends = [InProcess(importlib.import_module(name)) for name in modules]
+    backends = [Inside(importlib.import_module(name)) for name in modules]
     channel.send(("loaded",))
     serve(channel, backends)
 

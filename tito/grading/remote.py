@@ -5,17 +5,15 @@ from __future__ import annotations
 import builtins
 import subprocess
 import threading
-import time
-from collections import deque
-from pathlib import Path
+from collections import Counter, deque
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
 
 from tito import processes
-from tito.door import Ref
-from tito.grading import box
-from tito.grading.channel import Broken, Channel, TooLarge
+from tito.door import Method, Ref
+from tito.grading.channel import Broken, Channel, Received, TooLarge
 
 SHOWN_TEXT = 4000  # characters of an exception's text
 REFUSED = (KeyboardInterrupt, GeneratorExit, BaseExceptionGroup, SystemError)  # raised here they would end the judge
@@ -32,48 +30,58 @@ class Box:
         assert process.stdin is not None and process.stdout is not None
         self._process = process
         self._channel = Channel(process.stdout, process.stdin)
-        self._drops: deque[tuple[int, int]] = deque()
+        self._drops: deque[tuple[int, int, int]] = deque()
         self._changed: list[tuple[np.ndarray, np.ndarray]] = []
         self._lock = threading.Lock()
         self.why = ""  # why it is lost: "late" or "gone"; empty while it lives
         self.message = ""
-        self.loading = ""  # the cell that is being loaded
+        self.loading: list[str] = []  # the cells that were loaded, the last one perhaps not to its end
+        self.modules: list[Boxed] = []
         self.unloaded: dict[str, dict[str, Any]] = {}  # cell -> why it could not be loaded
 
     def load(self, seed: int, limits: dict[str, int], modules: dict[str, list[tuple[str, str, str]]]) -> None:
-        """Send the cells and wait until they are loaded. `loading` names the last one where it does not come to that."""
+        """Send the cells and wait until they are loaded; `loading` tells how far it came."""
         names = {cell[0] for cells in modules.values() for cell in cells}
         self._send((seed, limits, modules))
         while True:
-            match self._receive()[0]:
+            match self._receive().message:
                 case ("loaded",):
+                    self.modules = [Boxed(self, which) for which in range(len(modules))]
                     return
                 case ("loading", str(name)) if name in names:
-                    self.loading = name
+                    self.loading.append(name)
                 case ("unloaded", str(name), *error) if name in names and len(error) == 1:
                     self.unloaded[name] = described(error[0])
                 case _:
                     self.lose("gone", "what it said cannot be understood")
 
-    def ask(self, *request: Any) -> Any:
-        """One question, one answer. Raises what the student's code raised, as the nearest builtin exception."""
+    def ask(self, *request: Any) -> tuple[Any, list[Ref], dict[int, frozenset[str]]]:
+        """One question, one answer: what came back, or the nearest builtin exception to what the student's code raised.
+
+        With it the handles in the answer, and the methods of kinds of object that are new.
+        """
         __tracebackhide__ = True
         if self.why:
             raise Lost(self.message)
         drops = tuple(self._drops.popleft() for _ in range(len(self._drops)))
         sent = self._send((request[0], drops, *request[1:]))
-        match self._receive()[0]:
-            case ((kind, *rest), tuple(changed)):
+        got = self._receive()
+        match got.message:
+            case ((str(how), *rest), tuple(changed), tuple(kinds)) if how == "error" or len(rest) == 1:
                 self._write_back(sent, changed)
-            case _:
-                self.lose("gone", "what it said cannot be understood")
-        if kind == "value" and len(rest) == 1:
-            return rest[0]
-        raise rebuilt(described((*rest,)), rest)
+                value = rest[0] if how == "value" else rebuilt(described((*rest,)), rest)
+                return value, got.refs, self._methods_of(kinds)
+        self.lose("gone", "what it said cannot be understood")
 
-    def drop(self, which: int, number: int) -> None:
-        """A handle is no longer held; told with the next question."""
-        self._drops.append((which, number))
+    def drop(self, which: int, number: int, times: int) -> None:
+        """Handles that are no longer held; told with the next question."""
+        self._drops.append((which, number, times))
+
+    def _methods_of(self, kinds: tuple[Any, ...]) -> dict[int, frozenset[str]]:
+        try:
+            return {int(kind): frozenset(map(str, names)) for kind, names in kinds}
+        except (TypeError, ValueError):
+            self.lose("gone", "what it said cannot be understood")
 
     def restore(self) -> None:
         """Undo what student's code did to arrays of a test, so that no other submission sees it."""
@@ -95,10 +103,12 @@ class Box:
     def _send(self, message: Any) -> list[np.ndarray]:
         try:
             return self._channel.send(message)
+        except TooLarge as error:
+            raise ValueError(f"a test sent too much: {error}") from None
         except Broken as error:
             self.lose("gone", str(error))
 
-    def _receive(self) -> tuple[Any, list[np.ndarray]]:
+    def _receive(self) -> Received:
         try:
             return self._channel.receive()
         except Broken as error:
@@ -117,32 +127,61 @@ class Box:
                 processes.end(self._process)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None and threading.current_thread() is threading.main_thread():
-                try:
+                with suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
 
 
 class Boxed:
-    """A `door.Backend` for one of the modules in a box."""
+    """A `door.Backend` for one of the modules in a box.
+
+    Two of three questions it need not ask: a function or class of the module is looked up once, and a method not before
+    it is called.
+    """
 
     def __init__(self, box: Box, which: int) -> None:
         self._box, self._which = box, which
+        self._methods: dict[int, frozenset[str]] = {}  # kind of object -> the names of its methods
+        self._found: dict[str, Ref] = {}  # what is defined in the module; kept as long as the box lives
+        self._held: Counter[int] = Counter()  # number -> how many handles hold the object here
+        self._owed: Counter[int] = Counter()  # number -> of how many the box knows
 
     def get(self, target: Ref, name: str) -> Any:
         __tracebackhide__ = True
-        return self._box.ask("get", self._which, target, name)
+        if target.number == 0 and name in self._found:
+            found = self._found[name]
+            self._held[found.number] += 1
+            return found
+        if name in self._methods.get(target.kind, ()):
+            self._held[target.number] += 1  # a method holds its object
+            return Method(target.number, "method", name)
+        value = self._ask("get", target, name)
+        if target.number == 0 and type(value) is Ref and value.type_name in ("function", "type"):
+            self._held[value.number] += 1  # for ourselves
+            self._found[name] = value
+        return value
 
     def call(self, target: Ref, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         __tracebackhide__ = True
-        try:
-            return self._box.ask("call", self._which, target, args, kwargs)
-        except TooLarge as error:
-            raise ValueError(f"a test sent too much: {error}") from None
+        return self._ask("call", target, args, kwargs)
 
     def release(self, target: Ref) -> None:
-        if target.number:
-            self._box.drop(self._which, target.number)
+        """Told with the next question, once nothing here holds the object."""
+        number = target.number
+        self._held[number] -= 1
+        if number and not self._held[number]:
+            del self._held[number]
+            self._box.drop(self._which, number, self._owed.pop(number, 0))
+
+    def _ask(self, what: str, *request: Any) -> Any:
+        __tracebackhide__ = True
+        answer, refs, kinds = self._box.ask(what, self._which, *request)
+        for ref in refs:
+            self._held[ref.number] += 1
+            self._owed[ref.number] += 1
+        self._methods |= kinds
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
 
 def described(error: Any) -> dict[str, Any]:
@@ -174,89 +213,3 @@ def rebuilt(told: dict[str, Any], rest: list[Any]) -> BaseException:
         error = RuntimeError(told["text"])
     error.student_frames = told["frames"]
     return error  # type: ignore[no-any-return]
-
-
-class Bench:
-    """One submission at a time: its cells, its box, its clock."""
-
-    def __init__(self, given: Path, unsafe: bool, test_seconds: float) -> None:
-        self._given, self._unsafe, self._test_seconds = given, unsafe, test_seconds
-        self._box: Box | None = None
-        self._timer: threading.Timer | None = None
-        self._until = 0.0
-        self.lost: dict[str, tuple[str, str]] = {}  # exercise -> why, message
-        self.unloaded: dict[str, dict[str, Any]] = {}  # exercise -> why one of its cells could not be loaded
-
-    def begin(self, request: dict[str, Any]) -> None:
-        self._request = request
-        self._until = time.monotonic() + request["seconds"]
-        self.lost, self.unloaded = {}, {}
-
-    def finish(self) -> None:
-        """The submission is done: nothing of it stays."""
-        self._stop_clock()
-        if self._box:
-            self._box.end("gone", "done")
-        self._box = None
-
-    def opened(self, exercise: str) -> Boxed:
-        """The exercise's module, in the box that runs; in a new one where there is none."""
-        while exercise not in self.lost and (self._box is None or self._box.why):
-            self._box = self._loaded()
-        if self._box is None or exercise in self.lost:
-            raise Lost(self.lost[exercise][1])
-        return Boxed(self._box, self._request["exercises"][exercise])
-
-    def test_begins(self) -> None:
-        self._start_clock(self._test_seconds)
-
-    def test_ends(self, exercise: str) -> None:
-        self._stop_clock()
-        if self._box:
-            self._box.restore()
-            if self._box.why and exercise not in self.lost:
-                self.lost[exercise] = (self._box.why, self._box.message)
-
-    def _loaded(self) -> Box | None:
-        """A box with the cells in it; None, and the guilty exercise among `lost`, where loading them ended it."""
-        self._box = started = Box(box.start(self._given, self._unsafe))
-        self._start_clock(self._test_seconds)  # at each try: the next cell may hang as well
-        cells = {cell["name"]: cell["exercise"] for cells in self._request["modules"].values() for cell in cells}
-        modules = {
-            module: [
-                (cell["name"], cell["given"] if cell["exercise"] in self.lost else cell["source"], cell["given"])
-                for cell in cells
-            ]
-            for module, cells in self._request["modules"].items()
-        }
-        try:
-            started.load(self._request["seed"], box.limits(self._request["seconds"]), modules)
-        except Lost:
-            names = list(cells)
-            before = names[: names.index(started.loading) + 1] if started.loading else []
-            guilty = next(
-                (cells[name] for name in reversed(before) if cells[name] and cells[name] not in self.lost), None
-            )
-            if guilty is None:
-                raise
-            self.lost[guilty] = (started.why, f"while its cell was loaded: {started.message}")
-            return None
-        for name, failure in started.unloaded.items():
-            if cells[name]:
-                self.unloaded.setdefault(cells[name], failure)
-        return started
-
-    def _start_clock(self, seconds: float) -> None:
-        self._stop_clock()
-        seconds = max(0.0, min(seconds, self._until - time.monotonic()))
-        self._timer = threading.Timer(seconds, self._ring)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _stop_clock(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-
-    def _ring(self) -> None:
-        if self._box:
-            self._box.end("late", "its time is up")

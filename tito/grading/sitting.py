@@ -1,17 +1,19 @@
 """The subprocess of a `Judge`: pytest that has collected once, and runs the tests for submission after submission.
 
-Run as `python -m tito.grading.sitting PYTEST_ARGUMENTS`. Each line on its standard input is a submission; what happens is
-told on standard output, as by `tito.reporting`. It holds the tests and their answers, and never a student's code.
+Run as `python -m tito.grading.sitting PYTEST_ARGUMENTS`. Each line on its standard input is a submission; what happens
+is told on standard output, as by `tito.reporting`. It holds the tests and their answers, and never a student's code.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ import pytest
 
 from tito import reporting, student
 from tito.door import Student
-from tito.grading.remote import Bench, Lost
+from tito.grading.bench import Bench, NoBox
+from tito.grading.remote import Lost
 
 
 class Sitting:
@@ -27,6 +30,7 @@ class Sitting:
 
     def __init__(self, reporter: reporting.Reporter, requests: Iterator[dict[str, Any]], bench: Bench) -> None:
         self._reporter, self._requests, self._bench = reporter, requests, bench
+        self._broken = ""
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[student.OPENED] = self._opened
@@ -35,31 +39,38 @@ class Sitting:
         exercise = _exercise(test_file)
         try:
             return Student(self._bench.opened(exercise), f"the notebook of {exercise}")
-        except Lost as lost:  # pytest's fixtures do not recover from what is no Exception
-            pytest.fail(str(lost), pytrace=False)
+        except (Lost, NoBox) as error:  # pytest's fixtures do not recover from what is no Exception
+            self._broken = str(error) if isinstance(error, NoBox) else self._broken
+            pytest.fail(str(error), pytrace=False)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        gc.collect()
+        gc.freeze()  # what was collected stays: not to be looked through again and again
+        terminal: Any = session.config.pluginmanager.getplugin("terminalreporter")
         for request in self._requests:
-            items = [item for item in session.items if _exercise(item.path) in request["wanted"]]
-            self._bench.begin(request)
-            for item, following in zip(items, [*items[1:], None], strict=True):
-                self._run(item, following)
-            self._bench.finish()
-            for exercise, failure in self._bench.unloaded.items():
-                self._reporter.send("unloaded", exercise=exercise, failure=failure)
+            self._grade(session, request)
+            if self._broken:
+                self._reporter.send("broken", message=self._broken)
+                return True
             self._reporter.send("graded")
-            session.config.pluginmanager.getplugin("terminalreporter").stats.clear()  # type: ignore[union-attr]
+            terminal.stats.clear()  # it would remember every test of every submission
         return True
 
-    def _run(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        exercise = _exercise(item.path)
-        before = exercise in self._bench.lost
-        self._bench.test_begins()
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        self._bench.test_ends(exercise)
-        if exercise in self._bench.lost and not before:
-            why, message = self._bench.lost[exercise]
-            self._reporter.send("lost", test=item.nodeid, why=why, message=message)
+    def _grade(self, session: pytest.Session, request: dict[str, Any]) -> None:
+        self._bench.begin(request)
+        items, told = [item for item in session.items if _exercise(item.path) in request["wanted"]], set[str]()
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            exercise = _exercise(item.path)
+            self._bench.test_begins()
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            self._bench.test_ends(exercise, item.nodeid)
+            if exercise in self._bench.lost and exercise not in told:
+                told.add(exercise)
+                self._reporter.send("lost", exercise=exercise, **asdict(self._bench.lost[exercise]))
+        self._bench.finish()
+        for exercise, failure in self._bench.unloaded.items():
+            if exercise in request["wanted"]:
+                self._reporter.send("unloaded", exercise=exercise, failure=failure)
 
 
 def _exercise(file: Path) -> str:

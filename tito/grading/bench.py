@@ -1,0 +1,110 @@
+"""One submission at a time, on the judge's side: its cells, its box, its clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tito.grading import box
+from tito.grading.remote import Box, Boxed, Lost
+
+
+class NoBox(Exception):
+    """No box can be started, or it does not come to the student's code: that is no student's doing."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How an exercise was cut short: "late" or "gone", why, and in which test; in none while a cell was loaded."""
+
+    why: str
+    message: str
+    test: str = ""
+
+
+class Bench:
+    """One submission at a time: its cells, its box, its clock."""
+
+    def __init__(self, given: Path, unsafe: bool, test_seconds: float) -> None:
+        self._given, self._unsafe, self._test_seconds = given, unsafe, test_seconds
+        self._box: Box | None = None
+        self._timer: threading.Timer | None = None
+        self._until = 0.0
+        self.lost: dict[str, Loss] = {}  # exercise -> how it was cut short
+        self.unloaded: dict[str, dict[str, Any]] = {}  # exercise -> why one of its cells could not be loaded
+
+    def begin(self, request: dict[str, Any]) -> None:
+        self._request = request
+        self._until = time.monotonic() + request["seconds"]
+        self.lost, self.unloaded = {}, {}
+
+    def finish(self) -> None:
+        """The submission is done: nothing of it stays."""
+        self._stop_clock()
+        if self._box:
+            self._box.end("gone", "done")
+        self._box = None
+
+    def opened(self, exercise: str) -> Boxed:
+        """The exercise's module, in the box that runs; in a new one where there is none. Raises Lost and NoBox."""
+        while exercise not in self.lost and (self._box is None or self._box.why):
+            self._box = self._loaded()
+        if self._box is None or exercise in self.lost:
+            raise Lost(self.lost[exercise].message)
+        which: int = self._request["exercises"][exercise]
+        return self._box.modules[which]
+
+    def test_begins(self) -> None:
+        self._start_clock()
+
+    def test_ends(self, exercise: str, test: str) -> None:
+        self._stop_clock()
+        if self._box:
+            self._box.restore()
+            if self._box.why and exercise not in self.lost:
+                self.lost[exercise] = Loss(self._box.why, self._box.message, test)
+
+    def _loaded(self) -> Box | None:
+        """A box with the cells in it; None, and the guilty exercise among `lost`, where loading them ended it."""
+        modules = self._request["modules"]
+        owner = {cell["name"]: cell["exercise"] for cells in modules.values() for cell in cells}
+        self._box = started = Box(box.start(self._given, self._unsafe))
+        self._start_clock()  # at each try: the next cell may hang as well
+        try:
+            sent = {module: [self._cell(cell) for cell in cells] for module, cells in modules.items()}
+            started.load(self._request["seed"], box.limits(self._request["seconds"]), sent)
+        except Lost as lost:
+            suspects = (owner[name] for name in reversed(started.loading))
+            guilty = next((exercise for exercise in suspects if exercise and exercise not in self.lost), None)
+            if guilty is None and started.why == "late":
+                raise
+            if guilty is None:
+                raise NoBox(f"the box ended before the student's code ran: {lost}") from None
+            self.lost[guilty] = Loss(started.why, started.message)
+            return None
+        for name, failure in started.unloaded.items():
+            if owner[name]:
+                self.unloaded.setdefault(owner[name], failure)
+        return started
+
+    def _cell(self, cell: dict[str, Any]) -> tuple[str, str, str]:
+        """Its name, what is loaded, and what else is given there; of an exercise that was lost, what is given."""
+        return cell["name"], cell["given"] if cell["exercise"] in self.lost else cell["source"], cell["given"]
+
+    def _start_clock(self) -> None:
+        self._stop_clock()
+        seconds = max(0.0, min(self._test_seconds, self._until - time.monotonic()))
+        self._timer = threading.Timer(seconds, self._ring)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _stop_clock(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def _ring(self) -> None:
+        if self._box:
+            self._box.end("late", "its time is up")
