@@ -139,7 +139,7 @@ def play(round: Round, chance: random.Random, seconds: float, people: int, wante
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--people", type=int, default=6, help="submissions in the batch")
+    parser.add_argument("--people", type=int, default=4, help="submissions in the batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--project", type=Path, default=ROOT)
     parser.add_argument("--module", default="17_quantization")

@@ -41,11 +41,12 @@ class MadeUp:
         return _entries(self.project.module_tests(self.module.name) / f"{kind}s" / f"{exercise}.toml", kind)
 
     def _answers(self, chance: random.Random) -> Answers:
-        """Somebody who came so far, with slips on the way: mostly few, and sometimes an exercise left out."""
+        """Somebody who came so far, most people not very far, with slips on the way and an exercise left out."""
         exercises = [exercise.id for exercise in self.module.exercises]
         slips = chance.choice([0.0, 0.05, 0.3])
+        reached = min(chance.randint(0, len(exercises)) for _ in range(3))
         answers = list[tuple[str, str, int]]()
-        for exercise in exercises[: chance.randint(0, len(exercises))]:
+        for exercise in exercises[:reached]:
             drawn = chance.random()
             kind = "mistake" if drawn < slips else "alternative" if drawn > 0.9 else "reference"
             options = self.entries(exercise, kind) if kind != "reference" else [{}]

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -19,13 +21,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from made_up_class import Answers, MadeUp
 from process_tree import below, memory
 
-from tito import course, project, testing
+from tito import course, files, project, testing
 from tito.project import PYPROJECT, Project
 
 ROOT = Path(__file__).parent.parent
@@ -38,23 +41,27 @@ def copy(here: Project, folder: Path) -> Project:
     """The course with its hidden tests, for one process that writes into it."""
     unwanted = shutil.ignore_patterns("__pycache__", ".*", "mistakes", "alternatives")
     for name in ("modules", here.package_name, "tito", f"tests/{MODULE}"):
-        shutil.copytree(here.root / name, folder / name, ignore=unwanted)
+        shutil.copytree(here.root / name, folder / name, ignore=unwanted, dirs_exist_ok=True)
     shutil.copy(here.root / PYPROJECT, folder / PYPROJECT)
     return Project(folder)
 
 
 def counted(made_up: MadeUp, everything: set[Answers], folder: Path, jobs: int) -> dict[Answers, Points]:
-    """The points of each set of answers as a student would see them."""
-    copies = [copy(made_up.project, folder / f"copy {number}") for number in range(jobs)]
-    free, points = list(copies), dict[Answers, Points]()
+    """The points of each set of answers as a student would see them. What an earlier call has counted is read."""
+    free = [copy(made_up.project, folder / f"copy {number}") for number in range(jobs)]
+    points = dict[Answers, Points]()
 
     def count(answers: Answers) -> None:
-        mine = free.pop()
-        module = course.load(mine, MODULE)
-        for name, text in made_up.notebooks(answers).items():
-            (mine.module(MODULE) / name).write_text(text, encoding="utf-8")
-        points[answers] = {outcome.id: outcome.points for outcome in testing.whole(mine, module).exercises}
-        free.append(mine)
+        kept = folder / f"{hashlib.sha256(repr(answers).encode()).hexdigest()}.json"
+        if not kept.is_file():
+            mine = free.pop()
+            module = course.load(mine, MODULE)
+            for name, text in made_up.notebooks(answers).items():
+                (mine.module(MODULE) / name).write_text(text, encoding="utf-8")
+            told = {outcome.id: outcome.points for outcome in testing.whole(mine, module).exercises}
+            free.append(mine)
+            files.write_whole([(kept, json.dumps(told))])
+        points[answers] = json.loads(kept.read_text(encoding="utf-8"))
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(count, sorted(everything)))
@@ -62,38 +69,38 @@ def counted(made_up: MadeUp, everything: set[Answers], folder: Path, jobs: int) 
 
 
 class Watch(threading.Thread):
-    """The most memory that a process and all below it hold at a time."""
+    """The most memory that a process and all below it held at a time, now or in an earlier call."""
 
-    def __init__(self, process: int) -> None:
+    def __init__(self, process: int, kept: Path) -> None:
         super().__init__(daemon=True)
-        self.process, self.resident, self.proportional = process, 0, 0
-        self.most_processes = 0
+        self._process, self._kept = process, kept
+        self.most = Counter[str](json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {})
 
     def run(self) -> None:
-        while Path(f"/proc/{self.process}/stat").exists():
-            found = [self.process, *below(self.process)]
+        while Path(f"/proc/{self._process}/stat").exists():
+            found = [self._process, *below(self._process)]
             resident, proportional = memory(found)
-            self.resident = max(self.resident, resident)
-            self.proportional = max(self.proportional, proportional)
-            self.most_processes = max(self.most_processes, len(found))
+            before = self.most.copy()
+            self.most |= {"processes": len(found), "resident": resident, "proportional": proportional}
+            if self.most != before:
+                files.write_whole([(self._kept, json.dumps(self.most))])
             time.sleep(0.1)
 
 
-def graded(here: Project, folder: Path, options: list[str]) -> tuple[dict[str, Points], Watch, float]:
+def graded(here: Project, folder: Path, options: list[str]) -> tuple[dict[str, Points], Counter[str], float]:
     """Run the real command; its grades.csv, what it held, how long it took."""
     command = [sys.executable, "-m", "tito", "--project", str(here.root), "grade", MODULE, str(folder / "in")]
     begun = time.monotonic()
     process = subprocess.Popen([*command, "--out", str(folder / "out"), *options], stdout=subprocess.DEVNULL)
-    watch = Watch(process.pid)
+    watch = Watch(process.pid, folder / "memory.json")
     watch.start()
     status = process.wait()
-    watch.join()
     if status != 0:
         sys.exit(f"tito grade ended with status {status}")
     ids = [exercise.id for exercise in course.load(here, MODULE).exercises]
     with (folder / "out" / "grades.csv").open(encoding="utf-8-sig", newline="") as stream:
         rows = {row["submission"]: {name: int(row[name]) for name in ids} for row in csv.DictReader(stream)}
-    return rows, watch, time.monotonic() - begun
+    return rows, watch.most, time.monotonic() - begun
 
 
 def main() -> int:
@@ -102,37 +109,42 @@ def main() -> int:
     parser.add_argument("--distinct", type=int, default=100, help="sets of answers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--folder", type=Path, help="work here, and go on from what is there")
     parser.add_argument("--unsafe", action="store_true", help="without a box")
     asked = parser.parse_args()
+    if asked.folder:
+        return compare(asked, asked.folder)
+    with tempfile.TemporaryDirectory(prefix="thousand ü ") as temporary:
+        return compare(asked, Path(temporary))
+
+
+def compare(asked: argparse.Namespace, folder: Path) -> int:
     here = project.find(ROOT)
     made_up = MadeUp(here, course.load(here, MODULE))
     people = dict(made_up.people(asked.people, asked.distinct, asked.seed))
-    with tempfile.TemporaryDirectory(prefix="thousand ü ") as temporary:
-        folder = Path(temporary)
-        for name, answers in people.items():
-            (folder / "in" / name).mkdir(parents=True)
-            for file, text in made_up.notebooks(answers, name).items():
-                (folder / "in" / name / file).write_text(text, encoding="utf-8")
-        options = ["--jobs", str(asked.jobs), *(["--unsafe"] if asked.unsafe else [])]
-        grades, watch, seconds = graded(here, folder, options)
-        print(f"graded {len(grades)} of {len(people)} submissions in {seconds:.0f} s", flush=True)
-        begun = time.monotonic()
-        points = counted(made_up, set(people.values()), folder, asked.jobs)
-        print(f"counted {len(points)} sets of answers in process in {time.monotonic() - begun:.0f} s")
+    for name, answers in people.items():
+        if not (folder / "in" / name).is_dir():
+            texts = made_up.notebooks(answers, name)
+            files.write_whole([(folder / "in" / name / file, text) for file, text in texts.items()])
+    options = ["--jobs", str(asked.jobs), *(["--unsafe"] if asked.unsafe else [])]
+    grades, most, seconds = graded(here, folder, options)
+    print(f"graded {len(grades)} of {len(people)} submissions, this call in {seconds:.0f} s", flush=True)
+    begun = time.monotonic()
+    points = counted(made_up, set(people.values()), folder / "counted", asked.jobs)
+    print(f"counted {len(points)} sets of answers in process, this call in {time.monotonic() - begun:.0f} s")
     wrong = [
-        (name, exercise)
+        f"{name}, {exercise}: {grades.get(name, {}).get(exercise)}, counted {earned}"
         for name, answers in people.items()
         for exercise, earned in points[answers].items()
         if grades.get(name, {}).get(exercise) != earned
     ]
-    total = sum(len(earned) for earned in points.values())
     compared = sum(len(points[answers]) for answers in people.values())
-    print(f"{compared} exercises compared, of {total} that differ; {len(wrong)} with other points")
-    for name, exercise in wrong[:20]:
-        print(f"  {name}, {exercise}: {grades.get(name, {}).get(exercise)}, counted {points[people[name]][exercise]}")
-    print(f"at most {watch.most_processes} processes at a time, which held {watch.resident / 1e6:.0f} MB,")
-    print(f"or {watch.proportional / 1e6:.0f} MB where pages that they share are counted once")
-    return int(bool(wrong) or len(grades) != len(people) or watch.proportional >= MEMORY)
+    earned = sum(sum(points[answers].values()) for answers in people.values())
+    print(f"compared {compared} exercises, which earn {earned} points: {len(wrong)} differ")
+    print("\n".join(wrong[:20]))
+    print(f"at most {most['processes']} processes at a time; at most {most['resident'] / 1e6:.0f} MB in all of them,")
+    print(f"or {most['proportional'] / 1e6:.0f} MB where memory that several share is counted once")
+    return int(bool(wrong) or len(grades) != len(people) or most["proportional"] >= MEMORY)
 
 
 if __name__ == "__main__":
