@@ -9,8 +9,8 @@ import builtins
 import keyword
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 TOKEN = re.compile(
     r"""(?P<space>[ \t\f]++|\\\n)
@@ -32,26 +32,24 @@ NEAR = 50  # tokens within which a `for` has its `in`, and a `lambda` its colon
 OPEN, CLOSE = frozenset("([{"), frozenset(")]}")
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     kind: str
     text: str
-    start: int  # characters from the beginning
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.text)
+    start: int  # letters from the beginning of the text
 
 
 def tokens(text: str, most: int = 20_000) -> Iterator[Token]:
     """The first `most` tokens, without blanks and comments; a line's end is one only outside of brackets."""
     depth = 0
     for match in TOKEN.finditer(text):
-        kind = str(match.lastgroup)
+        kind, text = str(match.lastgroup), match[0]
         if kind in ("space", "comment") or (kind == "newline" and depth):
             continue
-        depth = max(0, depth + (match[0] in OPEN) - (match[0] in CLOSE))
-        yield Token(kind, match[0], match.start())
+        if text in OPEN:
+            depth += 1
+        elif depth and text in CLOSE:
+            depth -= 1
+        yield Token(kind, text, match.start())
         most -= 1
         if not most:
             return
