@@ -32,6 +32,8 @@ GUARD = """\
 import os as _os
 if _os.getuid() == 0:
     raise SystemExit("this is no box: an attack must not run here")
+"""
+TOOLS = """
 LOOT = "-".join(("taken", "@TOKEN@"))
 def forge(text, raw=b""):
     import gc, struct
@@ -59,9 +61,9 @@ class Attack:
         worth = self.earns or ("all" if self.answers == "right" else "nothing")
         return {"all": {points}, "nothing": {0}, "either": {0, points}}[worth]
 
-    def cell(self, honest: str, guard: str = GUARD) -> str:
+    def cell(self, honest: str) -> str:
         """The text of the exercise's cell. honest: the reference's."""
-        return guard + self.code + {"wrong": WRONG, "right": honest, "own": ""}[self.answers]
+        return TOOLS + self.code + {"wrong": WRONG, "right": honest, "own": ""}[self.answers]
 
 
 def catalogue() -> list[Attack]:
@@ -84,10 +86,10 @@ def solved(project: Project, module: Module) -> dict[str, tuple[str, ...]]:
 
 
 def handed_in(
-    attack: Attack, cells: dict[str, tuple[str, ...]], fill: Callable[[str, str], str]
+    attack: Attack, cells: dict[str, tuple[str, ...]], fill: Callable[[str, str], str], guard: str = GUARD
 ) -> dict[str, tuple[str, ...]]:
     """The cells of the attacker's notebook. fill: what puts names and numbers of this machine in."""
-    others = {exercise: (GUARD + attack.others,) for exercise in cells} if attack.others else cells
-    own = attack.cell("\n".join(cells[attack.exercise]))
-    mine = others | {attack.exercise: (own,)}
-    return {exercise: tuple(fill(source, attack.name) for source in sources) for exercise, sources in mine.items()}
+    mine = dict.fromkeys(cells, (attack.others,)) if attack.others else dict(cells)
+    mine[attack.exercise] = (attack.cell("\n".join(cells[attack.exercise])),)
+    changed = [exercise for exercise in mine if mine[exercise] is not cells[exercise]]
+    return mine | {exercise: (fill(guard + mine[exercise][0], attack.name),) for exercise in changed}

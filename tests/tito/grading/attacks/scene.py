@@ -10,9 +10,9 @@ import ctypes
 import os
 import secrets
 import shutil
+import signal
 import site
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -140,6 +140,15 @@ class Scene:
         now = self._written()
         return sorted(path for path in now.keys() | self._files.keys() if now.get(path) != self._files.get(path))
 
+    def sweep(self) -> None:
+        """Remove what attacks left outside, where a grader let them."""
+        for pid in set(descendants()) - self._processes:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        for path in map(Path, self.files()):
+            if self.token in path.name and not path.is_dir():
+                path.unlink(missing_ok=True)
+
     def _written(self) -> dict[str, tuple[int, int]]:
         """Path -> (size, time of change): all of the course, start-up files, and whatever bears the token's name."""
         home = Path.home()
@@ -190,7 +199,3 @@ def descendants() -> Iterator[int]:
     while new := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= new
         yield from new
-
-
-if sys.platform != "linux":
-    raise ImportError("attacks are let loose on Linux only: there is no box elsewhere")

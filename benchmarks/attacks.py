@@ -1,0 +1,155 @@
+"""What strangers try against `tito grade`, and what it earned them; other graders beside it, where an attack fits.
+
+    python benchmarks/attacks.py [FAMILY...] [--with nbgrader,otter] [--nbgrader PYTHON] [--otter PYTHON]
+
+The attacks stand in tests/tito/grading/attacks. Every batch holds an honest student, who must keep all points. The exit
+status is 1 unless every attack is held, and no process, file or packet is left outside. PYTHON: one with that grader.
+Other graders run the attacks that are marked `elsewhere` in this very machine: they are harmless, but they do succeed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import graders
+from tests.tito.grading.attacks import Attack, catalogue, handed_in, solved
+from tests.tito.grading.attacks.arena import HONEST, Row, fight
+from tests.tito.grading.attacks.scene import Scene, copied
+from tito import course
+from tito.course import Module
+from tito.project import Project
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULE = "17_quantization"
+SETTLE_SECONDS = 2.0  # for what was left behind to show itself
+
+
+class Arena:
+    """A copy of the course, and a witness, for one grader."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = copied(Project(ROOT), folder / "course")
+        self.module: Module = course.load(self.project, MODULE)
+        self.out = folder / "out"
+        self.out.mkdir()
+
+    def observed(self, batch: Callable[[Scene], list[Row]]) -> tuple[list[Row], dict[str, int]]:
+        """The rows, and how much of what was left or sent."""
+        with Scene(self.project, self.out) as scene:
+            rows = batch(scene)
+            time.sleep(SETTLE_SECONDS)
+            seen = {"processes left": scene.processes(), "files outside": scene.files(), "packets": list(scene.packets)}
+            heard, called = len(scene.packets), scene.call()
+            time.sleep(SETTLE_SECONDS)
+            if len(scene.packets) < heard + called:
+                sys.exit("the listeners do not hear: what they did not hear proves nothing")
+            scene.sweep()
+        return rows, {what: len(found) for what, found in seen.items()}
+
+
+def ours(scene: Scene, module: Module, attacks: list[Attack], console: Console) -> list[Row]:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        return list(progress.track(fight(scene, module, attacks), total=len(attacks), description="tito grade"))
+
+
+def theirs(scene: Scene, module: Module, attacks: list[Attack], name: str, python: Path) -> list[Row]:
+    """The same attacks, but for the guard that keeps them in a box."""
+    exercise = module.exercises[0]
+    cells = solved(scene.project, module)
+    who = {HONEST: cells} | {attack.name: handed_in(attack, cells, scene.fill, guard="") for attack in attacks}
+    home = scene.out / "home"
+    home.mkdir()
+    env = os.environ | {"PYTHONPATH": str(scene.project.root), "HOME": str(home)}
+    if name == "nbgrader":
+        graded = graders.nbgrader(python, scene.project, module, who, (exercise,), env)
+    else:
+        graded = graders.otter(python, scene.project, module, who, exercise, env)
+    rows, known = list[Row](), {attack.name: attack for attack in attacks}
+    for one in who:
+        family, may = (
+            (known[one].family, known[one].may_earn(exercise.points)) if one in known else ("", {exercise.points})
+        )
+        earned, status = graded.scores.get(one, 0.0), "graded" if one in graded.scores else "no grade"
+        rows.append(Row(one, family, round(earned), may, status, graded.seconds / len(who), [], ""))
+    return rows
+
+
+def table(title: str, rows: list[Row]) -> Table:
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("attack", "family"):
+        shown.add_column(name)
+    for name in ("earned", "honest part", "seconds"):
+        shown.add_column(name, justify="right")
+    shown.add_column("")
+    for row in sorted(rows, key=lambda row: (row.family, row.name)):
+        worth = " or ".join(map(str, sorted(row.may_earn)))
+        verdict = "" if row.held else "STOLEN" if row.earned > max(row.may_earn) else row.status if row.told else "LOST"
+        shown.add_row(row.name, row.family, str(row.earned), worth, f"{row.seconds:.2f}", verdict)
+    return shown
+
+
+def totals(name: str, rows: list[Row], left: dict[str, int]) -> dict[str, int | str]:
+    """The line of the last table."""
+    attacks = [row for row in rows if row.name != HONEST]
+    honest = [row for row in rows if row.name == HONEST]
+    gained = sum(max(0, row.earned - max(row.may_earn)) for row in attacks)
+    return {
+        "grader": name,
+        "attacks": len(attacks),
+        "held": sum(row.held for row in attacks),
+        "points gained": gained,
+        "secrets told": sum(bool(row.told) for row in rows),
+        "honest harmed": f"{sum(not row.held for row in honest)} of {len(honest)}",
+    } | left
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("families", nargs="*", metavar="FAMILY")
+    parser.add_argument("--with", dest="others", default="", metavar="nbgrader,otter")
+    parser.add_argument("--nbgrader", type=Path, default=Path(sys.executable), metavar="PYTHON")
+    parser.add_argument("--otter", type=Path, default=Path(sys.executable), metavar="PYTHON")
+    options = parser.parse_args()
+    console, lines = Console(width=None if sys.stdout.isatty() else 140), list[dict[str, int | str]]()
+    attacks = [attack for attack in catalogue() if not options.families or attack.family in options.families]
+    elsewhere = [attack for attack in attacks if attack.elsewhere]
+    pythons = {"nbgrader": options.nbgrader, "otter": options.otter}
+    for name in ["tito", *filter(None, options.others.split(","))]:
+        with tempfile.TemporaryDirectory(prefix="attacks_", ignore_cleanup_errors=True) as folder:
+            arena = Arena(Path(folder))
+            if name == "tito":
+                title = "tito grade"
+                rows, left = arena.observed(lambda scene: ours(scene, arena.module, attacks, console))  # noqa: B023
+            else:
+                package = {"otter": "otter-grader"}.get(name, name)
+                title = f"{package} {graders.version(pythons[name], package)}"
+                if not title.split()[1:]:
+                    sys.exit(f"{package} is not installed in {pythons[name]}: name another Python with --{name}")
+                rows, left = arena.observed(lambda scene: theirs(scene, arena.module, elsewhere, name, pythons[name]))  # noqa: B023
+        console.print(table(title, rows), "")
+        lines.append(totals(title, rows, left))
+    summed = Table(box=None, pad_edge=False)
+    for column in lines[0]:
+        summed.add_column(column, justify="left" if column == "grader" else "right")
+    for line in lines:
+        summed.add_row(*map(str, line.values()))
+    console.print(summed)
+    first = lines[0]
+    clean = first["held"] == first["attacks"] and str(first["honest harmed"]).startswith("0 of")
+    return 0 if clean and not any(first[what] for what in ("processes left", "files outside", "packets")) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
