@@ -183,6 +183,20 @@ def test_submit_writes_one_archive_and_says_exactly_what_is_in_it(edition, solve
     assert manifest["exercises"] == {"double": "passed", "counter": "not started"}
 
 
+def test_submit_names_code_that_would_not_be_graded(edition, solve):
+    solve(edition, "double")
+    assert "not graded" not in edition.tito("submit").out
+    edition.change(
+        NOTEBOOK, "# %%\n#| export\n#| exercise: double", "# %%\nTWO = 2\n\n# %%\n#| export\n#| exercise: double"
+    )
+    edition.change(NOTEBOOK, "return 2 * x", "return TWO * x")
+    edition.change(NOTEBOOK, "START = 0", "START = 100")
+    said = edition.tito("submit", "--untested")
+    assert said.status == Status.DONE
+    assert f"{NOTEBOOK}: double uses TWO, which only cell 5 defines: that is a cell of no exercise" in said.out
+    assert f"{NOTEBOOK}: cell 8 is of no exercise and is not as it was given: what it says is not graded" in said.out
+
+
 def test_the_same_work_gives_the_same_archive_and_an_earlier_one_is_kept(edition, solve):
     edition.tito("submit")
     first = (edition.root / "01_toy_submission.zip").read_bytes()

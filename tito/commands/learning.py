@@ -124,6 +124,8 @@ def submit(
     width = max(map(len, made.files))
     for inside, data in made.files.items():
         console.say(f"  {inside:{width}}  {len(data):>8} bytes")
+    for sentence in made.ungraded:
+        console.say(sentence, "yellow")
     if earlier:
         console.say(f"The archive that was there is kept as {project.shown(earlier)}.")
     console.say(f"\nHand in this one file: {made.path}")
