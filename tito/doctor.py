@@ -56,7 +56,7 @@ def examine(start: Path | None) -> list[Finding]:
         lost = Finding("course", "none", str(error).rstrip("."), "cd into the course's folder")
         return [_python(), _terminal(), *_numpy(), lost]
     assert here is not None
-    checks: list[Callable[[Project], Iterator[Finding]]] = [_packages, _package_and_kernels, _modules]
+    checks: list[Callable[[Project], Iterator[Finding]]] = [_packages, _package_and_kernels, _modules, _grading]
     found = [finding for check in checks for finding in check(here)]
     return [_python(), _terminal(), Finding("course", str(here.root)), *_numpy(), *found]
 
@@ -145,6 +145,19 @@ def _package_and_kernels(here: Project) -> Iterator[Finding]:
     else:
         yield Finding(here.package_name, str(folder))
     yield Finding("kernels", ", ".join(answer["kernels"]))
+
+
+def _grading(here: Project) -> Iterator[Finding]:
+    """What holds a stranger's code on this machine. Where nothing does, that is no fault: only graders need it."""
+    if not any(here.test_files(name, "x")[1].parent.is_dir() for name in course.module_names(here)):
+        return  # a student's edition, without hidden tests: nobody grades with it
+    from tito.grading import box
+
+    protection = box.protection()
+    if protection.kind == "box":
+        yield Finding("grading", "strangers' code runs in a box (bubblewrap)")
+    else:
+        yield Finding("grading", f"no box for strangers' code: {protection.reason}; {protection.fix}")
 
 
 def _modules(here: Project) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import subprocess
 import threading
 from collections import Counter, deque
@@ -15,6 +16,7 @@ from tito import processes
 from tito.door import Method, Ref
 from tito.grading.channel import Broken, Channel, Received, TooLarge
 
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 SHOWN_TEXT = 4000  # characters of an exception's text
 REFUSED = (KeyboardInterrupt, GeneratorExit, BaseExceptionGroup, SystemError)  # raised here they would end the judge
 
@@ -189,8 +191,13 @@ def described(error: Any) -> dict[str, Any]:
     match error:
         case (str(kind), tuple(), str(text), list(frames)):
             steps = [(f, n) for f, n in (s for s in frames if type(s) is tuple and len(s) == 2) if _is_step(f, n)]
-            return {"type": kind[:100], "text": text[:SHOWN_TEXT], "frames": steps, "test_line": None}
+            return {"type": kind[:100], "text": _steady(text), "frames": steps, "test_line": None}
     return {"type": "RuntimeError", "text": "an exception that cannot be shown", "frames": [], "test_line": None}
+
+
+def _steady(text: str) -> str:
+    """A text as it is at every run: without the addresses of objects, and of a length that can be shown."""
+    return ADDRESS.sub("0x...", text[:SHOWN_TEXT])
 
 
 def _is_step(file: Any, line: Any) -> bool:
@@ -207,7 +214,7 @@ def rebuilt(told: dict[str, Any], rest: list[Any]) -> BaseException:
     scalars = all(a is None or type(a) in (str, int, float, bool) for a in args) and len(args) <= 3
     try:
         error: Any = (
-            kind(*(a[:SHOWN_TEXT] if type(a) is str else a for a in args)) if scalars and args else kind(told["text"])
+            kind(*(_steady(a) if type(a) is str else a for a in args)) if scalars and args else kind(told["text"])
         )
     except TypeError:
         error = RuntimeError(told["text"])
