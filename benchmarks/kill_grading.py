@@ -1,9 +1,10 @@
 """Kills `tito grade` at random points, starts it again, and looks whether anything was lost.
 
 A batch is killed again and again until it comes through; then the next begins. SIGKILL hits the parent alone, or its
-process group, or every process below it at once; every fourth kill is Ctrl-C, of which it knows. Run from the
-project's root, on Linux; see --help. Exits 1 unless every batch ends with the bytes of an undisturbed one in
-grades.csv, and no process outlives a kill by more than PATIENCE seconds.
+process group, or every process below it at once, or one after the other from the boxes up, so that the grader sees its
+boxes die; every fifth kill is Ctrl-C, of which it knows. Run from the project's root, on Linux; see --help. Exits 1
+unless every batch ends with the bytes of an undisturbed one in grades.csv, and no process outlives a kill by more than
+PATIENCE seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ from tito import course, project
 ROOT = Path(__file__).parent.parent
 PATIENCE = 10.0  # seconds for what was started to notice that its parent is gone
 GRADED = re.compile(r"^ *\d+ of \d+  ", re.MULTILINE)
-WAYS = ("SIGKILL, the parent alone", "SIGKILL, its process group", "SIGKILL, every process at once", "Ctrl-C")
+ALONE, GROUP, ALL = "SIGKILL, the parent alone", "SIGKILL, its process group", "SIGKILL, every process at once"
+UPWARDS, CTRL_C = "SIGKILL, from the boxes up", "Ctrl-C"
+WAYS = (ALONE, GROUP, ALL, UPWARDS, CTRL_C)
+STEP = 0.02  # seconds between two processes that are killed from the boxes up
 
 
 @dataclass
@@ -92,11 +96,15 @@ class Tally:
 def killed(process: subprocess.Popen[bytes], way: str) -> None:
     """Kill now; unless it is by Ctrl-C, nothing can be tidied up."""
     with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-        if way == WAYS[1]:
+        if way == GROUP:
             os.killpg(process.pid, signal.SIGKILL)
-        elif way == WAYS[2]:
+        elif way == ALL:
             kill([process.pid, *below(process.pid)])
-        elif way == WAYS[3]:
+        elif way == UPWARDS:
+            for number in reversed(below(process.pid)):
+                kill([number])
+                time.sleep(STEP)
+        elif way == CTRL_C:
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE)
         process.kill()
