@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -70,18 +70,19 @@ def _hand_in(scene: Scene, module: Module, exercise: str, attacks: dict[str, Att
     given = notebook.load(scene.project, entry.path)
     for name in [HONEST, *attacks]:
         mine = handed_in(attacks[name], cells, scene.fill) if name in attacks else cells
-        page = _page(given, mine)
+        page = page_of(given, mine)
         place = folder / name / entry.path.with_suffix(".ipynb").name
         place.parent.mkdir(parents=True)
         place.write_text(json.dumps(page), encoding="utf-8")
 
 
-def _page(given: notebook.Document, cells: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+def page_of(given: notebook.Document, cells: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """A notebook as a student hands it in, with these cells; an exercise without any is missing."""
     written, left = list[str](), {exercise: list(sources) for exercise, sources in cells.items()}
     for cell in given.code:
         if cell.exercise is None:
             written.append(cell.source)
-        elif left[cell.exercise]:
+        elif left.get(cell.exercise):
             written.append(f"#| export\n#| exercise: {cell.exercise}\n{left[cell.exercise].pop(0)}")
     code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
     found = [code | {"id": f"cell-{number}", "source": source} for number, source in enumerate(written)]
