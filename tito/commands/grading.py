@@ -27,9 +27,7 @@ def grade(
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Without a box: only what you would run on this machine yourself.")
     ] = False,
-    shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Only part I of N, from 1 on; see tito merge.")
-    ] = "1/1",
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Only part I of N, from 1 on; see tito merge.")] = "1/1",
     dask: Annotated[str, typer.Option(metavar="ADDRESS", help="On this Dask cluster: tcp://... or tls://...")] = "",
     json_path: JsonPath = None,
 ) -> None:
@@ -60,7 +58,7 @@ def grade(
 
         pool = cluster.pool(dask, conditions)
     else:
-        pool = batch.local(make_judge, jobs or session.cores())
+        pool = batch.local(make_judge, jobs or session.cores(), limit_seconds)
     with journal.Journal(out) as kept:
         merging.check_same(kept, about)
         kept.open_batch(about.as_json(), mine)

@@ -27,6 +27,7 @@ from tito.grading.journal import Conditions, Journal
 from tito.testing import Outcome
 
 TRIES = 3  # of one submission, before the grader's own failure is marked
+ENDED = "Python itself ended"  # how an exercise's message begins to say that its box was lost, see `verdicts.cut_short`
 ENDING_SECONDS = 10.0  # for a thread to notice that its judge is gone
 
 
@@ -154,12 +155,14 @@ def refusal(module: Module, exercise: str | None, one: Submission) -> Grade:
     return Grade(one.name, tuple(outcomes), "refused", 0.0, (one.refused, *one.remarks), one.digest)
 
 
-def local(make_judge: Callable[[], Judging], jobs: int) -> Pool:
+def local(make_judge: Callable[[], Judging], jobs: int, limit_seconds: float) -> Pool:
     """A pool of threads on this machine, each with a judge of its own."""
 
     def pool(submissions: list[Submission]) -> Generator[tuple[Submission, Grade]]:
         waiting, done = deque(submissions), queue.Queue[tuple[Submission, Grade] | BaseException]()
-        workers = [_Worker(make_judge, waiting, done) for _ in range(min(jobs, len(submissions)))]
+        workers = [
+            _Worker(Patient(make_judge, limit_seconds), waiting, done) for _ in range(min(jobs, len(submissions)))
+        ]
         try:
             for worker in workers:
                 worker.start()
@@ -190,13 +193,12 @@ class _Worker(threading.Thread):
 
     def __init__(
         self,
-        make_judge: Callable[[], Judging],
+        patient: Patient,
         waiting: deque[Submission],
         done: queue.Queue[tuple[Submission, Grade] | BaseException],
     ) -> None:
         super().__init__(daemon=True)
-        self._waiting, self._done = waiting, done
-        self._patient = Patient(make_judge)
+        self._patient, self._waiting, self._done = patient, waiting, done
 
     def run(self) -> None:
         try:
@@ -217,10 +219,14 @@ class _Worker(threading.Thread):
 
 
 class Patient:
-    """A judge that is made anew when it fails, up to TRIES times a submission; then the failure is marked."""
+    """A judge that is made anew when it fails, up to TRIES times a submission; then the failure is marked.
 
-    def __init__(self, make_judge: Callable[[], Judging]) -> None:
-        self._make = make_judge
+    A box can be lost through the student's code, and through whoever kills from outside: an administrator, or a kernel
+    short of memory. So a grade with a lost box is looked at again, where half of the time is left, and then stands.
+    """
+
+    def __init__(self, make_judge: Callable[[], Judging], limit_seconds: float) -> None:
+        self._make, self._limit = make_judge, limit_seconds
         self._judge: Judging | None = None
         self._closed = False
 
@@ -231,7 +237,9 @@ class Patient:
         for _ in range(TRIES):
             judge = self._started()
             try:
-                return judge.grade(bare)
+                grade = judge.grade(bare)
+                lost = any(ENDED in outcome.message for outcome in grade.outcomes)
+                return judge.grade(bare) if lost and grade.seconds < self._limit / 2 else grade
             except TitoError:
                 raise
             except Exception as error:  # a bug of ours in one submission must not cost the others

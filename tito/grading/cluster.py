@@ -135,9 +135,12 @@ def _checked(wanted: Conditions) -> Patient:
     if ours.grader != wanted.grader:
         raise TitoError("its tito, Python, NumPy, pytest or hypothesis is not the one here: install the same there")
     check_box(wanted.unsafe)
-    return Patient(
-        lambda: Judge(here, module, wanted.seed, wanted.limit_seconds, unsafe=wanted.unsafe, exercise=wanted.exercise)
-    )
+    limit = wanted.limit_seconds
+
+    def make_judge() -> Judge:
+        return Judge(here, module, wanted.seed, limit, unsafe=wanted.unsafe, exercise=wanted.exercise)
+
+    return Patient(make_judge, limit)
 
 
 def _address() -> str:

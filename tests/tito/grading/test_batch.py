@@ -74,7 +74,7 @@ def run(tmp_path, course):
         with Journal(tmp_path) as journal:
             module = courses.load(course.project, "01_toy")
             whole = Batch(journal, module, conditions, submissions, again)
-            with closing(whole.run(local(fakes, jobs))) as graded:
+            with closing(whole.run(local(fakes, jobs, CONDITIONS.limit_seconds))) as graded:
                 for grade in graded:
                     one = next(s for s in submissions if s.name == grade.submission)
                     assert grade.status == "machinery" or journal.grade(conditions.key(one)), "shown before it was safe"
@@ -192,6 +192,44 @@ def test_a_bug_of_ours_in_one_submission_costs_nobody_else(run):
     assert set(statuses.values()) == {"graded"}
 
 
+def seen(grades, again):
+    """A judge that gives these grades of ada one after the other; returns the one that counts, and how many it gave."""
+    left = list(grades)
+
+    class Judge(FakeJudge):
+        def grade(self, submission):
+            return left.pop(0)
+
+    patient = batch.Patient(lambda: Judge(Fakes(), 0), limit_seconds=10.0)
+    grade = patient.grade(handed_in("ada"))
+    assert len(grades) - len(left) == again
+    return grade
+
+
+def graded(points, message="", seconds=1.0):
+    status = "passed" if points else "failed"
+    return Grade("ada", (Outcome("double", "Twice", points, 2, status, message),), "graded", seconds)
+
+
+LOST = f"it works:\n{batch.ENDED} (signal 9): does the code call exit, or use up the memory?"
+
+
+def test_a_box_that_was_killed_from_outside_costs_no_points():
+    assert seen([graded(0, LOST), graded(2)], again=2).points == 2
+
+
+def test_a_box_that_is_lost_again_is_the_students():
+    assert seen([graded(0, LOST), graded(0, LOST), graded(2)], again=2).points == 0
+
+
+def test_no_other_failure_is_looked_at_twice():
+    assert seen([graded(0, "it works:\nexpected 2"), graded(2)], again=1).points == 0
+
+
+def test_a_lost_box_never_takes_more_than_the_limit_twice_over():
+    assert seen([graded(0, LOST, seconds=6.0), graded(2)], again=1).points == 0
+
+
 def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run):
     fakes = Fakes()
     [grade] = run(fakes, [Submission("eve", {}, ("remark",), "eve's file is not a notebook")])
@@ -282,7 +320,7 @@ def test_a_full_disk_stops_the_batch_and_ends_its_judges(tmp_path, course):
         whole = Batch(journal, courses.load(course.project, "01_toy"), CONDITIONS, many)
         journal._rows.execute("PRAGMA max_page_count = 1")  # SQLite then says what it says on a full disk
         with pytest.raises(TitoError, match="the disk is full"):
-            list(whole.run(local(fakes, 2)))
+            list(whole.run(local(fakes, 2, CONDITIONS.limit_seconds)))
     assert fakes.all_ended
 
 

@@ -17,9 +17,11 @@ import pytest
 
 from tito import course as courses
 from tito.errors import Status
-from tito.grading import box, journal
+from tito.grading import batch, box, journal
 from tito.grading.box import Protection
 from tito.grading.grade import Grade, MachineryError
+from tito.grading.intake import Submission
+from tito.grading.judge import Judge
 from tito.testing import Outcome
 
 CELL = "# %%\n#| export\n#| exercise: {}\n{}\n"
@@ -289,6 +291,14 @@ def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_le
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"outlived a kill +0$", done.stdout, re.MULTILINE), done.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the box is for Linux")
+def test_the_real_judge_says_that_a_box_was_lost_as_the_batch_expects_it(course):
+    one = Submission("eve", {"double": ("def double(x):\n    import os\n    os._exit(0)",)})
+    with Judge(course.project, courses.load(course.project, "01_toy"), exercise="double") as judge:
+        [outcome] = judge.grade(one).outcomes
+    assert batch.ENDED in outcome.message, "else a box that was killed from outside would cost the student's points"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal")

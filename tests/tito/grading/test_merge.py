@@ -51,7 +51,7 @@ def graded(tmp_path, course):
         with Journal(out) as journal:
             journal.open_batch(About(conditions, shard, merging.roll(everybody)).as_json(), mine)
             whole = Batch(journal, module, conditions, mine)
-            with closing(whole.run(local(judge, 1))) as grades:
+            with closing(whole.run(local(judge, 1, 120.0))) as grades:
                 for number, _ in enumerate(grades, 1):
                     if number == stop:
                         break
