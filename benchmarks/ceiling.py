@@ -27,7 +27,7 @@ def ceiling(operations: int) -> Callable[[], Any]:
     c, start = np.zeros(high * wide * 16 + 16, np.int32), np.zeros(wide * 16 + 16, np.int32)
     at = [array.ctypes.data + -array.ctypes.data % 64 for array in (a, b, c, start)]
     tile = int(np.ctypeslib.as_array((np.ctypeslib.ctypes.c_int64 * (high * wide)).from_address(int(table[TILE])))[-1])
-    arguments = (at[0], BYTES, at[1], 16 * BYTES, BYTES // step, at[2], wide * 64, at[3])
+    arguments = (at[0], BYTES, at[1], 16 * BYTES, BYTES // step, at[2], wide * 64, at[3], 0)
     times = round(operations / (2 * high * wide * 16 * BYTES))
 
     def run() -> Any:

@@ -28,7 +28,7 @@ def test_random_shapes_strides_types_and_zero_points_are_exact(on_kernel: str) -
     fuzz.fuzz(on_kernel, 150, seed=1)
 
 
-@pytest.mark.parametrize("shape", [(1, 64, 64), (7, 257, 131), (33, 1000, 65), (100, 130, 200)])
+@pytest.mark.parametrize("shape", [(1, 64, 64), (7, 257, 131), (33, 1000, 65), (100, 130, 200), (70, 2100, 75)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 def test_it_has_the_bits_of_integer_matmul(on_kernel: str, shape: tuple[int, int, int], dtype: Any) -> None:
     a, b = product(*shape, dtype)

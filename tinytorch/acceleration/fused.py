@@ -13,13 +13,10 @@ from .gemm import (
     NONE,
     PACK,
     QUANTIZE,
-    aligned,
-    codes_for,
     column_start,
+    entrance,
     padded,
     product,
-    row_bytes,
-    sweep,
     up,
 )
 from .threads import run
@@ -46,23 +43,24 @@ def per_column(
 
 @inlined
 def layer(
-    pool: int, threads: int, rung: Array, address: int, lda: int, m: int, k: int, weights: Array, panel: int,
-    sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array, finish: int, out: Array,
-    scale_in: float, zero_point: int,
+    pool: int, threads: int, rung: Array, x: int, ldx: int, x_size: int, before: int, before_u: int, before_v: int,
+    m: int, k: int, weights: Array, panel: int, sums: Array, scale: Array, bias: Array, int_bias: Array,
+    ruler_out: Array, finish: int, out: Array, scale_in: float, zero_point: int,
 ) -> int:  # fmt: skip
-    """Codes -> sums -> reals (finish 1, with ReLU 2), or codes (3) of ruler_out: zero point, lo, hi, scale."""
+    """Codes -> sums -> reals (finish 1, with ReLU 2), or codes (3) of ruler_out: zero point, lo, hi, scale. Returns the
+    first byte of the result in out, or -1 for NaN."""
     n, codes = sums.size, finish == 3
     size = 1 if codes else 4
     skip = -at(out) % 64 if out.size > m * n * size else 0
     start, u, v = per_column(sums, scale, bias, int_bias, ruler_out, codes, scale_in, zero_point)
-    product(
-        pool, threads, rung, address, lda, at(weights), panel, k, m, n, at(out) + skip, n * size, size,
-        at(start), rung[FINISH + finish], at(u), at(ruler_out) if codes else at(v), 0 if codes else 4,
+    nan = product(
+        pool, threads, rung, x, ldx, x_size, before, before_u, before_v, at(weights), panel, k, m, n, at(out) + skip,
+        n * size, size, at(start), rung[FINISH + finish], at(u), at(ruler_out) if codes else at(v), 0 if codes else 4,
     )  # fmt: skip
     keep(start)
     keep(u)
     keep(v)
-    return skip
+    return skip if nan == 0 else -1
 
 
 @compiled(f"int64(int64, int64, int64[::1], {CODES}, int64, int64, float32, {LAYER})")
@@ -71,13 +69,13 @@ def linear_codes(
     panel: int, sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array, finish: int, out: Array,
 ) -> int:  # fmt: skip
     """A layer whose input comes in codes."""
-    m, k = a.shape
-    copy, address, lda = codes_for(pool, rung, a, flip)
+    (m, k), mask = a.shape, np.empty(1, np.uint8)
+    mask[0] = flip
     skip = layer(
-        pool, threads, rung, address, lda, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
-        scale_in, zero_point,
+        pool, threads, rung, at(a), a.strides[0], 1, entrance(rung, a, flip), at(mask), NONE, m, k, weights, panel,
+        sums, scale, bias, int_bias, ruler_out, finish, out, scale_in, zero_point,
     )  # fmt: skip
-    keep(copy)
+    keep(mask)
     return skip
 
 
@@ -118,29 +116,17 @@ def dynamic_ruler(lo: Any, hi: Any) -> Any:
 
 
 @inlined
-def codes_of(
-    pool: int, rung: Array, extremes_address: int, x: Array, ruler: Array, flip: int
-) -> tuple[Array, int, int, int]:
-    """(block, address, bytes a row, status) of x as codes for the tiles.
-
-    ruler: zero point, lowest, highest code, scale; scale 0 asks for a dynamic one, which is put there. status: 0, -1
-    for NaN in x, -2 for a range that is not finite.
-    """
-    m, k = x.shape
-    ld = row_bytes(k)
+def find_ruler(pool: int, rung: Array, extremes_address: int, x: Array, ruler: Array) -> int:
+    """Fill in a ruler (zero point, lowest, highest code, scale) whose scale is 0, from the range of x. Returns 0, or -1
+    for NaN in x, or -2 for a range that is not finite."""
     if ruler[3] == 0:
         lo, hi, nan = extremes(pool, rung, extremes_address, x)
         if nan != 0:
-            return np.empty(0, np.uint8), NONE, ld, -1
+            return -1
         if lo == -np.inf or hi == np.inf:
-            return np.empty(0, np.uint8), NONE, ld, -2
+            return -2
         ruler[3], ruler[0] = dynamic_ruler(lo, hi)
-    codes, address = aligned(m * ld)
-    mask = np.empty(1, np.uint8)
-    mask[0] = flip
-    seen = sweep(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, address, ld, at(ruler), at(mask))
-    keep(mask)
-    return codes, address, ld, -1 if seen != 0 else 0
+    return 0
 
 
 @compiled(f"int64(int64, int64, int64[::1], int64, {REALS}, float32[::1], int64, int64, {LAYER})")
@@ -149,15 +135,16 @@ def linear(
     weights: Array, panel: int, sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array,
     finish: int, out: Array,
 ) -> int:  # fmt: skip
-    """A layer whose input comes in reals. Returns the first byte of the result in out, or the status of `codes_of`."""
-    m, k = x.shape
-    codes, address, ld, status = codes_of(pool, rung, extremes_address, x, ruler, flip)
+    """A layer whose input comes in reals. Returns the result's first byte in out, or the status of `find_ruler`."""
+    (m, k), status = x.shape, find_ruler(pool, rung, extremes_address, x, ruler)
     if status != 0:
         return status
     zero_point: Any = np.int64(ruler[0])
+    mask = np.empty(1, np.uint8)
+    mask[0] = flip
     skip = layer(
-        pool, threads, rung, address, ld, m, k, weights, panel, sums, scale, bias, int_bias, ruler_out, finish, out,
-        ruler[3], zero_point + shift,
+        pool, threads, rung, at(x), k * 4, 4, rung[QUANTIZE], at(ruler), at(mask), m, k, weights, panel, sums, scale,
+        bias, int_bias, ruler_out, finish, out, ruler[3], zero_point + shift,
     )  # fmt: skip
-    keep(codes)
+    keep(mask)
     return skip

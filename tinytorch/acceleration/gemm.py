@@ -11,6 +11,8 @@ from .compiled import Array, add, at, call, compiled, inlined, keep, peek, task
 from .threads import run
 
 L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
+NEAR = 1 << 20  # sums that may be left and taken up again without waiting for memory
+DEPTH = 1024  # steps of K at once: that much of a tile's rows stays in the first cache while they meet those weights
 ALONE = 1 << 23  # K * N * (M + 24): the work that is done before a second thread has heard of it
 CHUNK = 1 << 14  # elements of an elementwise pass that make a task
 
@@ -31,9 +33,11 @@ def up(n: int, unit: int) -> int:
 @inlined
 def row_bytes(nbytes: int) -> int:
     """How far apart rows of `nbytes` are laid: whole cache lines, and not at steps by which they would push each other
-    out of the first cache, which finds a line's place by its address modulo 4096."""
-    ld = up(max(nbytes, 1), 64)
-    return ld + 64 if ld % 512 == 0 else ld
+    out of the first cache, which finds a line's place by its address modulo 4096 (64 lines)."""
+    lines = up(max(nbytes, 1), 64) // 64
+    while lines % 8 == 0 or (lines > 8 and (lines + 3) % 64 < 7):
+        lines += 1
+    return lines * 64
 
 
 @inlined
@@ -45,31 +49,46 @@ def aligned(nbytes: int) -> tuple[Array, int]:
 
 @task
 def product_task(w: Any, index: int) -> None:
-    """Some rows x some panels, tile by tile; each tile's sums are finished while they are in the first cache."""
+    """Some rows x some panels, tile by tile. A tile's rows go through the pass `before` into the first cache and meet
+    all the panels there; its sums are finished while they are there too. NaNs met are counted in w[25]."""
     a, lda, b, panel, steps, m, n, c, ldc, size = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9]
     start, finish, u, v, v_step, rung = w[10], w[11], w[12], w[13], w[14], w[15]
-    block_rows, block_panels, row_blocks = w[16], w[17], w[18]
-    high, wide = peek(rung + 8 * HIGH), peek(rung + 8 * WIDE)
+    block_rows, block_panels, row_blocks, depth = w[16], w[17], w[18], w[19]
+    k, a_size, before, before_u, before_v = w[20], w[21], w[22], w[23], w[24]
+    high, wide, step = peek(rung + 8 * HIGH), peek(rung + 8 * WIDE), peek(rung + 8 * STEP)
     tile, configure = peek(rung + 8 * TILE), peek(rung + 8 * CONFIGURE)
     first_row, first_panel = index % row_blocks * block_rows, index // row_blocks * block_panels
     last_row, last_panel = min(first_row + block_rows, m), min(first_panel + block_panels, up(n, 16) // 16)
-    block, sums = aligned(high * wide * 64)
-    ld_sums = wide * 64
-    for i in range(first_row, last_row, high):
-        rows = min(high, last_row - i)
-        call(configure, (rows,))
-        for p in range(first_panel, last_panel, wide):
-            panels, j = min(wide, last_panel - p), p * 16
-            kernel, columns = peek(tile + 8 * ((rows - 1) * wide + panels - 1)), min(panels * 16, n - j)
-            out = c + i * ldc + j * size
-            if finish == DIRECT and columns == panels * 16:
-                call(kernel, (a + i * lda, lda, b + p * panel, panel, steps, out, ldc, start + j * 4))
-            else:
-                call(kernel, (a + i * lda, lda, b + p * panel, panel, steps, sums, ld_sums, start + j * 4))
-                pass_ = peek(rung + 8 * FINISH) if finish == DIRECT else finish
-                call(pass_, (sums, ld_sums, rows, columns, out, ldc, u + j * 4, v + j * v_step))
+    once, ld_codes = depth >= steps, row_bytes(depth * step)
+    ld_sums = wide * 64 if once else block_panels * 64
+    block, sums = aligned((high if once else block_rows) * ld_sums)
+    codes_block, codes = aligned(high * ld_codes if before != NONE else 0)
+    seen = 0
+    for first in range(0, steps, depth):
+        done, length = first * step, min(depth, steps - first)
+        for i in range(first_row, last_row, high):
+            rows, x, ldx = min(high, last_row - i), a + i * lda + done * a_size, lda
+            if before != NONE:
+                seen += call(before, (x, lda, rows, min(length * step, k - done), codes, ld_codes, before_u, before_v))
+                x, ldx = codes, ld_codes
+            call(configure, (rows,))
+            for p in range(first_panel, last_panel, wide):
+                panels, j = min(wide, last_panel - p), p * 16
+                kernel, columns = peek(tile + 8 * ((rows - 1) * wide + panels - 1)), min(panels * 16, n - j)
+                out = c + i * ldc + j * size
+                to, ld = sums + (0 if once else (i - first_row) * ld_sums + (p - first_panel) * 64), ld_sums
+                if size == 4 and columns == panels * 16 and not (once and finish != DIRECT):
+                    to, ld = out, ldc  # sums fit where the result goes
+                begin, ld_begin = (start + j * 4, NONE) if first == 0 else (to, ld)
+                call(kernel, (x, ldx, b + p * panel + done * 16, panel, length, to, ld, begin, ld_begin))
+                if first + depth >= steps and not (finish == DIRECT and to == out):
+                    pass_ = peek(rung + 8 * FINISH) if finish == DIRECT else finish
+                    call(pass_, (to, ld, rows, columns, out, ldc, u + j * 4, v + j * v_step))
     call(peek(rung + 8 * RELEASE), (0,))
+    if seen != 0:
+        add(at(w) + 200, seen)
     keep(block)
+    keep(codes_block)
 
 
 @task
@@ -96,13 +115,29 @@ def sweep(
 
 
 @inlined
+def passed(
+    pool: int, rung: Array, before: int, a: int, lda: int, m: int, k: int, u: int, v: int
+) -> tuple[Array, int, int, int]:
+    """All rows through the pass `before`: (block, address, bytes a row, not 0 if it met a NaN)."""
+    ld = row_bytes(k)
+    block, address = aligned(m * ld)
+    seen: int = sweep(pool, rung, before, a, lda, m, k, address, ld, u, v)
+    return block, address, ld, seen
+
+
+@inlined
 def product(
-    pool: int, threads: int, rung: Array, a: int, lda: int, b: int, panel: int, k: int, m: int, n: int, c: int,
-    ldc: int, size: int, start: int, finish: int, u: int, v: int, v_step: int,
-) -> None:  # fmt: skip
-    """The whole product: choose the blocks, run the tasks."""
+    pool: int, threads: int, rung: Array, a: int, lda: int, a_size: int, before: int, before_u: int, before_v: int,
+    b: int, panel: int, k: int, m: int, n: int, c: int, ldc: int, size: int, start: int, finish: int, u: int, v: int,
+    v_step: int,
+) -> int:  # fmt: skip
+    """The whole product: choose the blocks, run the tasks. Rows of `a` are what tiles can read, or what the pass
+    `before` makes that of, from elements of a_size bytes; returns not 0 if it met a NaN."""
     high, wide, panels = rung[HIGH], rung[WIDE], up(n, 16) // 16
-    block_rows, block_panels = m, max(wide, min(panels, L2 // panel) // wide * wide)
+    steps = up(max(k, 1), rung[STEP]) // rung[STEP]
+    near = m > high and m * n <= NEAR and n * DEPTH <= L2
+    depth = min(steps, DEPTH // rung[STEP]) if near else steps
+    block_rows, block_panels = m, max(wide, min(panels, L2 // (depth * rung[STEP] * 16)) // wide * wide)
     row_blocks = 1
     if k * n * (m + 24) < ALONE:
         pool = 0
@@ -114,29 +149,29 @@ def product(
         row_blocks = up(m, block_rows) // block_rows
         column_blocks = up(tasks, row_blocks) // row_blocks
         block_panels = min(block_panels, up(up(panels, column_blocks) // column_blocks, wide))
-    w = np.empty(24, np.int64)
-    w[0], w[1], w[2], w[3], w[4], w[5], w[6] = a, lda, b, panel, up(max(k, 1), rung[STEP]) // rung[STEP], m, n
+    column_blocks = up(panels, block_panels) // block_panels
+    block, seen = np.empty(0, np.uint8), 0
+    if before != NONE and (column_blocks > 1 or (a_size > 1 and depth < steps)):  # once, and along whole rows
+        block, a, lda, seen = passed(pool, rung, before, a, lda, m, k, before_u, before_v)
+        a_size, before = 1, NONE
+    w = np.empty(26, np.int64)
+    w[0], w[1], w[2], w[3], w[4], w[5], w[6] = a, lda, b, panel, steps, m, n
     w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14] = c, ldc, size, start, finish, u, v, v_step
-    w[15], w[16], w[17], w[18] = at(rung), block_rows, block_panels, row_blocks
-    count = row_blocks * (up(panels, block_panels) // block_panels)
-    run(pool, rung[PRODUCT], at(w), count)
-    keep(w)
+    w[15], w[16], w[17], w[18], w[19] = at(rung), block_rows, block_panels, row_blocks, depth
+    w[20], w[21], w[22], w[23], w[24], w[25] = k, a_size, before, before_u, before_v, seen
+    run(pool, rung[PRODUCT], at(w), row_blocks * column_blocks)
+    keep(block)
+    met: int = w[25]  # also what keeps w alive until here
+    return met
 
 
 @inlined
-def codes_for(pool: int, rung: Array, a: Array, flip: int) -> tuple[Array, int, int]:
-    """Rows of codes that the tiles can read: `a` itself, or a copy with aligned rows and, if wanted, flipped signs."""
-    m, k = a.shape
-    address, lda = at(a), a.strides[0]
-    whole = k % rung[STEP] == 0 and (rung[STEP] == 4 or (address % 64 == 0 and lda % 64 == 0 and lda % 2048 != 0))
-    if flip == 0 and whole and k > 0:
-        return np.empty(0, np.uint8), address, lda
-    ld, mask = row_bytes(k), np.empty(1, np.uint8)
-    copy, target = aligned(m * ld)
-    mask[0] = flip
-    sweep(pool, rung, rung[COPY], address, lda, m, k, target, ld, at(mask), NONE)
-    keep(mask)
-    return copy, target, ld
+def entrance(rung: Array, a: Array, flip: int) -> int:
+    """The pass that codes go through on their way in: none where tiles can read them as they are."""
+    k, lda = a.shape[1], a.strides[0]
+    whole = k % rung[STEP] == 0 and (rung[STEP] == 4 or (at(a) % 64 == 0 and lda % 64 == 0 and lda % 2048 != 0))
+    before: int = NONE if flip == 0 and whole and k > 0 else rung[COPY]
+    return before
 
 
 @inlined
@@ -174,13 +209,13 @@ def matmul(
     zero_point counts in the codes as the tiles get them: after the flip.
     """
     (m, k), n = a.shape, sums.size
-    skip = -at(out) % 64 // 4 if out.size > m * n else 0
-    copy, address, lda = codes_for(pool, rung, a, flip)
+    skip, mask = -at(out) % 64 // 4 if out.size > m * n else 0, np.empty(1, np.uint8)
+    mask[0] = flip
     start, c = column_start(sums, zero_point, np.empty(0, np.int32)), at(out) + skip * 4
     product(
-        pool, threads, rung, address, lda, at(weights), panel, k, m, n, c, n * 4, FOUR, at(start),
-        DIRECT, NONE, NONE, NONE,
+        pool, threads, rung, at(a), a.strides[0], 1, entrance(rung, a, flip), at(mask), NONE, at(weights), panel, k, m,
+        n, c, n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE,
     )  # fmt: skip
-    keep(copy)
+    keep(mask)
     keep(start)
     return skip

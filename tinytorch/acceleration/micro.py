@@ -3,12 +3,13 @@
 Weights come packed as (N/16, K/4, 16, 4): 64 bytes hold four rows of sixteen columns, which is what one dot instruction
 of 512 bits reads, two of 256, four of 128, and what one row of an AMX tile is. All kernels have one signature,
 
-    void kernel(ptr a, i64 lda, ptr b, i64 panel, i64 steps, ptr c, i64 ldc, ptr start)
+    void kernel(ptr a, i64 lda, ptr b, i64 panel, i64 steps, ptr c, i64 ldc, ptr start, i64 ld_start)
 
-    c[r, :] = start + sum over k of a[r, k] * b[k, :]    int32, wrapping; strides in bytes
+    c[r, :] = start[r, :] + sum over k of a[r, k] * b[k, :]    int32, wrapping; strides in bytes
 
-with `steps` groups of four codes (AMX: of 64). `start` holds what is known ahead for each column: zero points, bias.
-For bfloat16 the same four bytes are two numbers, and sums are float32.
+with `steps` groups of four codes (AMX: of 64). `start` is what is known ahead: for each column its zero points and
+bias, one row for all (ld_start 0), or the sums so far. For bfloat16 the same four bytes are two numbers, and sums are
+float32.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import llvmlite.binding as llvm
 
 FOUR_TIMES = ", ".join(["i32 0, i32 1, i32 2, i32 3"] * 4)
 SDOT = "@llvm.aarch64.neon.sdot.v4i32.v16i8"
-SIGNATURE = "(ptr %a, i64 %lda, ptr %b, i64 %panel, i64 %steps, ptr %c, i64 %ldc, ptr %start)"
+SIGNATURE = "(ptr %a, i64 %lda, ptr %b, i64 %panel, i64 %steps, ptr %c, i64 %ldc, ptr %start, i64 %ld_start)"
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,12 @@ def register_kernel(name: str, dot: Dot, rows: int, panels: int) -> str:
     out += ["done:"]
     for r in range(rows):
         out += [f"  %c.off.{r} = mul i64 %ldc, {r}", f"  %c.{r} = getelementptr i8, ptr %c, i64 %c.off.{r}"]
+        out += [f"  %s.off.{r} = mul i64 %ld_start, {r}", f"  %s.{r} = getelementptr i8, ptr %start, i64 %s.off.{r}"]
         for v in range(vectors):
             n = f"{r}.{v}"
             out += [
                 "  " + dot.fold.format(y=f"%y.{n}", acc=f"%sum.{n}", acc_type=dot.acc),
-                f"  %s.at.{n} = getelementptr i8, ptr %start, i64 {v * width}",
+                f"  %s.at.{n} = getelementptr i8, ptr %s.{r}, i64 {v * width}",
                 f"  %s.{n} = load {result}, ptr %s.at.{n}, align 4",
                 f"  %z.{n} = {dot.plus} {result} %y.{n}, %s.{n}",
                 f"  %c.at.{n} = getelementptr i8, ptr %c.{r}, i64 {v * width}",
@@ -175,22 +177,23 @@ def amx_kernel(name: str, row_tiles: int, panels: int, instruction: str) -> str:
     """Up to 32 rows x 32 columns in four of AMX's eight tiles: 0-3 sums, 4-5 activations, 6-7 weights.
 
     One product of tiles is 16 rows x 16 columns x 64 bytes. `configure(rows)` has told the tiles how many rows count.
-    A sum's tile begins as `start`, loaded with stride 0 into each row.
+    Weights are loaded past the first cache (T1), which so keeps the rows that all panels meet.
     """
     call, pairs = "  call void @llvm.x86.", [(r, p) for r in range(row_tiles) for p in range(panels)]
     out = [f"define void @{name}{SIGNATURE} {{", "entry:"]
     for r, p in pairs:
         out += [
-            f"  %s.{r}.{p} = getelementptr i8, ptr %start, i64 {64 * p}",
-            call + f"tileloadd64(i8 {2 * r + p}, ptr %s.{r}.{p}, i64 0)",
-        ]
+            f"  %s.off.{r}.{p} = mul i64 %ld_start, {16 * r}", f"  %s.col.{r}.{p} = add i64 %s.off.{r}.{p}, {64 * p}",
+            f"  %s.{r}.{p} = getelementptr i8, ptr %start, i64 %s.col.{r}.{p}",
+            call + f"tileloadd64(i8 {2 * r + p}, ptr %s.{r}.{p}, i64 %ld_start)",
+        ]  # fmt: skip
     out += ["  br label %loop", "loop:", "  %k = phi i64 [0, %entry], [%k.next, %loop]", "  %k.a = shl i64 %k, 6"]
     out += ["  %k.b = shl i64 %k, 10"]
     for p in range(panels):
         out += [
             f"  %b.off.{p} = mul i64 %panel, {p}", f"  %b.k.{p} = add i64 %b.off.{p}, %k.b",
             f"  %b.{p} = getelementptr i8, ptr %b, i64 %b.k.{p}",
-            call + f"tileloadd64(i8 {6 + p}, ptr %b.{p}, i64 64)",
+            call + f"tileloaddt164(i8 {6 + p}, ptr %b.{p}, i64 64)",
         ]  # fmt: skip
     for r in range(row_tiles):
         out += [
@@ -227,6 +230,7 @@ def amx_support() -> str:
 declare void @llvm.x86.ldtilecfg(ptr)
 declare void @llvm.x86.tilerelease()
 declare void @llvm.x86.tileloadd64(i8 immarg, ptr, i64)
+declare void @llvm.x86.tileloaddt164(i8 immarg, ptr, i64)
 declare void @llvm.x86.tilestored64(i8 immarg, ptr, i64)
 declare void @llvm.x86.tdpbusd(i8 immarg, i8 immarg, i8 immarg)
 declare void @llvm.x86.tdpbf16ps(i8 immarg, i8 immarg, i8 immarg)

@@ -5,8 +5,25 @@ from typing import Any
 import numpy as np
 
 from .compiled import Array, at, call, compiled, inlined, keep, peek, task
-from .fused import FLOATS, REALS, codes_of
-from .gemm import ALONE, BYTES, CODES, CONFIGURE, FINISH, HIGH, RELEASE, STEP, TILE, WIDE, aligned, codes_for, up
+from .fused import FLOATS, REALS, find_ruler
+from .gemm import (
+    ALONE,
+    BYTES,
+    CODES,
+    CONFIGURE,
+    COPY,
+    FINISH,
+    HIGH,
+    NONE,
+    QUANTIZE,
+    RELEASE,
+    STEP,
+    TILE,
+    WIDE,
+    aligned,
+    passed,
+    up,
+)
 from .threads import run
 
 PIECE = 512  # steps of K unpacked at once: 8 KB for each panel
@@ -44,7 +61,7 @@ def nibble_task(w: Any, index: int) -> None:
                     kernel = peek(tile + 8 * ((rows - 1) * wide + panels - 1))
                     call(configure, (rows,))
                     x, steps = a + i * lda + first, length // step
-                    call(kernel, (x, lda, codes, PIECE * 16, steps, sums, cols * 4, at(start)))
+                    call(kernel, (x, lda, codes, PIECE * 16, steps, sums, cols * 4, at(start), NONE))
                     call(gather, (total + i * cols * 4, sums, rows * cols))
             call(settle, (y, total, m, cols, column_sums + of_group, scale + of_group, zero_point, scale_in))
         result, width = y if floats else total, min(cols, n - p * 16)
@@ -89,11 +106,14 @@ def of_codes(
     floats: int, out: Array,
 ) -> None:  # fmt: skip
     """a: codes [M, K]. out: one int64, the address of the result."""
-    copy, address, lda = codes_for(pool, rung, a, flip)
+    (m, k), mask = a.shape, np.empty(1, np.uint8)
+    mask[0] = flip
+    copy, address, lda, _ = passed(pool, rung, rung[COPY], at(a), a.strides[0], m, k, at(mask), NONE)
     product(
-        pool, threads, rung, function, passes, address, lda, a.shape[0], a.shape[1], n, data, panel, group,
+        pool, threads, rung, function, passes, address, lda, m, k, n, data, panel, group,
         scales, column_sums, zero_point, scale_in, bias, floats, out[0],
     )  # fmt: skip
+    keep(mask)
     keep(copy)
 
 
@@ -105,14 +125,19 @@ def of_reals(
     scales: Array, column_sums: Array, extremes: int, x: Array, ruler: Array, flip: int, shift: int, bias: Array,
     out: Array,
 ) -> int:  # fmt: skip
-    """x: float32 [M, K], quantized by ruler or by its own range. Returns the status of `fused.codes_of`."""
-    codes, address, lda, status = codes_of(pool, rung, extremes, x, ruler, flip)
+    """x: float32 [M, K], quantized by ruler or by its own range. Returns the status of `fused.find_ruler`."""
+    (m, k), mask, status = x.shape, np.empty(1, np.uint8), find_ruler(pool, rung, extremes, x, ruler)
     if status != 0:
         return status
+    mask[0] = flip
+    codes, address, lda, nan = passed(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, at(ruler), at(mask))
+    if nan != 0:
+        return -1
     zero_point: Any = np.int64(ruler[0])
     product(
-        pool, threads, rung, function, passes, address, lda, x.shape[0], x.shape[1], n, data, panel, group,
+        pool, threads, rung, function, passes, address, lda, m, k, n, data, panel, group,
         scales, column_sums, zero_point + shift, ruler[3], bias, 1, out[0],
     )  # fmt: skip
+    keep(mask)
     keep(codes)
     return 0
