@@ -110,7 +110,7 @@ def pack_bf16(b: Matrix) -> PackedBf16:
 def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
     """a [M, K] @ b, compiled."""
     (m, _), n, run, pool = a.shape, b.shape[1], _halves(name), _team().pool()
-    out, convert = room(m, n, np.float32), run.driver.convert_task.address
+    out, convert = room(m * n, np.float32, 4), run.driver.convert_task.address
     along = run.blocks["kn"], run.blocks["nn"]
     skip = run.driver.matmul(
         pool.address, pool.threads, run.addresses, convert, *along, _readable(a), b.data, b.panel, n, out

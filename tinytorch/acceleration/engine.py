@@ -5,7 +5,7 @@ nothing of them is stored, so nothing of them can be stale.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -35,6 +35,13 @@ class Rung:
     sweeps: dict[str, int]
     matmul: Any  # gemm's compiled driver
     keep: tuple[object, ...]  # the engines that own the machine code
+
+    @cached_property
+    def extremes(self) -> int:
+        """The address of the task that finds a range; only those who quantize wait for its compilation."""
+        from .fused import extremes_task
+
+        return extremes_task.address
 
     def conversion(self, signed: bool) -> tuple[int, int]:
         """(flip, shift) for int8 (signed) or uint8 codes: flip is xor-ed to them, shift added to their zero point."""

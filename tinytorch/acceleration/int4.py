@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import plain
 from .features import kernel, kernels
 from .int8 import rows_of, rung
-from .linear import DYNAMIC, Ruler, fused_driver, refuse, ruler_of
+from .linear import DYNAMIC, Ruler, refuse, ruler_of
 from .pack import ALIGNMENT, aligned
 
 UNIT = 64  # K is padded to it
@@ -199,7 +199,7 @@ def int4_linear(
         weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
         _, driver, _ = _nibbles(run.name)
         status = driver.of_reals(
-            *run.team(), run.addresses, *weights, fused_driver().extremes_task.address, rows,
+            *run.team(), run.addresses, *weights, run.extremes, rows,
             np.array(ruler, np.float32), flip, shift, addend, at,
         )  # fmt: skip
         if status < 0:

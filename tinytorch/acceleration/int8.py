@@ -36,10 +36,9 @@ def rows_of(a: NDArray[Any], k: int) -> NDArray[Any]:
     return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 
 
-def room(m: int, n: int, dtype: Any) -> NDArray[Any]:
-    """Room for m x n elements, in one dimension; with 64 bytes more where a start that divides by 64 pays."""
-    size = np.dtype(dtype).itemsize
-    return np.empty(m * n if m * n * size < ALIGN_FROM else m * n + 64 // size, dtype)
+def room(count: int, kind: type[np.generic], size: int) -> NDArray[Any]:
+    """Room for `count` elements of `size` bytes; for 64 bytes more where a start that divides by 64 pays."""
+    return np.empty(count if count * size < ALIGN_FROM else count + 64 // size, kind)
 
 
 def _fits(acc: NDArray[np.int64], k: int) -> NDArray[np.int32]:
@@ -87,7 +86,7 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
         return _exact(rows, b, np.int64(zero_point)).reshape(shape)
     if m * k * n == 0:
         return np.zeros(shape, np.int32)
-    run, out = rung(name, m == 1), room(m, n, np.int32)
+    run, out = rung(name, m == 1), room(m * n, np.int32, 4)
     flip, shift = run.conversion(a.dtype.char == "b")
     rows = rows if a.dtype.char == "B" else rows.view(np.uint8)
     skip = run.matmul(*run.team(), run.addresses, rows, b.data, b.panel, b.column_sums, flip, zero_point + shift, out)

@@ -78,6 +78,8 @@ class Int8Linear:
     integers: NDArray[np.int32] = field(init=False, repr=False)
     ruler_in: tuple[int, int, int, np.float32] = field(init=False, repr=False)
     ruler_out: NDArray[np.float32] = field(init=False, repr=False)  # zero point, lowest, highest code, scale
+    target: np.dtype[Any] = field(init=False, repr=False)  # of the result
+    ruler: NDArray[np.float32] = field(init=False, repr=False)  # ruler_in, to be copied and filled in
 
     def __post_init__(self, bias: ArrayLike | None) -> None:
         (k, n), bias = self.weights.shape, np.zeros(0, np.float32) if bias is None else np.asarray(bias)
@@ -99,35 +101,32 @@ class Int8Linear:
         lowest = max(out[0], out[1]) if self.relu else out[1]  # the code of 0
         for name, value in {
             "scale": scale, "floats": floats, "integers": integers.copy(), "ruler_in": ruler,
-            "ruler_out": np.array([out[0], lowest, *out[2:]], np.float32),
+            "ruler_out": np.array([out[0], lowest, *out[2:]], np.float32), "ruler": np.array(ruler, np.float32),
+            "target": np.dtype(np.float32 if self.output_qparams is None else self.output_qparams.int_type.storage),
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         x = np.asarray(x)
         check(x, self.weights)
-        codes = x.dtype == np.int8 or x.dtype == np.uint8
+        kind = x.dtype.char
+        codes = kind in "bB"
         if codes and self.input_qparams is None:
             raise ValueError(
                 f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams"
             )
-        if x.dtype != np.float32 and not codes:
+        if kind != "f" and not codes:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
         (k, n), rows = self.weights.shape, rows_of(x if codes else np.ascontiguousarray(x), self.weights.shape[0])
         name, m = kernel(), rows.shape[0]
         if name == "numpy" or 0 in (m, k, n):
             return self._plain(rows).reshape(*x.shape[:-1], n)
         run, target = rung(name, m == 1), self.target
-        out = room(m, n * target.itemsize, np.uint8)
+        out = room(m * n * target.itemsize, np.uint8, 1)
         skip = (self._of_codes if codes else self._of_reals)(run, rows, out)
         if skip < 0:
             refuse(x, skip)
         return out[skip : skip + m * n * target.itemsize].view(target).reshape(*x.shape[:-1], n)
-
-    @property
-    def target(self) -> np.dtype[Any]:
-        """The type of the result."""
-        return np.dtype(np.float32) if self.output_qparams is None else np.dtype(self.output_qparams.int_type.storage)
 
     def after(self) -> tuple[Any, ...]:
         """What the drivers take of a layer."""
@@ -135,7 +134,7 @@ class Int8Linear:
         return b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self.ruler_out, finish
 
     def _of_codes(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
-        flip, shift = run.conversion(rows.dtype == np.int8)
+        flip, shift = run.conversion(rows.dtype.char == "b")
         zero_point, scale = self.ruler_in[0] + shift, self.ruler_in[3]
         return int(
             fused_driver().linear_codes(
@@ -144,10 +143,11 @@ class Int8Linear:
         )
 
     def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
-        fused, (flip, shift) = fused_driver(), run.conversion(self.ruler_in[1] < 0)
-        ruler = np.array(self.ruler_in, np.float32)
-        extremes = fused.extremes_task.address
-        return int(fused.linear(*run.team(), run.addresses, extremes, rows, ruler, flip, shift, *self.after(), out))
+        flip, shift = run.conversion(self.ruler_in[1] < 0)
+        team, ruler = run.team(), self.ruler.copy()
+        return int(
+            fused_driver().linear(*team, run.addresses, run.extremes, rows, ruler, flip, shift, *self.after(), out)
+        )
 
     def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The definition, in NumPy."""
