@@ -16,7 +16,7 @@ from statistics import geometric_mean, median
 from typing import Any
 
 Contestant = Callable[[], Any]
-REST = 0.004  # seconds; GNU OpenMP, OpenBLAS and ONNX Runtime spin for up to about that long
+REST = 0.03  # seconds; ONNX Runtime's threads spin for a few, GNU OpenMP's for 15 ms, OpenBLAS's for 2**26 cycles
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--threads", type=int, default=1, help="for us and for every peer (default 1)")
     parser.add_argument("--only", default="", help="int8_matmul, layers, passes, bf16, int4 or models")
     parser.add_argument("--quick", action="store_true", help="a few shapes, a few rounds")
+    parser.add_argument("--rounds", type=int, help="how often all take turns (default 9; 5 with threads; 3 if quick)")
     parser.add_argument("--json", type=Path, metavar="PATH")
     parser.add_argument("--plot", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
@@ -178,7 +179,8 @@ def main(arguments: list[str]) -> int:
     from tinytorch.acceleration import kernel, set_num_threads
 
     set_num_threads(options.threads)
-    contest = Contest(rounds=3 if options.quick else 9, rest=0.0 if options.threads == 1 else REST)
+    rounds = options.rounds or (3 if options.quick else 9 if options.threads == 1 else 5)
+    contest = Contest(rounds=rounds, rest=0.0 if options.threads == 1 else REST)
     contest.ceiling = options.threads == 1 and kernel() != "numpy"
     head = {"machine": machine(), "threads": options.threads, "kernel": kernel(), "peers": peers.versions()}
     print(f"{head['machine']}; kernel {head['kernel']}, {options.threads} threads")
