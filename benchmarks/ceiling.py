@@ -1,4 +1,9 @@
-"""What the instruction itself can do: one tile from the first cache, again and again, for as many operations."""
+"""What the instruction itself can do: one tile from the first cache, again and again, for as many operations.
+
+That is a ceiling with what no product can do without: each operand is loaded as often as the registers (or AMX's eight
+tiles) force it, and every 256 steps of K sums begin and end. What it leaves out is all that a product adds: the other
+caches and memory, the packing of rows, the result. Without any loads TDPBUSD alone would do half as much again.
+"""
 
 from collections.abc import Callable
 from typing import Any

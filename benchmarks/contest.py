@@ -8,8 +8,10 @@ is the median of its rounds' ratios: noise that lasts longer than a round cancel
 import json
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -82,6 +84,31 @@ class Contest:
             f"{prefix}: {len(best)} cases against the fastest of {', '.join(peers)}: geometric mean "
             f"{geometric_mean(best.values()):.2f}, least {best[least]:.2f} ({least}), {below} below 1"
         )
+
+
+@contextmanager
+def progress(contest: Contest, cases: int) -> Iterator[None]:
+    """Below the contest's lines, on a terminal, a bar of how many cases are done; elsewhere the lines alone.
+
+    It is drawn between cases only: a thread that draws would take the processor from what is timed.
+    """
+    if not sys.stdout.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(soft_wrap=True)
+    columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=cases)
+
+        def tell(line: str) -> None:
+            console.print(line, markup=False, highlight=False)
+            bar.update(task, advance=1, refresh=True)
+
+        contest.tell = tell
+        yield
 
 
 def machine() -> str:

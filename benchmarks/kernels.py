@@ -5,13 +5,15 @@ python benchmarks/kernels.py --threads 1 --json out.json --plot out.png
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contest import REST, Contest, limit_threads, machine, plot, write_json
+from contest import REST, Contest, limit_threads, machine, plot, progress, write_json
 
 SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
 ROWS = [1, 8, 32, 128, 512, 1024]
+PARTS = ("int8_matmul", "layers", "passes", "bf16", "int4", "models")
 
 
 def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
@@ -167,7 +169,7 @@ def models(contest: Contest, batches: list[int]) -> None:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1, help="for us and for every peer (default 1)")
-    parser.add_argument("--only", default="", help="int8_matmul, layers, passes, bf16, int4 or models")
+    parser.add_argument("--only", default="", choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="a few shapes, a few rounds")
     parser.add_argument("--rounds", type=int, help="how often all take turns (default 9; 5 with threads; 3 if quick)")
     parser.add_argument("--json", type=Path, metavar="PATH")
@@ -189,18 +191,21 @@ def main(arguments: list[str]) -> int:
     shapes = [
         (m, k, n) for k, n in (SHAPES[:1] if options.quick else SHAPES) for m in (ROWS[::2] if options.quick else ROWS)
     ]
-    if options.only in ("", "int8_matmul"):
-        products(contest, others, [*shapes, (512, 512, 512)])
-    if options.only in ("", "layers"):
-        layers(contest, others, shapes)
-    if options.only in ("", "passes"):
-        passes(contest, others, [1 << 16, 1 << 20] if options.quick else [1 << 16, 1 << 20, 1 << 24])
-    if options.only in ("", "bf16"):
-        halves(contest, others, [(1, 1024, 1024), (32, 1024, 1024), (512, 512, 512), (1024, 1024, 1024)])
-    if options.only in ("", "int4"):
-        nibbles(contest, [1, 8])
-    if options.only in ("", "models"):
-        models(contest, [1, 32] if options.quick else [1, 32, 256])
+    sizes = [1 << 16, 1 << 20] if options.quick else [1 << 16, 1 << 20, 1 << 24]
+    cubes = [(1, 1024, 1024), (32, 1024, 1024), (512, 512, 512), (1024, 1024, 1024)]
+    batches = [1, 32] if options.quick else [1, 32, 256]
+    parts: dict[str, tuple[int, Callable[[], None]]] = {  # how many cases, and what times them
+        "int8_matmul": (len(shapes) + 1, lambda: products(contest, others, [*shapes, (512, 512, 512)])),
+        "layers": (2 * len(shapes), lambda: layers(contest, others, shapes)),
+        "passes": (2 * len(sizes), lambda: passes(contest, others, sizes)),
+        "bf16": (2 * len(cubes), lambda: halves(contest, others, cubes)),
+        "int4": (4, lambda: nibbles(contest, [1, 8])),
+        "models": (8 * len(batches), lambda: models(contest, batches)),
+    }
+    wanted = [part for name, part in parts.items() if options.only in ("", name)]
+    with progress(contest, sum(cases for cases, _ in wanted)):
+        for _, run in wanted:
+            run()
     names = {row.peer for row in contest.rows}
     print(contest.summary("int8_matmul", sorted(n for n in names if n.startswith(("ort MatMul", "torch _int")))))
     print(contest.summary("int8_linear", sorted(n for n in names if n.startswith(("ort Dynamic", "torch dynamic")))))

@@ -6,7 +6,10 @@
     y = int4_linear(x, pack_int4(codes, scale))  INT4 weights, a scale a column or a group: fewer bytes to wait for
     y = bf16_matmul(a, b)                        float32 -> float32 with operands rounded to bfloat16
 
-`kernels()` names what this machine has. Importing this package is quick: numba is imported when a kernel first runs.
+`kernels()` names what this machine has, fastest first: amx, avx512_vnni, avx_vnni, avx2, neon_dotprod, generic, numpy;
+all give the same bits. TINYTORCH_KERNEL in the environment, or `use_kernel`, forces one of them. Importing this package
+is quick: numba is imported when a kernel first runs, and what it compiles is kept on disk (NUMBA_CACHE_DIR, else beside
+the package, else the user's cache) under a name that changes with processor, versions and source.
 """
 
 from .bf16 import PackedBf16, bf16_matmul, pack_bf16
