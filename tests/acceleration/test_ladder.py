@@ -101,7 +101,8 @@ print(compiled.CACHE.name)
 """
         changes = [
             "", "llvm.get_host_cpu_name = lambda: 'another'", "import numba; numba.__version__ = '0'",
-            "import numba; llvm.llvm_version_info = (99, 0, 0)",
+            "llvm.llvm_version_info = (99, 0, 0)",
+            "from pathlib import Path; read = Path.read_text; Path.read_text = lambda p, **k: read(p, **k) + '#'",
         ]  # fmt: skip
         folders = [python(code.format(change=change), NUMBA_CACHE_DIR=str(tmp_path)) for change in changes]
         assert len(set(folders)) == len(changes)
