@@ -70,12 +70,17 @@ class Contest:
             f"{case:<36} {mine * 1e6:9.1f} us {work / mine / 1e9:7.1f} G/s   times faster than  " + "  ".join(parts)
         )
 
-    def summary(self, prefix: str, peers: list[str]) -> str:
-        """Against the fastest of `peers` in each case of this prefix: least ratio and geometric mean."""
+    def _best(self, prefix: str, peers: list[str]) -> dict[str, float]:
+        """Each case's ratio to the fastest of `peers`."""
         best: dict[str, float] = {}
         for row in self.rows:
             if row.case.startswith(prefix) and row.peer in peers:
                 best[row.case] = min(best.get(row.case, row.ratio), row.ratio)
+        return best
+
+    def summary(self, prefix: str, peers: list[str]) -> str:
+        """Against the fastest of `peers` in each case of this prefix: least ratio and geometric mean."""
+        best = self._best(prefix, peers)
         if not best:
             return f"{prefix}: no peer of {', '.join(peers)}"
         least = min(best, key=lambda case: best[case])
@@ -84,6 +89,17 @@ class Contest:
             f"{prefix}: {len(best)} cases against the fastest of {', '.join(peers)}: geometric mean "
             f"{geometric_mean(best.values()):.2f}, least {best[least]:.2f} ({least}), {below} below 1"
         )
+
+    def table(self, prefix: str, peers: list[str]) -> str:
+        """The same ratio by ratio: a line for each K x N, a column for each M."""
+        cells: dict[str, dict[int, str]] = {}
+        for case, ratio in self._best(prefix, peers).items():
+            m, k, n = case.split()[-1].split("x")
+            cells.setdefault(f"{k} x {n}", {})[int(m)] = f"{ratio:.2f}"
+        rows = sorted({m for line in cells.values() for m in line})
+        lines = [["K x N", *(f"M = {m}" for m in rows)], ["---"] * (len(rows) + 1)]
+        lines += [[name, *(line.get(m, "") for m in rows)] for name, line in cells.items()]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 @contextmanager

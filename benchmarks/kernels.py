@@ -207,15 +207,27 @@ def main(arguments: list[str]) -> int:
         for _, run in wanted:
             run()
     names = {row.peer for row in contest.rows}
-    print(contest.summary("int8_matmul", sorted(n for n in names if n.startswith(("ort MatMul", "torch _int")))))
-    print(contest.summary("int8_linear", sorted(n for n in names if n.startswith(("ort Dynamic", "torch dynamic")))))
-    print(contest.summary("codes", sorted(n for n in names if n.startswith("torch static"))))
-    print(contest.summary("quantize", sorted(n for n in names if "uantize" in n)))
-    print(contest.summary("dequantize", sorted(n for n in names if "equantize" in n)))
-    print(contest.summary("int8_matmul", ["ceiling"]))
-    print(contest.summary("bf16", ["numpy float32"]))
-    print(contest.summary("int4", ["our INT8"]))
-    print(contest.summary("model", ["float32 NumPy"]))
+    contests = [
+        ("int8_matmul", sorted(n for n in names if n.startswith(("ort MatMul", "torch _int")))),
+        ("int8_matmul", ["numpy float32"]),
+        ("int8_matmul", ["ceiling"]),
+        ("int8_linear", sorted(n for n in names if n.startswith(("ort Dynamic", "torch dynamic")))),
+        ("int8_linear", ["numpy float32"]),
+        ("codes", sorted(n for n in names if n.startswith("torch static"))),
+        ("quantize", ["ort QuantizeLinear", "torch quantize"]),
+        ("dequantize", ["ort DequantizeLinear", "torch dequantize"]),
+        ("quantize", ["numpy copy"]),
+        ("dequantize", ["numpy copy"]),
+        ("bf16", ["numpy float32"]),
+        ("int4", ["our INT8"]),
+        ("model", ["float32 NumPy"]),
+    ]
+    cases = [row.case for row in contest.rows]
+    for prefix, against in contests:
+        if any(case.startswith(prefix) for case in cases) and names.intersection(against):
+            print(contest.summary(prefix, against))
+            if prefix.startswith(("int8", "codes")):
+                print(contest.table(prefix, against), end="\n\n")
     if options.json:
         write_json(options.json, contest, **head)
     if options.plot:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .features import kernel
-from .int8 import rung
+from .int8 import ALIGN_FROM, rung
 from .linear import Ruler, refuse
+from .pack import aligned
 
 TINY = np.finfo(np.float32).tiny
 
@@ -54,6 +55,11 @@ def _values(qparams: Ruler, shape: tuple[int, ...]) -> tuple[NDArray[np.float32]
     return scale.reshape(-1), zero_point.reshape(-1), scale.size
 
 
+def _result(shape: tuple[int, ...], kind: type[np.generic], nbytes: int) -> NDArray[Any]:
+    """An array to fill; a large one begins with a cache line, for a vector stored across two costs double."""
+    return np.empty(shape, kind) if nbytes < ALIGN_FROM else aligned(nbytes, np.empty).view(kind).reshape(shape)
+
+
 def quantize(x: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
     """`clip(rint(x / scale) + zero_point, qmin, qmax)` as int8 or uint8 [shape of x]; bit-equal to the definition.
 
@@ -70,7 +76,7 @@ def quantize(x: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
     if name == "numpy" or rulers is None or x.size == 0:
         zero_point = np.asarray(qparams.zero_point, np.float32)
         return quantize_plain(x, qparams.scale, zero_point, int_type.qmin, int_type.qmax)
-    run, q, (scales, zeros, rows) = rung(name), np.empty(x.shape, np.uint8), rulers
+    run, q, (scales, zeros, rows) = rung(name), _result(x.shape, np.uint8, x.size), rulers
     reals, codes = np.ascontiguousarray(x).reshape(rows, -1), q.reshape(rows, -1)
     seen = _streams().quantize_rows(
         run.team()[0], run.addresses, reals, scales, zeros, int_type.qmin, int_type.qmax, codes
@@ -89,7 +95,7 @@ def dequantize(q: NDArray[Any], qparams: Ruler) -> NDArray[np.float32]:
     if name == "numpy" or rulers is None or q.size == 0:
         steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
         return np.asarray(steps * np.asarray(qparams.scale, np.float32))
-    run, x, (scales, zeros, rows) = rung(name), np.empty(q.shape, np.float32), rulers
+    run, x, (scales, zeros, rows) = rung(name), _result(q.shape, np.float32, 4 * q.size), rulers
     codes = np.ascontiguousarray(q).view(np.uint8).reshape(rows, -1)
     function = run.sweeps["dequantize_int8" if q.dtype == np.int8 else "dequantize_uint8"]
     _streams().dequantize_rows(run.team()[0], run.addresses, function, codes, scales, zeros, x.reshape(rows, -1))
