@@ -52,8 +52,8 @@ def collect(module: Module, path: Path) -> list[Submission]:
     """All submissions in a folder, or in one file, sorted by name. Raises TitoError where `path` itself is wrong."""
     try:
         path = path.resolve(strict=True)
-    except (OSError, RuntimeError):
-        raise WrongCall(f"{path} does not exist: name a folder of submissions, or one submission") from None
+    except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself
+        raise WrongCall(f"{path} cannot be found: name a folder of submissions, or one submission") from None
     if not path.is_dir() and path.suffix.lower() not in (*NOTEBOOKS, ".zip"):
         raise WrongCall(f"{path} is neither a folder nor a .zip, .ipynb or .py: name what was handed in")
     given = _given(module)
@@ -96,7 +96,10 @@ def _given(module: Module) -> dict[Notebook, _Given]:
     found = dict[Notebook, _Given]()
     for entry in module.notebooks:
         file = entry.path if entry.path.is_file() else entry.path.with_suffix(".ipynb")
-        cells = reading.page(bytearray(file.read_bytes()), file.name).cells
+        try:
+            cells = reading.page(bytearray(file.read_bytes()), file.name).cells
+        except (OSError, Refused) as error:
+            raise TitoError(f"the module's own notebook cannot be read: {error}") from None
         found[entry] = _Given(tuple(replace(cell, source=editions.stub(cell.source, file.name)) for cell in cells))
     return found
 
@@ -152,7 +155,7 @@ class _Reader:
         for notebook, sheet in self._chosen(entries):
             found |= self._exercises_of(notebook, sheet) if sheet else {}
             missing += [] if sheet else [notebook.path.stem]
-        told = [f"{stem} (.ipynb or .py) is missing: its exercises earn no points" for stem in missing]
+        told = [f"nothing of {stem} (.ipynb or .py) can be graded: its exercises earn no points" for stem in missing]
         self._told += [*self._problems, *(told if found else [])]
         if sum(len(source) for sources in found.values() for source in sources) > LONGEST_SUBMISSION:
             raise Refused(f"the exercises' cells hold more than {LONGEST_SUBMISSION} letters")
@@ -172,7 +175,11 @@ class _Reader:
         """An archive of `tito submit` says whose it is. That may be shown, and is believed by nobody."""
         for entry in entries:
             if entry.name == "manifest.json" and not entry.problem:
-                data = unpacking.read(entry, self._budget)[:100_000]
+                try:
+                    data = unpacking.read(entry, self._budget)[:100_000]
+                except Refused as refusal:
+                    self._problems.append(str(refusal))
+                    continue
                 match = re.search(r'"student": "((?:[^"\\]|\\.){1,200})"', data.decode("utf-8", "replace"))
                 if match:
                     self._told.append(f"the archive names its author: {unpacking.shown(match[1])} (not checked)")
