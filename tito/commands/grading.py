@@ -15,7 +15,7 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the reports and th
 def grade(
     context: typer.Context,
     module: ModuleName,
-    submissions: Annotated[Path, typer.Argument(help="A folder of what students handed in, in any common layout.")],
+    submissions: Annotated[Path, typer.Argument(metavar="SUBMISSIONS", help="A folder of what was handed in.")],
     out: Out,
     regrade: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Grade this submission again; may be repeated.")
@@ -70,7 +70,7 @@ def grade(
 
 def merge(
     context: typer.Context,
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The --out of every shard.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="The --out of every shard.")],
     out: Out,
     json_path: JsonPath = None,
 ) -> None:

@@ -70,6 +70,8 @@ class Merged:
 
 def merge(folders: Sequence[Path], into: Journal) -> Merged:
     """Copy the shards' grades into one journal. Raises TitoError where they are not all of one batch, and finished."""
+    if into.path.parent.resolve() in [folder.resolve() for folder in folders]:
+        raise WrongCall(f"{into.path.parent} is both --out and a shard: give the merged batch a folder of its own")
     failures = dict[str, Grade]()
     submissions = list[Submission]()
     with ExitStack() as stack:

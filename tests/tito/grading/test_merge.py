@@ -160,6 +160,11 @@ def test_what_is_no_journal_is_named(shards, merge, tmp_path):
         merge(shards[0], tmp_path)
 
 
+def test_a_shard_is_not_overwritten_by_the_merged_batch(shards, merge):
+    with pytest.raises(WrongCall, match="both --out and a shard"):
+        merge(*shards, out=shards[0].name)
+
+
 def test_a_shard_is_not_overwritten_by_another(shards):
     for wanted in (About(CONDITIONS, Shard(2, OF), ""), About(replace(CONDITIONS, module="02"), Shard(1, OF), "")):
         with (
