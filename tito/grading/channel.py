@@ -71,7 +71,7 @@ class Channel:
         decoder = _Decoder(memoryview(raw), self._trusting)
         try:
             message = decoder.value(json.loads(text.decode("ascii")), 0)
-        except (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError) as error:
+        except Exception as error:  # whatever it sent, it is no message
             raise Broken(f"a message that cannot be read ({type(error).__name__})") from None
         return Received(message, decoder.arrays, decoder.refs)
 

@@ -1,0 +1,380 @@
+"""A submission gets the grade that its honest part earns, whatever the rest of it does: in a box, on a toy course."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tito import course, testing
+from tito.course import Module
+from tito.errors import TitoError
+from tito.grading import judge as judging
+from tito.grading.grade import Grade, MachineryError
+from tito.grading.intake import Submission
+from tito.grading.judge import Judge
+from tito.project import Project
+
+from ..conftest import NOTEBOOK, copy_toy
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box is for Linux; see test_unboxed.py")
+
+DOUBLE = "def double(x):\n    return 2 * x"
+COUNTER = """class Counter:
+    def __init__(self):
+        self.total = START
+
+    def add(self, x):
+        self.total += double(x)
+        return self.total"""
+MORE_TESTS = """
+GIVEN = np.array([3.0, 4.0])
+
+
+def test_what_it_is_given_stays(student):
+    student.double(GIVEN)
+    assert GIVEN.tolist() == [3.0, 4.0], f"expected what was given to stay, got {GIVEN.tolist()}"
+"""
+SECRET = """
+import pytest
+
+
+@pytest.mark.parametrize("x", [731])
+def test_a_large_number_comes_back_twice(student, x):
+    got = student.double(x)
+    assert got == 1462, f"expected 1462, got {got}"
+"""
+
+
+def spent(project: Project) -> None:
+    """The toy course with a test of what a function does to its argument, and a hidden one for `double`."""
+    visible, hidden = project.test_files("01_toy", "double")
+    visible.write_text(visible.read_text(encoding="utf-8") + MORE_TESTS, encoding="utf-8")
+    hidden.write_text(SECRET, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(copy_toy(tmp_path_factory.mktemp("toy")))
+    spent(project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def module(toy: Project) -> Module:
+    return course.load(toy, "01_toy")
+
+
+@pytest.fixture(scope="module")
+def judge(toy: Project, module: Module) -> Iterator[Judge]:
+    with Judge(toy, module, limit_seconds=6.0) as judge:
+        yield judge
+
+
+def handed_in(double: str = DOUBLE, counter: str = COUNTER, name: str = "anna") -> Submission:
+    return Submission(name, {"double": (double,), "counter": (counter,)})
+
+
+def statuses(grade: Grade) -> dict[str, str]:
+    return {outcome.id: outcome.status for outcome in grade.outcomes}
+
+
+def message(grade: Grade, exercise: str = "double") -> str:
+    return next(outcome.message for outcome in grade.outcomes if outcome.id == exercise)
+
+
+def in_double(code: str) -> str:
+    """A right `double` that does something first."""
+    return "def double(x):\n" + "".join(f"    {line}\n" for line in code.splitlines()) + "    return 2 * x"
+
+
+def test_the_right_answers_earn_all_points(judge):
+    grade = judge.grade(handed_in())
+    assert (grade.points, grade.of, grade.status) == (5, 5, "graded")
+    assert grade.submission == "anna" and grade.digest == handed_in().digest and grade.remarks == ()
+
+
+def test_nothing_handed_in_is_not_started_and_earns_nothing(judge):
+    grade = judge.grade(Submission("ben", {}))
+    assert grade.points == 0 and statuses(grade) == {"double": "not started", "counter": "not started"}
+
+
+def test_what_could_not_be_read_earns_nothing_and_says_why(judge):
+    grade = judge.grade(Submission("ben", {}, ("a remark",), "the archive is damaged"))
+    assert (grade.points, grade.status, grade.remarks) == (0, "refused", ("a remark",))
+    assert message(grade) == "the archive is damaged"
+
+
+def test_a_grade_goes_through_json_unchanged(judge):
+    grade = judge.grade(handed_in("def double(x):\n    return x"))
+    assert Grade.from_json(json.loads(json.dumps(grade.as_json()))) == grade
+
+
+ANSWERS = {
+    "right": (DOUBLE, COUNTER),
+    "a wrong number": ("def double(x):\n    return 3 * x", COUNTER),
+    "nothing is returned": ("def double(x):\n    2 * x", COUNTER),
+    "an exception": ("def double(x):\n    return x.twice", COUNTER),
+    "one's own exception": ("class Odd(ValueError): pass\ndef double(x):\n    raise Odd('no such number')", COUNTER),
+    "a key error": ("def double(x):\n    return {}['twice']", COUNTER),
+    "endless recursion": ("def double(x):\n    return double(x)", COUNTER),
+    "exit": ("def double(x):\n    raise SystemExit(3)", COUNTER),
+    "an array is changed": ("def double(x):\n    x *= 2\n    return x", COUNTER),
+    "a stub": ("def double(x):\n    raise NotImplementedError('exercise double: not yet')", COUNTER),
+    "shared by all": (
+        DOUBLE,
+        COUNTER.replace("self.total = START", "pass").replace("class Counter:", "class Counter:\n    total = []"),
+    ),
+    "another name": (DOUBLE, COUNTER.replace("class Counter", "class Count")),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_the_box_judges_as_tito_test_does(answer, judge, module, tmp_path):
+    project = Project(copy_toy(tmp_path))
+    spent(project)
+    path = project.root / NOTEBOOK
+    head, text = "#| export\n#| exercise: ", path.read_text(encoding="utf-8")
+    for exercise, source in zip(("double", "counter"), ANSWERS[answer], strict=True):
+        begin = text.index(head + exercise)
+        end = text.find("\n# %%", begin)
+        text = text[:begin] + f"{head}{exercise}\n{source}\n" + (text[end:] if end > 0 else "")
+    path.write_text(text, encoding="utf-8")
+    here = testing.whole(project, course.load(project, "01_toy"))
+    there = judge.grade(handed_in(*ANSWERS[answer]))
+    assert statuses(there) == {outcome.id: outcome.status for outcome in here.exercises}
+    claims = [outcome.message.split("\n")[0].partition(" at ")[0] for outcome in here.exercises]
+    assert [outcome.message.split("\n")[0].partition(" at ")[0] for outcome in there.outcomes] == claims
+
+
+def test_what_a_student_does_to_a_tests_array_is_undone_before_the_next(judge):
+    assert "[6.0, 8.0]" in message(judge.grade(handed_in("def double(x):\n    x *= 2\n    return x")))
+    assert judge.grade(handed_in()).points == 5, "another student's inputs must not be spoiled"
+
+
+def test_of_a_hidden_test_only_the_claim_is_told(judge):
+    grade = judge.grade(handed_in(in_double("if type(x) is int and x == 731: return 'my output'")))
+    assert statuses(grade) == {"double": "failed", "counter": "passed"}
+    told = message(grade)
+    assert told.startswith("a large number comes back twice:") and "hidden" in told
+    for secret in ("731", "1462", "my output"):
+        assert secret not in told, f"{secret!r} of a hidden test must not be told"
+
+
+@pytest.mark.parametrize(
+    ("counter", "said"),
+    [
+        ("class Counter\n    pass", "SyntaxError: expected ':'\ntoy_dev.py, cell 8, line 1: class Counter"),
+        ("total = 1\n1 / 0", "ZeroDivisionError: division by zero\ntoy_dev.py, cell 8, line 2: 1 / 0"),
+        ("raise SystemExit", "SystemExit"),
+        ("x = '\0'", "SyntaxError"),
+    ],
+    ids=["syntax", "exception", "exit", "null"],
+)
+def test_a_cell_that_cannot_be_loaded_costs_its_exercise_only(judge, counter, said):
+    grade = judge.grade(handed_in(counter=counter))
+    assert statuses(grade) == {"double": "passed", "counter": "failed"}
+    assert "its cell cannot be loaded" in message(grade, "counter") and said in message(grade, "counter")
+
+
+def test_a_cell_that_ends_python_or_hangs_costs_its_exercise_only(judge):
+    ended = judge.grade(handed_in(counter="import os\nos._exit(0)"))
+    assert statuses(ended) == {"double": "passed", "counter": "failed"}
+    assert message(ended, "counter").startswith("while its cell was loaded:\nPython itself ended")
+    hung = judge.grade(handed_in(counter="while True: pass"))
+    assert statuses(hung) == {"double": "passed", "counter": "timeout"}
+
+
+def test_surplus_cells_follow_the_last_and_missing_ones_keep_what_is_given(judge):
+    cells = {"double": ("FACTOR = 2", "def double(x):\n    return FACTOR * x"), "counter": (COUNTER,)}
+    assert judge.grade(Submission("anna", cells)).points == 5
+
+
+@pytest.mark.parametrize("code", ["while True: pass", "import time\ntime.sleep(1000)"], ids=["busy", "asleep"])
+def test_an_endless_loop_costs_its_exercise_and_no_more(judge, code):
+    grade = judge.grade(
+        handed_in(counter=COUNTER + "\n    def add(self, x):\n        " + code.replace("\n", "\n        "))
+    )
+    assert statuses(grade) == {"double": "passed", "counter": "timeout"}
+    assert "stopped after 1.5 seconds" in message(grade, "counter") and grade.seconds < 6.0
+
+
+def test_the_limit_holds_for_the_whole_submission(judge):
+    grade = judge.grade(handed_in("import time\n" + in_double("time.sleep(1.2)")))
+    assert statuses(grade)["double"] == "passed" or grade.seconds < 9.0
+    slow = COUNTER.replace("self.total = START", "import time; time.sleep(1.2); self.total = START")
+    both = judge.grade(handed_in("import time\n" + in_double("time.sleep(1.2)"), slow))
+    assert statuses(both)["counter"] == "timeout" and both.seconds < 9.0
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos._exit(0)",
+        "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\nos.abort()",
+        "import ctypes\nctypes.string_at(0)",
+        "import os\nfor number in range(3, 64):\n    try: os.write(number, b'x' * 100)\n    except OSError: pass",
+        "import os\nfor number in range(3, 64):\n    try: os.close(number)\n    except OSError: pass",
+    ],
+    ids=["exit", "signal", "crash", "scribble", "close"],
+)
+def test_a_box_that_dies_or_lies_costs_its_exercise_and_a_new_one_goes_on(judge, code):
+    grade = judge.grade(
+        handed_in(
+            counter=COUNTER.replace(
+                "        self.total = START",
+                "".join(f"        {line}\n" for line in code.splitlines()) + "        self.total = START",
+            )
+        )
+    )
+    assert statuses(grade) == {"double": "passed", "counter": "failed"}
+    assert "Python itself ended" in message(grade, "counter")
+
+
+TOOLS = "import importlib.util, os, socket, sys, threading\nimport numpy as np\n"
+HARMLESS = {
+    "output": """
+for stream in (sys.stdout, sys.stderr): print('x' * 10_000_000, file=stream)
+for number in (1, 2): os.write(number, b'x' * 10_000_000)""",
+    "a fork": """
+try: os.fork()
+except OSError: pass
+else: return 0""",
+    "a thread": """
+try: threading.Thread(target=print).start()
+except RuntimeError: pass
+else: return 0""",
+    "memory": """
+try: np.ones(3 << 30, np.int8)
+except MemoryError: pass
+else: return 0""",
+    "disk": """
+try:
+    for name in range(9):
+        with open(f'/tmp/{name}', 'wb') as file: file.write(bytes(10 << 20))
+except OSError: pass
+else: return 0""",
+    "network": """
+try: socket.create_connection(('127.0.0.1', 9), 1)
+except OSError: pass
+else: return 0""",
+    "environment": "if set(os.environ) & {'PATH', 'HOME', 'PYTHONPATH', 'USER'}: return 0",
+    "other libraries": """
+others = ('scipy', 'numba', 'torch', 'pytest', 'hypothesis', 'pip', 'jupytext')
+if any(map(importlib.util.find_spec, others)): return 0""",
+    "files": """
+if sorted(os.listdir('/box')) != ['site', 'tito', 'toy'] or os.listdir('/tmp') or os.listdir('/proc'): return 0""",
+    "sources": """
+if {*os.listdir('/box/toy')} - {'__init__.py', '__pycache__'} or 'verdicts.py' in os.listdir('/box/tito'): return 0""",
+    "standard input": "if sys.stdin.read(): return 0",
+    "a user": "if os.getuid() == 0 or os.getpid() != 1: return 0",
+}
+
+
+@pytest.mark.parametrize("what", HARMLESS)
+def test_what_a_student_tries_is_refused_or_goes_nowhere(judge, what):
+    """Each `double` here is right, unless it got hold of what the box is to keep from it."""
+    grade = judge.grade(handed_in(TOOLS + in_double(HARMLESS[what])))
+    assert grade.points == 5, message(grade)
+
+
+def test_an_answer_that_is_too_large_is_a_failed_test_with_a_sentence(judge):
+    grade = judge.grade(handed_in("import numpy as np\ndef double(x):\n    return np.zeros(100 << 20, np.int8)"))
+    assert statuses(grade)["double"] == "failed"
+    assert "MemoryError: the answer takes more than 67108864 bytes" in message(grade)
+
+
+def test_an_object_that_says_it_equals_everything_earns_nothing(judge):
+    endless = """class Endless:
+    def tolist(self):
+        return self
+    def __eq__(self, other):
+        return True
+def double(x):
+    return Endless()"""
+    grade = judge.grade(handed_in(endless))
+    assert statuses(grade)["double"] == "failed", "an object stays inside: its __eq__ is never asked"
+
+
+def test_the_same_submission_gets_the_same_bytes(judge, toy, module):
+    told = "def double(x):\n    raise ValueError(f'{object()} {set(map(str, range(9)))} {np.random.rand()}')"
+    first, again = (judge.grade(handed_in(told)) for _ in range(2))
+    with Judge(toy, module, limit_seconds=6.0) as other:
+        third = other.grade(handed_in(told))
+    plain = [dataclasses.replace(grade, seconds=0.0) for grade in (first, again, third)]
+    assert plain[0] == plain[1] == plain[2] and "0x..." in message(first)
+
+
+def test_an_iterator_without_end_is_stopped(judge):
+    endless = "class Endless:\n    def tolist(self):\n        while True: yield 1\ndef double(x):\n    return Endless()"
+    project, module = judge._project, judge._module
+    visible, _ = project.test_files("01_toy", "double")
+    before = visible.read_text(encoding="utf-8")
+    visible.write_text("def test_all_of_it(student):\n    list(student.double(1).tolist())\n", encoding="utf-8")
+    try:
+        with Judge(project, module, limit_seconds=4.0, exercise="double") as other:
+            assert statuses(other.grade(handed_in(endless))) == {"double": "timeout"}
+    finally:
+        visible.write_text(before, encoding="utf-8")
+
+
+def test_one_exercise_alone_can_be_graded(toy, module):
+    with Judge(toy, module, exercise="counter") as judge:
+        grade = judge.grade(handed_in())
+    assert statuses(grade) == {"counter": "passed"} and grade.of == 3
+
+
+def test_a_judge_that_is_killed_says_so_and_grades_again(judge):
+    judge.grade(handed_in())
+    os.kill(judge._tests._process.pid, signal.SIGKILL)
+    with pytest.raises(MachineryError, match="ended"):
+        judge.grade(handed_in())
+    assert judge.grade(handed_in()).points == 5
+
+
+def test_tests_that_cannot_be_collected_are_nobodys_failure(tmp_path):
+    project = Project(copy_toy(tmp_path))
+    visible, _ = project.test_files("01_toy", "double")
+    visible.write_text("import nothing_of_this_name\n", encoding="utf-8")
+    with (
+        pytest.raises(TitoError, match="test_double.py: ModuleNotFoundError"),
+        Judge(project, course.load(project, "01_toy")),
+    ):
+        pass
+    visible.unlink()
+    with (
+        pytest.raises(TitoError, match="nobody can be graded without it"),
+        Judge(project, course.load(project, "01_toy")),
+    ):
+        pass
+
+
+def test_without_a_box_no_stranger_is_graded(toy, module, monkeypatch):
+    monkeypatch.setattr(
+        judging.box, "protection", lambda: judging.box.Protection("none", "no bubblewrap", "install it")
+    )
+    with pytest.raises(TitoError, match="no bubblewrap: install it; or grade with --unsafe"), Judge(toy, module):
+        pass
+
+
+def test_without_a_box_the_trusted_are_graded_alike_and_the_grade_is_marked(toy, module):
+    with Judge(toy, module, limit_seconds=8.0, unsafe=True) as judge:
+        grade, wrong, hung = (
+            judge.grade(handed_in(double))
+            for double in (DOUBLE, "def double(x):\n    return x", in_double("while True: pass"))
+        )
+    assert grade.points == 5 and judging.UNBOXED in grade.remarks
+    assert statuses(wrong) == {"double": "failed", "counter": "failed"} and statuses(hung)["double"] == "timeout"
+
+
+def test_leaving_the_judge_leaves_nothing_behind(toy, module):
+    with Judge(toy, module) as judge:
+        judge.grade(handed_in())
+        folder, process = Path(judge._folder.name), judge._tests._process
+    assert not folder.exists() and process.poll() is not None
