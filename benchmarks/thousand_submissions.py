@@ -28,7 +28,8 @@ from pathlib import Path
 from made_up_class import Answers, MadeUp
 from process_tree import below, memory
 
-from tito import course, files, project, testing
+from tito import course, exporting, files, project, testing
+from tito.course import Exercise, Module
 from tito.project import PYPROJECT, Project
 
 ROOT = Path(__file__).parent.parent
@@ -46,21 +47,29 @@ def copy(here: Project, folder: Path) -> Project:
     return Project(folder)
 
 
-def counted(made_up: MadeUp, everything: set[Answers], folder: Path, jobs: int) -> dict[Answers, Points]:
+def tested(mine: Project, module: Module, chosen: list[Exercise]) -> Points:
+    """What `tito test` gives for these exercises."""
+    made = exporting.make(mine, module)
+    exporting.write(mine, made)
+    return {outcome.id: outcome.points for outcome in testing.run(mine, module, made, chosen)}
+
+
+def counted(
+    made_up: MadeUp, everything: set[Answers], chosen: list[Exercise], folder: Path, jobs: int
+) -> dict[Answers, Points]:
     """The points of each set of answers as a student would see them. What an earlier call has counted is read."""
     free = [copy(made_up.project, folder / f"copy {number}") for number in range(jobs)]
     points = dict[Answers, Points]()
 
     def count(answers: Answers) -> None:
-        kept = folder / f"{hashlib.sha256(repr(answers).encode()).hexdigest()}.json"
+        kept = folder / f"{hashlib.sha256(repr((answers, chosen)).encode()).hexdigest()}.json"
         if not kept.is_file():
             mine = free.pop()
             module = course.load(mine, MODULE)
             for name, text in made_up.notebooks(answers).items():
                 (mine.module(MODULE) / name).write_text(text, encoding="utf-8")
-            told = {outcome.id: outcome.points for outcome in testing.whole(mine, module).exercises}
+            files.write_whole([(kept, json.dumps(tested(mine, module, chosen)))])
             free.append(mine)
-            files.write_whole([(kept, json.dumps(told))])
         points[answers] = json.loads(kept.read_text(encoding="utf-8"))
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -87,7 +96,9 @@ class Watch(threading.Thread):
             time.sleep(0.1)
 
 
-def graded(here: Project, folder: Path, options: list[str]) -> tuple[dict[str, Points], Counter[str], float]:
+def graded(
+    here: Project, chosen: list[Exercise], folder: Path, options: list[str]
+) -> tuple[dict[str, Points], Counter[str], float]:
     """Run the real command; its grades.csv, what it held, how long it took."""
     command = [sys.executable, "-m", "tito", "--project", str(here.root), "grade", MODULE, str(folder / "in")]
     begun = time.monotonic()
@@ -97,7 +108,7 @@ def graded(here: Project, folder: Path, options: list[str]) -> tuple[dict[str, P
     status = process.wait()
     if status != 0:
         sys.exit(f"tito grade ended with status {status}")
-    ids = [exercise.id for exercise in course.load(here, MODULE).exercises]
+    ids = [exercise.id for exercise in chosen]
     with (folder / "out" / "grades.csv").open(encoding="utf-8-sig", newline="") as stream:
         rows = {row["submission"]: {name: int(row[name]) for name in ids} for row in csv.DictReader(stream)}
     return rows, watch.most, time.monotonic() - begun
@@ -109,6 +120,7 @@ def main() -> int:
     parser.add_argument("--distinct", type=int, default=100, help="sets of answers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--exercise", help="only this one, which takes a tenth of the time")
     parser.add_argument("--folder", type=Path, help="work here, and go on from what is there")
     parser.add_argument("--unsafe", action="store_true", help="without a box")
     asked = parser.parse_args()
@@ -127,10 +139,12 @@ def compare(asked: argparse.Namespace, folder: Path) -> int:
             texts = made_up.notebooks(answers, name)
             files.write_whole([(folder / "in" / name / file, text) for file, text in texts.items()])
     options = ["--jobs", str(asked.jobs), *(["--unsafe"] if asked.unsafe else [])]
-    grades, most, seconds = graded(here, folder, options)
+    options += ["--exercise", asked.exercise] if asked.exercise else []
+    chosen = [item for item in made_up.module.exercises if asked.exercise in (None, item.id)]
+    grades, most, seconds = graded(here, chosen, folder, options)
     print(f"graded {len(grades)} of {len(people)} submissions, this call in {seconds:.0f} s", flush=True)
     begun = time.monotonic()
-    points = counted(made_up, set(people.values()), folder / "counted", asked.jobs)
+    points = counted(made_up, set(people.values()), chosen, folder / "counted", asked.jobs)
     print(f"counted {len(points)} sets of answers in process, this call in {time.monotonic() - begun:.0f} s")
     wrong = [
         f"{name}, {exercise}: {grades.get(name, {}).get(exercise)}, counted {earned}"
