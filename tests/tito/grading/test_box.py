@@ -1,0 +1,171 @@
+"""The box itself: what is in it, what it refuses, and what a machine without one is told."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tito import course
+from tito.grading import box, given
+from tito.grading.judge import Edition
+from tito.project import Project
+
+COURSE = Project(Path(__file__).parents[3])
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the box is for Linux")
+
+
+@pytest.fixture(scope="module")
+def laid_out():
+    """What lies in a box for module 17."""
+    edition = Edition(COURSE, course.load(COURSE, "17_quantization"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        given.lay_out(COURSE, edition.targets, edition.given, folder)
+        yield folder
+
+
+def inside(code: str, folder: Path | None = None) -> str:
+    """What a Python in the box prints."""
+    paths = "import sys; sys.path[:0] = ['/box', '/box/site']\n"
+    command = box.command([str(box._interpreter()), "-S", "-P", "-c", paths + code], folder)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    return (done.stdout + done.stderr).strip()
+
+
+@needs_linux
+def test_this_machine_has_a_box():
+    here = box.protection()
+    assert here.kind == "box", f"{here.reason}: {here.fix}"
+
+
+@needs_linux
+def test_only_scratch_can_be_written():
+    tried = "import os\nfor f in ('/', '/dev', '/proc', '/usr', '/box', '/usr/lib', '/tmp'):\n"
+    tried += "    try: open(f + '/x', 'w'); print(f)\n    except OSError: pass"
+    assert inside(tried) == "/tmp"
+
+
+@needs_linux
+def test_there_is_no_shell_no_tool_and_no_other_process():
+    looked = "import os\nplaces = ('/bin', '/sbin', '/etc', '/home', '/sys', '/var', '/run')\n"
+    looked += "print([place for place in places if os.path.exists(place)])\n"
+    looked += "print(os.getpid(), os.listdir('/proc'), sorted(os.listdir('/dev')))"
+    assert inside(looked) == "[]\n1 [] ['null', 'urandom']"
+    for tool in ("/usr/bin/bwrap", "/usr/bin/setpriv"):
+        assert inside(f"import os; print(os.path.exists({tool!r}) and os.stat({tool!r}).st_size > 0)") == "False"
+
+
+@needs_linux
+def test_nobody_is_inside_and_becomes_nobody_else():
+    got = inside(
+        "import os\nprint(os.getuid(), os.getgid())\ntry: os.setuid(0)\nexcept OSError as error: print(error.errno)"
+    )
+    assert got == f"{box.NOBODY} {box.NOBODY}\n22"
+    unshared = "import ctypes\nprint(ctypes.CDLL(None, use_errno=True).unshare(0x10000000))"
+    assert inside(unshared) == "-1", "a user namespace inside would give its maker powers over the kernel"
+
+
+@needs_linux
+def test_there_is_no_network():
+    assert inside("import socket\nprint([name for _, name in socket.if_nameindex()])") in ("[]", "['lo']")
+    reached = (
+        "import socket\ntry: socket.create_connection(('127.0.0.1', {}), 1)\nexcept OSError as e: print('refused')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert inside(reached.format(server.getsockname()[1])) == "refused"
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@needs_linux
+def test_the_environment_is_ours(monkeypatch):
+    monkeypatch.setenv("TOKEN", "secret")
+    names = inside("import os\nprint(sorted(os.environ))")
+    assert names == str(sorted({*box.environment(), "PWD"})), names
+
+
+@needs_linux
+def test_scratch_is_small():
+    filled = (
+        "n = 0\ntry:\n    with open('/tmp/x', 'wb', 0) as f:\n        while n < 1 << 30: n += f.write(bytes(1 << 20))\n"
+    )
+    assert int(inside(filled + "except OSError: pass\nprint(n)")) <= box.SCRATCH_BYTES
+
+
+@needs_linux
+def test_numpy_is_there_and_no_other_library(laid_out):
+    assert inside("import numpy; print(numpy.__file__)", laid_out) == "/box/site/numpy/__init__.py"
+    search = "import importlib.util, glob\nnames = ('scipy', 'numba', 'torch', 'onnx', 'pytest', 'hypothesis', 'pip')\n"
+    assert inside(search + "print([n for n in names if importlib.util.find_spec(n)])", laid_out) == "[]"
+    packages = f"import os\nprint([f for f in {[str(f) for f in box._other_packages()]} if os.listdir(f)])"
+    assert inside(packages, laid_out) == "[]"
+
+
+@needs_linux
+def test_the_given_package_works_and_does_no_exercise(laid_out):
+    ran = "import tinytorch.core\nfrom tinytorch.acceleration import bf16_matmul, kernels\nimport numpy as np\n"
+    ran += "print(kernels(), bf16_matmul(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)).tolist())"
+    assert inside(ran, laid_out) == "('numpy',) [[2.0, 2.0], [2.0, 2.0]]"
+    for name in ("int8_matmul", "quantize", "pack_int4", "accelerate"):
+        assert "ImportError" in inside(f"from tinytorch.acceleration import {name}", laid_out), name
+    assert "No module named" in inside("import tinytorch.acceleration.int4", laid_out)
+    assert "int8_matmul" not in (laid_out / "tinytorch/acceleration/int8.py").read_text(encoding="utf-8")
+
+
+def test_no_solution_and_no_test_is_laid_out(laid_out):
+    names = {path.name for path in laid_out.rglob("*.py")}
+    assert not names & {"quantize.py", "qat.py", "mixed_precision.py", "verdicts.py", "judge.py"}
+    assert {path.name for path in (laid_out / "tito").rglob("*.py")} == {Path(name).name for name in given.OURS}
+    assert not any(name.startswith("test_") for name in names)
+
+
+def test_a_machine_that_is_not_linux_is_told_where_to_grade(monkeypatch):
+    monkeypatch.setattr(box.sys, "platform", "darwin")
+    here = box.protection()
+    assert here.kind == "none" and "Linux" in here.reason and "WSL 2" in here.fix
+
+
+@needs_linux
+def test_a_machine_without_bubblewrap_is_told_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(box.shutil, "which", lambda tool: "/usr/bin/apt-get" if tool == "apt-get" else None)
+    here = box.protection()
+    assert here == box.Protection("none", "bubblewrap is not installed", "sudo apt-get install bubblewrap")
+
+
+def refuse(monkeypatch) -> None:
+    said = subprocess.CompletedProcess([], 1, b"", b"bwrap: setting up uid map: Permission denied\n")
+    monkeypatch.setattr(box.subprocess, "run", lambda *args, **kwargs: said)
+
+
+@needs_linux
+def test_ubuntus_rule_is_named_with_its_fix(monkeypatch, tmp_path):
+    refuse(monkeypatch)
+    monkeypatch.setattr(box, "APPARMOR", tmp_path / "rule")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    (tmp_path / "rule").write_text("1\n", encoding="ascii")
+    here = box.protection()
+    assert "AppArmor" in here.reason and "Permission denied" in here.reason
+    assert "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in here.fix
+
+
+@needs_linux
+def test_a_container_without_user_namespaces_is_told_so(monkeypatch, tmp_path):
+    refuse(monkeypatch)
+    monkeypatch.setattr(box, "APPARMOR", tmp_path / "no rule")
+    here = box.protection()
+    assert here.kind == "none" and "Permission denied" in here.reason and "user namespaces" in here.fix
+
+
+def test_a_user_who_is_not_root_needs_one_box_only(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
+    command = box.command(["python"], None)
+    assert sum(part.endswith("bwrap") for part in command) == 1 and "--reuid" not in command
+    assert command[-1] == "python" and "--disable-userns" in command
