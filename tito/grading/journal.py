@@ -32,6 +32,8 @@ BESIDE = ("", "-wal", "-shm")  # SQLite's files
 LIBRARIES = ("numpy", "pytest", "hypothesis")  # what decides a grade besides our own text
 TABLE = "CREATE TABLE IF NOT EXISTS rows (kind TEXT, key TEXT, text TEXT, seal TEXT, PRIMARY KEY (kind, key))"
 
+Row = tuple[str, str, str, str]  # kind, key, JSON, seal
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -114,7 +116,7 @@ class Journal:
         """On the disk when this returns. A failure of the grader's own is noted, but is no grade, nor replaces one."""
         with self._change():
             self._rows.execute("DELETE FROM rows WHERE kind = 'failure' AND key = ?", (key,))
-            self._put("failure" if grade.status == "machinery" else "grade", key, grade.as_json())
+            self._put(_row("failure" if grade.status == "machinery" else "grade", key, grade.as_json()))
 
     def about(self) -> dict[str, Any]:
         """What `open_batch` was last told; {} for a new journal."""
@@ -130,10 +132,15 @@ class Journal:
     def open_batch(self, about: dict[str, Any], submissions: Iterable[Submission]) -> None:
         """Remember who is graded, and how: what `tito merge` needs to know of a shard."""
         with self._change():
-            self._rows.execute("DELETE FROM rows WHERE kind = 'submission'")
-            for submission in submissions:
-                self._put("submission", submission.name, asdict(submission))
-            self._put("about", "batch", about)
+            rows = self._rows.execute("SELECT * FROM rows WHERE kind = 'submission'")
+            known = {row[1]: row[3] for row in rows if _whole(row)}
+            for row in (_row("submission", one.name, asdict(one)) for one in submissions):
+                if known.pop(row[1], None) != row[3]:  # a whole class is much to write at every start
+                    self._put(row)
+            self._rows.executemany(
+                "DELETE FROM rows WHERE kind = 'submission' AND key = ?", [(name,) for name in known]
+            )
+            self._put(_row("about", "batch", about))
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -151,9 +158,7 @@ class Journal:
             found = self._rows.execute("SELECT text, seal FROM rows WHERE kind = ? AND key = ?", (kind, key)).fetchone()
         return found[0] if found and found[1] == _hash(kind, key, found[0]) else None
 
-    def _put(self, kind: str, key: str, value: dict[str, Any]) -> None:
-        text = json.dumps(value)
-        row = (kind, key, text, _hash(kind, key, text))
+    def _put(self, row: Row) -> None:
         self._rows.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", row)
 
     def _open_or_rescue(self) -> None:
@@ -189,7 +194,7 @@ class Journal:
         self._open()
         with self._change():
             for row in _readable(self.path.with_name(DAMAGED)):
-                self._rows.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", row)
+                self._put(row)
         count = self._rows.execute("SELECT count(*) FROM rows WHERE kind = 'grade'").fetchone()[0]
         self.notes.append(
             f"{self.path} was damaged ({reason}): {count} grades could be read and are kept, the rest is graded again; "
@@ -197,7 +202,17 @@ class Journal:
         )
 
 
-def _readable(path: Path) -> Iterator[tuple[str, str, str, str]]:
+def _row(kind: str, key: str, value: dict[str, Any]) -> Row:
+    text = json.dumps(value)
+    return kind, key, text, _hash(kind, key, text)
+
+
+def _whole(row: Row) -> bool:
+    """Whether a row that was read is what was once put. Of a damaged file it may hold anything."""
+    return all(isinstance(value, str) for value in row) and row[3] == _hash(*row[:3])
+
+
+def _readable(path: Path) -> Iterator[Row]:
     """The rows of a damaged journal that can be reached, from the front or from the back, and are whole."""
     with suppress(sqlite3.DatabaseError):
         rows = sqlite3.connect(path, timeout=0)
@@ -206,7 +221,7 @@ def _readable(path: Path) -> Iterator[tuple[str, str, str, str]]:
             for order in ("ASC", "DESC"):
                 with suppress(sqlite3.DatabaseError):
                     for row in rows.execute(f"SELECT kind, key, text, seal FROM rows ORDER BY rowid {order}"):
-                        if all(isinstance(value, str) for value in row) and row[3] == _hash(*row[:3]):
+                        if _whole(row):
                             yield row
         finally:
             rows.close()

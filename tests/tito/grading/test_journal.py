@@ -228,3 +228,16 @@ def test_a_row_that_was_changed_by_hand_is_not_believed(tmp_path):
         rows.execute("UPDATE rows SET text = replace(text, '\"points\": 0', '\"points\": 2') WHERE key = 'key 000'")
     rows.close()
     assert set(read(tmp_path, ["key 000", "key 001"])[0]) == {"key 001"}
+
+
+def test_a_submission_that_was_spoilt_is_written_again_by_the_next_run(tmp_path):
+    with Journal(tmp_path) as kept:
+        kept.open_batch({}, [ADA])
+    rows = sqlite3.connect(tmp_path / journal.NAME)
+    with rows:
+        rows.execute("UPDATE rows SET text = replace(text, 'double', 'trouble') WHERE kind = 'submission'")
+    rows.close()
+    with Journal(tmp_path) as kept:
+        assert kept.submissions() == []
+        kept.open_batch({}, [ADA])
+        assert kept.submissions() == [ADA]
