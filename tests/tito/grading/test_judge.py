@@ -23,7 +23,7 @@ from tito.project import Project
 
 from ..conftest import NOTEBOOK, copy_toy
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box is for Linux; see test_unboxed.py")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the box is for Linux; test_child.py runs without it")
 
 DOUBLE = "def double(x):\n    return 2 * x"
 COUNTER = """class Counter:

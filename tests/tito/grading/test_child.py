@@ -1,0 +1,199 @@
+"""The process that runs a student's cells, without its box: how it loads them, answers, and tells what went wrong."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from tito.door import Student
+from tito.grading import box, child, given
+from tito.grading.remote import Box, Lost
+from tito.project import Project
+
+from ..conftest import copy_toy
+
+Cells = dict[str, list[tuple[str, str, str]]]
+Opened = Callable[..., Box]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
+    """A process with these cells of the module `toy.sums` loaded."""
+    project = Project(copy_toy(tmp_path_factory.mktemp("toy")))
+    folder = tmp_path_factory.mktemp("laid out")
+    given.lay_out(project, [project.package / "sums.py"], [], folder)
+
+    @contextmanager
+    def opened(*cells: str, given: str = "", limits: dict[str, int] | None = None, seed: int = 0) -> Iterator[Box]:
+        named = [(f"cell {number}", source, given) for number, source in enumerate(cells)]
+        box_ = Box(box.start(folder, unsafe=True))
+        try:
+            box_.load(seed, limits or {}, {"toy.sums": named})
+            yield box_
+        finally:
+            box_.end("gone", "done")
+
+    return opened
+
+
+def student(opened_box: Box) -> Student:
+    return Student(opened_box.modules[0], "toy")
+
+
+CODE = """
+import numpy as np
+class Odd(ValueError): pass
+class Box:
+    size = 3
+    def __init__(self, x): self.x = x
+    def twice(self, y=1): return 2 * y
+    @classmethod
+    def of(cls, x): return cls(x)
+    @property
+    def broken(self): raise Odd("no such size")
+def same(x): return x
+def facts(x): return x.dtype.str, x.shape, x.strides, x.flags.writeable
+def spoil(x): x[...] = 7
+def spoil_and_fail(x): spoil(x); raise Odd("spoilt")
+def raising(name, *args): raise getattr(__import__("builtins"), name)(*args)
+def apply(function, x): return function(x)
+def kept(): return Box(1)
+def drawn(): return np.random.rand(), __import__("random").random(), hash("text")
+"""
+
+
+@pytest.fixture(scope="module")
+def judged(opened) -> Iterator[Student]:
+    with opened(CODE) as box_:
+        yield student(box_)
+
+
+def test_an_argument_is_seen_with_its_layout(judged):
+    for array in (np.arange(12, dtype=">i4").reshape(3, 4)[::2, ::-1], np.broadcast_to(1.0, (2, 3)), np.array(2.5)):
+        assert judged.facts(array) == (array.dtype.str, array.shape, array.strides, array.flags.writeable)
+
+
+def test_what_is_changed_in_place_is_changed_here_and_restored_after_the_test(opened):
+    with opened(CODE) as box_:
+        array, frozen = np.zeros((4, 4))[::2], np.zeros(3)
+        frozen.flags.writeable = False
+        student(box_).spoil(array)
+        with pytest.raises(ValueError, match="spoilt"):
+            student(box_).spoil_and_fail(array)
+        assert (array == 7).all()
+        with pytest.raises(ValueError, match="read-only"):
+            student(box_).spoil(frozen)
+        box_.restore()
+        assert (array == 0).all()
+
+
+def test_an_exception_is_the_nearest_builtin_one_with_its_place(judged):
+    with pytest.raises(ValueError, match="no such size") as caught:
+        _ = judged.Box(1).broken
+    assert type(caught.value) is ValueError and caught.value.student_frames[-1] == ("cell 0", 11)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [("KeyError", ("a",)), ("OSError", (2, "no file")), ("SystemExit", (3,)), ("RecursionError", ("deep",))],
+)
+def test_an_exception_is_made_of_what_it_was_made_of(judged, name, args):
+    with pytest.raises(BaseException) as caught:
+        judged.raising(name, *args)
+    assert isinstance(caught.value, getattr(__import__("builtins"), name)) and caught.value.args == args
+
+
+@pytest.mark.parametrize("name", ["KeyboardInterrupt", "GeneratorExit"])
+def test_an_exception_that_would_end_the_judge_is_told_as_another(judged, name):
+    with pytest.raises(RuntimeError, match=name):
+        judged.raising(name)
+
+
+def test_a_method_is_found_on_its_object_however_long_that_is_held(judged):
+    method = judged.Box.of(5).twice
+    gc.collect()
+    assert method(y=4) == 8 and judged.apply(method, 3) == 6
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = judged.kept().nothing
+
+
+def test_an_object_has_one_handle_and_is_let_go(opened):
+    with opened(
+        CODE + "import gc\ndef count():\n    gc.collect()\n    return sum(type(o) is Box for o in gc.get_objects())\n"
+    ) as box_:
+        judged = student(box_)
+        first = judged.kept()
+        assert judged.same(first) == first and judged.kept() != first and judged.same([first]) == [first]
+        held = judged.count()
+        del first
+        gc.collect()
+        judged.same(1)
+        assert (held, judged.count()) == (1, 0)
+
+
+def test_the_same_seed_draws_the_same_numbers(opened):
+    drawn = []
+    for seed in (1, 1, 2):
+        with opened(CODE, seed=seed) as box_:
+            drawn.append(student(box_).drawn())
+    assert drawn[0] == drawn[1] and drawn[0][:2] != drawn[2][:2]
+
+
+def test_a_cell_that_fails_gives_way_to_what_is_given(opened):
+    with opened("x = 1", "x = 2\n1 / 0", "y = x", given="x = 3") as box_:
+        assert student(box_).x == 3 and student(box_).y == 3
+        failure = box_.unloaded["cell 1"]
+    assert (failure["type"], failure["frames"][-1]) == ("ZeroDivisionError", ("cell 1", 2))
+
+
+def test_what_a_cell_imports_from_the_future_holds_for_the_next(opened):
+    with opened("from __future__ import annotations", "def f(x: Unknown): return x") as box_:
+        assert student(box_).f(1) == 1 and box_.unloaded == {}
+
+
+def test_an_import_by_name_finds_the_students_own_module(opened):
+    with opened("x = 1", "def found():\n    import toy.sums\n    return toy.sums.x") as box_:
+        assert student(box_).found() == 1
+
+
+def test_a_process_that_ends_is_lost_and_says_in_which_cell(opened):
+    with pytest.raises(Lost), opened("x = 1", "import os\nos._exit(1)", "y = 1"):
+        pass
+    with opened("import os\ndef end(): os._exit(1)") as box_:
+        with pytest.raises(Lost):
+            student(box_).end()
+        assert box_.why == "gone"
+        with pytest.raises(Lost):
+            student(box_).end()
+
+
+def test_methods_are_those_that_def_defines():
+    class Base:
+        def inherited(self) -> None: ...
+
+        @property
+        def size(self) -> int:
+            return 1
+
+    class Derived(Base):
+        inherited_too = Base.inherited
+        number = 3
+
+        @staticmethod
+        def free() -> None: ...
+
+    assert set(child._methods(Derived, type(lambda: 0))) == {"inherited", "inherited_too"}
+    assert set(child._methods(Derived, classmethod | staticmethod)) >= {"free"}
+
+
+def test_an_exception_that_cannot_be_shown_is_told_as_such():
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    told = child.failure(Silent())
+    assert told[0] in ("Exception", "RuntimeError") and "cannot be shown" in told[2]
