@@ -1,10 +1,10 @@
 """Grades a class of 1 000 with the real `tito grade` and compares every point with what `tito test` gives.
 
 The class is made up from partial work, the mistakes in `tests/MODULE/mistakes` and other right answers. Many people
-have the same answers, but each signs the cells with a comment: to the grader all differ, and it grades every one. The
-count it is compared with owes it nothing: each set of answers is written into a copy of the course and tested there as
-on a student's machine, in one process with the tests, without intake, box, channel or judge; once, for a comment
-changes no answer. Run from the project's root, on Linux: `python benchmarks/thousand_submissions.py [--people N]`.
+have the same answers, and the grader runs those once; with --signed every cell has a comment of its author's own, so
+that all differ, and it runs every one. The count that it is compared with owes the grader nothing: each set of answers
+is written into a copy of the course and tested there as on a student's machine, in one process with the tests, without
+intake, box, channel or judge. Run from the project's root, on Linux: `python benchmarks/thousand_submissions.py`.
 Exits 1 unless all points are equal and the memory of all processes stays below MEMORY.
 """
 
@@ -120,6 +120,7 @@ def main() -> int:
     parser.add_argument("--distinct", type=int, default=100, help="sets of answers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--signed", action="store_true", help="let all differ")
     parser.add_argument("--exercise", help="only this one, which takes a tenth of the time")
     parser.add_argument("--folder", type=Path, help="work here, and go on from what is there")
     parser.add_argument("--unsafe", action="store_true", help="without a box")
@@ -136,7 +137,7 @@ def compare(asked: argparse.Namespace, folder: Path) -> int:
     people = dict(made_up.people(asked.people, asked.distinct, asked.seed))
     for name, answers in people.items():
         if not (folder / "in" / name).is_dir():
-            texts = made_up.notebooks(answers, name)
+            texts = made_up.notebooks(answers, name if asked.signed else "")
             files.write_whole([(folder / "in" / name / file, text) for file, text in texts.items()])
     options = ["--jobs", str(asked.jobs), *(["--unsafe"] if asked.unsafe else [])]
     options += ["--exercise", asked.exercise] if asked.exercise else []
