@@ -67,7 +67,7 @@ class Channel:
         text_size, raw_size = HEAD.unpack(self._read(HEAD.size))
         if not self._trusting and (text_size > JSON_BYTES or raw_size > RAW_BYTES):
             raise Broken(f"a message of {text_size + raw_size} bytes")
-        text, raw = self._read(text_size), self._read(raw_size)
+        text, raw = self._read(text_size), self._read(raw_size) if raw_size else b""
         decoder = _Decoder(memoryview(raw), self._trusting)
         try:
             message = decoder.value(json.loads(text.decode("ascii")), 0)
@@ -110,7 +110,7 @@ class _Encoder:
             return value if math.isfinite(value) else ["f", struct.pack("<d", value).hex()]  # every NaN has its bits
         self._count(depth)
         if kind is tuple or kind is list:
-            return ["t" if kind is tuple else "l", *(self._value(item, depth + 1) for item in value)]
+            return ["t" if kind is tuple else "l", *[self._value(item, depth + 1) for item in value]]
         if kind is dict:
             self._pairs += len(value)
             if not self._layouts and self._pairs > PAIRS:
@@ -160,8 +160,8 @@ class _Decoder:
         self.arrays, self.refs = list[np.ndarray](), list[Ref]()
 
     def value(self, value: Any, depth: int) -> Any:
-        if not isinstance(value, list):
-            if isinstance(value, dict):
+        if type(value) is not list:
+            if type(value) is dict:
                 raise ValueError("an object")
             return value
         self._items += 1
@@ -170,7 +170,7 @@ class _Decoder:
         tag, rest = value[0], value[1:]
         match tag:
             case "t":
-                return tuple(self.value(item, depth + 1) for item in rest)
+                return tuple([self.value(item, depth + 1) for item in rest])
             case "l":
                 return [self.value(item, depth + 1) for item in rest]
             case "d":

@@ -7,6 +7,7 @@ an answer, never for a verdict. Of `tito` it needs the door and the channel, whi
 from __future__ import annotations
 import __future__
 
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -179,6 +180,8 @@ def main() -> None:
     sys.meta_path.insert(0, Planned(channel, modules))
     limited(limits)
     backends = [Inside(importlib.import_module(name)) for name in modules]
+    gc.freeze()  # what is loaded stays: not to be looked through for garbage again and again
+    gc.set_threshold(10_000, 20, 100)
     channel.send(("loaded",))
     serve(channel, backends)
 

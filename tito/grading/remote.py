@@ -157,7 +157,7 @@ class Boxed:
             self._held[target.number] += 1  # a method holds its object
             return Method(target.number, "method", name)
         value = self._ask("get", target, name)
-        if target.number == 0 and type(value) is Ref and value.type_name in ("function", "type"):
+        if target.number == 0 and type(value) is Ref:
             self._held[value.number] += 1  # for ourselves
             self._found[name] = value
         return value

@@ -24,6 +24,8 @@ from tito.door import Student
 from tito.grading.bench import Bench, NoBox
 from tito.grading.remote import Lost
 
+RARELY = (50_000, 20, 100)  # objects and rounds between two searches for garbage: hypothesis makes much, soon let go
+
 
 class Sitting:
     """A pytest plugin: the loop over submissions, and the student behind the wall."""
@@ -46,6 +48,7 @@ class Sitting:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         gc.collect()
         gc.freeze()  # what was collected stays: not to be looked through again and again
+        gc.set_threshold(*RARELY)
         terminal: Any = session.config.pluginmanager.getplugin("terminalreporter")
         for request in self._requests:
             self._grade(session, request)
