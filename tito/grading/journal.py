@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 import tito
+from tito import notebook
 from tito.course import Module
 from tito.errors import TitoError
 from tito.grading.grade import Grade
@@ -56,10 +57,11 @@ def conditions(
 ) -> Conditions:
     """The conditions that hold now, in this course, with this tito."""
     tests = [*project.tests.glob("conftest.py"), *_files(project.module_tests(module.name))]
-    given = [*_files(project.module(module.name)), *_files(project.package), project.root / PYPROJECT]
+    given = [*_files(project.package), project.module_toml(module.name), project.root / PYPROJECT]
+    cells = (notebook.read(project, entry.path).digest for entry in module.notebooks)  # outputs decide nothing
     ours = _files(Path(tito.__file__).parent, ".py")
     versions = [platform.python_version(), *(f"{name} {metadata.version(name)}" for name in LIBRARIES)]
-    course = _hash(*(_text(project.root, file) for file in tests + given))
+    course = _hash(*cells, *(_text(project.root, file) for file in tests + given))
     grader = _hash(*versions, *(_text(Path(tito.__file__).parent, file) for file in ours))
     return Conditions(module.name, seed, limit_seconds, exercise, unsafe, course, grader)
 

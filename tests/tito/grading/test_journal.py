@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jupytext
 import pytest
 
 from tito import course as courses
@@ -130,11 +131,13 @@ def test_whatever_decides_a_grade_is_in_the_conditions(course, file):
     assert now().course != before.course, f"a change of {file} went unseen"
 
 
-def test_what_python_leaves_behind_is_no_condition(course):
+def test_what_decides_no_grade_is_no_condition(course):
     module = courses.load(course.project, "01_toy")
     before = journal.conditions(course.project, module, 0, 120.0, None, False)
     course.write("tests/01_toy/__pycache__/test_double.pyc", "bytes")
-    course.write("modules/source/01_toy/.ipynb_checkpoints/toy_dev.ipynb", "{}")
+    course.write("modules/source/01_toy/demo.py", "print('another demo')\n")
+    path = course.root / "modules/source/01_toy/toy_dev.py"
+    jupytext.write(jupytext.read(path), path.with_suffix(".ipynb"))  # as JupyterLab does when somebody looks
     assert journal.conditions(course.project, module, 0, 120.0, None, False) == before
 
 
