@@ -62,6 +62,8 @@ class Tests:
 
     def last_line(self) -> str:
         """The last line that it wrote where nobody reads, in brackets; empty where there is none."""
+        if self._errors.closed:  # from another thread
+            return ""
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
         return f" ({lines[-1].removeprefix('E').strip()[:300]})" if lines else ""

@@ -145,9 +145,16 @@ def cut_short(
 
 
 def claim(test: str) -> str:
-    """`tests/x/test_a.py::test_zero_stays[1]` -> `zero stays [1]`: a test's name is a claim."""
-    name = test.partition("::")[2].removeprefix("test_")
+    """`tests/x/test_a.py::test_zero_stays[1]` -> `zero stays [1]`: a name is a claim. Of a hidden test, no more."""
+    file, _, name = test.partition("::")
+    name = name.removeprefix("test_")
+    if _hidden(file):
+        name = name.partition("[")[0]
     return re.sub(r"\[", " [", name.replace("_", " "), count=1)
+
+
+def _hidden(file: str) -> bool:
+    return Path(file).parent.name == "hidden"
 
 
 class Verdicts:
@@ -218,8 +225,8 @@ class Verdicts:
 
     def _told(self, test: str, failure: dict[str, Any]) -> str:
         """The claim that does not hold, the message, and for an exception the student's own line."""
-        if self._discreet and Path(test.partition("::")[0]).parent.name == "hidden":
-            return f"{claim(test).partition(' [')[0]}:\na hidden test: it tries the same claim with inputs of its own"
+        if self._discreet and _hidden(test.partition("::")[0]):
+            return f"{claim(test)}:\na hidden test: it tries the same claim with inputs of its own"
         located = self._located(failure)
         says = bool(failure["text"]) and failure["type"] in ("AssertionError", "Failed")  # words meant for people
         text = "\n".join(failure["text"].splitlines()[:LONGEST_MESSAGE])

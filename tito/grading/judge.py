@@ -12,7 +12,7 @@ from tito import editions, exporting, grafting, notebook, running, verdicts
 from tito.course import Exercise, Module
 from tito.errors import TitoError
 from tito.grading import box, given
-from tito.grading.grade import Grade, MachineryError
+from tito.grading.grade import Grade, GradeStatus, MachineryError
 from tito.grading.intake import Submission
 from tito.notebook import Cell, Document
 from tito.project import Project
@@ -103,6 +103,7 @@ class Judge:
         self._edition = Edition(project, module)
         self._tests: running.Tests | None = None
         self._collected: dict[str, Any] = {}
+        self._left = False
 
     def __enter__(self) -> Judge:
         protection = box.protection()
@@ -119,6 +120,7 @@ class Judge:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._left = True
         self._stop()
         self._folder.cleanup()
 
@@ -135,25 +137,23 @@ class Judge:
 
     def _grade(self, submission: Submission, outcomes: list[Outcome], begun: float) -> Grade:
         remarks = submission.remarks + ((UNBOXED,) if self._unsafe else ())
-        status = "refused" if submission.refused else "graded"
+        status: GradeStatus = "refused" if submission.refused else "graded"
         seconds = time.monotonic() - begun
-        return Grade(submission.name, tuple(outcomes), status, seconds, remarks, submission.digest)  # type: ignore[arg-type]
+        return Grade(submission.name, tuple(outcomes), status, seconds, remarks, submission.digest)
 
     def _run(self, modules: dict[str, list[dict[str, Any]]], records: dict[str, Record]) -> None:
         """Hear what the tests say of these cells; a judge that hangs costs the exercise whose test it ran."""
         listener = Listener(self._project, records.values(), self._limit * SHARE)
         until = time.monotonic() + self._limit
         while wanted := [name for name, record in records.items() if not record.complete]:
-            if self._tests is None:
-                self._start()
-            assert self._tests is not None
+            tests = self._tests or self._restarted()
             listener.hear(self._collected)
             seconds = max(0.0, until - time.monotonic())
             request = {"modules": modules, "exercises": self._edition.exercises, "wanted": wanted}
-            self._tests.tell(request | {"seconds": seconds, "seed": self._seed})
-            while (event := self._tests.event(self._patience(until)))["event"] != "graded":
+            tests.tell(request | {"seconds": seconds, "seed": self._seed})
+            while (event := tests.event(self._patience(until)))["event"] != "graded":
                 if event["event"] in ("gone", "broken", "end"):
-                    said = self._tests.last_line()
+                    said = tests.last_line()
                     self._stop()
                     raise MachineryError(f"the tests' process ended: {event['message']}{said}")
                 listener.hear(event)
@@ -161,23 +161,34 @@ class Judge:
                     self._stop()
                     break
 
+    def _restarted(self) -> running.Tests:
+        if self._left:
+            raise MachineryError("the judge was left")
+        try:
+            return self._start()
+        except TitoError as error:  # it has started before
+            raise MachineryError(str(error)) from None
+
     def _patience(self, until: float) -> float:
         """How long the tests' process may say nothing: its clock ends a box, but not what it computes itself."""
         return max(0.0, min(self._limit * SHARE, until - time.monotonic())) + SLACK_SECONDS
 
-    def _start(self) -> None:
+    def _start(self) -> running.Tests:
         """Start pytest and let it collect."""
         files = [str(file) for item in self._exercises for file in self._files(item)]
         seed = ["--hypothesis-seed", str(self._seed)]
-        self._tests = running.Tests(self._project, "tito.grading.sitting", [*PYTEST, *seed, *files], **HASHING)
-        setup = {"given": self._folder.name, "unsafe": self._unsafe, "test_seconds": self._limit * SHARE}
-        self._tests.tell(setup)
-        event = self._tests.event(running.START_SECONDS)
+        tests = running.Tests(self._project, "tito.grading.sitting", [*PYTEST, *seed, *files], **HASHING)
+        self._tests = tests
+        tests.tell({"given": self._folder.name, "unsafe": self._unsafe, "test_seconds": self._limit * SHARE})
+        event = tests.event(running.START_SECONDS)
         if event["event"] != "collected":
             told = event.get("message") or f"{event['failure']['type']}: {event['failure']['text']}"
             where = f"{self._project.shown(Path(event['file']))}: " if "file" in event else ""
-            raise TitoError(f"the tests cannot be run: {where}{told}{self._tests.last_line()}")
+            said = tests.last_line()
+            self._stop()
+            raise TitoError(f"the tests cannot be run: {where}{told}{said}")
         self._collected = event
+        return tests
 
     def _stop(self) -> None:
         tests, self._tests = self._tests, None
