@@ -11,12 +11,17 @@ from .threads import run
 
 @task
 def convert_task(w: Any, index: int) -> None:
-    """64 columns (or rows) of a conversion, 32 steps at a time: rows that lie far apart are read 256 bytes at once."""
-    block, ldx, k, n, ldy = w[0], w[4], w[5], w[6], w[10]
-    for step in range(0, max(k, 1), 32):
-        for first in range(index * 64, min(n, index * 64 + 64), 16):
-            x, y = w[1] + step * w[2] + first * w[3], w[7] + step // 32 * w[8] + first // 16 * w[9]
-            call(block, (x, ldx, min(32, k - step), min(16, n - first), y, ldy))
+    """A strip of a conversion, of 128 steps or of 64 columns, along which x lies in memory; 32 steps x 16 columns at a
+    time."""
+    block, ldx, k, n, ldy, along_n = w[0], w[4], w[5], w[6], w[10], w[3] == 4
+    k_first, k_last = (index * 128, min(k, index * 128 + 128)) if along_n else (0, k)
+    n_first, n_last = (0, n) if along_n else (index * 64, min(n, index * 64 + 64))
+    ks, ns = up(k_last - k_first, 32) // 32, up(n_last - n_first, 16) // 16
+    for i in range(ks * ns):
+        step = k_first + 32 * (i // ns if along_n else i % ks)
+        first = n_first + 16 * (i % ns if along_n else i // ks)
+        x, y = w[1] + step * w[2] + first * w[3], w[7] + step // 32 * w[8] + first // 16 * w[9]
+        call(block, (x, ldx, min(32, k - step), min(16, n - first), y, ldy))
 
 
 @inlined
@@ -28,7 +33,8 @@ def convert(
     w = np.empty(11, np.int64)
     w[0], w[1], w[2], w[3], w[4], w[5], w[6] = block, x, k_step, n_step, ldx, k, n
     w[7], w[8], w[9], w[10] = y, y_k, y_n, ldy
-    run(pool if k * n > ALONE // 64 else 0, function, at(w), up(n, 64) // 64)
+    strips = up(k, 128) // 128 if n_step == 4 else up(n, 64) // 64
+    run(pool if k * n > ALONE // 64 else 0, function, at(w), strips)
     keep(w)
 
 
