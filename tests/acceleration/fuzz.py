@@ -65,6 +65,8 @@ def strided(rng: Any, a: Any) -> Any:
 
 def random_case(rng: Any) -> Case:
     m, k, n = length(rng), length(rng), length(rng)
+    if rng.random() < 0.05:
+        k = int(rng.integers(1000, 2600))  # cut into pieces
     batch = () if rng.random() < 0.8 else tuple(int(v) for v in rng.integers(0, 4, rng.integers(1, 3)))
     a = strided(rng, codes(rng, (*batch, m, k), rng.choice([np.int8, np.uint8])))
     zero_point: Any = int(rng.integers(-128, 256)) if rng.random() < 0.8 else 0
