@@ -1,5 +1,6 @@
 """Other people's INT8 on the same arrays: ONNX Runtime and PyTorch. An absent one is named, not skipped over."""
 
+import platform
 import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -8,7 +9,9 @@ from typing import Any
 import numpy as np
 
 Call = Callable[[], Any]
-ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
+ENGINES = ("x86", "fbgemm", "onednn")
+if platform.machine().lower() not in ("x86_64", "amd64"):
+    ENGINES += ("qnnpack",)  # made for ARM: elsewhere the slowest by far, and its threads spin for 45 ms after a call
 
 
 def versions() -> dict[str, str]:
