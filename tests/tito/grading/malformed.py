@@ -29,6 +29,52 @@ class Case:
     fate: Fate
     write: Callable[[Path], None]  # into a student's empty folder
 
+    @property
+    def says(self) -> str:
+        """What the refusal or a remark must say: by whatever else the case is refused, it is not by what it tests."""
+        if self.name.endswith((".py in a zip", ".ipynb in a zip")):  # it may be refused by how well it was packed
+            return ""
+        return next((told for begin, told in SAYS.items() if self.name.startswith(begin)), "")
+
+
+SAYS = {
+    "a million empty lists": "holds more than 1000000 values",
+    "a million cells": "cells; up to 5000 are read",
+    "ten thousand cells": "cells; up to 5000 are read",
+    "half a million markers": "cells; up to 5000 are read",
+    "five million letters": "is longer than 4 million letters",
+    "one letter that makes": "holds too much text",
+    "a cell of a million letters": "letters and was not read",
+    "three million letters of other code": "far more code was handed in",
+    "lists 5000 deep.": "is nested too deeply",
+    "half a surrogate pair": "broken characters",
+    "a letter of Latin-1": ": not UTF-8; what could not be read became",
+    "100 MiB on disk": "is larger than 32 MiB",
+    "a hundred MB in a zip": "more than 96 MiB were handed in",
+    "zip bomb of method": "method other than deflate",
+    "zip of method": "method other than deflate",
+    "zip bombs": "",
+    "zip bomb": "more than 200 times its size",
+    "honest, 5 zips deep": "is a zip in 3 others",
+    "zip with a file of kind": "is a link; only files are read",
+    "zip with a folder called": "is a folder, not a notebook",
+    "zip with the name": "a name that cannot be printed",
+    "zip with ../": "outside of the archive",
+    "zip with /": "outside of the archive",
+    "zip with C:": "outside of the archive",
+    "zip cut off": "is not a zip that can be opened",
+    "encrypted": "is encrypted",
+    "six thousand entries": "more than 5000 files were handed in",
+    "five thousand files": "more than 5000 files were handed in",
+    "a table of contents of 12 MB": "a table of contents of more than 8 MiB",
+    "a link to": "is a link; only files are read",
+    "a hard link": "a second name elsewhere (a hard link)",
+    "a pipe": "is neither a file nor a folder",
+    "a folder called": "is a folder, not a notebook",
+    "nothing at all": "no notebook was handed in",
+    "another kind of file": "no notebook was handed in",
+}
+
 
 def cases(page: dict[str, Any], text: str) -> Iterator[Case]:
     """page: an honest notebook's JSON; text: the same as a percent .py."""
@@ -155,7 +201,7 @@ def _texts(text: str) -> Iterator[tuple[str, Fate, bytes]]:
     yield "old Mac line ends", "harmless", good.replace(b"\n", b"\r")
     yield "a letter of Latin-1", "remarked", good + b"\n# caf\xe9\n"
     yield "a quote that never ends", "harmless", good.replace(b"# %% [markdown]", b'# %%\n"""\n\n# %% [markdown]', 1)
-    yield "a million markers", "refused", b"# %%\n" * 1_000_000 + good
+    yield "half a million markers", "refused", b"# %%\n" * 600_000 + good
     yield "five million letters", "refused", good + b"#" * 5_000_000
     yield "a million blank lines", "harmless", good + b"\n" * 1_000_000
     yield "a line of three million quotes", "any", good + b"\n# %%\nx = " + b"'" * 3_000_000
@@ -223,11 +269,11 @@ def _archives(page: bytes, text: str) -> Iterator[Case]:
     yield Case("text called zip", "refused", _file("a.zip", text.encode()))
     yield Case("a comment of 65 535 bytes", "harmless", _file("a.zip", good[:-2] + b"\xff\xff" + b"x" * 65_535))
     yield Case("bytes before the zip", "harmless", _file("a.zip", b"#!/bin/sh\nrm -rf /\n" + good))
-    for layers in (1, 2):
+    for layers, fate in ((1, "harmless"), (2, "harmless"), (4, "refused")):
         data = good
         for _ in range(layers):
             data = zipped({"inner.zip": data})
-        yield Case(f"honest, {layers + 1} zips deep", "harmless", _file("a.zip", data))
+        yield Case(f"honest, {layers + 1} zips deep", fate, _file("a.zip", data))  # type: ignore[arg-type]
 
 
 _LIES = [

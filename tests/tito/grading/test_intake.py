@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tokenize
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import jupytext
@@ -17,8 +18,9 @@ import pytest
 from tito import course, editions, notebook
 from tito.errors import TitoError, WrongCall
 from tito.formats import nbgrader
-from tito.grading import intake, lexing, reading
+from tito.grading import intake, lexing, reading, unpacking
 from tito.grading.arrivals import safe
+from tito.grading.unpacking import Budget, Refused
 from tito.project import Project
 
 HERE = Path(__file__).parent
@@ -452,6 +454,37 @@ def test_names_that_a_cell_defines_and_needs():
 
 # Malformed input
 
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need no rights on Unix only")
+def test_a_file_that_becomes_a_link_or_a_pipe_after_it_was_listed_is_not_opened(tmp_path):
+    secret, file = tmp_path / "secret", tmp_path / "toy_dev.py"
+    secret.write_text("secret", encoding="utf-8")
+    for become in (lambda: file.symlink_to(secret), lambda: os.mkfifo(file)):
+        file.write_text("x = 1", encoding="utf-8")
+        (entry,) = (entry for entry in unpacking.walk(tmp_path) if entry.name == file.name)
+        file.unlink()
+        become()
+        with ExitStack() as stack, pytest.raises(Refused, match="cannot be opened|neither a file nor a folder"):
+            unpacking.read(entry, Budget(stack))
+        file.unlink()
+
+
+def test_of_two_archives_the_newer_attachment_counts_whatever_dates_are_inside(hand_in):
+    def dated(text: str, year: int) -> bytes:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr(zipfile.ZipInfo("toy_dev.py", (year, 1, 1, 0, 0, 0)), text)
+        return stream.getvalue()
+
+    (found,) = hand_in(
+        {
+            "ada_1_200_hw-1.zip": dated(solved("return x + x"), 1990),
+            "ada_1_100_hw.zip": dated(solved("return 0"), 2100),
+        }
+    )
+    assert answer(found) == "return x + x"
+
+
 RUN = """
 import json, sys
 from pathlib import Path
@@ -470,12 +503,12 @@ def fuzzed(tmp_path_factory):
     """All malformed submissions in one folder between honest ones, taken in by a process of its own."""
     folder = tmp_path_factory.mktemp("malformed")
     page = json.loads(as_page(TEXT))
-    fates = dict[str, tuple[str, str]]()
+    fates = dict[str, malformed.Case]()
     for case in malformed.cases(page, TEXT):
         student = folder / "all" / f"{len(fates):03}"
         student.mkdir(parents=True)
         case.write(student)
-        fates[student.name] = (case.name, case.fate)
+        fates[student.name] = case
     for who in ("000 honest", "an honest one", "zz honest"):
         (folder / "all" / who).mkdir()
         (folder / "all" / who / "toy_dev.py").write_text(TEXT, encoding="utf-8")
@@ -498,18 +531,19 @@ def _state(folder: Path) -> list[tuple[str, int, int]]:
 
 def test_there_are_hundreds_of_malformed_submissions_and_each_has_its_own_name(fuzzed):
     fates = fuzzed[0]
-    assert len(fates) >= 200 and len({name for name, _ in fates.values()}) == len(fates)
+    assert len(fates) >= 200 and len({case.name for case in fates.values()}) == len(fates)
 
 
 def test_every_malformed_submission_is_refused_or_graded_as_what_remains_with_a_sentence(fuzzed):
     fates, found, _, _ = fuzzed
     honest = found["an_honest_one"][2]
     wrong = []
-    for number, (name, fate) in fates.items():
+    for number, case in fates.items():
         refused, remarks, cells = found[number]
         became = {"refused": bool(refused), "remarked": bool(cells and remarks), "harmless": cells == honest}
-        if not (became[fate] if fate != "any" else refused or cells):
-            wrong.append(f"{name}: expected {fate}, got {refused=} {remarks=} {sorted(cells)=}")
+        told = any(case.says in sentence for sentence in (refused, *remarks))
+        if not told or not (became[case.fate] if case.fate != "any" else refused or cells):
+            wrong.append(f"{case.name}: expected {case.fate} {case.says!r}, got {refused=} {remarks=} {sorted(cells)=}")
     assert not wrong, "\n".join(wrong)
 
 
