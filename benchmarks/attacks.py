@@ -14,7 +14,10 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -78,12 +81,16 @@ def theirs(scene: Scene, module: Module, attacks: list[Attack], name: str, pytho
         graded = graders.otter(python, scene.project, module, who, exercise, env)
     rows, known = list[Row](), {attack.name: attack for attack in attacks}
     for one in who:
-        family, may = (
-            (known[one].family, known[one].may_earn(exercise.points)) if one in known else ("", {exercise.points})
-        )
+        attack = known.get(one)
+        may = attack.may_earn(exercise.points) if attack else {exercise.points}
         earned, status = graded.scores.get(one, 0.0), "graded" if one in graded.scores else "no grade"
+        family = attack.family if attack else ""
         rows.append(Row(one, family, round(earned), may, status, graded.seconds / len(who), [], ""))
     return rows
+
+
+def by_family(attacks: list[Attack]) -> list[list[Attack]]:
+    return [list(family) for _, family in groupby(attacks, key=lambda attack: attack.family)]
 
 
 def table(title: str, rows: list[Row]) -> Table:
@@ -127,19 +134,21 @@ def main() -> int:
     elsewhere = [attack for attack in attacks if attack.elsewhere]
     pythons = {"nbgrader": options.nbgrader, "otter": options.otter}
     for name in ["tito", *filter(None, options.others.split(","))]:
-        with tempfile.TemporaryDirectory(prefix="attacks_", ignore_cleanup_errors=True) as folder:
-            arena = Arena(Path(folder))
-            if name == "tito":
-                title = "tito grade"
-                rows, left = arena.observed(lambda scene: ours(scene, arena.module, attacks, console))  # noqa: B023
-            else:
-                package = {"otter": "otter-grader"}.get(name, name)
-                title = f"{package} {graders.version(pythons[name], package)}"
-                if not title.split()[1:]:
-                    sys.exit(f"{package} is not installed in {pythons[name]}: name another Python with --{name}")
-                rows, left = arena.observed(lambda scene: theirs(scene, arena.module, elsewhere, name, pythons[name]))  # noqa: B023
+        package = {"tito": "tinytorch", "otter": "otter-grader"}.get(name, name)
+        python = pythons.get(name, Path(sys.executable))
+        title = "tito grade" if name == "tito" else f"{package} {graders.version(python, package)}"
+        if not title.split()[1:]:
+            sys.exit(f"{package} is not installed in {python}: name another Python with --{name}")
+        rows, left = list[Row](), Counter[str]()
+        for some in [attacks] if name == "tito" else by_family(elsewhere):  # theirs spoil the course for those after
+            with tempfile.TemporaryDirectory(prefix="attacks_", ignore_cleanup_errors=True) as folder:
+                arena = Arena(Path(folder))
+                graded = partial(ours, console=console) if name == "tito" else partial(theirs, name=name, python=python)
+                more, seen = arena.observed(partial(graded, module=arena.module, attacks=some))
+                rows += more
+                left.update(seen)
         console.print(table(title, rows), "")
-        lines.append(totals(title, rows, left))
+        lines.append(totals(title, rows, dict(left)))
     summed = Table(box=None, pad_edge=False)
     for column in lines[0]:
         summed.add_column(column, justify="left" if column == "grader" else "right")

@@ -75,6 +75,8 @@ def nbgrader(
         said = _run(python, "nbgrader", ["autograde", module.name], folder, env)
         seconds = time.monotonic() - begun
         said += _run(python, "nbgrader", ["export"], folder, env)
+        if not (folder / "grades.csv").is_file():  # an attack got at the grade book: nobody has a grade
+            return Graded({}, seconds, said)
         with (folder / "grades.csv").open(encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if row["assignment"] == module.name]
         return Graded({row["student_id"]: float(row["score"] or 0) for row in rows}, seconds, said)
