@@ -231,7 +231,7 @@ class Patient:
         self._closed = False
 
     def grade(self, submission: Submission) -> Grade:
-        """Raises NoJudge where no judge can be started: that is no submission's doing."""
+        """Raises TitoError where no judge can be started: that is no submission's doing."""
         bare = replace(submission, remarks=())  # they belong to the person, the grade to the cells
         said = ""
         for _ in range(TRIES):
@@ -240,9 +240,7 @@ class Patient:
                 grade = judge.grade(bare)
                 lost = any(ENDED in outcome.message for outcome in grade.outcomes)
                 return judge.grade(bare) if lost and grade.seconds < self._limit / 2 else grade
-            except TitoError:
-                raise
-            except Exception as error:  # a bug of ours in one submission must not cost the others
+            except Exception as error:  # whatever it is, one submission must not stop the others
                 said = str(error) or type(error).__name__
                 self._let_go()
         return Grade(submission.name, (), "machinery", 0.0, (f"the grader failed {TRIES} times: {said}",))

@@ -182,10 +182,11 @@ def test_a_failed_regrade_leaves_the_old_grade(run):
     assert run(Fakes()) == first
 
 
-def test_a_bug_of_ours_in_one_submission_costs_nobody_else(run):
+@pytest.mark.parametrize("error", [ZeroDivisionError("our own"), OSError("no more processes"), TitoError("no test")])
+def test_whatever_goes_wrong_with_one_submission_costs_nobody_else(run, error):
     def behave(submission: Submission, judge: int) -> None:
         if submission.name == "student 03":
-            raise ZeroDivisionError("our own")
+            raise error
 
     statuses = {grade.submission: grade.status for grade in run(Fakes(behave))}
     assert statuses.pop("student 03") == "machinery"
@@ -257,14 +258,20 @@ def test_a_judge_that_never_starts_stops_the_batch(run):
 
 
 def test_a_mistake_in_the_course_stops_the_batch_with_its_sentence_and_keeps_what_is_done(run):
-    def behave(submission: Submission, judge: int) -> None:
-        if submission.name == "student 03":
-            raise TitoError("test_double.py cannot be run")
+    class Spoilt(FakeJudge):
+        def __enter__(self):
+            if self.number == 1:
+                raise TitoError("test_double.py cannot be run")
+            return self
 
-    first = Fakes(behave)
+    def make():
+        first.made.append(Spoilt(first, len(first.made)))
+        return first.made[-1]
+
+    first = Fakes(failing("student 03"))
     with pytest.raises(TitoError, match=r"test_double.py cannot be run"):
-        run(first, jobs=1)
-    assert first.all_ended
+        run(make, jobs=1)
+    assert first.made[0].ended.is_set()
     second = Fakes()
     run(second)
     assert sorted(first.graded + second.graded) == [one.name for one in CLASS], "graded twice, or not at all"
