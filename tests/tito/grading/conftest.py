@@ -1,13 +1,15 @@
-"""What the tests of grading share: the toy course's module, and the rule of those that need a real box."""
+"""What the tests of grading share: the toy course's module, a way to hand in files, the rule of those that need a box."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
 from tito.course import Module, load
-from tito.grading import box
+from tito.grading import box, intake
 
 REQUIRED = os.environ.get("TITO_BOX") == "required"  # as CI has it: a machine without a box must not look tested
 left_out = list[pytest.Item]()
@@ -32,3 +34,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def module(course) -> Module:
     return load(course.project, "01_toy")
+
+
+@pytest.fixture
+def hand_in(tmp_path: Path, module: Module) -> Callable[[Mapping[str, str | bytes]], list[intake.Submission]]:
+    """Files by path -> what intake makes of the folder."""
+
+    def hand_in(files: Mapping[str, str | bytes]) -> list[intake.Submission]:
+        for name, data in files.items():
+            path = tmp_path / "handed in" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return intake.collect(module, tmp_path / "handed in")
+
+    return hand_in

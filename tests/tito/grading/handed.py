@@ -1,0 +1,34 @@
+"""What the tests of intake hand in: the toy course's notebook, solved, in any form and place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jupytext
+
+from tito import notebook
+from tito.grading import intake
+from tito.project import Project
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+TOY = Project(HERE.parent / "toy")
+REAL = Project(ROOT)
+NOTEBOOKS = sorted(REAL.module("17_quantization").glob("*_dev.py"))
+TEXT = (TOY.module("01_toy") / "toy_dev.py").read_text(encoding="utf-8")
+
+
+def as_page(text: str) -> str:
+    return str(jupytext.writes(jupytext.reads(text, fmt=notebook.PERCENT), fmt="ipynb"))
+
+
+def solved(answer: str = "return 2 * x") -> str:
+    assert "    return 2 * x\n" in TEXT
+    return TEXT.replace("return 2 * x", answer)
+
+
+def answer(submission: intake.Submission) -> str:
+    """The line that `solved` wrote."""
+    assert not submission.refused, f"{submission.name} should have been read, but: {submission.refused}"
+    lines = [line for line in submission.cells["double"][0].split("\n") if "SOLUTION" not in line]
+    return lines[-1].strip()
