@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=40).filter(any)
@@ -136,6 +136,7 @@ def test_degenerate_data_has_a_range(student, objective, x):
     assert observer.qparams().scale > 0
 
 
+@settings(max_examples=15)  # each holds many cases
 @given(seed=st.integers(0, 99), objective=st.sampled_from(["mse", "entropy"]))
 def test_streaming_is_the_same_as_the_whole(student, seed, objective):
     rng = np.random.default_rng(seed)
