@@ -155,6 +155,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--nbgrader", type=Path, metavar="PYTHON")
     options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     module = course.load(Project(ROOT), MODULE)
     with tempfile.TemporaryDirectory(prefix="speed_") as temporary:
         right = throughput(module, options.count, options.jobs, options.nbgrader, Path(temporary, "rate"))
