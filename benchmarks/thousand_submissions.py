@@ -136,9 +136,9 @@ def compare(asked: argparse.Namespace, folder: Path) -> int:
     made_up = MadeUp(here, course.load(here, MODULE))
     people = dict(made_up.people(asked.people, asked.distinct, asked.seed))
     for name, answers in people.items():
-        if not (folder / "in" / name).is_dir():
-            texts = made_up.notebooks(answers, name if asked.signed else "")
-            files.write_whole([(folder / "in" / name / file, text) for file, text in texts.items()])
+        (folder / "in" / name).mkdir(parents=True, exist_ok=True)
+        for file, text in made_up.notebooks(answers, name if asked.signed else "").items():
+            (folder / "in" / name / file).write_text(text, encoding="utf-8")
     options = ["--jobs", str(asked.jobs), *(["--unsafe"] if asked.unsafe else [])]
     options += ["--exercise", asked.exercise] if asked.exercise else []
     chosen = [item for item in made_up.module.exercises if asked.exercise in (None, item.id)]
