@@ -135,9 +135,10 @@ def compare(asked: argparse.Namespace, folder: Path) -> int:
     here = project.find(ROOT)
     made_up = MadeUp(here, course.load(here, MODULE))
     people = dict(made_up.people(asked.people, asked.distinct, asked.seed))
+    shared = {} if asked.signed else {answers: made_up.notebooks(answers) for answers in set(people.values())}
     for name, answers in people.items():
         (folder / "in" / name).mkdir(parents=True, exist_ok=True)
-        for file, text in made_up.notebooks(answers, name if asked.signed else "").items():
+        for file, text in (shared.get(answers) or made_up.notebooks(answers, name)).items():
             (folder / "in" / name / file).write_text(text, encoding="utf-8")
     options = ["--jobs", str(asked.jobs), *(["--unsafe"] if asked.unsafe else [])]
     options += ["--exercise", asked.exercise] if asked.exercise else []
