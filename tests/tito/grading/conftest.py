@@ -1,4 +1,4 @@
-"""What the tests of grading share: the toy course's module, a way to hand in files, the rule of those that need a box."""
+"""What the tests of grading share: the toy course's module, handing in, the rule of those that need a box."""
 
 from __future__ import annotations
 
