@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tito import course
+from tito import course, doctor
 from tito.grading import box, given
 from tito.grading.judge import Edition
 from tito.project import Project
+
+from ..conftest import copy_toy
 
 COURSE = Project(Path(__file__).parents[3])
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the box is for Linux")
@@ -169,3 +172,34 @@ def test_a_user_who_is_not_root_needs_one_box_only(monkeypatch):
     command = box.command(["python"], None)
     assert sum(part.endswith("bwrap") for part in command) == 1 and "--reuid" not in command
     assert command[-1] == "python" and "--disable-userns" in command
+
+
+def test_of_a_package_only_what_is_needed_is_given(tmp_path):
+    package = tmp_path / "toy"
+    (package / "fast").mkdir(parents=True)
+    (package / "fast/__init__.py").write_text("from .a import one, two\nfrom .b import three\n", encoding="utf-8")
+    (package / "fast/a.py").write_text(
+        "from .b import three, four\nLIMIT = 3\ndef one(): return three() + LIMIT\ndef two(): return four()\n",
+        encoding="utf-8",
+    )
+    (package / "fast/b.py").write_text("def three(): return 3\ndef four(): return 4\n", encoding="utf-8")
+    texts = given._Needed(package, {package}).texts(["from toy.fast import one"])
+    assert {path.name: " ".join(text.split()) for path, text in texts.items()} == {
+        "__init__.py": "from .a import one",
+        "a.py": "from .b import three LIMIT = 3 def one(): return three() + LIMIT",
+        "b.py": "def three(): return 3",
+    }
+
+
+def test_doctor_says_which_protection_there_is_where_one_grades(monkeypatch, tmp_path):
+    def told(root: Path) -> list[str]:
+        return [finding.found for finding in doctor.examine(root) if finding.what == "grading"]
+
+    monkeypatch.setattr(doctor, "PATIENCE", 0.0)  # the package is not what is asked here
+    course_root = copy_toy(tmp_path)
+    monkeypatch.setattr(box, "protection", lambda: box.Protection("none", "no bubblewrap", "install it"))
+    assert told(course_root) == ["no box for strangers' code: no bubblewrap; install it"]
+    monkeypatch.setattr(box, "protection", lambda: box.Protection("box"))
+    assert told(course_root) == ["strangers' code runs in a box (bubblewrap)"]
+    shutil.rmtree(course_root / "tests/01_toy/hidden")
+    assert told(course_root) == [], "with a student's edition nobody grades"
