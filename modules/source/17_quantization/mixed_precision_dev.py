@@ -42,6 +42,8 @@ sys.path[:0] = course()
 if find_spec("tinytorch") is None:
     raise ImportError("tinytorch was not found. On your machine: open this notebook inside the course's folder. On Colab: zip that folder as course.zip, drop it into the list of files on the left, and run this cell again.")
 
+from tito.inkernel import check  # check("ID") says what `tito test` would say
+
 # %%
 #| export
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -153,6 +155,7 @@ def lost_share(x: ArrayLike, dtype: str) -> tuple[float, float]:
 
 
 # %%
+check("half")
 assert to_bfloat16(1.01) == 1.0078125, f"1.01 must become 1.0078125, got {to_bfloat16(1.01)}: round, do not cut"
 assert to_bfloat16(1.00390625) == 1.0, "1 + 2**-8 is a tie; the even neighbour is 1.0"
 assert np.isnan(to_bfloat16(np.nan)) and np.isinf(to_bfloat16(np.inf)), "NaN stays NaN, infinity stays infinity"
@@ -258,6 +261,7 @@ class GradScaler:
 
 
 # %%
+check("grad_scaler")
 p = Tensor(np.ones(2, np.float32), requires_grad=True)
 sgd, scaler = Adam([p]), GradScaler(init_scale=8.0, growth_interval=2)
 for grad in ([8.0, 8.0], [8.0, 8.0], [np.inf, 8.0], [8.0, 8.0]):
@@ -351,6 +355,7 @@ def autocast(dtype: str = "float16") -> Iterator[None]:
 
 
 # %%
+check("autocast")
 half = Tensor(np.float16([1.0]), requires_grad=True)
 weights = MasterWeights([half], lambda params: Adam(params, lr=1e-4))
 for _ in range(10):
@@ -587,6 +592,8 @@ def assign_bits(table: Iterable[Sensitivity], byte_budget: int) -> dict[str, Int
 
 
 # %%
+check("sensitivity")
+check("assign_bits")
 rows = [
     Sensitivity("a", IntType(2), 10, 10.0, 0.5), Sensitivity("a", IntType(4), 20, 20.0, 0.9),
     Sensitivity("b", IntType(2), 100, 30.0, 0.9), Sensitivity("b", IntType(4), 200, 40.0, 0.9),

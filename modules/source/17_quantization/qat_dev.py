@@ -43,6 +43,8 @@ sys.path[:0] = course()
 if find_spec("tinytorch") is None:
     raise ImportError("tinytorch was not found. On your machine: open this notebook inside the course's folder. On Colab: zip that folder as course.zip, drop it into the list of files on the left, and run this cell again.")
 
+from tito.inkernel import check  # check("ID") says what `tito test` would say
+
 # %%
 #| export
 from collections.abc import Iterable, Iterator, Mapping
@@ -244,6 +246,7 @@ def equalize(model: Module, sweeps: int = 20) -> Module:
 
 
 # %%
+check("fold_and_equalize")
 restored = equalize(twin)
 for name, network in {"network": model, "twin": twin, "twin, equalized": restored}.items():
     print(f"{name:<16} float32 {score(network):.1%}   int4 per tensor {score(quantize_dynamic(network, IntType(4), None)):.1%}")
@@ -284,6 +287,7 @@ def fake_quantize(x: Tensor, qparams: QParams) -> Tensor:
 
 
 # %%
+check("fake_quantize")
 x = Tensor(np.array([1.2749, 1.275, -1.28, -1.29], np.float32), requires_grad=True)
 out = fake_quantize(x, QParams(0.01, 0))
 out.sum().backward()
@@ -450,6 +454,7 @@ def convert(model: Module) -> Module:
 # loop (QAT): where will training make the largest difference?
 
 # %%
+check("qat")
 calibration = [digits.x_train[:256]]
 table = {}
 for name, weights, activations in (("int4, activations int4", 4, 4), ("int3, activations int4", 3, 4), ("int2, activations int8", 2, 8)):
@@ -544,6 +549,7 @@ class LearnedStepSize(Module):
 
 
 # %%
+check("learned_step")
 x, s = Tensor([0.3, 5.0, -9.0], requires_grad=True), Tensor([1.0], requires_grad=True)
 learned_step_quantize(x, s, 0, IntType(2), count=1).sum().backward()
 assert x.grad.tolist() == [1, 0, 0], "x gets its gradient inside only"

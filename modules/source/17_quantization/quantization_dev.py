@@ -28,8 +28,8 @@
 # We carry four numbers through every section: **`[-1, 0, 0.5, 2]`**.
 
 # %% [markdown]
-# Stuck? `tito hint` shows the next of three hints, from a question to nearly the line. To stay in the notebook: run
-# `from tito.inkernel import check` once; then `check("choose_qparams")` says in a cell what `tito test` would say.
+# Stuck? `tito hint` shows the next of three hints, from a question to nearly the line. `check("choose_qparams")` in a cell
+# runs that exercise's tests on what this notebook has defined, and says what `tito test` would say.
 
 # %%
 #| default_exp quantization.quantize
@@ -53,6 +53,8 @@ if not course() and Path("course.zip").is_file():  # on Colab
 sys.path[:0] = course()
 if find_spec("tinytorch") is None:
     raise ImportError("tinytorch was not found. On your machine: open this notebook inside the course's folder. On Colab: zip that folder as course.zip, drop it into the list of files on the left, and run this cell again.")
+
+from tito.inkernel import check  # check("ID") says what `tito test` would say
 
 # %%
 #| export
@@ -290,6 +292,7 @@ def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symme
 
 
 # %%
+check("choose_qparams")
 p = choose_qparams(-1, 2)
 assert abs(p.scale - 3 / 255) < 1e-8, f"scale must be 3/255 = 0.01176, got {p.scale:.5f}: 256 marks have 255 steps between"
 assert p.zero_point == -43, f"zero_point must be -43, got {p.zero_point}: rint(qmin - lo / scale), mind the sign"
@@ -354,6 +357,7 @@ def dequantize(q: NDArray[Any], qparams: QParams) -> NDArray[np.float32]:
 
 
 # %%
+check("quantize")
 q = quantize(four, choose_qparams(-1, 2))
 assert q.dtype == np.int8, f"codes must be stored as int8, got {q.dtype}: cast with .astype(int_type.storage)"
 assert q.tolist() == [-128, -43, -1, 127], f"wanted [-128, -43, -1, 127], got {q.tolist()}: round, add zero_point, clip"
@@ -466,6 +470,7 @@ def sqnr_db(x: ArrayLike, x_hat: ArrayLike) -> float:
 
 
 # %%
+check("error_parts")
 p2 = QParams(1.0, 0, IntType(2))
 assert error_parts([0.5, 3.0], p2) == (0.125, 2.0), "rounding 0.5**2 / 2, clipping 2**2 / 2: both divide by 2 elements"
 assert np.isclose(sum(error_parts(four, p2)), np.mean((four - dequantize(quantize(four, p2), p2)) ** 2)), "parts must sum to the whole"
@@ -563,6 +568,7 @@ def split_groups(x: NDArray[Any], group_size: int) -> NDArray[Any]:
 
 
 # %%
+check("per_channel")
 w = np.array([[1.0, -2.0], [0.01, 0.002]], np.float32)
 lo, hi = value_range(w, axis=0)
 assert lo.shape == (2, 1), f"one range for each row must have shape (2, 1), got {lo.shape}: reduce the *other* axes, keep dims"
@@ -648,6 +654,7 @@ def unpack_int4(packed: NDArray[np.uint8], shape: tuple[int, ...], signed: bool 
 
 
 # %%
+check("pack_int4")
 assert pack_int4(np.array([1, -2], np.int8)).tolist() == [225], "[1, -2] is the byte 225: first code in the low nibble"
 assert unpack_int4(np.array([225], np.uint8), (2,)).tolist() == [1, -2], "nibble 14 stands for 14 - 16 = -2"
 q = rng.integers(-8, 8, (3, 5)).astype(np.int8)
@@ -965,6 +972,7 @@ class PercentileObserver(Observer):
 
 
 # %%
+check("observers")
 seen = [MinMaxObserver(), MovingAverageObserver(0.5), PercentileObserver(99.0)]
 for observer in seen:
     for batch in ([-1, 2], [-1, 4], [-3, 2]):
@@ -1085,6 +1093,7 @@ class HistogramObserver(Observer):
 
 
 # %%
+check("histogram_observer")
 assert expected_mse(np.array([3, 1]), np.array([0.25, 2.0]), QParams(1.0, 0)) == 0.046875, "weight each squared error by its count"
 assert kl_divergence(np.array([4, 4, 8]), np.array([0, 0, 1]), np.array([4, 4, 8])) == 0, "even within each code: nothing is lost"
 assert np.isclose(kl_divergence(np.array([6, 2]), np.array([0, 0]), np.array([6, 2])), 0.1308, atol=1e-4), "6, 2 becomes 4, 4"
@@ -1194,6 +1203,7 @@ def integer_matmul(
 
 
 # %%
+check("integer_matmul")
 a, b = np.array([[1, 2]], np.int8), np.array([[3], [4]], np.int8)
 assert integer_matmul(a, b).tolist() == [[11]], "without zero points it is the product of the codes: 1*3 + 2*4 = 11"
 assert integer_matmul(a, b, 1, 2).tolist() == [[2]], f"(1-1)(3-2) + (2-1)(4-2) = 2, got {integer_matmul(a, b, 1, 2).item()}"
@@ -1304,6 +1314,7 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
 
 
 # %%
+check("requantize")
 assert [int(v) for v in quantize_multiplier(0.25)] == [2**30, -1], "0.25 = 0.5 * 2**-1: q31 = 2**30, exponent -1"
 assert requantize(np.array([20225]), 0.5 / 127, QParams(1 / 127, 0)).tolist() == [80], "20225 * 0.003937 = 79.6: code 80"
 ties = np.array([-6, -2, 2, 6], np.int32)
@@ -2135,6 +2146,9 @@ def time_interleaved(models: list[Any], x: Any, rounds: int = 15) -> NDArray[np.
 
 
 # %%
+check("quantized_linear")  # these two tests also count bytes, with model_arrays
+check("quantize_model")
+check("measure")
 wide = np.zeros(1000, np.float32)
 assert model_nbytes(Sequential(Linear(2, 3))) == 36, "2 * 3 weights and 3 biases of 4 bytes are 36"
 assert np.allclose(accuracy_interval(490, 500), (0.9636, 0.9891), atol=1e-4), "490 of 500: 96.4 % to 98.9 %"
