@@ -17,9 +17,10 @@ from pathlib import Path
 
 from tito import course, project
 from tito.course import Exercise, Module
-from tito.grading import adjustments, intake, reports, similarity
+from tito.grading import intake, reports, similarity
 from tito.grading.grade import Grade
 from tito.grading.intake import Submission
+from tito.grading.reports import adjustments
 from tito.grading.similarity import Pair
 from tito.testing import Outcome
 

@@ -151,7 +151,7 @@ def _grading(here: Project) -> Iterator[Finding]:
     """What holds a stranger's code on this machine. Where nothing does, that is no fault: only graders need it."""
     if not any(here.test_files(name, "x")[1].parent.is_dir() for name in course.module_names(here)):
         return  # a student's edition, without hidden tests: nobody grades with it
-    from tito.grading import box
+    from tito.grading.judging import box
 
     protection = box.protection()
     if protection.kind == "box":

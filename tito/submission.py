@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tito import archive, backups, files, notebook, release
 from tito.course import Module
-from tito.grading.outside import ungraded
+from tito.grading.intake.outside import ungraded
 from tito.notebook import Document
 from tito.project import Project
 from tito.testing import Result

@@ -34,7 +34,7 @@ def grade(
     """Grade what students handed in. Example: tito grade 17_quantization submissions --out grades"""
     from tito import course
     from tito.grading import batch, intake, journal, merging, session
-    from tito.grading.judge import Judge
+    from tito.grading.judging.judge import Judge
 
     project = project_of(context)
     loaded = course.load(project, course.find_name(project, module))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tito.grading import lexing
-from tito.grading.outside import text
+from tito.grading.intake import lexing
+from tito.grading.intake.outside import text
 from tito.notebook import Cell
 
 BETWEEN = "\n\n\n"  # cells that stand in the place of one

@@ -49,7 +49,7 @@ class NoJudge(TitoError):
 
 def check_box(unsafe: bool) -> None:
     """Raises WrongCall, with the fix, where this machine cannot hold a stranger's code."""
-    from tito.grading import box
+    from tito.grading.judging import box
 
     here = box.protection()
     if here.kind == "none" and not unsafe:

@@ -24,7 +24,7 @@ from tito.grading.batch import TRIES, Patient, Pool, check_box
 from tito.grading.grade import Grade
 from tito.grading.intake import Submission
 from tito.grading.journal import Conditions
-from tito.grading.judge import Judge
+from tito.grading.judging.judge import Judge
 
 IN_FLIGHT = 256  # submissions that the cluster holds at a time: its memory does not grow with the class
 WORKER_SECONDS = 60.0  # for the first worker to come

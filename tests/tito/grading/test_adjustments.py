@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from tito.errors import TitoError
-from tito.grading import adjustments
 from tito.grading.grade import Grade
+from tito.grading.reports import adjustments
 from tito.testing import Outcome
 
 HEAD = "submission,exercise,points,reason\n"

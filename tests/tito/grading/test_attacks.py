@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,13 +12,11 @@ import pytest
 from tito import course
 from tito.project import Project
 
-if sys.platform != "linux":
-    pytest.skip("there is no box but on Linux", allow_module_level=True)
-
 from .attacks import catalogue
 from .attacks.arena import HONEST, Row, fight
 from .attacks.scene import Scene, copied
 
+pytestmark = pytest.mark.box
 HERE = Project(Path(__file__).parents[3])
 ATTACKS = catalogue()
 

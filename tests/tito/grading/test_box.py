@@ -6,21 +6,20 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from tito import course, doctor
-from tito.grading import box, given
-from tito.grading.judge import Edition
+from tito.grading.judging import box, given
+from tito.grading.judging.judge import Edition
 from tito.project import Project
 
 from ..conftest import copy_toy
 
 COURSE = Project(Path(__file__).parents[3])
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the box is for Linux")
+needs_a_box = pytest.mark.box
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +41,20 @@ def inside(code: str, folder: Path | None = None) -> str:
     return (done.stdout + done.stderr).strip()
 
 
-@needs_linux
+@needs_a_box
 def test_this_machine_has_a_box():
     here = box.protection()
     assert here.kind == "box", f"{here.reason}: {here.fix}"
 
 
-@needs_linux
+@needs_a_box
 def test_only_scratch_can_be_written():
     tried = "import os\nfor f in ('/', '/dev', '/proc', '/usr', '/box', '/usr/lib', '/tmp'):\n"
     tried += "    try: open(f + '/x', 'w'); print(f)\n    except OSError: pass"
     assert inside(tried) == "/tmp"
 
 
-@needs_linux
+@needs_a_box
 def test_there_is_no_shell_no_tool_and_no_other_process():
     looked = "import os\nplaces = ('/bin', '/sbin', '/etc', '/home', '/sys', '/var', '/run')\n"
     looked += "print([place for place in places if os.path.exists(place)])\n"
@@ -65,7 +64,7 @@ def test_there_is_no_shell_no_tool_and_no_other_process():
         assert inside(f"import os; print(os.path.exists({tool!r}) and os.stat({tool!r}).st_size > 0)") == "False"
 
 
-@needs_linux
+@needs_a_box
 def test_nobody_is_inside_and_becomes_nobody_else():
     got = inside(
         "import os\nprint(os.getuid(), os.getgid())\ntry: os.setuid(0)\nexcept OSError as error: print(error.errno)"
@@ -75,7 +74,7 @@ def test_nobody_is_inside_and_becomes_nobody_else():
     assert inside(unshared) == "-1", "a user namespace inside would give its maker powers over the kernel"
 
 
-@needs_linux
+@needs_a_box
 def test_there_is_no_network():
     assert inside("import socket\nprint([name for _, name in socket.if_nameindex()])") in ("[]", "['lo']")
     reached = (
@@ -88,14 +87,14 @@ def test_there_is_no_network():
             server.accept()
 
 
-@needs_linux
+@needs_a_box
 def test_the_environment_is_ours(monkeypatch):
     monkeypatch.setenv("TOKEN", "secret")
     names = inside("import os\nprint(sorted(os.environ))")
     assert names == str(sorted({*box.environment(), "PWD"})), names
 
 
-@needs_linux
+@needs_a_box
 def test_scratch_is_small():
     filled = (
         "n = 0\ntry:\n    with open('/tmp/x', 'wb', 0) as f:\n        while n < 1 << 30: n += f.write(bytes(1 << 20))\n"
@@ -103,7 +102,7 @@ def test_scratch_is_small():
     assert int(inside(filled + "except OSError: pass\nprint(n)")) <= box.SCRATCH_BYTES
 
 
-@needs_linux
+@needs_a_box
 def test_numpy_is_there_and_no_other_library(laid_out):
     assert inside("import numpy; print(numpy.__file__)", laid_out) == "/box/site/numpy/__init__.py"
     search = "import importlib.util, glob\nnames = ('scipy', 'numba', 'torch', 'onnx', 'pytest', 'hypothesis', 'pip')\n"
@@ -112,7 +111,7 @@ def test_numpy_is_there_and_no_other_library(laid_out):
     assert inside(packages, laid_out) == "[]"
 
 
-@needs_linux
+@needs_a_box
 def test_the_given_package_works_and_does_no_exercise(laid_out):
     ran = "import tinytorch.core\nfrom tinytorch.acceleration import bf16_matmul, kernels\nimport numpy as np\n"
     ran += "print(kernels(), bf16_matmul(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)).tolist())"
@@ -136,7 +135,7 @@ def test_a_machine_that_is_not_linux_is_told_where_to_grade(monkeypatch):
     assert here.kind == "none" and "Linux" in here.reason and "WSL 2" in here.fix
 
 
-@needs_linux
+@needs_a_box
 def test_a_machine_without_bubblewrap_is_told_how_to_install_it(monkeypatch):
     monkeypatch.setattr(box.shutil, "which", lambda tool: "/usr/bin/apt-get" if tool == "apt-get" else None)
     here = box.protection()
@@ -148,7 +147,7 @@ def refuse(monkeypatch) -> None:
     monkeypatch.setattr(box.subprocess, "run", lambda *args, **kwargs: said)
 
 
-@needs_linux
+@needs_a_box
 def test_ubuntus_rule_is_named_with_its_fix(monkeypatch, tmp_path):
     refuse(monkeypatch)
     monkeypatch.setattr(box, "APPARMOR", tmp_path / "rule")
@@ -159,7 +158,7 @@ def test_ubuntus_rule_is_named_with_its_fix(monkeypatch, tmp_path):
     assert "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in here.fix
 
 
-@needs_linux
+@needs_a_box
 def test_a_container_without_user_namespaces_is_told_so(monkeypatch, tmp_path):
     refuse(monkeypatch)
     monkeypatch.setattr(box, "APPARMOR", tmp_path / "no rule")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tito.door import Method, Ref
-from tito.grading import channel
-from tito.grading.channel import HEAD, Broken, Channel, Received, TooLarge
+from tito.grading.judging import channel
+from tito.grading.judging.channel import HEAD, Broken, Channel, Received, TooLarge
 
 
 def passed(message, to_box: bool) -> Received:

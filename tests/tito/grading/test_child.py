@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tito.door import Student
-from tito.grading import box, child, given
-from tito.grading.remote import Box, Lost
+from tito.grading.judging import box, child, given
+from tito.grading.judging.remote import Box, Lost
 from tito.project import Project
 
 from ..conftest import copy_toy

@@ -22,9 +22,7 @@ from tito.grading.intake import Submission
 from tito.grading.journal import Conditions
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="workers grade in a box, which is for Linux"
-)
+pytestmark = pytest.mark.box  # workers grade in one
 SLOW = "# %%\n#| export\n#| exercise: double\ndef double(x):\n    import time\n    time.sleep(0.5)\n    return {} * x\n"
 CONDITIONS = Conditions("01_toy", 0, 120.0, None, False, "course", "grader")
 SECONDS = 60.0  # for anything to happen

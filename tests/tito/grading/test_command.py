@@ -17,11 +17,12 @@ import pytest
 
 from tito import course as courses
 from tito.errors import Status
-from tito.grading import batch, box, journal
-from tito.grading.box import Protection
+from tito.grading import batch, journal
 from tito.grading.grade import Grade, MachineryError
 from tito.grading.intake import Submission
-from tito.grading.judge import Judge
+from tito.grading.judging import box
+from tito.grading.judging.box import Protection
+from tito.grading.judging.judge import Judge
 from tito.testing import Outcome
 
 CELL = "# %%\n#| export\n#| exercise: {}\n{}\n"
@@ -66,7 +67,7 @@ def calls(monkeypatch):
             )
             return Grade(submission.name, tuple(outcomes), "graded", 0.1, (), submission.digest)
 
-    monkeypatch.setattr("tito.grading.judge.Judge", FakeJudge)
+    monkeypatch.setattr("tito.grading.judging.judge.Judge", FakeJudge)
     monkeypatch.setattr(box, "protection", lambda: Protection("box"))
     return calls
 
@@ -282,7 +283,7 @@ def test_a_table_names_every_exercise(calls, grade, course, tmp_path):
     }
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are counted in /proc")
+@pytest.mark.box
 def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_leaves_no_process(course):
     script = Path(__file__).parents[3] / "benchmarks" / "kill_grading.py"
     toy = ["--project", str(course.root), "--module", "01_toy", "--exercise", "double"]
@@ -293,7 +294,7 @@ def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_le
     assert re.search(r"outlived a kill +0$", done.stdout, re.MULTILINE), done.stdout
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the box is for Linux")
+@pytest.mark.box
 def test_the_real_judge_says_that_a_box_was_lost_as_the_batch_expects_it(course):
     one = Submission("eve", {"double": ("def double(x):\n    import os\n    os._exit(0)",)})
     with Judge(course.project, courses.load(course.project, "01_toy"), exercise="double") as judge:

@@ -12,7 +12,7 @@ import pytest
 
 from tito.errors import TitoError, WrongCall
 from tito.grading import intake
-from tito.grading.arrivals import safe
+from tito.grading.intake.arrivals import safe
 
 sys.path.insert(0, str(Path(__file__).parent))
 import malformed

@@ -13,7 +13,8 @@ import pytest
 
 from tito import course, editions, notebook
 from tito.formats import nbgrader
-from tito.grading import intake, lexing, reading
+from tito.grading import intake
+from tito.grading.intake import lexing, reading
 
 sys.path.insert(0, str(Path(__file__).parent))
 from handed import NOTEBOOKS, REAL, TEXT, TOY, answer, as_page, solved

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tito.grading import intake, unpacking
-from tito.grading.unpacking import Budget, Refused
+from tito.grading import intake
+from tito.grading.intake import unpacking
+from tito.grading.intake.unpacking import Budget, Refused
 
 sys.path.insert(0, str(Path(__file__).parent))
 import malformed

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, assume, example, given, seed, settings
 from hypothesis import strategies as st
 
-from tito.grading.replay import replaying
+from tito.grading.judging.replay import replaying
 
 ALWAYS = settings(database=None, max_examples=30, phases=[Phase.explicit, Phase.generate])
 

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from tito.grading import adjustments, gradebooks, reports, sidebyside, strangers
+from tito.grading import reports
+from tito.grading.reports import adjustments, gradebooks, sidebyside, strangers
 from tito.grading.similarity import Pair
 
 HERE = Path(__file__).parent
@@ -201,5 +202,5 @@ def test_the_examples_in_the_docstrings_run(part):
 
 
 def test_the_templates_are_in_the_package():
-    table = Path(reports.__file__).parents[2] / "pyproject.toml"
-    assert '"grading/templates/*"' in table.read_text(encoding="utf-8"), "a wheel would lack them"
+    table = Path(reports.__file__).parents[3] / "pyproject.toml"
+    assert '"grading/reports/templates/*"' in table.read_text(encoding="utf-8"), "a wheel would lack them"

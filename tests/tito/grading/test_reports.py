@@ -12,7 +12,8 @@ from urllib.parse import unquote
 import pytest
 
 from tito.errors import TitoError
-from tito.grading import adjustments, figures, gradebooks, reports, sidebyside
+from tito.grading import reports
+from tito.grading.reports import adjustments, figures, gradebooks, sidebyside
 from tito.grading.similarity import Pair
 
 HERE = Path(__file__).parent

@@ -14,12 +14,12 @@ from pathlib import Path
 from tito import editions
 from tito.course import Module, Notebook
 from tito.errors import TitoError, WrongCall
-from tito.grading import reading, unpacking
 from tito.grading.aligning import Aligner, Slot
-from tito.grading.arrivals import NOTEBOOKS, Arrival, arrivals
-from tito.grading.outside import text, ungraded
-from tito.grading.reading import Page
-from tito.grading.unpacking import Budget, Entry, Refused
+from tito.grading.intake import reading, unpacking
+from tito.grading.intake.arrivals import NOTEBOOKS, Arrival, arrivals
+from tito.grading.intake.outside import text, ungraded
+from tito.grading.intake.reading import Page
+from tito.grading.intake.unpacking import Budget, Entry, Refused
 from tito.notebook import Cell
 
 MOST_REMARKS = 20

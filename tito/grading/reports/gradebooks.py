@@ -12,8 +12,8 @@ from typing import Any
 
 from tito.course import Module
 from tito.formats import gradescope
-from tito.grading import figures, strangers
-from tito.grading.adjustments import Standing, number
+from tito.grading.reports import figures, strangers
+from tito.grading.reports.adjustments import Standing, number
 from tito.testing import Result
 
 CANVAS_COLUMNS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")

@@ -14,7 +14,7 @@ import numpy as np
 
 from tito import processes
 from tito.door import Method, Ref
-from tito.grading.channel import Broken, Channel, Received, TooLarge
+from tito.grading.judging.channel import Broken, Channel, Received, TooLarge
 
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 SHOWN_TEXT = 4000  # characters of an exception's text

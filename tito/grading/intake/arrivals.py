@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from tito.course import Module
-from tito.grading import unpacking
-from tito.grading.unpacking import Budget, Entry
+from tito.grading.intake import unpacking
+from tito.grading.intake.unpacking import Budget, Entry
 
 # What Canvas' download calls a file: name[_LATE]_user_attachment_file; without names [LATE_]anon_id_attachment_file.
 CANVAS = re.compile(r"(?P<who>.{1,100}?)(?P<late>_LATE)?_(?P<user>\d+)_(?P<number>\d+)_(?P<file>.+)", re.DOTALL)

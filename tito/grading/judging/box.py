@@ -29,7 +29,7 @@ INSIDE = Path("/box")
 NOBODY = 65534
 NODES = [part for node in ("/dev/null", "/dev/urandom") for part in ("--dev-bind", node, node)]
 APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-START = "import sys; sys.path[:0] = {paths!r}; from tito.grading.child import main; main()"
+START = "import sys; sys.path[:0] = {paths!r}; from tito.grading.judging.child import main; main()"
 PATIENCE = 20.0  # seconds for a box that does nothing
 INSTALL = {"apt-get": "sudo apt-get install bubblewrap", "dnf": "sudo dnf install bubblewrap"}
 INSTALL |= {"pacman": "sudo pacman -S bubblewrap", "zypper": "sudo zypper install bubblewrap"}

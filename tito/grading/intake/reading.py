@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tito.grading.unpacking import MIB, Refused
+from tito.grading.intake.unpacking import MIB, Refused
 from tito.notebook import Cell
 
 MOST_TEXT = 80 * MIB  # bytes as Python holds it: one letter beyond Unicode's first 65 536 makes all letters four bytes

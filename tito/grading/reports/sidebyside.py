@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from tito.grading import figures, strangers
+from tito.grading.reports import figures, strangers
 from tito.grading.similarity import Pair
 
 MOST_LETTERS = 20_000  # of a solution that are shown

@@ -11,9 +11,9 @@ from typing import Any
 from tito import editions, exporting, grafting, notebook, running, verdicts
 from tito.course import Exercise, Module
 from tito.errors import TitoError
-from tito.grading import box, given
 from tito.grading.grade import Grade, GradeStatus, MachineryError
 from tito.grading.intake import Submission
+from tito.grading.judging import box, given
 from tito.notebook import Cell, Document
 from tito.project import Project
 from tito.verdicts import Listener, Located, Outcome, Record, Verdicts
@@ -177,7 +177,7 @@ class Judge:
         """Start pytest and let it collect."""
         files = [str(file) for item in self._exercises for file in self._files(item)]
         seed = ["--hypothesis-seed", str(self._seed)]
-        tests = running.Tests(self._project, "tito.grading.sitting", [*PYTEST, *seed, *files], **HASHING)
+        tests = running.Tests(self._project, "tito.grading.judging.sitting", [*PYTEST, *seed, *files], **HASHING)
         self._tests = tests
         tests.tell({"given": self._folder.name, "unsafe": self._unsafe, "test_seconds": self._limit * SHARE})
         event = tests.event(running.START_SECONDS)

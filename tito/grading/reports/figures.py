@@ -10,8 +10,8 @@ from decimal import Decimal
 from statistics import fmean, median
 
 from tito.course import Exercise, Module
-from tito.grading.adjustments import Standing
 from tito.grading.grade import Grade
+from tito.grading.reports.adjustments import Standing
 from tito.testing import Outcome, TaskStatus
 
 BARS = 10  # of the histogram, at most

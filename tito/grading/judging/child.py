@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from tito.door import InProcess, Ref, as_builtin
-from tito.grading.channel import Channel, TooLarge
+from tito.grading.judging.channel import Channel, TooLarge
 
 FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 LONGEST_TEXT = 10_000

@@ -14,8 +14,8 @@ from pathlib import Path
 from tito.course import Module
 from tito.errors import TitoError
 from tito.files import naming
-from tito.grading import strangers
 from tito.grading.grade import Grade
+from tito.grading.reports import strangers
 
 FILE = "adjustments.csv"
 COLUMNS = ("submission", "exercise", "points", "reason")

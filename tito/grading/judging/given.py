@@ -16,7 +16,8 @@ import tito
 from tito.project import Project
 
 WHOLE = "core"
-OURS = ("__init__.py", "door.py", "grading/__init__.py", "grading/channel.py", "grading/child.py")
+HERE = ("__init__.py", "channel.py", "child.py")
+OURS = ("__init__.py", "door.py", "grading/__init__.py", *(f"grading/judging/{name}" for name in HERE))
 
 
 def lay_out(project: Project, targets: list[Path], sources: Iterable[str], folder: Path) -> None:

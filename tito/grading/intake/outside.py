@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from tito.grading import lexing
+from tito.grading.intake import lexing
 from tito.notebook import Cell
 
 MOST_TEXT = 1_000_000  # letters that are looked at

@@ -18,10 +18,10 @@ from markupsafe import Markup
 
 from tito import files
 from tito.course import Module
-from tito.grading import adjustments, figures, gradebooks, sidebyside, strangers
-from tito.grading.adjustments import Standing
 from tito.grading.grade import Grade
-from tito.grading.sidebyside import Couple
+from tito.grading.reports import adjustments, figures, gradebooks, sidebyside, strangers
+from tito.grading.reports.adjustments import Standing
+from tito.grading.reports.sidebyside import Couple
 from tito.grading.similarity import Pair
 from tito.testing import Outcome, Result
 
@@ -144,9 +144,9 @@ class _Pages:
 
 
 def _templates() -> Environment:
-    style = resources.files("tito.grading").joinpath("templates", "style.css").read_text(encoding="utf-8")
+    style = resources.files("tito.grading.reports").joinpath("templates", "style.css").read_text(encoding="utf-8")
     templates = Environment(
-        loader=PackageLoader("tito.grading"),
+        loader=PackageLoader("tito.grading.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

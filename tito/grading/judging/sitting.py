@@ -1,7 +1,8 @@
 """The subprocess of a `Judge`: pytest that has collected once, and runs the tests for submission after submission.
 
-Run as `python -m tito.grading.sitting PYTEST_ARGUMENTS`. Each line on its standard input is a submission; what happens
-is told on standard output, as by `tito.reporting`. It holds the tests and their answers, and never a student's code.
+Run as `python -m tito.grading.judging.sitting PYTEST_ARGUMENTS`. Each line on its standard input is a submission;
+what happens is told on standard output, as by `tito.reporting`. It holds the tests and their answers, and never a
+student's code.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import pytest
 
 from tito import reporting, student
 from tito.door import Student
-from tito.grading.bench import Bench, NoBox
-from tito.grading.remote import Lost
-from tito.grading.replay import replaying
+from tito.grading.judging.bench import Bench, NoBox
+from tito.grading.judging.remote import Lost
+from tito.grading.judging.replay import replaying
 
 RARELY = (50_000, 20, 100)  # objects and rounds between two searches for garbage: hypothesis makes much, soon let go
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tito.grading import box
-from tito.grading.remote import Box, Boxed, Lost
+from tito.grading.judging import box
+from tito.grading.judging.remote import Box, Boxed, Lost
 
 TICK_SECONDS = 0.02  # between two looks at the clock
 
