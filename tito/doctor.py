@@ -133,7 +133,7 @@ def _package_and_kernels(here: Project) -> Iterator[Finding]:
         late = f"`import {here.package_name}` and its kernels took more than {PATIENCE:g} seconds"
         yield Finding(here.package_name, "no answer", late, "set TINYTORCH_KERNEL=numpy and try again")
         return
-    install = f"cd {here.root} && {PIP} install -e ."
+    install = f'cd "{here.root}" && {PIP} install -e .'
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         yield Finding(here.package_name, "cannot be imported", last.rstrip("."), install)
