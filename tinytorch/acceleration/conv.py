@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from .elementwise import choose_dynamic, quantize
 from .features import kernel
 from .int8 import rung
-from .linear import Int8Linear, Ruler
+from .linear import Int8Linear
 from .pack import pack_int8
+from .rulers import Ruler
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from .features import kernel
 from .int8 import ALIGN_FROM, rung
-from .linear import Ruler, refuse
 from .pack import aligned
+from .rulers import Ruler, refuse
 
 TINY = np.finfo(np.float32).tiny
 

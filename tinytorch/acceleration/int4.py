@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import plain
+from .elementwise import choose_dynamic, quantize_plain
 from .features import kernel, kernels
 from .int8 import rows_of, rung
-from .linear import DYNAMIC, Ruler, refuse, ruler_of
 from .pack import ALIGNMENT, aligned
+from .rulers import DYNAMIC, Ruler, refuse, ruler_of
 
 UNIT = 64  # K is padded to it
 
@@ -211,8 +212,6 @@ def _plain(
     rows: NDArray[Any], b: PackedInt4, bias: NDArray[np.float32], ruler: tuple[int, int, int, np.float32], dynamic: bool
 ) -> NDArray[np.float32]:
     """The definition, in NumPy."""
-    from .elementwise import choose_dynamic, quantize_plain
-
     if len(kernels()) == 1:
         plain.tell_cost()
     zero_point, lo, hi, scale_in = ruler

@@ -2,30 +2,20 @@
 
 from dataclasses import InitVar, dataclass, field
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import plain
+from .elementwise import choose_dynamic, quantize_plain
 from .features import kernel, kernels
 from .int8 import check, room, rows_of, rung
 from .pack import PackedInt8
+from .rulers import DYNAMIC, Ruler, refuse, ruler_of
 
-DYNAMIC = (0, 0, 255, np.float32(0))  # uint8, its zero point and scale to be found from each input
 NO_FLOATS, NO_INTS = np.zeros(0, np.float32), np.zeros(0, np.int32)
 TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # passes, counted from gemm.FINISH
-
-
-class Ruler(Protocol):
-    """What is needed of a QParams of one tensor: x ~ scale * (q - zero_point)."""
-
-    @property
-    def scale(self) -> Any: ...
-    @property
-    def zero_point(self) -> Any: ...
-    @property
-    def int_type(self) -> Any: ...
 
 
 @cache
@@ -33,25 +23,6 @@ def fused_driver() -> Any:
     from . import fused
 
     return fused
-
-
-def ruler_of(qparams: Ruler, what: str) -> tuple[int, int, int, np.float32]:
-    """(zero point, lowest code, highest code, scale) of a ruler for one whole tensor."""
-    scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point)
-    if scale.size != 1 or zero_point.size != 1:
-        raise ValueError(f"{what} must be one ruler for the whole tensor, got a scale of shape {scale.shape}")
-    return int(zero_point.item()), int(qparams.int_type.qmin), int(qparams.int_type.qmax), np.float32(scale.item())
-
-
-def refuse(x: NDArray[np.float32], status: int) -> None:
-    """Say what is wrong with x: NaN (-1), or a range that is not finite (-2)."""
-    if status == -1:
-        where = np.argwhere(np.isnan(x))[0].tolist()
-        raise ValueError(
-            f"x must not hold NaN, got one at index {where}: no code stands for it, find out where it arose"
-        )
-    if status == -2:
-        raise ValueError(f"a range must be finite, got [{x.min():g}, {x.max():g}]: mask or clip x before measuring it")
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +122,6 @@ class Int8Linear:
 
     def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The definition, in NumPy."""
-        from .elementwise import choose_dynamic, quantize_plain
-
         zero_point, lo, hi, scale_in = self.ruler_in
         if rows.dtype == np.float32:
             if self.input_qparams is None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ..core import Flatten, MaxPool2d, Module, ReLU, Sequential, Tensor
 from .conv import Int8Conv2d
 from .elementwise import dequantize, quantize
-from .linear import Int8Linear, Ruler
+from .linear import Int8Linear
 from .pack import pack_int8
+from .rulers import Ruler
 
 
 @dataclass(frozen=True, eq=False)
