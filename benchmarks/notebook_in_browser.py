@@ -152,6 +152,7 @@ def main(arguments: list[str]) -> int:
     module = course.load(here, course.find_name(here, names[0]))
     with tempfile.TemporaryDirectory(prefix="lab ü ", ignore_cleanup_errors=True) as temporary:
         pictures = Path(arguments[arguments.index("--pictures") + 1] if "--pictures" in arguments else temporary)
+        pictures.mkdir(parents=True, exist_ok=True)
         folder = Path(temporary, "class")
         command = [sys.executable, "-m", "tito", "release", module.name, "--to", str(folder)]
         subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
