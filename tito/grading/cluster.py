@@ -68,9 +68,12 @@ def _connect(address: str) -> tuple[Any, Any]:
         import distributed
     except ImportError:
         raise WrongCall("--dask needs the package distributed: pip install 'tinytorch[cluster]'") from None
+    client: Any = object.__new__(distributed.Client)
     try:
-        client = distributed.Client(address, timeout=CONNECT_SECONDS)
+        client.__init__(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
+        with suppress(Exception):
+            client.close(timeout=2)  # left to itself it closes whenever memory is tidied; as another starts, both hang
         reason = str(error).split("\n")[0]
         raise TitoError(f"no Dask scheduler answers at {address} ({reason}): is it running, and with TLS?") from None
     try:
