@@ -57,7 +57,7 @@ def pool(address: str, wanted: Conditions) -> Pool:
         finally:
             with suppress(Exception):  # a cluster that is gone cannot be told to stop
                 client.cancel(list(running))
-            client.close(timeout=2)
+            _close(client)
 
     return graded
 
@@ -72,16 +72,22 @@ def _connect(address: str) -> tuple[Any, Any]:
     try:
         client.__init__(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        with suppress(Exception):
-            client.close(timeout=2)  # left to itself it closes whenever memory is tidied; as another starts, both hang
+        _close(client)
         reason = str(error).split("\n")[0]
         raise TitoError(f"no Dask scheduler answers at {address} ({reason}): is it running, and with TLS?") from None
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError:
-        client.close(timeout=2)
+        _close(client)
         raise TitoError(f"{address} has no worker: start some with `dask worker {address}` in the course") from None
     return distributed, client
+
+
+def _close(client: Any) -> None:
+    """Now, whatever it says: left to itself it would close when memory is tidied, and hang where another starts."""
+    with suppress(Exception):
+        client.close(timeout=2)
+    client.status = "closed"
 
 
 def _answer(distributed: Any, future: Any, submission: Submission) -> Grade:
