@@ -112,10 +112,10 @@ def kl_divergence(counts: Sequence[int], codes: Sequence[int], clipped: Sequence
     for n, q in zip(counts, codes, strict=True):
         total[q] = total.get(q, 0) + n
         occupied[q] = occupied.get(q, 0) + (n > 0)
-    divergence = 0.0
+    divergence, everything, anything = 0.0, sum(counts), sum(clipped)
     for n, q, kept in zip(counts, codes, clipped, strict=True):
-        p = kept / sum(clipped)
-        guess = total[q] / occupied[q] / sum(counts) if n > 0 else 0.0
+        p = kept / anything
+        guess = total[q] / occupied[q] / everything if n > 0 else 0.0
         if p > 0:
             divergence += p * math.log(p / max(guess, 1e-9))
     return divergence

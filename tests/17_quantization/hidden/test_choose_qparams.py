@@ -24,20 +24,19 @@ def test_scale_and_zero_point_are_the_formula_s_to_float32(student, lo, hi, draw
     lo, hi, t = min(lo, hi), max(lo, hi), int_type(student, drawn)
     p = student.choose_qparams(lo, hi, t)
     low, high = Fraction(min(lo, 0)), Fraction(max(hi, 0))
-    step = (high - low) / (t.qmax - t.qmin)
+    qmin, qmax = t.qmin, t.qmax
+    step = (high - low) / (qmax - qmin)
     if float(step) < 1.2e-38:
         assert p.scale == 1, f"a range of {float(high - low)} must get scale 1, got {p.scale}"
         return
     scale = Fraction(float(p.scale))
-    assert abs(scale - step) <= step / 2**23, (
-        f"[{lo}, {hi}] in {t.qmin}..{t.qmax}: scale {float(scale)}, not {float(step)}"
-    )
-    exact = t.qmin - low / step
+    assert abs(scale - step) <= step / 2**23, f"[{lo}, {hi}] in {qmin}..{qmax}: scale {float(scale)}, not {float(step)}"
+    exact = qmin - low / step
     slack = Fraction(255, 2**22)  # the zero point may be made from the float32 scale or from the step itself
     assert abs(int(p.zero_point) - exact) <= Fraction(1, 2) + slack, (
         f"zero point {p.zero_point}, not rint({float(exact)})"
     )
-    assert t.qmin <= p.zero_point <= t.qmax
+    assert qmin <= p.zero_point <= qmax
 
 
 @given(lo=REALS, hi=REALS, drawn=TYPES)

@@ -18,14 +18,15 @@ def rulers(draw):
 def test_value_and_gradient_are_the_specification_s(student, oracle, steps, ruler, seed):
     scale, zero_point, bits, signed = ruler
     int_type = student.IntType(bits, signed)
+    qmin, qmax = int_type.qmin, int_type.qmax
     values = (np.array(steps, np.float32) * np.float32(scale)).astype(np.float32)
     grad = np.random.default_rng(seed).normal(size=values.shape).astype(np.float32)
     x = student.Tensor(values, True)
     out = student.fake_quantize(x, student.QParams(scale, zero_point, int_type))
     out.backward(grad)
     for v, g, y, got in zip(values.tolist(), grad.tolist(), out.data.tolist(), x.grad.tolist(), strict=True):
-        code = oracle.code(v, scale, zero_point, int_type.qmin, int_type.qmax)
-        fits = int_type.qmin <= round(oracle.f32(oracle.f32(v) / oracle.f32(scale))) + zero_point <= int_type.qmax
+        code = oracle.code(v, scale, zero_point, qmin, qmax)
+        fits = qmin <= round(oracle.f32(oracle.f32(v) / oracle.f32(scale))) + zero_point <= qmax
         assert y == oracle.real(code, scale, zero_point), f"{v} by scale {scale}, zero point {zero_point}"
         assert got == (g if fits else 0), f"the gradient of {v} by scale {scale}, zero point {zero_point}: {got} of {g}"
 

@@ -66,9 +66,10 @@ def test_more_of_the_same_data_changes_no_cost(student, counts, factor):
 def root_mean_squares(student, x, ranges, int_type, symmetric):
     """The error of each range's ruler, from the numbers themselves. A zero point on a tie goes the ruler's way."""
     rulers = student.choose_qparams(*np.array(ranges).T, int_type, symmetric)
-    zeros = np.broadcast_to(rulers.zero_point, rulers.scale.shape)
-    for scale, zero in zip(rulers.scale.tolist(), zeros.tolist(), strict=True):
-        codes = np.clip(np.rint(x / scale) + zero, int_type.qmin, int_type.qmax)
+    scales, qmin, qmax = rulers.scale, int_type.qmin, int_type.qmax
+    zeros = np.broadcast_to(rulers.zero_point, scales.shape)
+    for scale, zero in zip(scales.tolist(), zeros.tolist(), strict=True):
+        codes = np.clip(np.rint(x / scale) + zero, qmin, qmax)
         yield float(np.sqrt(np.mean((x - scale * (codes - zero)) ** 2)))
 
 
