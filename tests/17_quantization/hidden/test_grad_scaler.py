@@ -1,7 +1,7 @@
 """Any run of good and overflowing steps, with any constants, against the rule told in ten lines."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
     pattern=st.text("...x", max_size=40), interval=st.integers(1, 5),
     growth=st.sampled_from([2.0, 1.5, 4.0]), backoff=st.sampled_from([0.5, 0.25]),
 )  # fmt: skip
+@example(pattern="x.x......", interval=5, growth=2.0, backoff=0.5)
 def test_the_scale_and_its_log_follow_the_rule(student, pattern, interval, growth, backoff):
     p = student.Tensor(np.zeros(1, np.float32), True)
     optimizer = student.Adam([p])

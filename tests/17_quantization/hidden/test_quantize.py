@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 ANY = st.floats(width=32, allow_nan=False)
@@ -33,6 +33,7 @@ def test_every_code_is_the_specification_s(student, oracle, xs, ruler):
 
 
 @given(k=st.lists(st.integers(-140, 140), min_size=1), ruler=rulers(st.sampled_from([2.0**-9, 0.5, 1.0, 2.0, 64.0])))
+@example(k=[0, 1], ruler=(1.0, 1, 8, True))
 def test_ties_go_to_the_even_integer_before_the_zero_point(student, k, ruler):
     p, qmin, qmax = made(student, ruler)
     ties = np.array(k) + 0.5
