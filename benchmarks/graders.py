@@ -9,13 +9,17 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,29 @@ class Graded:
     scores: dict[str, float]  # who is missing has no grade
     seconds: float
     said: str = field(repr=False, default="")
+    tasks: dict[str, dict[str, float]] = field(default_factory=dict)  # the points of each exercise, where they are told
+    cpu_seconds: float = 0.0  # of the command, and of what it started and waited for
+    tests_seconds: float = 0.0  # of `seconds`, in the cells that hold the tests
+    others_seconds: float = 0.0  # of `seconds`, in all other cells
+
+
+@dataclass
+class Clock:
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@contextmanager
+def timed() -> Iterator[Clock]:
+    """What passes in the block, and what its child processes compute."""
+    clock, begun, used = Clock(), time.monotonic(), _children()
+    yield clock
+    clock.seconds, clock.cpu_seconds = time.monotonic() - begun, _children() - used
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def version(python: Path, package: str) -> str:
@@ -71,15 +98,51 @@ def nbgrader(
                 target.write_text(
                     json.dumps(_written(json.loads(path.read_text(encoding="utf-8")), cells)), encoding="utf-8"
                 )
-        begun = time.monotonic()
-        said = _run(python, "nbgrader", ["autograde", module.name], folder, env)
-        seconds = time.monotonic() - begun
+        with timed() as clock:  # nothing but the grading: the assignment was made before, the grades are read after
+            said = _run(python, "nbgrader", ["autograde", module.name], folder, env)
         said += _run(python, "nbgrader", ["export"], folder, env)
         if not (folder / "grades.csv").is_file():  # an attack got at the grade book: nobody has a grade
-            return Graded({}, seconds, said)
+            return Graded({}, clock.seconds, said)
         with (folder / "grades.csv").open(encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if row["assignment"] == module.name]
-        return Graded({row["student_id"]: float(row["score"] or 0) for row in rows}, seconds, said)
+        scores = {row["student_id"]: float(row["score"] or 0) for row in rows}
+        tests, others = _cell_seconds(folder / "autograded")
+        return Graded(scores, clock.seconds, said, _tasks(folder / "gradebook.db"), clock.cpu_seconds, tests, others)
+
+
+def _tasks(gradebook: Path) -> dict[str, dict[str, float]]:
+    """Student -> exercise -> points, from nbgrader's grade book; empty where an attack got at it."""
+    found = dict[str, dict[str, float]]()
+    try:
+        with closing(sqlite3.connect(gradebook)) as book:
+            for student, cell, points in book.execute(POINTS_OF_CELLS):
+                found.setdefault(student, {})[cell.removeprefix("test-")] = points or 0.0
+    except sqlite3.Error:
+        return {}
+    return found
+
+
+POINTS_OF_CELLS = """
+select submitted_assignment.student_id, base_cell.name, grade.auto_score
+from grade join base_cell on base_cell.id = grade.cell_id
+join submitted_notebook on submitted_notebook.id = grade.notebook_id
+join submitted_assignment on submitted_assignment.id = submitted_notebook.assignment_id
+where base_cell.name like 'test-%'
+"""
+
+
+def _cell_seconds(folder: Path) -> tuple[float, float]:
+    """How long the cells with tests ran, and all others, as nbgrader's own notes in the notebooks say."""
+    spent = {True: 0.0, False: 0.0}
+    for path in folder.rglob("*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            noted = cell["metadata"].get("execution", {})
+            if {"iopub.execute_input", "shell.execute_reply"} <= noted.keys():
+                begun, ended = (
+                    datetime.fromisoformat(noted[name]) for name in ("iopub.execute_input", "shell.execute_reply")
+                )
+                spent[cell["id"].startswith("test-")] += (ended - begun).total_seconds()
+    return spent[True], spent[False]
 
 
 def otter(
