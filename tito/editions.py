@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from tito.errors import TitoError
 
 MARKER = re.compile(r"^(?P<indent>[ \t]*)#{2,}\s*(?P<edge>BEGIN|END) SOLUTION\s*$")
-NEARLY = re.compile(r"^[\s#]*#+[\s#]*(BEGIN|END)[ _-]*SOLUTIONS?\b", re.IGNORECASE)
-EXERCISE = re.compile(r"^#\s*\|\s*exercise\s*:?\s*(\S+)\s*$")
+NEARLY = re.compile(r"^\s*#[\s#]*(BEGIN|END)[ _-]*SOLUTIONS?\b", re.IGNORECASE)
+EXERCISE = re.compile(r"^#\s*\|\s*exercise(?:\s*:)?\s*(\S+)\s*$")
 CELL = re.compile(r"^#\s*%%(?P<text>.*\[(markdown|md|raw)\])?")
 YOURS = "# YOUR CODE HERE"
 UNWRITTEN = "your code is not written yet"

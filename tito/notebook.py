@@ -15,8 +15,9 @@ from tito import pairing
 from tito.errors import TitoError
 from tito.project import Project
 
-DIRECTIVE = re.compile(r"#\s*\|\s*([A-Za-z_]\w*)\s*:?\s*(.*?)\s*$")  # `#| export`, `#| exercise: quantize`
-DEFAULT_EXP = re.compile(r"^#\s*\|\s*default_exp\s*:?\s+(\S+)\s*$", re.MULTILINE)
+# `#| export`, `#| exercise: quantize`. No two parts of a pattern may match the same blanks: a million of them would do.
+DIRECTIVE = re.compile(r"#\s*\|\s*([A-Za-z_]\w*)(?:\s*:)?(.*)")
+DEFAULT_EXP = re.compile(r"^#[ \t]*\|[ \t]*default_exp(?:[ \t]*:)?[ \t]+(\S+)[ \t]*$", re.MULTILINE)
 PERCENT = {"extension": ".py", "format_name": "percent", "comment_magics": False}
 CELL_MARKER = re.compile(r"\s*#\s*%%")
 
@@ -33,7 +34,7 @@ class Cell:
     @cached_property
     def directives(self) -> dict[str, str]:
         """The `#|` lines at the top of a code cell: {"export": "", "exercise": "quantize"}."""
-        return {match[1]: match[2] for _, match in self._directive_lines()}
+        return {match[1]: match[2].strip() for _, match in self._directive_lines()}
 
     @property
     def exported(self) -> bool:

@@ -5,7 +5,7 @@ import os
 import jupytext
 import pytest
 
-from tito import notebook
+from tito import editions, notebook
 from tito.errors import TitoError
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
@@ -46,6 +46,16 @@ def test_a_directive_may_be_spelled_as_nbdev_spells_it(written):
     cell = notebook.Cell("code", f"{written}\nx = 1\n#| hide", 1, 1)
     assert (cell.exported, cell.exercise) == (True, "it")
     assert [line for _, line in cell.body] == ["x = 1", "#| hide"], "below the code it is a comment"
+
+
+def test_a_million_blanks_are_read_in_one_go():
+    """Where two parts of a pattern match the same blanks, this takes a million times a million steps: hours."""
+    blanks = " " * 1_000_000
+    lines = f"#| exercise{blanks}:{blanks}a{blanks}b{blanks}", f"#{blanks}|{blanks}export"
+    assert notebook.Cell("code", "\n".join(lines), 1, 1).directives == {"exercise": f"a{blanks}b", "export": ""}
+    assert notebook.DEFAULT_EXP.search(f"#| default_exp{blanks}a{blanks}b") is None
+    assert editions.EXERCISE.match(f"#| exercise{blanks}:{blanks}a{blanks}b") is None
+    assert editions.NEARLY.match("#" * 1_000_000 + " 1") is None
 
 
 def test_markdown_has_no_directives():
