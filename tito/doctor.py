@@ -52,8 +52,10 @@ def examine(start: Path | None) -> list[Finding]:
     """Everything that is looked at, in the order in which it is told. Never raises for what it finds."""
     try:
         here: Project | None = project.find(start)
-    except TitoError as error:
-        lost = Finding("course", "none", str(error).rstrip("."), "cd into the course's folder")
+    except TitoError:
+        where = (start or Path.cwd()).absolute()
+        fix = "change into the course's folder, or name it: tito --project DIR doctor"
+        lost = Finding("course", "none", f"no course found in {where} or above it", fix)
         return [_python(), _terminal(), *_numpy(), lost]
     assert here is not None
     checks: list[Callable[[Project], Iterator[Finding]]] = [_packages, _package_and_kernels, _modules, _grading]

@@ -79,4 +79,5 @@ def test_the_report_is_healthy_only_without_problems(course, capsys):
 def test_outside_of_a_course_the_machine_is_still_examined(tmp_path):
     found = {finding.what: finding for finding in doctor.examine(tmp_path)}
     assert {"python", "output", "blas", "cpu"} <= found.keys()
-    assert "no course found in" in found["course"].problem
+    assert found["course"].problem == f"no course found in {tmp_path} or above it", "the cure is told once, as the fix"
+    assert "--project DIR" in found["course"].fix
