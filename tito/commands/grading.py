@@ -35,6 +35,7 @@ def grade(
     from tito import course
     from tito.grading import batch, intake, journal, merging, session
     from tito.grading.judging.judge import Judge
+    from tito.grading.reports import adjustments
 
     project = project_of(context)
     loaded = course.load(project, course.find_name(project, module))
@@ -47,6 +48,7 @@ def grade(
     everybody = intake.collect(loaded, submissions)
     mine = [one for one in everybody if part.holds(one.name)]
     batch.check_names(regrade or (), mine)
+    adjustments.read(out / adjustments.FILE, loaded, [one.name for one in mine])  # a wrong line is told now
     conditions = journal.conditions(project, loaded, seed, limit_seconds, exercise, unsafe)
     about = merging.About(conditions, part, merging.roll(everybody))
 
