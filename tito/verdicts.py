@@ -46,12 +46,22 @@ class Record:
     stubs: list[dict[str, Any]] = field(default_factory=list)
     collected: bool = False
     ended: tuple[TaskStatus, str] | None = None  # cut short, and why
+    lost: bool = False  # cut short because the process ended, and not because its time was up
     stuck: list[tuple[str, int]] = field(default_factory=list)  # where a test was that took long
     unloaded: dict[str, Any] | None = None  # why a cell of it could not be loaded
 
     @property
     def complete(self) -> bool:
         return self.ended is not None or (self.collected and self.finished == self.tests)
+
+    def cut_short(self, why: str, message: str, limit: float, during: str) -> None:
+        self.lost = why != "late"
+        if self.lost:
+            told = f"Python itself ended ({message}): does the code call exit, or use up the memory?"
+            self.ended = "failed", f"{during}:\n{told}"
+        else:
+            told = f"stopped after {limit:g} seconds: is there a loop that never ends?"
+            self.ended = "timeout", f"{during}:\n{told}"
 
     def note(self, event: dict[str, Any]) -> None:
         self.finished.add(event["test"])
@@ -115,7 +125,8 @@ class Listener:
                 self._current = ""
                 self._tests[test].note(event)
             case {"event": "lost", "exercise": exercise, "test": test, "why": why, "message": message}:
-                self._of(exercise).ended = cut_short(why, message, self._limit, test, "while its cell was loaded")
+                during = claim(test) if test else "while its cell was loaded"
+                self._of(exercise).cut_short(why, message, self._limit, during)
             case {"event": "unloaded", "exercise": exercise, "failure": failure}:
                 self._of(exercise).unloaded = failure
             case _:
@@ -129,19 +140,11 @@ class Listener:
         unfinished = (record for record in self._records if record.collected and not record.complete)
         stopped = self._tests.get(self._current) or next(unfinished, None)
         if stopped and (self._current or event["event"] != "broken"):
-            stopped.ended = cut_short(event["event"], event["message"], self._limit, self._current)
+            during = claim(self._current) if self._current else "between two tests"
+            stopped.cut_short(event["event"], event["message"], self._limit, during)
             stopped.stuck = self._stuck
         elif not all(record.complete for record in self._records):
             raise TitoError(f"the tests could not be run: {event['message']}{event.get('said', '')}")
-
-
-def cut_short(
-    why: str, message: str, limit: float, test: str, otherwise: str = "between two tests"
-) -> tuple[TaskStatus, str]:
-    claimed = claim(test) if test else otherwise
-    if why == "late":
-        return "timeout", f"{claimed}:\nstopped after {limit:g} seconds: is there a loop that never ends?"
-    return "failed", f"{claimed}:\nPython itself ended ({message}): does the code call exit, or use up the memory?"
 
 
 def claim(test: str) -> str:

@@ -27,7 +27,6 @@ from tito.grading.journal import Conditions, Journal
 from tito.testing import Outcome
 
 TRIES = 3  # of one submission, before the grader's own failure is marked
-ENDED = "Python itself ended"  # how an exercise's message begins to say that its box was lost, see `verdicts.cut_short`
 ENDING_SECONDS = 10.0  # for a thread to notice that its judge is gone
 
 
@@ -116,7 +115,7 @@ class Batch:
         self._todo = list[Submission]()
         for one in submissions:
             if one.refused:
-                self._found[one.name] = refusal(module, conditions.exercise, one)
+                self._found[one.name] = _refusal(module, conditions.exercise, one)
             else:
                 self._alike.setdefault(conditions.key(one), []).append(one)
         wanted = frozenset(again)
@@ -148,7 +147,7 @@ class Batch:
         return [self._found[one.name] for one in group]
 
 
-def refusal(module: Module, exercise: str | None, one: Submission) -> Grade:
+def _refusal(module: Module, exercise: str | None, one: Submission) -> Grade:
     """Nothing that could be read: no points, and every exercise says why."""
     chosen = [item for item in module.exercises if exercise in (None, item.id)]
     outcomes = (Outcome(item.id, item.title, 0, item.points, "failed", one.refused) for item in chosen)
@@ -238,8 +237,7 @@ class Patient:
             judge = self._started()
             try:
                 grade = judge.grade(bare)
-                lost = any(ENDED in outcome.message for outcome in grade.outcomes)
-                return judge.grade(bare) if lost and grade.seconds < self._limit / 2 else grade
+                return judge.grade(bare) if grade.lost and grade.seconds < self._limit / 2 else grade
             except Exception as error:  # whatever it is, one submission must not stop the others
                 said = str(error) or type(error).__name__
                 self._let_go()

@@ -24,6 +24,7 @@ class Grade:
     seconds: float
     remarks: tuple[str, ...] = ()  # what the student should know
     digest: str = ""  # of the cells
+    lost: bool = False  # a box or the tests' process ended unasked: by the student's code, or by who kills from outside
 
     @property
     def points(self) -> int:

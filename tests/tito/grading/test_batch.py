@@ -207,28 +207,29 @@ def seen(grades, again):
     return grade
 
 
-def graded(points, message="", seconds=1.0):
+def graded(points, message="", seconds=1.0, lost=False):
     status = "passed" if points else "failed"
-    return Grade("ada", (Outcome("double", "Twice", points, 2, status, message),), "graded", seconds)
+    return Grade("ada", (Outcome("double", "Twice", points, 2, status, message),), "graded", seconds, lost=lost)
 
 
-LOST = f"it works:\n{batch.ENDED} (signal 9): does the code call exit, or use up the memory?"
+LOST = graded(0, "it works:\nPython itself ended (signal 9)", lost=True)
 
 
 def test_a_box_that_was_killed_from_outside_costs_no_points():
-    assert seen([graded(0, LOST), graded(2)], again=2).points == 2
+    assert seen([LOST, graded(2)], again=2).points == 2
 
 
 def test_a_box_that_is_lost_again_is_the_students():
-    assert seen([graded(0, LOST), graded(0, LOST), graded(2)], again=2).points == 0
+    assert seen([LOST, LOST, graded(2)], again=2).points == 0
 
 
 def test_no_other_failure_is_looked_at_twice():
-    assert seen([graded(0, "it works:\nexpected 2"), graded(2)], again=1).points == 0
+    said = "it works:\nRuntimeError: Python itself ended"  # says who?
+    assert seen([graded(0, said), graded(2)], again=1).points == 0
 
 
 def test_a_lost_box_never_takes_more_than_the_limit_twice_over():
-    assert seen([graded(0, LOST, seconds=6.0), graded(2)], again=1).points == 0
+    assert seen([replace(LOST, seconds=6.0), graded(2)], again=1).points == 0
 
 
 def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run):

@@ -17,7 +17,7 @@ import pytest
 
 from tito import course as courses
 from tito.errors import Status
-from tito.grading import batch, journal
+from tito.grading import journal
 from tito.grading.grade import Grade, MachineryError
 from tito.grading.intake import Submission
 from tito.grading.judging import box
@@ -275,6 +275,14 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(calls, grade, monkeypat
     assert not (tmp_path / "out" / "grades.csv").exists(), "half a class must not look like a whole one"
 
 
+def test_a_wrong_line_in_the_adjustments_is_told_before_anybody_is_graded(calls, grade, tmp_path):
+    (tmp_path / "out").mkdir()
+    table = tmp_path / "out" / "adjustments.csv"
+    table.write_text("submission,exercise,points,reason\nadda,,1,late\n", encoding="utf-8")
+    grade(status=Status.FAILED).refuses("adjustments.csv, line 2", "no submission 'adda' (the nearest is 'ada')")
+    assert calls.graded == [] and [path.name for path in (tmp_path / "out").iterdir()] == ["adjustments.csv"]
+
+
 def test_a_table_names_every_exercise(calls, grade, course, tmp_path):
     grade()
     module = courses.load(course.project, "01_toy")
@@ -298,8 +306,7 @@ def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_le
 def test_the_real_judge_says_that_a_box_was_lost_as_the_batch_expects_it(course):
     one = Submission("eve", {"double": ("def double(x):\n    import os\n    os._exit(0)",)})
     with Judge(course.project, courses.load(course.project, "01_toy"), exercise="double") as judge:
-        [outcome] = judge.grade(one).outcomes
-    assert batch.ENDED in outcome.message, "else a box that was killed from outside would cost the student's points"
+        assert judge.grade(one).lost, "else a box that was killed from outside would cost the student's points"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal")

@@ -104,12 +104,6 @@ def test_nothing_handed_in_is_not_started_and_earns_nothing(judge):
     assert grade.points == 0 and statuses(grade) == {"double": "not started", "counter": "not started"}
 
 
-def test_what_could_not_be_read_earns_nothing_and_says_why(judge):
-    grade = judge.grade(Submission("ben", {}, ("a remark",), "the archive is damaged"))
-    assert (grade.points, grade.status, grade.remarks) == (0, "refused", ("a remark",))
-    assert message(grade) == "the archive is damaged"
-
-
 def test_a_grade_goes_through_json_unchanged(judge):
     grade = judge.grade(handed_in("def double(x):\n    return x"))
     assert Grade.from_json(json.loads(json.dumps(grade.as_json()))) == grade
@@ -335,6 +329,20 @@ def test_a_judge_that_is_killed_says_so_and_grades_again(judge):
     with pytest.raises(MachineryError, match="ended"):
         judge.grade(handed_in())
     assert judge.grade(handed_in()).points == 5
+
+
+def test_tests_that_cannot_be_collected_again_are_told_in_the_same_words(tmp_path):
+    """At the start it is a person's mistake, later the grader's: it is tried again, from the start."""
+    project = Project(copy_toy(tmp_path))
+    visible, _ = project.test_files("01_toy", "double")
+    with Judge(project, course.load(project, "01_toy")) as judge:
+        visible.write_text("import nothing_of_this_name\n", encoding="utf-8")
+        judge._stop()
+        with pytest.raises(MachineryError) as later:
+            judge.grade(handed_in())
+    with pytest.raises(TitoError) as first, Judge(project, course.load(project, "01_toy")):
+        pass
+    assert str(later.value) == str(first.value) and "test_double.py: ModuleNotFoundError" in str(first.value)
 
 
 def test_tests_that_cannot_be_collected_are_nobodys_failure(tmp_path):

@@ -11,12 +11,12 @@ from typing import Any
 from tito import editions, exporting, grafting, notebook, running, verdicts
 from tito.course import Exercise, Module
 from tito.errors import TitoError
-from tito.grading.grade import Grade, GradeStatus, MachineryError
+from tito.grading.grade import Grade, MachineryError
 from tito.grading.intake import Submission
 from tito.grading.judging import box, given
 from tito.notebook import Cell, Document
 from tito.project import Project
-from tito.verdicts import Listener, Located, Outcome, Record, Verdicts
+from tito.verdicts import Listener, Located, Record, Verdicts
 
 SHARE = 0.25  # of the limit, for a single test
 SLACK_SECONDS = 15.0  # for what the tests themselves compute, and for a box to start
@@ -125,21 +125,16 @@ class Judge:
         self._folder.cleanup()
 
     def grade(self, submission: Submission) -> Grade:
-        """Raises MachineryError when the grader itself failed: that is no one's grade."""
+        """The grade of one that could be read. Raises MachineryError when the grader itself failed: no one's grade."""
         begun = time.monotonic()
-        if submission.refused:
-            return self._grade(submission, [_refused(item, submission.refused) for item in self._exercises], begun)
         modules = self._edition.with_cells(submission.cells)
         records = {item.id: verdicts.record(self._project, self._module, item) for item in self._exercises}
         self._run(modules, records)
         judged = Verdicts(self._project, self._module, _Lines(modules), discreet=True)
-        return self._grade(submission, [judged.outcome(item, records[item.id]) for item in self._exercises], begun)
-
-    def _grade(self, submission: Submission, outcomes: list[Outcome], begun: float) -> Grade:
+        outcomes = tuple(judged.outcome(item, records[item.id]) for item in self._exercises)
         remarks = submission.remarks + ((UNBOXED,) if self._unsafe else ())
-        status: GradeStatus = "refused" if submission.refused else "graded"
-        seconds = time.monotonic() - begun
-        return Grade(submission.name, tuple(outcomes), status, seconds, remarks, submission.digest)
+        seconds, lost = time.monotonic() - begun, any(record.lost for record in records.values())
+        return Grade(submission.name, outcomes, "graded", seconds, remarks, submission.digest, lost)
 
     def _run(self, modules: dict[str, list[dict[str, Any]]], records: dict[str, Record]) -> None:
         """Hear what the tests say of these cells; a judge that hangs costs the exercise whose test it ran."""
@@ -200,10 +195,6 @@ class Judge:
         if not visible.is_file():
             raise TitoError(f"{self._project.shown(visible)} is missing: nobody can be graded without it; restore it")
         return [visible, hidden] if hidden.is_file() else [visible]
-
-
-def _refused(exercise: Exercise, why: str) -> Outcome:
-    return Outcome(exercise.id, exercise.title, 0, exercise.points, "not started", why)
 
 
 class _Lines:
