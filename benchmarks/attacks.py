@@ -4,7 +4,8 @@
 
 The attacks stand in tests/tito/grading/attacks. Every batch holds an honest student, who must keep all points. The exit
 status is 1 unless every attack is held, and no process, file or packet is left outside. PYTHON: one with that grader.
-Other graders run the attacks that are marked `elsewhere` in this very machine: they are harmless, but they do succeed.
+Other graders run the attacks that are marked `elsewhere`, for these make sense there too, and run them in this very
+machine: they are harmless, but they do succeed. Each family is a batch, which takes otter-grader four minutes in all.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from tito.project import Project
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = "17_quantization"
 SETTLE_SECONDS = 2.0  # for what was left behind to show itself
+LIMIT_SECONDS = 60.0  # of a submission in another grader: ten times what an honest one takes there
 
 
 class Arena:
@@ -76,9 +78,9 @@ def theirs(scene: Scene, module: Module, attacks: list[Attack], name: str, pytho
     home.mkdir()
     env = os.environ | {"PYTHONPATH": str(scene.project.root), "HOME": str(home)}
     if name == "nbgrader":
-        graded = graders.nbgrader(python, scene.project, module, who, (exercise,), env)
+        graded = graders.nbgrader(python, scene.project, module, who, (exercise,), env, LIMIT_SECONDS)
     else:
-        graded = graders.otter(python, scene.project, module, who, exercise, env)
+        graded = graders.otter(python, scene.project, module, who, exercise, env, LIMIT_SECONDS)
     rows, known = list[Row](), {attack.name: attack for attack in attacks}
     for one in who:
         attack = known.get(one)
@@ -149,6 +151,9 @@ def main() -> int:
                 left.update(seen)
         console.print(table(title, rows), "")
         lines.append(totals(title, rows, dict(left)))
+        if name == "tito" and options.others:
+            same = [row for row in rows if row.name == HONEST or row.name in {attack.name for attack in elsewhere}]
+            lines.append(totals("  of these, those that fit the others", same, dict(left)))
     summed = Table(box=None, pad_edge=False)
     for column in lines[0]:
         summed.add_column(column, justify="left" if column == "grader" else "right")

@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tito import notebook
+from tito import notebook, processes
 from tito.course import Exercise, Module
 from tito.project import Project
 
@@ -77,10 +77,12 @@ def nbgrader(
     who: Mapping[str, Cells],
     exercises: tuple[Exercise, ...],
     env: dict[str, str],
+    limit: float | None = None,
 ) -> Graded:
     """Scores by `nbgrader autograde`, in a course that `tito release --format nbgrader` makes.
 
     exercises: which ones are tested; where these are not all, cells that are not exported are left out.
+    limit: seconds a submission, after which the batch is given up; whom nbgrader did not come to has no grade.
     """
     with tempfile.TemporaryDirectory(prefix="nbgrader_") as temporary:
         folder = Path(temporary, "course")
@@ -99,7 +101,7 @@ def nbgrader(
                     json.dumps(_written(json.loads(path.read_text(encoding="utf-8")), cells)), encoding="utf-8"
                 )
         with timed() as clock:  # nothing but the grading: the assignment was made before, the grades are read after
-            said = _run(python, "nbgrader", ["autograde", module.name], folder, env)
+            said = _run(python, "nbgrader", ["autograde", module.name], folder, env, limit=limit and limit * len(who))
         said += _run(python, "nbgrader", ["export"], folder, env)
         if not (folder / "grades.csv").is_file():  # an attack got at the grade book: nobody has a grade
             return Graded({}, clock.seconds, said)
@@ -146,9 +148,18 @@ def _cell_seconds(folder: Path) -> tuple[float, float]:
 
 
 def otter(
-    python: Path, project: Project, module: Module, who: Mapping[str, Cells], exercise: Exercise, env: dict[str, str]
+    python: Path,
+    project: Project,
+    module: Module,
+    who: Mapping[str, Cells],
+    exercise: Exercise,
+    env: dict[str, str],
+    limit: float,
 ) -> Graded:
-    """Scores by `otter run`, which is otter-grader without Docker, for one exercise."""
+    """Scores by `otter run`, which is otter-grader without Docker, for one exercise.
+
+    limit: seconds after which a submission is given up, for otter itself waits for ever: it then has no grade.
+    """
     scores, said, begun = dict[str, float](), "", time.monotonic()
     with tempfile.TemporaryDirectory(prefix="otter_") as temporary:
         folder = Path(temporary)
@@ -160,7 +171,7 @@ def otter(
             page = _plain(project, module, exercise, cells)
             (place / "submission.ipynb").write_text(json.dumps(page), encoding="utf-8")
             arguments = ["run", "-a", str(folder / "autograder.zip"), "-o", str(place), "submission.ipynb"]
-            said += _run(python, "otter", arguments, place, env)
+            said += _run(python, "otter", arguments, place, env, limit=limit)
             if (result := place / "results.json").is_file():
                 scores[name] = sum(
                     test.get("score") or 0 for test in json.loads(result.read_text(encoding="utf-8"))["tests"]
@@ -168,15 +179,38 @@ def otter(
     return Graded(scores, time.monotonic() - begun, said)
 
 
-def _run(python: Path, tool: str, arguments: list[str], folder: Path, env: dict[str, str], must: bool = False) -> str:
+def _run(
+    python: Path,
+    tool: str,
+    arguments: list[str],
+    folder: Path,
+    env: dict[str, str],
+    must: bool = False,
+    limit: float | None = None,
+) -> str:
+    """What a command said; it is ended after `limit` seconds."""
     path = f"{python.parent}{os.pathsep}{env['PATH']}"
     command = [str(python.parent / tool), *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=env | {"PATH": path}, capture_output=True, encoding="utf-8", errors="replace"
-    )
-    if must and done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    return done.stdout + done.stderr
+    with tempfile.TemporaryFile() as said:  # and no pipe: what a student left running would keep it open
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=env | {"PATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            processes.end(process)
+            status = process.returncode
+        said.seek(0)
+        text = said.read().decode("utf-8", "replace")
+    if must and status:
+        sys.exit(text)
+    return text
 
 
 def _tested(page: Page, exercises: tuple[Exercise, ...]) -> Page:
