@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
+import os
 import queue
 import re
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,9 +162,8 @@ def local(make_judge: Callable[[], Judging], jobs: int, limit_seconds: float) ->
 
     def pool(submissions: list[Submission]) -> Generator[tuple[Submission, Grade]]:
         waiting, done = deque(submissions), queue.Queue[tuple[Submission, Grade] | BaseException]()
-        workers = [
-            _Worker(Patient(make_judge, limit_seconds), waiting, done) for _ in range(min(jobs, len(submissions)))
-        ]
+        places = itertools.islice(_processors(jobs), min(jobs, len(submissions)))
+        workers = [_Worker(Patient(make_judge, limit_seconds), waiting, done, place) for place in places]
         try:
             for worker in workers:
                 worker.start()
@@ -177,6 +179,12 @@ def local(make_judge: Callable[[], Judging], jobs: int, limit_seconds: float) ->
     return pool
 
 
+def _processors(jobs: int) -> Iterator[int | None]:
+    """One for each worker in turn; None where fewer work than there are processors, and on other systems than Linux."""
+    known = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+    return itertools.cycle(known if 1 < len(known) <= jobs else [None])
+
+
 def _next(done: queue.Queue[tuple[Submission, Grade] | BaseException]) -> tuple[Submission, Grade]:
     """Waits in short steps: on Windows Ctrl-C is not heard during a wait."""
     while True:
@@ -188,19 +196,26 @@ def _next(done: queue.Queue[tuple[Submission, Grade] | BaseException]) -> tuple[
 
 
 class _Worker(threading.Thread):
-    """Takes one submission after the other, until there is none or it is stopped."""
+    """Takes one submission after the other, until there is none or it is stopped.
+
+    What it starts stays on its processor. A judge and its box take turns, tens of thousands of times a submission, and
+    to wake another processor each time would take longer than most answers.
+    """
 
     def __init__(
         self,
         patient: Patient,
         waiting: deque[Submission],
         done: queue.Queue[tuple[Submission, Grade] | BaseException],
+        processor: int | None,
     ) -> None:
         super().__init__(daemon=True)
-        self._patient, self._waiting, self._done = patient, waiting, done
+        self._patient, self._waiting, self._done, self._processor = patient, waiting, done, processor
 
     def run(self) -> None:
         try:
+            if sys.platform == "linux" and self._processor is not None:
+                os.sched_setaffinity(0, {self._processor})  # this thread's, and of every process that it starts
             for submission in iter(self._take, None):
                 self._done.put((submission, self._patient.grade(submission)))
         except BaseException as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -230,6 +232,25 @@ def test_no_other_failure_is_looked_at_twice():
 
 def test_a_lost_box_never_takes_more_than_the_limit_twice_over():
     assert seen([replace(LOST, seconds=6.0), graded(2)], again=1).points == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread is kept on a processor on Linux only")
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_as_many_workers_as_processors_have_one_each_and_fewer_may_go_anywhere(run, jobs):
+    everywhere, places = os.sched_getaffinity(0), set[frozenset[int]]()
+    two, everybody = frozenset(sorted(everywhere)[:2]), threading.Barrier(jobs)
+
+    def behave(submission: Submission, judge: int) -> None:
+        everybody.wait(10)
+        places.add(frozenset(os.sched_getaffinity(0)))
+
+    os.sched_setaffinity(0, two)
+    try:
+        run(Fakes(behave), CLASS[:jobs], jobs=jobs)
+        assert os.sched_getaffinity(0) == two, "the main thread stays free"
+    finally:
+        os.sched_setaffinity(0, everywhere)
+    assert places == ({two} if jobs < len(two) else {frozenset({place}) for place in two})
 
 
 def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run):

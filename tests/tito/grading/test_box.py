@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -204,13 +202,3 @@ def test_doctor_says_which_protection_there_is_where_one_grades(monkeypatch, tmp
     assert told(course_root) == ["strangers' code runs in a box (bubblewrap)"]
     shutil.rmtree(course_root / "tests/01_toy/hidden")
     assert told(course_root) == [], "with a student's edition nobody grades"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the processor can be chosen on Linux only")
-def test_a_judge_and_its_boxes_share_one_processor_and_may_move_to_another():
-    said = "import os; from tito.grading.judging import bench as b; b.share_processor(); b.share_processor();"
-    child = "subprocess.run([sys.executable, '-c', 'import os; print(sorted(os.sched_getaffinity(0)))'])"
-    code = f"{said} print(sorted(os.sched_getaffinity(0)), flush=True); import subprocess, sys; {child}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
-    here, its_child = map(json.loads, done.stdout.splitlines())
-    assert here == its_child and len(here) == 1 and set(here) <= os.sched_getaffinity(0)

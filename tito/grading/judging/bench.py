@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -15,22 +13,6 @@ from tito.grading.judging import box
 from tito.grading.judging.remote import Box, Boxed, Lost
 
 TICK_SECONDS = 0.02  # between two looks at the clock
-
-
-EVERYWHERE = os.sched_getaffinity(0) if sys.platform == "linux" else set[int]()
-
-
-def share_processor() -> None:
-    """Keep this process, and the boxes it starts from here on, on whichever processor is free now.
-
-    Judge and box take turns, tens of thousands of times a submission, and to wake another processor each time would
-    take longer than most answers. Which one it is, is asked anew for every submission. Linux only.
-    """
-    if sys.platform == "linux" and len(EVERYWHERE) > 1:
-        os.sched_setaffinity(0, EVERYWHERE)
-        time.sleep(TICK_SECONDS / 10)  # who wakes up is put where nobody works
-        here = int(Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[36])
-        os.sched_setaffinity(0, {here})
 
 
 class NoBox(Exception):
@@ -59,7 +41,6 @@ class Bench:
         self.unloaded: dict[str, dict[str, Any]] = {}  # exercise -> why one of its cells could not be loaded
 
     def begin(self, request: dict[str, Any]) -> None:
-        share_processor()
         self._request = request
         self._until = time.monotonic() + request["seconds"]
         self.lost, self.unloaded = {}, {}
