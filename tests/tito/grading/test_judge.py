@@ -304,15 +304,22 @@ def test_the_same_submission_gets_the_same_bytes(judge, toy, module):
     assert plain[0] == plain[1] == plain[2] and "0x..." in message(first)
 
 
-def test_an_iterator_without_end_is_stopped(judge):
+@pytest.mark.parametrize(
+    "test",
+    ["list(student.double(1).tolist())", "while student.double(1):\n        pass", "while True:\n        pass"],
+    ids=["of the student's", "of questions", "of its own"],
+)
+def test_a_loop_without_end_is_stopped_in_the_test_too_and_the_judge_goes_on(judge, test):
     endless = "class Endless:\n    def tolist(self):\n        while True: yield 1\ndef double(x):\n    return Endless()"
     project, module = judge._project, judge._module
     visible, _ = project.test_files("01_toy", "double")
     before = visible.read_text(encoding="utf-8")
-    visible.write_text("def test_all_of_it(student):\n    list(student.double(1).tolist())\n", encoding="utf-8")
+    visible.write_text(f"def test_all_of_it(student):\n    {test}\n", encoding="utf-8")
     try:
         with Judge(project, module, limit_seconds=4.0, exercise="double") as other:
+            started = other._tests
             assert statuses(other.grade(handed_in(endless))) == {"double": "timeout"}
+            assert other._tests is started, "no need to end the tests' process"
     finally:
         visible.write_text(before, encoding="utf-8")
 

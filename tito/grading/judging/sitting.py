@@ -70,7 +70,7 @@ class Sitting:
         items, told = [item for item in session.items if _exercise(item.path) in request["wanted"]], set[str]()
         for item, following in zip(items, [*items[1:], None], strict=True):
             exercise = _exercise(item.path)
-            self._bench.test_begins()
+            self._bench.test_begins(item.path)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             self._bench.test_ends(exercise, item.nodeid)
             if exercise in self._bench.lost and exercise not in told:
