@@ -8,7 +8,9 @@ every file with every other one, does not weigh by rarity, and draws in matplotl
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,7 +153,8 @@ class _Reader:
 
     def __init__(self, base: Sequence[str]) -> None:
         self._numbers = dict[str, int]()
-        self._names = {token.text for source in base for token in lexing.tokens(source) if token.kind == "name"}
+        names = {token.text for source in base for token in lexing.tokens(source) if token.kind == "name"}
+        self._names = names.difference(*map(_variables, base))
         self.base = self.read("", base).codes
         self.given = set(_prints(self.base, RUNS[0]).tolist())
 
@@ -163,7 +166,7 @@ class _Reader:
         return _Text(name, text, codes)
 
     def _word(self, tokens: Sequence[lexing.Token], place: int) -> str:
-        """A token, without what a person may choose: names of their own, and what texts say."""
+        """A token, without what a person may choose: names of variables, and what texts say."""
         token = tokens[place]
         if token.kind == "string":
             return '""'
@@ -172,6 +175,15 @@ class _Reader:
         before = [tokens[index].text for index in (place - 2, place - 1) if index >= 0]
         attribute = before[-1:] == ["."] and before[0] != "self"  # np.rint is rint under any other name, too
         return token.text if attribute else "name"
+
+
+def _variables(source: str) -> set[str]:
+    """What the given code itself names, parameters too: whoever copies can call these otherwise."""
+    with suppress(SyntaxError):
+        nodes = list(ast.walk(ast.parse(source)))
+        stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        return stored | {node.arg for node in nodes if isinstance(node, ast.arg)} - {"self"}
+    return set()
 
 
 def _tokens(text: str) -> list[lexing.Token]:

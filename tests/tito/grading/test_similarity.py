@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -71,6 +72,15 @@ def test_a_copy_is_found_through_new_names_comments_and_layout(people):
     assert best.score == pytest.approx(1.0)
     assert (best.exercise, best.first_text) == ("e0", students[1].cells["e0"][0])
     assert best.second_text == students[-1].cells["e0"][0]
+
+
+def test_new_names_for_what_was_given_hide_nobody():
+    students = a_class(10)
+    text = students[1].cells["e0"][0]
+    for given in ("x", "bits", "qmin", "qmax", "check", "value"):
+        text = re.sub(rf"\b{given}\b", f"my_{given}", text)
+    best = pairs([*students, Submission("copycat", {"e0": (text,)})], base())[0]
+    assert {best.first, best.second} == {"copycat", "student 001"} and best.score == pytest.approx(1.0)
 
 
 def test_people_who_worked_by_themselves_are_not_paired_throughout_the_module():
