@@ -5,7 +5,7 @@
 The attacks stand in tests/tito/grading/attacks. Every batch holds an honest student, who must keep all points. The exit
 status is 1 unless every attack is held, and no process, file or packet is left outside. PYTHON: one with that grader.
 Other graders run the attacks that are marked `elsewhere`, for these make sense there too, and run them in this very
-machine: they are harmless, but they do succeed. Each family is a batch, which takes otter-grader four minutes in all.
+machine: they are harmless, but they do succeed. All takes about 12 minutes.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tito.project import Project
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = "17_quantization"
 SETTLE_SECONDS = 2.0  # for what was left behind to show itself
+SPOILING = ("forging", "lingering")
 LIMIT_SECONDS = 60.0  # of a submission in another grader: ten times what an honest one takes there
 
 
@@ -91,8 +92,13 @@ def theirs(scene: Scene, module: Module, attacks: list[Attack], name: str, pytho
     return rows
 
 
-def by_family(attacks: list[Attack]) -> list[list[Attack]]:
-    return [list(family) for _, family in groupby(attacks, key=lambda attack: attack.family)]
+def batches(attacks: list[Attack]) -> list[list[Attack]]:
+    """A family each; of those that reach for other people's grades, every attack alone: else one's spoils are all's."""
+
+    def batch(attack: Attack) -> tuple[str, str]:
+        return attack.family, attack.name if attack.family in SPOILING else ""
+
+    return [list(some) for _, some in groupby(attacks, key=batch)]
 
 
 def table(title: str, rows: list[Row]) -> Table:
@@ -142,7 +148,7 @@ def main() -> int:
         if not title.split()[1:]:
             sys.exit(f"{package} is not installed in {python}: name another Python with --{name}")
         rows, left = list[Row](), Counter[str]()
-        for some in [attacks] if name == "tito" else by_family(elsewhere):  # theirs spoil the course for those after
+        for some in [attacks] if name == "tito" else batches(elsewhere):  # theirs spoil the course for those after
             with tempfile.TemporaryDirectory(prefix="attacks_", ignore_cleanup_errors=True) as folder:
                 arena = Arena(Path(folder))
                 graded = partial(ours, console=console) if name == "tito" else partial(theirs, name=name, python=python)
