@@ -195,6 +195,7 @@ def _blocks(a: _Text, b: _Text, given: set[int]) -> Iterator[Block]:
     run, in_a, in_b = RUNS[0], _tokens(a.text), _tokens(b.text)
     first, second = _prints(a.codes, run).tolist(), _prints(b.codes, run).tolist()
     where = {number: place for place, number in reversed(list(enumerate(second))) if number not in given}
+    given_a, given_b = _given(first, given, run), _given(second, given, run)
     place = 0
     while place < len(first):
         other, length = where.get(first[place]), 0
@@ -205,9 +206,20 @@ def _blocks(a: _Text, b: _Text, given: set[int]) -> Iterator[Block]:
             if first[place + length] in given:
                 break
             length += 1
-        last = length + run - 2
-        yield _letters(in_a, place, place + last), _letters(in_b, other, other + last)
-        place += length + run - 1
+        size = length + run - 1
+        given_too = zip(given_a[place : place + size], given_b[other : other + size], strict=True)
+        own = [step for step, sides in enumerate(given_too) if not all(sides)]
+        if own:  # at the edges of a block some tokens may be given
+            yield _letters(in_a, place + own[0], place + own[-1]), _letters(in_b, other + own[0], other + own[-1])
+        place += size
+
+
+def _given(prints: Sequence[int], given: set[int], run: int) -> list[bool]:
+    """For each token, whether it stands in a fingerprint of the given text."""
+    found = [False] * (len(prints) + run - 1)
+    for place in (place for place, number in enumerate(prints) if number in given):
+        found[place : place + run] = [True] * run
+    return found
 
 
 def _letters(tokens: Sequence[lexing.Token], first: int, last: int) -> tuple[int, int]:

@@ -121,7 +121,8 @@ def test_blocks_show_what_corresponds_and_leave_out_what_was_given():
     first = [pair.first_text[begin:end] for (begin, end), _ in pair.blocks]
     second = [pair.second_text[begin:end] for _, (begin, end) in pair.blocks]
     assert "".join(first).count("\n") >= 8, "nearly the whole solution"
-    assert all("Codes of x" not in part for part in first + second)
+    assert all("Codes of x" not in part and "assert check" not in part for part in first + second)
+    assert all("got {check}" not in part for part in first + second), "not even the last words of what was given"
     assert [" ".join(one.split()) for one in first] != [" ".join(one.split()) for one in second]
     assert [disguised(HEAD + one).count("factor") for one in first] == [one.count("factor") for one in second]
 

@@ -13,14 +13,25 @@ MOST_LETTERS = 20_000  # of a solution that are shown
 Part = tuple[str, bool]  # as it is shown; whether the other side has it too
 
 
+STEP, MOST_STEPS = 4, 5  # of indentation: letters, and how many of them a line that is broken keeps
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a solution; where the page is too narrow for it, what hangs over stands `steps` to the right."""
+
+    steps: int
+    parts: Sequence[Part]
+
+
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise of a couple: how alike, and both solutions in parts."""
+    """One exercise of a couple: how alike, and both solutions."""
 
     id: str
     percent: int
-    first: Sequence[Part]
-    second: Sequence[Part]
+    first: Sequence[Line]
+    second: Sequence[Line]
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ class Couple:
             Exercise(
                 pair.exercise,
                 figures.percent(pair.score, 1),
-                parts(pair.first_text, [first for first, _ in pair.blocks]),
-                parts(pair.second_text, [second for _, second in pair.blocks]),
+                lines(parts(pair.first_text, [first for first, _ in pair.blocks])),
+                lines(parts(pair.second_text, [second for _, second in pair.blocks])),
             )
             for pair in self.pairs
         ]
@@ -77,6 +88,27 @@ def parts(text: str, spans: Iterable[tuple[int, int]]) -> list[Part]:
         at = max(at, start, end)
     left = len(text) - MOST_LETTERS
     return [*made, (f"\n… ({left} more characters)", False)] if left > 0 else made
+
+
+def lines(cut: Iterable[Part]) -> list[Line]:
+    """A text in parts, line by line; blanks at a line's beginning are not marked.
+
+    >>> lines([("if x:\\n", False), ("    y = 1\\n", True)])[1].parts
+    [('    ', False), ('y = 1', True)]
+    """
+    rows: list[list[Part]] = [[]]
+    for part, same in cut:
+        for place, piece in enumerate(part.split("\n")):
+            if place:
+                rows.append([])
+            word = piece if rows[-1] else piece.lstrip(" ")
+            blanks = piece[: len(piece) - len(word)]
+            rows[-1] += [one for one in ((blanks, False), (word, same)) if one[0]]
+    return [Line(_steps("".join(part for part, _ in row)), row) for row in rows]
+
+
+def _steps(line: str) -> int:
+    return min((len(line) - len(line.lstrip(" "))) // STEP, MOST_STEPS)
 
 
 def _shown(part: str) -> str:
