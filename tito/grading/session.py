@@ -35,8 +35,10 @@ def run(batch: Batch, pool: Pool, notes: Sequence[str]) -> None:
     for note in notes:
         console.say(note, "yellow")
     known, total = len(batch.grades), len(batch.submissions)
-    if known:
-        console.say(f"{known} of {total} submissions need no grading")
+    refused = sum(grade.status == "refused" for grade in batch.grades)
+    counted = [(refused, "cannot be read"), (known - refused, "graded already")]
+    if told := ", ".join(f"{count} {what}" for count, what in counted if count):
+        console.say(f"{total} submissions: {told}")
     try:
         with closing(batch.run(pool)) as graded, display.following(known, total) as show:
             for grade in graded:

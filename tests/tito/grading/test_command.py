@@ -123,7 +123,7 @@ def test_everybody_gets_a_row_and_whatever_the_points_the_status_is_0(calls, gra
 
 def test_without_a_terminal_there_is_a_plain_line_a_submission(calls, grade):
     lines = grade("--jobs", "1").out.splitlines()
-    assert lines[0] == "1 of 4 submissions need no grading"
+    assert lines[0] == "4 submissions: 1 cannot be read"
     assert [line for line in lines if re.match(r"\d of 4  ", line)] == [
         "2 of 4  ada  2 of 5 points",
         "3 of 4  bob  2 of 5 points",
@@ -135,7 +135,7 @@ def test_a_second_call_grades_nobody_and_writes_the_same_bytes(calls, grade, tmp
     grade()
     first = written(tmp_path / "out")
     calls.graded.clear()
-    assert "4 of 4 submissions need no grading" in grade().out
+    assert "4 submissions: 1 cannot be read, 3 graded already" in grade().out
     assert calls.graded == []
     assert written(tmp_path / "out") == first
 
