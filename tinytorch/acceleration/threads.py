@@ -1,44 +1,77 @@
 """A pool that starts work within a microsecond: threads that look out for a job for a moment before they sleep.
 
-A job is a compiled function, its arguments, and a number of tasks; every thread, the caller too, takes the next task
-until none is left. Who wins a task changes no bit: tasks write to separate places, and their sums are integers.
+A job is a compiled function, its arguments, and a number of tasks. The caller takes them from the first on, workers
+from the last, until they meet: so from call to call a thread gets the same weights, rows and results, which are in its
+own cache. Who wins a task changes no bit: tasks write to separate places, and each sum is made in one task.
 The caller never waits for a thread that has not come: a sleeping or slow worker costs speed, not an answer. A second
 caller finds the pool busy and does its job alone. Once started, a worker never touches Python: it sleeps in the
 interpreter's own lock (PyThread_acquire_lock, which needs no GIL) and is woken from compiled code.
+
+On Linux a worker is kept off its caller's processor, and only off that one. A kernel in a virtual machine takes a
+halted processor for one that its host has given to somebody else, wakes the worker where the caller is, and lets the
+two share it for milliseconds while the other processor idles.
 """
 
 import atexit
 import ctypes
 import os
+import platform
 import threading
+from typing import Any
 
 import numpy as np
 
 from .compiled import add, call, compiled, inlined, peek, poke, relax
 
 # Offsets in bytes into the pool's shared words, a cache line each: what several threads write does not share one.
-OPEN, NEXT, ACTIVE, BUSY, STOP, JOB, LOCKS, WORKERS = 0, 64, 128, 192, 256, 320, 384, 448  # a worker: asleep, its lock
+OPEN, NEXT, ACTIVE, BUSY, STOP, JOB, LOCKS, PLACES, WORKERS = 0, 64, 128, 192, 256, 320, 384, 448, 640
+ASLEEP, LOCK, THREAD, AWAY = 0, 8, 16, 24  # of a worker; AWAY: the processor that it is kept off, plus 1
+HERE, MOVE, MASK, MASK_BYTES = 0, 8, 16, 128  # of PLACES: sched_getcpu, sched_setaffinity, where workers may run
+FRONT, BACK, LOWER = 1, 1 << 32, (1 << 32) - 1  # steps of NEXT, and the mask of its lower half
 LOOKOUT = 4000  # looks before a thread sleeps: some 0.2 ms
 
 
 @inlined
-def take(pool: int) -> None:
-    """Do tasks of the open job until none is left."""
+def taken(both: int) -> int:
+    """How many tasks are gone: NEXT counts those from the front in its lower half, those from the back in its upper."""
+    return (both & LOWER) + (both >> 32)
+
+
+@inlined
+def take(pool: int, side: int) -> None:
+    """Do tasks of the open job until none is left, from the FRONT or from the BACK."""
     function, arguments, count = peek(pool + JOB), peek(pool + JOB + 8), peek(pool + JOB + 16)
-    index = add(pool + NEXT, 1)
-    while index < count:
+    before = add(pool + NEXT, side)
+    while taken(before) < count:
+        index = before & LOWER if side == FRONT else count - 1 - (before >> 32)
         call(function, (arguments, index))
-        index = add(pool + NEXT, 1)
+        before = add(pool + NEXT, side)
+
+
+@inlined
+def keep_off(pool: int, worker: int, here: int) -> None:
+    """Let a worker run on any processor but `here`."""
+    word, bit = pool + PLACES + MASK + here // 64 * 8, 1 << (here % 64)
+    before = peek(word)
+    poke(word, before & ~bit)
+    call(peek(pool + PLACES + MOVE), (peek(worker + THREAD), MASK_BYTES, pool + PLACES + MASK))
+    poke(word, before)
+    poke(worker + AWAY, here + 1)
 
 
 @inlined
 def ring(pool: int, enough: int) -> None:
     """Wake workers that sleep, up to `enough`. Only the pool's present owner rings."""
     worker, last = pool + WORKERS, pool + WORKERS + 64 * min(enough, peek(pool + LOCKS + 16))
+    here = -1
+    if peek(pool + PLACES + HERE) != 0:
+        here = call(peek(pool + PLACES + HERE), (0,)) & 0xFFFF
     while worker < last:
-        if peek(worker) == 1:
-            poke(worker, 0)
-            call(peek(pool + LOCKS + 8), (peek(worker + 8),))
+        if 0 <= here < 8 * MASK_BYTES and peek(worker + AWAY) != here + 1:
+            keep_off(pool, worker, here)
+        if peek(worker + ASLEEP) == 1:
+            poke(worker + ASLEEP, 0)
+            call(peek(pool + LOCKS + 8), (peek(worker + LOCK),))
         worker += 64
 
 
@@ -56,7 +89,7 @@ def run(pool: int, function: int, arguments: int, count: int) -> None:
         poke(pool + NEXT, 0)
         poke(pool + OPEN, 1)
         ring(pool, count - 1)
-        take(pool)
+        take(pool, FRONT)
         poke(pool + OPEN, 0)
         while peek(pool + ACTIVE) != 0:  # those who came are still at their last task
             relax()
@@ -72,15 +105,15 @@ def work(pool: int, worker: int, patience: int) -> None:
     looks = 0
     while peek(pool + STOP) == 0:
         looks += 1
-        if peek(pool + OPEN) == 1 and peek(pool + NEXT) < peek(pool + JOB + 16):
+        if peek(pool + OPEN) == 1 and taken(peek(pool + NEXT)) < peek(pool + JOB + 16):
             add(pool + ACTIVE, 1)  # first say so, then look again: the caller closes first, then asks who is there
             if peek(pool + OPEN) == 1:
-                take(pool)
+                take(pool, BACK)
                 looks = 0
             add(pool + ACTIVE, -1)
         elif looks > patience:
-            poke(worker, 1)
-            call(peek(pool + LOCKS), (peek(worker + 8), 1))
+            poke(worker + ASLEEP, 1)
+            call(peek(pool + LOCKS), (peek(worker + LOCK), 1))
             looks = 0
         relax()
 
@@ -92,8 +125,21 @@ def stop(pool: int) -> None:
     ring(pool, 1 << 30)
 
 
-def _python_api(name: str) -> int:
-    return int(ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0)
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _address(library: Any, name: str) -> int:
+    return int(ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0)
+
+
+def _places() -> list[int]:
+    """The words of PLACES: all 0 where a thread cannot be kept off a processor, or there is no other one."""
+    if platform.system() != "Linux" or _cpus() < 2:
+        return []
+    library, mask = ctypes.CDLL(None), sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < 8 * MASK_BYTES)
+    words = np.frombuffer(mask.to_bytes(MASK_BYTES, "little"), np.int64)
+    return [_address(library, "sched_getcpu"), _address(library, "sched_setaffinity"), *words]
 
 
 class Pool:
@@ -107,15 +153,18 @@ class Pool:
         words = self._words[(base - int(self._words.ctypes.data)) // 8 :]
         self.address = base if threads > 1 else 0
         self._workers: list[threading.Thread] = []
-        acquire, release = _python_api("PyThread_acquire_lock"), _python_api("PyThread_release_lock")
+        acquire, release = (_address(ctypes.pythonapi, f"PyThread_{verb}_lock") for verb in ("acquire", "release"))
         words[LOCKS // 8 : LOCKS // 8 + 3] = acquire, release, threads - 1
+        places = _places()
+        words[PLACES // 8 : PLACES // 8 + len(places)] = places
         ctypes.pythonapi.PyThread_allocate_lock.restype = ctypes.c_void_p
         for offset in range(WORKERS, WORKERS + 64 * (threads - 1), 64):
             lock = ctypes.pythonapi.PyThread_allocate_lock()
             ctypes.pythonapi.PyThread_acquire_lock(ctypes.c_void_p(lock), 1)
-            words[offset // 8 + 1] = lock
+            words[(offset + LOCK) // 8] = lock
             self._workers.append(threading.Thread(target=work, args=(base, base + offset, LOOKOUT), daemon=True))
             self._workers[-1].start()
+            words[(offset + THREAD) // 8] = self._workers[-1].native_id or 0
 
     def stop(self) -> None:
         """End the workers and wait for them."""
@@ -126,10 +175,6 @@ class Pool:
 
 
 _pool: list[Pool] = []
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pool() -> Pool:
