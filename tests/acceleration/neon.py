@@ -11,7 +11,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from tinytorch.acceleration import engine, sweeps
+from tinytorch.acceleration import engine
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 
@@ -73,7 +73,7 @@ int main(void) {
 def main() -> int:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    module = llvm.parse_assembly(engine.text(engine.tile_ir("neon_dotprod")[0] + sweeps.all_sweeps()))
+    module = llvm.parse_assembly(engine.text(engine.tile_ir("neon_dotprod")[0] + engine.passes_ir()))
     machine = llvm.Target.from_triple(TRIPLE).create_target_machine(features="+dotprod", opt=3, reloc="static")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -145,7 +145,7 @@ print(compiled.CACHE.name)
         assert text.count("sdot") >= 6 * 4, "six rows times four vectors of four columns"
 
     def test_the_passes_compile_for_a_bare_processor_of_either_kind(self) -> None:
-        from tinytorch.acceleration import engine, sweeps
+        from tinytorch.acceleration import engine
 
         for triple in ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"):
-            assert "quantize" in engine.assemble(sweeps.all_sweeps() + engine.tile_ir("generic")[0], triple)
+            assert "quantize" in engine.assemble(engine.passes_ir() + engine.tile_ir("generic")[0], triple)

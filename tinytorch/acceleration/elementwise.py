@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .features import kernel
-from .int8 import ALIGN_FROM, rung
-from .pack import aligned
+from .int8 import rung
 from .rulers import Ruler, refuse
 
 TINY = np.finfo(np.float32).tiny
@@ -47,17 +46,18 @@ def quantize_plain(x: NDArray[np.float32], scale: Any, zero_point: Any, lo: int,
     return steps.astype(np.int8 if lo < 0 else np.uint8)
 
 
-def _values(qparams: Ruler, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32], int] | None:
-    """(scales, zero points, rows): one ruler for all, or for each slice of the first axis; None for other shapes."""
-    scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point, np.float32)
-    if scale.ndim and scale.shape != (*shape[:1], *[1] * (len(shape) - 1)):
-        return None
-    return scale.reshape(-1), zero_point.reshape(-1), scale.size
+def _kind_of(qparams: Ruler, shape: tuple[int, ...]) -> str:
+    """Which driver a ruler takes: "all", one for the whole tensor; "rows", one for each slice of the first axis; or ""
+    for NumPy."""
+    scale = qparams.scale
+    if getattr(scale, "ndim", 0) == 0:
+        return "all"
+    return "rows" if scale.shape == (*shape[:1], *[1] * (len(shape) - 1)) else ""
 
 
-def _result(shape: tuple[int, ...], kind: type[np.generic], nbytes: int) -> NDArray[Any]:
-    """An array to fill; a large one begins with a cache line, for a vector stored across two costs double."""
-    return np.empty(shape, kind) if nbytes < ALIGN_FROM else aligned(nbytes, np.empty).view(kind).reshape(shape)
+def _rows(qparams: Ruler) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """A scale for each row, and a zero point for each or for all."""
+    return np.asarray(qparams.scale, np.float32).reshape(-1), np.asarray(qparams.zero_point, np.int32).reshape(-1)
 
 
 def quantize(x: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
@@ -67,36 +67,41 @@ def quantize(x: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
     for one tensor and for slices of the first axis are compiled; others go through NumPy.
     """
     x = np.asarray(x)
-    if x.dtype != np.float32:
+    if x.dtype.char != "f":
         if x.dtype.kind not in "fiub":
             raise TypeError(f"x must be real numbers, got {x.dtype}")
         with np.errstate(over="ignore"):
             x = x.astype(np.float32)
-    name, rulers, int_type = kernel(), _values(qparams, x.shape), qparams.int_type
-    if name == "numpy" or rulers is None or x.size == 0:
-        zero_point = np.asarray(qparams.zero_point, np.float32)
-        return quantize_plain(x, qparams.scale, zero_point, int_type.qmin, int_type.qmax)
-    run, q, (scales, zeros, rows) = rung(name), _result(x.shape, np.uint8, x.size), rulers
-    reals, codes = np.ascontiguousarray(x).reshape(rows, -1), q.reshape(rows, -1)
-    seen = _streams().quantize_rows(
-        run.team()[0], run.addresses, reals, scales, zeros, int_type.qmin, int_type.qmax, codes
-    )
+    name, kind, lo, hi = kernel(), _kind_of(qparams, x.shape), qparams.int_type.qmin, qparams.int_type.qmax
+    if name == "numpy" or not kind or x.size == 0:
+        return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
+    run, q = rung(name), np.empty(x.size, np.uint8)
+    pool, table, reals = run.team()[0], run.addresses, x.ravel()
+    if kind == "all":
+        seen = _streams().quantize_all(pool, table, reals, float(qparams.scale), int(qparams.zero_point), lo, hi, q)
+    else:
+        seen = _streams().quantize_rows(pool, table, reals, *_rows(qparams), lo, hi, q)
     if seen:
         refuse(x, -1)
-    return q if int_type.qmin == 0 else q.view(np.int8)
+    return (q.view(np.int8) if lo < 0 else q).reshape(x.shape)
 
 
 def dequantize(q: NDArray[Any], qparams: Ruler) -> NDArray[np.float32]:
     """`scale * (q - zero_point)`, float32 [shape of q]. q: int8 or uint8 codes, any shape."""
     q = np.asarray(q)
-    if q.dtype != np.int8 and q.dtype != np.uint8:
+    signed = q.dtype.char == "b"
+    if not signed and q.dtype.char != "B":
         raise TypeError(f"codes must be int8 or uint8, got {q.dtype}")
-    name, rulers = kernel(), _values(qparams, q.shape)
-    if name == "numpy" or rulers is None or q.size == 0:
+    name, kind = kernel(), _kind_of(qparams, q.shape)
+    if name == "numpy" or not kind or q.size == 0:
         steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
         return np.asarray(steps * np.asarray(qparams.scale, np.float32))
-    run, x, (scales, zeros, rows) = rung(name), _result(q.shape, np.float32, 4 * q.size), rulers
-    codes = np.ascontiguousarray(q).view(np.uint8).reshape(rows, -1)
-    function = run.sweeps["dequantize_int8" if q.dtype == np.int8 else "dequantize_uint8"]
-    _streams().dequantize_rows(run.team()[0], run.addresses, function, codes, scales, zeros, x.reshape(rows, -1))
-    return x
+    run, x = rung(name), np.empty(q.size, np.float32)
+    pool, table, codes = run.team()[0], run.addresses, (q.view(np.uint8) if signed else q).ravel()
+    function = run.sweeps["dequantize_int8" if signed else "dequantize_uint8"]
+    if kind == "all":
+        scale, zero_point = float(qparams.scale), int(qparams.zero_point)
+        _streams().dequantize_all(pool, table, function, codes, scale, zero_point, x)
+    else:
+        _streams().dequantize_rows(pool, table, function, codes, *_rows(qparams), x)
+    return x.reshape(q.shape)

@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blocks, gemm, micro, sweeps, threads
+from . import blocks, gemm, micro, rounding, sweeps, threads
 from .features import host_features
 
 SWEEPS = (
@@ -95,6 +95,11 @@ def bf16_ir(rung: str) -> tuple[str, list[list[str]]]:
     return _in_tiles("tdpbf16ps") if rung == "amx" else _in_registers(micro.bf16_dot())
 
 
+def passes_ir() -> str:
+    """The IR of all passes."""
+    return sweeps.all_sweeps() + rounding.all_roundings()
+
+
 def text(ir: str) -> str:
     """A module of LLVM IR: every declaration once."""
     lines = ir.split("\n")
@@ -142,7 +147,7 @@ def _table(tile: list[list[int]], step: int, tiles: Any, at: dict[str, int]) -> 
 
 @cache
 def _passes(features: str) -> tuple[Any, dict[str, int]]:
-    engine = _compile(sweeps.all_sweeps(), features)
+    engine = _compile(passes_ir(), features)
     return engine, {name: engine.get_function_address(name) for name in SWEEPS}
 
 

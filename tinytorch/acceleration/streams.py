@@ -5,58 +5,78 @@ import numpy as np
 from .compiled import Array, at, call, compiled, inlined, keep
 from .gemm import CHUNK, NONE, QUANTIZE, sweep
 
-REALS, CODES = "Array(float32, 2, 'C', readonly=True)", "Array(uint8, 2, 'C', readonly=True)"
-SCALES = "Array(float32, 1, 'C', readonly=True)"
+ZEROS = "Array(int32, 1, 'C', readonly=True)"
+REALS, CODES = "Array(float32, 1, 'C', readonly=True)", "Array(uint8, 1, 'C', readonly=True)"
 
 
 @inlined
 def elementwise(
     pool: int, rung: Array, function: int, x: int, y: int, n: int, x_size: int, y_size: int, u: int, v: int,
 ) -> int:  # fmt: skip
-    """A pass over n elements that lie side by side."""
-    rows = n // CHUNK
-    nan = sweep(pool, rung, function, x, CHUNK * x_size, rows, CHUNK, y, CHUNK * y_size, u, v)
+    """A pass over n elements that lie side by side. The first few go alone, so that on the side of the reals all others
+    begin with a cache line: a vector across two costs double."""
+    head = min(n, -(x if x_size == 4 else y) % 64 // 4)
+    seen: int = call(function, (x, 0, 1, head, y, 0, u, v))
+    x, y, n = x + head * x_size, y + head * y_size, n - head
+    rows = n // CHUNK if n >= 2 * CHUNK else 0
+    if rows > 0:
+        seen += sweep(pool, rung, function, x, CHUNK * x_size, rows, CHUNK, y, CHUNK * y_size, u, v)
     done = rows * CHUNK
-    seen: int = call(function, (x + done * x_size, 0, 1, n - done, y + done * y_size, 0, u, v))
-    return nan + seen
+    seen += call(function, (x + done * x_size, 0, 1, n - done, y + done * y_size, 0, u, v))
+    return seen
 
 
 @inlined
-def ruler_of(zero: float, lo: float, hi: float, scale: float) -> Array:
-    """The four numbers of a ruler, side by side."""
-    ruler = np.empty(4, np.float32)
+def quantize_piece(pool: int, rung: Array, x: int, n: int, scale: float, zero: int, lo: int, hi: int, q: int) -> int:
+    """Codes of n numbers by one ruler. Returns not 0 for NaN."""
+    ruler, plain = np.empty(4, np.float32), np.zeros(1, np.uint8)
     ruler[0], ruler[1], ruler[2], ruler[3] = zero, lo, hi, scale
-    return ruler
-
-
-@compiled(f"int64(int64, int64[::1], {REALS}, {SCALES}, {SCALES}, int64, int64, uint8[:, ::1])")
-def quantize_rows(pool: int, rung: Array, x: Array, scales: Array, zeros: Array, lo: int, hi: int, q: Array) -> int:
-    """Codes of x, each row by its own scale and zero point, or all by one. Returns not 0 for NaN."""
-    (rows, columns), plain, nan = x.shape, np.zeros(1, np.uint8), 0
-    for r in range(rows):
-        ruler = ruler_of(zeros[r % zeros.size], lo, hi, scales[r % scales.size])
-        nan += elementwise(
-            pool,
-            rung,
-            rung[QUANTIZE],
-            at(x) + r * columns * 4,
-            at(q) + r * columns,
-            columns,
-            4,
-            1,
-            at(ruler),
-            at(plain),
-        )
-        keep(ruler)
+    seen: int = elementwise(pool, rung, rung[QUANTIZE], x, q, n, 4, 1, at(ruler), at(plain))
+    keep(ruler)
     keep(plain)
-    return nan
+    return seen
 
 
-@compiled(f"void(int64, int64[::1], int64, {CODES}, {SCALES}, {SCALES}, float32[:, ::1])")
+@compiled(f"int64(int64, int64[::1], {REALS}, float32, int64, int64, int64, uint8[::1])")
+def quantize_all(pool: int, rung: Array, x: Array, scale: float, zero: int, lo: int, hi: int, q: Array) -> int:
+    """Codes of x by one ruler. Returns not 0 for NaN."""
+    seen: int = quantize_piece(pool, rung, at(x), x.size, scale, zero, lo, hi, at(q))
+    return seen
+
+
+@compiled(f"int64(int64, int64[::1], {REALS}, {REALS}, {ZEROS}, int64, int64, uint8[::1])")
+def quantize_rows(pool: int, rung: Array, x: Array, scales: Array, zeros: Array, lo: int, hi: int, q: Array) -> int:
+    """The same with a ruler for each row: as many rows as scales, side by side in x."""
+    columns, seen = x.size // scales.size, 0
+    for r in range(scales.size):
+        place = r * columns
+        seen += quantize_piece(
+            pool, rung, at(x) + place * 4, columns, scales[r], zeros[r % zeros.size], lo, hi, at(q) + place
+        )
+    return seen
+
+
+@inlined
+def dequantize_piece(pool: int, rung: Array, function: int, q: int, n: int, scale: float, zero: int, x: int) -> None:
+    """Reals that n codes stand for, by one ruler."""
+    ruler = np.empty(4, np.float32)
+    ruler[0], ruler[3] = zero, scale
+    elementwise(pool, rung, function, q, x, n, 1, 4, at(ruler), NONE)
+    keep(ruler)
+
+
+@compiled(f"void(int64, int64[::1], int64, {CODES}, float32, int64, float32[::1])")
+def dequantize_all(pool: int, rung: Array, function: int, q: Array, scale: float, zero: int, x: Array) -> None:
+    """Reals that codes stand for, by one ruler."""
+    dequantize_piece(pool, rung, function, at(q), q.size, scale, zero, at(x))
+
+
+@compiled(f"void(int64, int64[::1], int64, {CODES}, {REALS}, {ZEROS}, float32[::1])")
 def dequantize_rows(pool: int, rung: Array, function: int, q: Array, scales: Array, zeros: Array, x: Array) -> None:
-    """Reals that codes stand for."""
-    rows, columns = q.shape
-    for r in range(rows):
-        ruler = ruler_of(zeros[r % zeros.size], 0, 0, scales[r % scales.size])
-        elementwise(pool, rung, function, at(q) + r * columns, at(x) + r * columns * 4, columns, 1, 4, at(ruler), NONE)
-        keep(ruler)
+    """The same with a ruler for each row."""
+    columns = q.size // scales.size
+    for r in range(scales.size):
+        place = r * columns
+        dequantize_piece(
+            pool, rung, function, at(q) + place, columns, scales[r], zeros[r % zeros.size], at(x) + place * 4
+        )

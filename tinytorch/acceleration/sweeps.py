@@ -11,7 +11,7 @@ import re
 SIGNATURE = "(ptr %x, i64 %ldx, i64 %rows, i64 %cols, ptr %y, i64 %ldy, ptr %u, ptr %v)"
 
 
-def _number(name: str, source: str, index: int, lanes: int) -> str:
+def number(name: str, source: str, index: int, lanes: int) -> str:
     """float number `index` of the array at %source, repeated over a vector."""
     return f"""
   %{name}.at = getelementptr float, ptr %{source}, i64 {index}
@@ -27,7 +27,7 @@ def _column(name: str, source: str, lanes: int) -> str:
   %{name} = load <{lanes} x float>, ptr %{name}.at, align 4"""
 
 
-def _clip(value: str, lanes: int) -> str:
+def clip(value: str, lanes: int) -> str:
     """%clipped = %value within [%lo, %hi]; a NaN becomes %lo here, and is reported elsewhere."""
     f, mask = f"<{lanes} x float>", f"<{lanes} x i1>"
     return f"""
@@ -37,21 +37,21 @@ def _clip(value: str, lanes: int) -> str:
   {value}.clipped = select {mask} {value}.under, {f} {value}.up, {f} %hi"""
 
 
-def _round(source: str, target: str, lanes: int) -> str:
+def round_to_int(source: str, target: str, lanes: int) -> str:
     """To the nearest int32, ties to even."""
     return f"\n  {target} = call <{lanes} x i32> @llvm.lrint.v{lanes}i32.v{lanes}f32(<{lanes} x float> {source})"
 
 
-def _declare_round(lanes: int) -> str:
+def declare_round(lanes: int) -> str:
     return f"declare <{lanes} x i32> @llvm.lrint.v{lanes}i32.v{lanes}f32(<{lanes} x float>)\n"
 
 
-def _bounds(source: str, lanes: int) -> str:
+def bounds(source: str, lanes: int) -> str:
     """%zero (int32), and %lo, %hi: the codes' range before the zero point is added, so that clipping may come first.
     They are read from {source}: zero point, lowest, highest code."""
     f = f"<{lanes} x float>"
     return (
-        "".join(_number(n, source, i, lanes) for i, n in enumerate(["offset", "least", "most"]))
+        "".join(number(n, source, i, lanes) for i, n in enumerate(["offset", "least", "most"]))
         + f"""
   %zero = fptosi {f} %offset to <{lanes} x i32>
   %lo = fsub {f} %least, %offset
@@ -71,14 +71,14 @@ def sweep(name: str, lanes: int, source: str, target: str, once: str, body: str,
     """One pass: `once` runs before the loops, `body` makes %q from %e, a vector of `lanes` elements.
 
     The body stands twice: for whole vectors, and for the rest of a row, loaded and stored under a mask. With `end`, the
-    body's vectors %bits are or-ed to %seen.end, of which `end` makes the answer, the i1 %any.
+    body's vectors %met are or-ed to %seen.end, of which `end` makes the answer, the i1 %any.
     """
-    s, t, mask, i = f"<{lanes} x {source}>", f"<{lanes} x {target}>", f"<{lanes} x i1>", f"<{lanes} x i32>"
+    s, t, mask, i = f"<{lanes} x {source}>", f"<{lanes} x {target}>", f"<{lanes} x i1>", "<16 x i32>"
     suffix = {"float": "f32"}
     load = f"@llvm.masked.load.v{lanes}{suffix.get(source, source)}.p0"
     store = f"@llvm.masked.store.v{lanes}{suffix.get(target, target)}.p0"
     indices = ", ".join(f"i64 {n}" for n in range(lanes))
-    body = body if end else f"{body}\n  %bits = or {i} zeroinitializer, zeroinitializer"
+    body = body if end else f"{body}\n  %met = or {i} zeroinitializer, zeroinitializer"
     none = "\n  %any = icmp ne i64 0, 0"
     return f"""
 define i64 @{name}{SIGNATURE} {{
@@ -109,7 +109,7 @@ loaded:
   %x.at = getelementptr {source}, ptr %x.row, i64 %j
   %y.at = getelementptr {target}, ptr %y.row, i64 %j
   %e = load {s}, ptr %x.at, align 1{body}
-  %seen.next = or {i} %seen, %bits
+  %seen.next = or {i} %seen, %met
   store {t} %q, ptr %y.at, align 1
   br label %stored
 stored:
@@ -124,7 +124,7 @@ rest.loaded:
   %rest.x.at = getelementptr {source}, ptr %x.row, i64 %j
   %rest.y.at = getelementptr {target}, ptr %y.row, i64 %j
   %rest.e = call {s} {load}(ptr %rest.x.at, i32 1, {mask} %in, {s} zeroinitializer){_renamed(body, "rest.")}
-  %rest.seen = or {i} %seen, %rest.bits
+  %rest.seen = or {i} %seen, %rest.met
   call void {store}({t} %rest.q, ptr %rest.y.at, i32 1, {mask} %in)
   br label %rest.stored
 rest.stored:
@@ -216,88 +216,6 @@ def _flip(lanes: int = 64) -> str:
     return sweep("copy_codes", lanes, "i8", "i8", once, f"\n  %q = xor {v} %e, %flip")
 
 
-def _quantize(lanes: int = 64) -> str:
-    """u: zero point, lowest, highest code, scale, as floats; v: a byte, as in `copy_codes`.
-
-    The definition divides and rounds, which is slow. Here y = x * (1 / scale) + (zero point + 0.5 + 3072) is a float
-    between 2**11 and 2**12, once it is clipped: its bits are a number with 12 binary places, whose whole part, modulo
-    256, is the code. y is wrong by less than 7/8 of a last place: half of one for rounding, and 511 * 2**-24 * 4096 =
-    1/8 each for the reciprocal, the product and the definition's own division. So the code can only be wrong where all
-    12 places are 0: near a tie. Vectors that hold such an element (1.5 % of them) are divided, as are all where the
-    reciprocal is not a normal number. A NaN is seen by its exponent, which clipping leaves as it is.
-    """
-    f, mask, n = f"<{lanes} x float>", f"<{lanes} x i1>", f"<{lanes} x i32>"
-    splat = f"{n} poison, {n} zeroinitializer"
-    once = (
-        _number("scale", "u", 3, lanes)
-        + _bounds("u", lanes)
-        + f"""
-  %huge = fcmp ogt float %scale.0, 0x47B0000000000000 ; 2**124
-  %small = fcmp olt float %scale.0, 0x3830000000000000 ; 2**-124
-  %odd = or i1 %huge, %small
-  %places.0 = select i1 %odd, i32 0, i32 4095
-  %places.1 = insertelement {n} poison, i32 %places.0, i32 0
-  %places = shufflevector {n} %places.1, {splat}
-  %one = fdiv float 1.0, %scale.0
-  %inverse.0 = select i1 %odd, float 1.0, float %one
-  %inverse.1 = insertelement {f} poison, float %inverse.0, i32 0
-  %inverse = shufflevector {f} %inverse.1, {f} poison, {n} zeroinitializer
-  %middle.1 = insertelement {f} poison, float 3072.5, i32 0
-  %middle = shufflevector {f} %middle.1, {f} poison, {n} zeroinitializer
-  %base = fadd {f} %middle, %offset
-  %bottom = fadd {f} %middle, %least
-  %top = fadd {f} %middle, %most
-  %twelve.1 = insertelement {n} poison, i32 12, i32 0
-  %twelve = shufflevector {n} %twelve.1, {splat}
-  %flip.0 = load i8, ptr %v, align 1
-  %flip.1 = insertelement <{lanes} x i8> poison, i8 %flip.0, i32 0
-  %flip = shufflevector <{lanes} x i8> %flip.1, <{lanes} x i8> poison, {n} zeroinitializer"""
-    )
-    body = f"""
-  %product = fmul contract {f} %e, %inverse
-  %y.free = fadd contract {f} %product, %base
-  %low = fcmp ogt {f} %bottom, %y.free
-  %y.up = select {mask} %low, {f} %bottom, {f} %y.free
-  %high = fcmp olt {f} %top, %y.up
-  %y.in = select {mask} %high, {f} %top, {f} %y.up
-  %bits = bitcast {f} %y.in to {n}
-  %fraction = and {n} %bits, %places
-  %tie = icmp eq {n} %fraction, zeroinitializer
-  %ties = bitcast {mask} %tie to i{lanes}
-  %some = icmp ne i{lanes} %ties, 0
-  br i1 %some, label %divide, label %shift
-shift:
-  %whole = lshr {n} %bits, %twelve
-  %byte.fast = trunc {n} %whole to <{lanes} x i8>
-  br label %place
-divide:
-  %d = fdiv {f} %e, %scale{_clip("%d", lanes)}{_round("%d.clipped", "%rounded", lanes)}
-  %placed = add {n} %rounded, %zero
-  %byte.exact = trunc {n} %placed to <{lanes} x i8>
-  br label %place
-place:
-  %byte = phi <{lanes} x i8> [%byte.fast, %shift], [%byte.exact, %divide]
-  %q = xor <{lanes} x i8> %byte, %flip"""
-    end = f"""
-  %all = call i32 @llvm.vector.reduce.or.v{lanes}i32({n} %seen.end)
-  %beyond = and i32 %all, u0x3A000000
-  %any = icmp ne i32 %beyond, 0"""
-    reduce = f"declare i32 @llvm.vector.reduce.or.v{lanes}i32({n})\n"
-    return sweep("quantize", lanes, "float", "i8", once, body, end) + reduce + _declare_round(lanes)
-
-
-def _dequantize(name: str, extend: str, lanes: int = 64) -> str:
-    """u: a ruler as in `quantize`. (q - zero point) is exact in float32."""
-    f = f"<{lanes} x float>"
-    once = _number("zero", "u", 0, lanes) + _number("scale", "u", 3, lanes)
-    convert = {"sext": "sitofp", "zext": "uitofp"}[extend]
-    body = f"""
-  %real = {convert} <{lanes} x i8> %e to {f}
-  %steps = fsub {f} %real, %zero
-  %q = fmul {f} %steps, %scale"""
-    return sweep(name, lanes, "i8", "float", once, body)
-
-
 def _to_float(name: str, relu: bool, lanes: int = 16) -> str:
     """int32 sums -> sum * u[column] + v[column], each step rounded to float32; then, if wanted, ReLU."""
     f, total = f"<{lanes} x float>", "%sum" if relu else "%q"
@@ -322,16 +240,15 @@ def _to_codes(lanes: int = 16) -> str:
         _column("multiplier", "u", lanes)
         + f"""
   %real = sitofp <{lanes} x i32> %e to {f}
-  %t = fmul {f} %real, %multiplier{_clip("%t", lanes)}{_round("%t.clipped", "%n", lanes)}
+  %t = fmul {f} %real, %multiplier{clip("%t", lanes)}{round_to_int("%t.clipped", "%n", lanes)}
   %placed = add <{lanes} x i32> %n, %zero
   %q = trunc <{lanes} x i32> %placed to <{lanes} x i8>"""
     )
-    return sweep("to_codes", lanes, "i32", "i8", _bounds("v", lanes), body) + _declare_round(lanes)
+    return sweep("to_codes", lanes, "i32", "i8", bounds("v", lanes), body) + declare_round(lanes)
 
 
 def all_sweeps() -> str:
-    """Every pass, for one module."""
+    """Every pass of this file, for one module."""
     integers = sweep("to_int32", 16, "i32", "i32", "", "\n  %q = add <16 x i32> %e, zeroinitializer")
     to_reals = [_to_float("to_float", relu=False), _to_float("to_float_relu", relu=True)]
-    back = [_dequantize("dequantize_int8", "sext"), _dequantize("dequantize_uint8", "zext")]
-    return "\n".join([extremes(), _flip(), _quantize(), integers, *to_reals, _to_codes(), *back])
+    return "\n".join([extremes(), _flip(), integers, *to_reals, _to_codes()])
