@@ -125,7 +125,7 @@ class Bench:
                         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
     def _interrupt(self, _: int, frame: FrameType | None) -> None:
-        """Cut short a test that computes without end on what the box gave it. Nothing else is cut; the judge goes on."""
+        """Cut short a test that computes without end on what the box gave it, and nothing else: the judge goes on."""
         while frame is not None and time.monotonic() >= self._deadline:
             if self._test and frame.f_code.co_filename == str(self._test):
                 raise Lost("its time is up")
