@@ -58,11 +58,13 @@ class Round:
             return subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=env, start_new_session=True)
 
     def swept(self) -> int:
-        """How many temporary folders there are; they are removed."""
-        found = list(self.temporary.iterdir())
-        for folder in found:
+        """How many temporary folders there are; they are removed, and so are files by which Python tried the folder."""
+        folders = [path for path in self.temporary.iterdir() if path.is_dir()]
+        for folder in folders:
             shutil.rmtree(folder)
-        return len(found)
+        for file in self.temporary.iterdir():
+            file.unlink()
+        return len(folders)
 
     @property
     def temporary(self) -> Path:
