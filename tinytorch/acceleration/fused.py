@@ -10,6 +10,7 @@ from .gemm import (
     CODES,
     EXTREMES,
     FINISH,
+    MANY,
     NONE,
     PACK,
     QUANTIZE,
@@ -94,7 +95,7 @@ def extremes(pool: int, rung: Array, task_address: int, x: Array) -> Any:
     w, count = np.zeros(6, np.int64), up(x.size, CHUNK) // CHUNK
     parts = np.zeros((count + 1, 16), np.float32)
     w[0], w[1], w[2], w[3] = rung[EXTREMES], at(x), x.size, at(parts)
-    run(pool, task_address, at(w), count)
+    run(pool, task_address, at(w), count, x.size >= MANY)
     lo, hi = np.float32(0), np.float32(0)
     for i in range(count):
         lo, hi = min(lo, parts[i, 0]), max(hi, parts[i, 1])

@@ -14,7 +14,9 @@ L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
 NEAR = 1 << 20  # sums that may be left and taken up again without waiting for memory
 DEPTH = 1024  # steps of K at once: that much of a tile's rows stays in the first cache while they meet those weights
 ALONE = 1 << 23  # K * N * (M + 24): the work that is done before a second thread has heard of it
+LONG = 1 << 27  # the same: what takes so long that a sleeping thread is woken for it, and that one may be held up
 CHUNK = 1 << 14  # elements of an elementwise pass that make a task
+MANY = 1 << 20  # elements for which a sleeping thread is woken
 
 # Where a rung's addresses stand.
 HIGH, WIDE, STEP, TILE, CONFIGURE, RELEASE, PRODUCT, SWEEP, EXTREMES, COPY, QUANTIZE = range(11)
@@ -109,7 +111,7 @@ def sweep(
     w = np.zeros(11, np.int64)
     block = max(1, CHUNK // max(cols, 1))
     w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9] = function, x, ldx, rows, cols, y, ldy, u, v, block
-    run(pool, rung[SWEEP], at(w), up(rows, block) // block)
+    run(pool, rung[SWEEP], at(w), up(rows, block) // block, rows * cols >= MANY)
     seen: int = w[10]  # also what keeps w alive until here
     return seen
 
@@ -137,12 +139,14 @@ def product(
     steps = up(max(k, 1), rung[STEP]) // rung[STEP]
     near = m > high and m * n <= NEAR and n * DEPTH <= L2
     depth = min(steps, DEPTH // rung[STEP]) if near else steps
-    block_rows, block_panels = m, max(wide, min(panels, L2 // (depth * rung[STEP] * 16)) // wide * wide)
+    block_rows, block_panels = m, max(wide, min(up(panels, wide), L2 // (depth * rung[STEP] * 16) // wide * wide))
     row_blocks = 1
-    if k * n * (m + 24) < ALONE:
+    work = k * n * (m + 24)
+    if work < ALONE:
         pool = 0
     if pool != 0:
-        tasks = 4 * threads  # more than threads: one that is held up leaves its share to the others
+        # More than threads: one that is held up leaves its share to the others. A short product ends before it is.
+        tasks = threads if work < LONG else 4 * threads
         column_blocks = up(panels, block_panels) // block_panels
         row_blocks = min(up(m, 2 * high) // (2 * high), up(tasks, column_blocks) // column_blocks)
         block_rows = up(up(m, row_blocks) // row_blocks, high)
@@ -151,7 +155,9 @@ def product(
         block_panels = min(block_panels, up(up(panels, column_blocks) // column_blocks, wide))
     column_blocks = up(panels, block_panels) // block_panels
     block, seen = np.empty(0, np.uint8), 0
-    if before != NONE and (column_blocks > 1 or (a_size > 1 and depth < steps)):  # once, and along whole rows
+    if before != NONE and (column_blocks > (threads if m <= high else 1) or (a_size > 1 and depth < steps)):
+        # Once for all columns, and along whole rows. A few rows each thread does for itself: to fetch what another one
+        # has just written takes longer.
         block, a, lda, seen = passed(pool, rung, before, a, lda, m, k, before_u, before_v)
         a_size, before = 1, NONE
     w = np.empty(26, np.int64)
@@ -159,7 +165,7 @@ def product(
     w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14] = c, ldc, size, start, finish, u, v, v_step
     w[15], w[16], w[17], w[18], w[19] = at(rung), block_rows, block_panels, row_blocks, depth
     w[20], w[21], w[22], w[23], w[24], w[25] = k, a_size, before, before_u, before_v, seen
-    run(pool, rung[PRODUCT], at(w), row_blocks * column_blocks)
+    run(pool, rung[PRODUCT], at(w), row_blocks * column_blocks, work >= LONG)
     keep(block)
     met: int = w[25]  # also what keeps w alive until here
     return met

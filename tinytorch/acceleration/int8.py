@@ -24,9 +24,9 @@ def rung(name: str, one_row: bool = False) -> Any:
 
 def check(a: NDArray[Any], b: PackedInt8) -> None:
     """Refuse what is not [..., K] and a pack of [K, N]."""
-    if not isinstance(b, PackedInt8):
+    if type(b) is not PackedInt8:
         raise TypeError(f"weights must be packed, got {type(b).__name__}: pack_int8(b) once, then use the pack")
-    if a.ndim == 0 or a.shape[-1] != b.shape[0]:
+    if a.shape[-1:] != b.shape[:1]:
         raise ValueError(f"wanted [..., {b.shape[0]}] for weights {list(b.shape)}, got shape {a.shape}")
 
 
@@ -39,6 +39,11 @@ def rows_of(a: NDArray[Any], k: int) -> NDArray[Any]:
 def room(count: int, kind: type[np.generic], size: int) -> NDArray[Any]:
     """Room for `count` elements of `size` bytes; for 64 bytes more where a start that divides by 64 pays."""
     return np.empty(count if count * size < ALIGN_FROM else count + 64 // size, kind)
+
+
+def filled(out: NDArray[Any], skip: int, count: int) -> NDArray[Any]:
+    """What was written to `room`: `count` elements after `skip`."""
+    return out if out.size == count else out[skip : skip + count]
 
 
 def _fits(acc: NDArray[np.int64], k: int) -> NDArray[np.int32]:
@@ -66,11 +71,12 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     """
     a = np.asarray(a)
     check(a, b)
-    if a.dtype.char not in "bB":
+    kind = a.dtype.char
+    if kind not in "bB":
         raise TypeError(f"codes must be int8 or uint8, got {a.dtype}: quantize first")
-    k, n = b.shape
+    (k, n), zero_point = b.shape, a_zero_point
     rows = rows_of(a, k)
-    m, shape, zero_point = rows.shape[0], (*a.shape[:-1], n), a_zero_point
+    m, shape = rows.shape[0], a.shape[:-1] + b.shape[1:]
     if type(zero_point) is not int:
         wide = np.asarray(zero_point)
         if wide.dtype.kind not in "iu":
@@ -84,10 +90,11 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
         if len(kernels()) == 1:
             plain.tell_cost()
         return _exact(rows, b, np.int64(zero_point)).reshape(shape)
-    if m * k * n == 0:
+    count = m * n
+    if count * k == 0:
         return np.zeros(shape, np.int32)
-    run, out = rung(name, m == 1), room(m * n, np.int32, 4)
-    flip, shift = run.conversion(a.dtype.char == "b")
-    rows = rows if a.dtype.char == "B" else rows.view(np.uint8)
+    run, out = rung(name, m == 1), room(count, np.int32, 4)
+    flip, shift = run.conversion(kind == "b")
+    rows = rows if kind == "B" else rows.view(np.uint8)
     skip = run.matmul(*run.team(), run.addresses, rows, b.data, b.panel, b.column_sums, flip, zero_point + shift, out)
-    return (out[skip : skip + m * n] if skip else out[: m * n]).reshape(shape)
+    return filled(out, skip, count).reshape(shape)

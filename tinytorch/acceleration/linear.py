@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import plain
 from .elementwise import choose_dynamic, quantize_plain
 from .features import kernel, kernels
-from .int8 import check, room, rows_of, rung
+from .int8 import check, filled, room, rows_of, rung
 from .pack import PackedInt8
 from .rulers import DYNAMIC, Ruler, refuse, ruler_of
 
@@ -93,11 +93,12 @@ class Int8Linear:
         if name == "numpy" or 0 in (m, k, n):
             return self._plain(rows).reshape(*x.shape[:-1], n)
         run, target = rung(name, m == 1), self.target
-        out = room(m * n * target.itemsize, np.uint8, 1)
+        nbytes = m * n * target.itemsize
+        out = room(nbytes, np.uint8, 1)
         skip = (self._of_codes if codes else self._of_reals)(run, rows, out)
         if skip < 0:
             refuse(x, skip)
-        return out[skip : skip + m * n * target.itemsize].view(target).reshape(*x.shape[:-1], n)
+        return filled(out, skip, nbytes).view(target).reshape(x.shape[:-1] + (n,))
 
     def after(self) -> tuple[Any, ...]:
         """What the drivers take of a layer."""

@@ -14,6 +14,7 @@ from .gemm import (
     COPY,
     FINISH,
     HIGH,
+    LONG,
     NONE,
     QUANTIZE,
     RELEASE,
@@ -84,13 +85,14 @@ def product(
     groups, wide, panels = scales.shape[0], rung[WIDE], up(n, 16) // 16
     w, scale = np.empty(24, np.int64), np.empty(1, np.float32)
     scale[0] = scale_in
-    if k * n * (m + 24) < ALONE:
+    work = k * n * (m + 24)
+    if work < ALONE:
         pool = 0
     block = panels if pool == 0 else up(up(panels, 4 * threads) // (4 * threads), wide)
     w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7] = address, lda, at(data), panel, m, n, up(k, rung[STEP]), c
     w[8], w[9], w[10], w[11], w[12], w[13], w[14] = group, groups, zero_point, at(rung), at(passes), block, floats
     w[15], w[16], w[17], w[18] = at(scales), at(column_sums), at(scale), at(bias)
-    run(pool, function, at(w), up(panels, block) // block)
+    run(pool, function, at(w), up(panels, block) // block, work >= LONG)
     keep(w)
     keep(scale)
 

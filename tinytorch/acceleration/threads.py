@@ -3,9 +3,10 @@
 A job is a compiled function, its arguments, and a number of tasks. The caller takes them from the first on, workers
 from the last, until they meet: so from call to call a thread gets the same weights, rows and results, which are in its
 own cache. Who wins a task changes no bit: tasks write to separate places, and each sum is made in one task.
-The caller never waits for a thread that has not come: a sleeping or slow worker costs speed, not an answer. A second
-caller finds the pool busy and does its job alone. Once started, a worker never touches Python: it sleeps in the
-interpreter's own lock (PyThread_acquire_lock, which needs no GIL) and is woken from compiled code.
+The caller never waits for a thread that has not come: a sleeping or slow worker costs speed, not an answer. To wake
+one costs the caller itself some 50 microseconds in a virtual machine, so a short job lets it sleep, unless there were
+many in a row. A second caller finds the pool busy and does its job alone. Once started, a worker never touches Python:
+it sleeps in the interpreter's own lock (PyThread_acquire_lock, which needs no GIL) and is woken from compiled code.
 
 On Linux a worker is kept off its caller's processor, and only off that one. A kernel in a virtual machine takes a
 halted processor for one that its host has given to somebody else, wakes the worker where the caller is, and lets the
@@ -28,7 +29,8 @@ OPEN, NEXT, ACTIVE, BUSY, STOP, JOB, LOCKS, PLACES, WORKERS = 0, 64, 128, 192, 2
 ASLEEP, LOCK, THREAD, AWAY = 0, 8, 16, 24  # of a worker; AWAY: the processor that it is kept off, plus 1
 HERE, MOVE, MASK, MASK_BYTES = 0, 8, 16, 128  # of PLACES: sched_getcpu, sched_setaffinity, where workers may run
 FRONT, BACK, LOWER = 1, 1 << 32, (1 << 32) - 1  # steps of NEXT, and the mask of its lower half
-LOOKOUT = 4000  # looks before a thread sleeps: some 0.2 ms
+LOOKOUT = 40_000  # looks before a thread sleeps: 0.5 to 2 ms, as long as a processor's PAUSE takes
+MISSED, PATIENCE = JOB + 24, 8  # short jobs in a row that found a worker asleep, and how many of them wake it
 
 
 @inlined
@@ -60,24 +62,29 @@ def keep_off(pool: int, worker: int, here: int) -> None:
 
 
 @inlined
-def ring(pool: int, enough: int) -> None:
-    """Wake workers that sleep, up to `enough`. Only the pool's present owner rings."""
+def ring(pool: int, enough: int, long: bool) -> None:
+    """Wake workers that sleep, up to `enough`, if the job is long. Only the pool's present owner rings."""
     worker, last = pool + WORKERS, pool + WORKERS + 64 * min(enough, peek(pool + LOCKS + 16))
-    here = -1
+    wake, missed, here = long or peek(pool + MISSED) >= PATIENCE, 0, -1
     if peek(pool + PLACES + HERE) != 0:
         here = call(peek(pool + PLACES + HERE), (0,)) & 0xFFFF
     while worker < last:
         if 0 <= here < 8 * MASK_BYTES and peek(worker + AWAY) != here + 1:
             keep_off(pool, worker, here)
         if peek(worker + ASLEEP) == 1:
-            poke(worker + ASLEEP, 0)
-            call(peek(pool + LOCKS + 8), (peek(worker + LOCK),))
+            if wake:
+                poke(worker + ASLEEP, 0)
+                call(peek(pool + LOCKS + 8), (peek(worker + LOCK),))
+            else:
+                missed = peek(pool + MISSED) + 1
         worker += 64
+    poke(pool + MISSED, missed)
 
 
 @inlined
-def run(pool: int, function: int, arguments: int, count: int) -> None:
-    """Do `count` tasks, with the workers' help where there is more than one and the pool is free. pool 0: alone."""
+def run(pool: int, function: int, arguments: int, count: int, long: bool) -> None:
+    """Do `count` tasks, with the workers' help where there is more than one and the pool is free. pool 0: alone. long:
+    whether they take 100 microseconds or more."""
     if count <= 1 or pool == 0:
         for index in range(count):
             call(function, (arguments, index))
@@ -88,7 +95,7 @@ def run(pool: int, function: int, arguments: int, count: int) -> None:
         poke(pool + JOB + 16, count)
         poke(pool + NEXT, 0)
         poke(pool + OPEN, 1)
-        ring(pool, count - 1)
+        ring(pool, count - 1, long)
         take(pool, FRONT)
         poke(pool + OPEN, 0)
         while peek(pool + ACTIVE) != 0:  # those who came are still at their last task
@@ -122,7 +129,7 @@ def work(pool: int, worker: int, patience: int) -> None:
 def stop(pool: int) -> None:
     """Tell all workers to end."""
     poke(pool + STOP, 1)
-    ring(pool, 1 << 30)
+    ring(pool, 1 << 30, True)
 
 
 def _cpus() -> int:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .compiled import Array, at, call, compiled, keep, peek, task
 from .fused import LAYER, per_column
-from .gemm import ALONE, COPY, DIRECT, FINISH, FOUR, HIGH, NONE, PRODUCT, STEP, aligned, row_bytes, up
+from .gemm import ALONE, COPY, DIRECT, FINISH, FOUR, HIGH, LONG, NONE, PRODUCT, STEP, aligned, row_bytes, up
 from .threads import run
 
 NEAR = 96 << 10  # bytes of windows that stay in the second cache until all weights have met them
@@ -57,7 +57,8 @@ def convolve(
     start, u, v = per_column(sums, scale, bias, int_bias, ruler_out, finish == 3, scale_in, zero_point)
     ld, mask = row_bytes(k), np.empty(1, np.uint8)
     mask[0] = flip
-    if k * n * (m + 24) < ALONE:
+    work = k * n * (m + 24)
+    if work < ALONE:
         pool = 0
     share = up(m, 4 * threads) // (4 * threads) if pool != 0 else m
     block = up(max(1, min(share, NEAR // ld)), rung[HIGH])
@@ -71,7 +72,7 @@ def convolve(
     w[35], w[36] = DIRECT if finish == 0 else rung[FINISH + finish], at(u)
     w[37], w[38] = at(ruler_out) if finish == 3 else at(v), 0 if finish == 3 else FOUR
     w[39], w[41], w[42], w[43], w[44], w[45], w[46] = at(rung), up(n, 16) // 16, 1, w[28], k, 1, NONE
-    run(pool, function, at(w), up(m, block) // block)
+    run(pool, function, at(w), up(m, block) // block, work >= LONG)
     keep(w)
     keep(start)
     keep(u)
