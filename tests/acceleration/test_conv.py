@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tinytorch.acceleration import Int8Conv2d, set_num_threads
+from tinytorch.acceleration.conv import Uint8Ruler
+from tinytorch.acceleration.elementwise import choose_dynamic
 from tinytorch.core import Tensor
 from tinytorch.quantization import INT8, UINT8, QParams, QuantizedConv2d, QuantizedTensor, choose_qparams, quantize
 
@@ -111,3 +113,21 @@ def test_what_does_not_fit_together_is_one_sentence() -> None:
         layer(np.zeros((1, 2, 5, 5), np.int8))
     with pytest.raises(ValueError, match="one ruler for the whole tensor"):
         Int8Conv2d(w, 1.0, None, QParams(np.ones((2, 1), np.float32), 0))
+
+
+@pytest.mark.parametrize("order", ["channels first", "channels last"])
+def test_a_dynamic_layer_finds_the_range_in_either_order_of_memory(on_kernel: str, order: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 3, 9, 8)).astype(np.float32)
+    if order == "channels last":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    weights = rng.integers(-127, 128, (5, 3, 3, 3)).astype(np.int8)
+    dynamic = Int8Conv2d(weights, 0.01)
+    static = Int8Conv2d(weights, 0.01, input_qparams=Uint8Ruler(*choose_dynamic(x)))
+    np.testing.assert_array_equal(dynamic(x), static(np.ascontiguousarray(x)))
+    x[1, 2, 3, 4] = np.nan
+    with pytest.raises(ValueError, match=r"NaN, got one at index \[1, 2, 3, 4\]"):
+        dynamic(x)
+    x[1, 2, 3, 4] = np.inf
+    with pytest.raises(ValueError, match="a range must be finite"):
+        dynamic(x)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .elementwise import choose_dynamic, quantize
+from .elementwise import find_dynamic, quantize
 from .features import kernel
 from .int8 import rung
 from .linear import Int8Linear
@@ -115,8 +115,10 @@ class Int8Conv2d:
             return self.of_codes(x, self.input_qparams)
         if x.dtype != np.float32:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
-        ruler = Uint8Ruler(*choose_dynamic(x)) if self.input_qparams is None else self.input_qparams
-        return self.of_codes(quantize(x, ruler), ruler)
+        ruler = Uint8Ruler(*find_dynamic(x)) if self.input_qparams is None else self.input_qparams
+        images = x.transpose(0, 2, 3, 1)  # as a layer before has left them
+        codes = quantize(images, ruler).transpose(0, 3, 1, 2) if images.flags.c_contiguous else quantize(x, ruler)
+        return self.of_codes(codes, ruler)
 
     def of_codes(self, q: NDArray[Any], ruler: Ruler) -> NDArray[Any]:
         """The same for codes of any ruler, such as a dynamic layer before gave them."""

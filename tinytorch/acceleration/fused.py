@@ -130,6 +130,13 @@ def find_ruler(pool: int, rung: Array, extremes_address: int, x: Array, ruler: A
     return 0
 
 
+@compiled(f"int64(int64, int64[::1], int64, {FLOATS}, float32[::1])")
+def range_of(pool: int, rung: Array, extremes_address: int, x: Array, ruler: Array) -> int:
+    """`find_ruler` for those who call from Python."""
+    status: int = find_ruler(pool, rung, extremes_address, x, ruler)
+    return status
+
+
 @compiled(f"int64(int64, int64, int64[::1], int64, {REALS}, float32[::1], int64, int64, {LAYER})")
 def linear(
     pool: int, threads: int, rung: Array, extremes_address: int, x: Array, ruler: Array, flip: int, shift: int,

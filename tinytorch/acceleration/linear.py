@@ -1,14 +1,13 @@
 """A quantized layer in one call: quantize, product, scale, bias, ReLU or requantize, without a pass in between."""
 
 from dataclasses import InitVar, dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import plain
-from .elementwise import choose_dynamic, quantize_plain
+from .elementwise import choose_dynamic, fused_driver, quantize_plain
 from .features import kernel, kernels
 from .int8 import check, filled, room, rows_of, rung
 from .pack import PackedInt8
@@ -16,13 +15,6 @@ from .rulers import DYNAMIC, Ruler, refuse, ruler_of
 
 NO_FLOATS, NO_INTS = np.zeros(0, np.float32), np.zeros(0, np.int32)
 TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # passes, counted from gemm.FINISH
-
-
-@cache
-def fused_driver() -> Any:
-    from . import fused
-
-    return fused
 
 
 @dataclass(frozen=True, eq=False)
