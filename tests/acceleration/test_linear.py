@@ -104,3 +104,12 @@ def test_what_does_not_fit_together_is_refused_when_the_layer_is_made() -> None:
         layer(np.ones((1, 6)))
     with pytest.raises(ValueError, match="their ruler is not known"):
         layer(np.ones((1, 6), np.int8))
+
+
+def test_a_dynamic_layer_finds_a_new_range_at_each_call(on_kernel: str) -> None:
+    rng = np.random.default_rng(0)
+    packed = pack_int8(rng.integers(-127, 128, (70, 20)).astype(np.int8))
+    layer = Int8Linear(packed, 0.01)
+    for size in (1, 100, 0.01):
+        x = (size * rng.normal(size=(3, 70))).astype(np.float32)
+        np.testing.assert_array_equal(layer(x), Int8Linear(packed, 0.01)(x))

@@ -150,7 +150,7 @@ class Int8Conv2d:
             shape = [*self.kernel, self.stride, *out.shape[1:3], g * channels, channels, g * n, out.shape[3]]
             driver.convolve(
                 *run.team(), run.addresses, driver.window_task.address, source, np.array(shape, np.int64), flip,
-                zero_point + shift, scale, *layer.after(), target,
+                zero_point + shift, scale, *layer.after, target,
             )  # fmt: skip
 
     def _plain(self, images: NDArray[Any], out: NDArray[Any], zero_point: int, scale: np.float32) -> None:

@@ -137,13 +137,14 @@ def range_of(pool: int, rung: Array, extremes_address: int, x: Array, ruler: Arr
     return status
 
 
-@compiled(f"int64(int64, int64, int64[::1], int64, {REALS}, float32[::1], int64, int64, {LAYER})")
+@compiled(f"int64(int64, int64, int64[::1], int64, {REALS}, {FLOATS}, int64, int64, {LAYER})")
 def linear(
-    pool: int, threads: int, rung: Array, extremes_address: int, x: Array, ruler: Array, flip: int, shift: int,
+    pool: int, threads: int, rung: Array, extremes_address: int, x: Array, ruler_in: Array, flip: int, shift: int,
     weights: Array, panel: int, sums: Array, scale: Array, bias: Array, int_bias: Array, ruler_out: Array,
     finish: int, out: Array,
 ) -> int:  # fmt: skip
     """A layer whose input comes in reals. Returns the result's first byte in out, or the status of `find_ruler`."""
+    ruler = ruler_in.copy()
     (m, k), status = x.shape, find_ruler(pool, rung, extremes_address, x, ruler)
     if status != 0:
         return status
@@ -154,5 +155,6 @@ def linear(
         pool, threads, rung, at(x), k * 4, 4, rung[QUANTIZE], at(ruler), at(mask), m, k, weights, panel, sums, scale,
         bias, int_bias, ruler_out, finish, out, ruler[3], zero_point + shift,
     )  # fmt: skip
+    keep(ruler)
     keep(mask)
     return skip

@@ -42,7 +42,8 @@ class Int8Linear:
     ruler_in: tuple[int, int, int, np.float32] = field(init=False, repr=False)
     ruler_out: NDArray[np.float32] = field(init=False, repr=False)  # zero point, lowest, highest code, scale
     target: np.dtype[Any] = field(init=False, repr=False)  # of the result
-    ruler: NDArray[np.float32] = field(init=False, repr=False)  # ruler_in, to be copied and filled in
+    ruler: NDArray[np.float32] = field(init=False, repr=False)  # ruler_in
+    after: tuple[Any, ...] = field(init=False, repr=False)  # what the drivers take of a layer
 
     def __post_init__(self, bias: ArrayLike | None) -> None:
         (k, n), bias = self.weights.shape, np.zeros(0, np.float32) if bias is None else np.asarray(bias)
@@ -68,6 +69,9 @@ class Int8Linear:
             "target": np.dtype(np.float32 if self.output_qparams is None else self.output_qparams.int_type.storage),
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
+        b, finish = self.weights, TO_CODES if self.output_qparams is not None else TO_FLOAT + self.relu
+        after = b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self.ruler_out, finish
+        object.__setattr__(self, "after", after)
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         x = np.asarray(x)
@@ -80,7 +84,8 @@ class Int8Linear:
             )
         if kind != "f" and not codes:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
-        (k, n), rows = self.weights.shape, rows_of(x if codes else np.ascontiguousarray(x), self.weights.shape[0])
+        k, n = self.weights.shape
+        rows = rows_of(x if codes else np.ascontiguousarray(x), k)
         name, m = kernel(), rows.shape[0]
         if name == "numpy" or 0 in (m, k, n):
             return self._plain(rows).reshape(*x.shape[:-1], n)
@@ -92,26 +97,19 @@ class Int8Linear:
             refuse(x, skip)
         return filled(out, skip, nbytes).view(target).reshape(x.shape[:-1] + (n,))
 
-    def after(self) -> tuple[Any, ...]:
-        """What the drivers take of a layer."""
-        b, finish = self.weights, TO_CODES if self.output_qparams is not None else TO_FLOAT + self.relu
-        return b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self.ruler_out, finish
-
     def _of_codes(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(rows.dtype.char == "b")
         zero_point, scale = self.ruler_in[0] + shift, self.ruler_in[3]
         return int(
             fused_driver().linear_codes(
-                *run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self.after(), out
+                *run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self.after, out
             )
         )
 
     def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(self.ruler_in[1] < 0)
-        team, ruler = run.team(), self.ruler.copy()
-        return int(
-            fused_driver().linear(*team, run.addresses, run.extremes, rows, ruler, flip, shift, *self.after(), out)
-        )
+        driver = fused_driver().linear
+        return int(driver(*run.team(), run.addresses, run.extremes, rows, self.ruler, flip, shift, *self.after, out))
 
     def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The definition, in NumPy."""
