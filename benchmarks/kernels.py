@@ -13,7 +13,7 @@ from contest import REST, Contest, limit_threads, machine, plot, progress, write
 
 SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
 ROWS = [1, 8, 32, 128, 512, 1024]
-PARTS = ("int8_matmul", "layers", "passes", "bf16", "int4", "models")
+PARTS = ("int8_matmul", "layers", "apart", "passes", "bf16", "int4", "models")
 
 
 def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
@@ -77,6 +77,30 @@ def layers(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]
             apart = np.abs(np.asarray(call().int_repr()).astype(int) - static(codes)).max()
             assert apart <= 1, f"{name} is {apart} codes away"
         contest.run(f"codes {m}x{k}x{n}", lambda y=static, c=codes: y(c), others, 2 * m * k * n)
+
+
+def apart(contest: Contest, widths: list[int]) -> None:
+    """Where a layer's time goes: its steps one by one, as calls of their own, beside the layer that does all in one."""
+    import numpy as np
+
+    from tinytorch.acceleration import Int8Linear, int8_matmul, pack_int8, quantize
+    from tinytorch.quantization import UINT8, choose_qparams
+
+    rng, m = np.random.default_rng(0), 32
+    for n in widths:
+        x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((m, n), (n, n)))
+        scale, bias = (np.abs(w).max(0) / np.float32(127)).astype(np.float32), rng.normal(size=n).astype(np.float32)
+        packed, ruler = pack_int8(np.rint(w / scale).astype(np.int8)), choose_qparams(x.min(), x.max(), UINT8)
+        layer, zero_point = Int8Linear(packed, scale, bias, ruler), int(ruler.zero_point)
+        q, step = quantize(x, ruler), (scale * ruler.scale).astype(np.float32)
+        acc = int8_matmul(q, packed, zero_point)
+        steps = {
+            "quantize": lambda x=x, r=ruler: quantize(x, r),
+            "product": lambda q=q, p=packed, z=zero_point: int8_matmul(q, p, z),
+            "dequantize in NumPy": lambda acc=acc, step=step, bias=bias: acc * step + bias,
+            "numpy float32": lambda x=x, w=w, bias=bias: x @ w + bias,
+        }
+        contest.run(f"layer {m}x{n}x{n}", lambda y=layer, x=x: y(x), steps, 2 * m * n * n)
 
 
 def passes(contest: Contest, peers: list[Any], sizes: list[int]) -> None:
@@ -197,6 +221,7 @@ def main(arguments: list[str]) -> int:
     parts: dict[str, tuple[int, Callable[[], None]]] = {  # how many cases, and what times them
         "int8_matmul": (len(shapes) + 1, lambda: products(contest, others, [*shapes, (512, 512, 512)])),
         "layers": (2 * len(shapes), lambda: layers(contest, others, shapes)),
+        "apart": (6, lambda: apart(contest, [64, 128, 256, 512, 1024, 2048])),
         "passes": (2 * len(sizes), lambda: passes(contest, others, sizes)),
         "bf16": (2 * len(cubes), lambda: halves(contest, others, cubes)),
         "int4": (4, lambda: nibbles(contest, [1, 8])),
