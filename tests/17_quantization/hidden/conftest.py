@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 def pytest_configure(config):
     settings.register_profile(
         "17_quantization",
-        max_examples=25,
+        max_examples=15,
         deadline=None,
         derandomize=_seed(config) is None,
         database=None,

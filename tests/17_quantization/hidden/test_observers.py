@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 REALS = st.floats(-1e6, 1e6, width=32)
@@ -46,7 +46,6 @@ def test_the_moving_average_follows_its_formula(student, oracle, batches, moment
     assert np.allclose(got, wanted, rtol=0, atol=1e-6 * largest)
 
 
-@settings(max_examples=15)  # each holds many cases
 @given(batches=BATCHES, percentile=st.floats(0.5, 100))
 @example(batches=[[-8.0, 1.0]], percentile=50.0)
 @example(batches=[[0.0, -0.0], [0.0]], percentile=99.9)
@@ -66,7 +65,6 @@ def test_the_percentile_is_that_of_the_magnitudes_to_one_cell(student, oracle, b
         assert end >= min(limit, exact), f"[{lo}, {hi}] gives up numbers of magnitude {exact} and less"
 
 
-@settings(max_examples=15)  # each holds many cases
 @given(seed=st.integers(0, 999), percentile=st.sampled_from([50.0, 90.0, 99.0, 99.9, 100.0]))
 def test_streaming_in_any_order_is_the_same_as_the_whole(student, seed, percentile):
     rng = np.random.default_rng(seed)
@@ -76,7 +74,6 @@ def test_streaming_in_any_order_is_the_same_as_the_whole(student, seed, percenti
         assert seen(make(), [x]) == seen(make(), parts)
 
 
-@settings(max_examples=15)  # each holds many cases
 @given(seed=st.integers(0, 999), share=st.floats(1, 99), percentile=st.floats(1, 100))
 def test_a_higher_percentile_never_gives_a_shorter_range(student, seed, share, percentile):
     x = np.random.default_rng(seed).laplace(size=500).astype(np.float32)
@@ -84,7 +81,6 @@ def test_a_higher_percentile_never_gives_a_shorter_range(student, seed, share, p
     assert high[0] <= low[0] and low[1] <= high[1]
 
 
-@settings(max_examples=15)  # each holds many cases
 @given(batches=BATCHES)
 def test_the_histogram_counts_every_number_in_its_cell_whatever_the_batches(student, batches):
     every = np.array([x for batch in batches for x in batch], np.float32)

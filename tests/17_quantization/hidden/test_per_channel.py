@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -43,7 +43,6 @@ def test_groups_need_a_matrix_and_a_size(student, x, size):
         student.split_groups(x, size)
 
 
-@settings(max_examples=15)  # each holds many cases
 @given(seed=st.integers(0, 999), bits=st.sampled_from([4, 8]), symmetric=st.booleans())
 def test_a_row_alone_is_quantized_as_in_its_matrix(student, seed, bits, symmetric):
     rng = np.random.default_rng(seed)
@@ -55,7 +54,6 @@ def test_a_row_alone_is_quantized_as_in_its_matrix(student, seed, bits, symmetri
         assert whole.qparams.scale[i, 0] == alone.qparams.scale
 
 
-@settings(max_examples=15)  # each holds many cases
 @given(seed=st.integers(0, 999), columns=st.integers(1, 40), size=st.sampled_from([1, 4, 32]))
 def test_a_group_alone_is_quantized_as_in_its_matrix(student, seed, columns, size):
     x = np.random.default_rng(seed).normal(size=(3, columns)).astype(np.float32)

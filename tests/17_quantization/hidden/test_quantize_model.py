@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tito.student import type_name
@@ -91,7 +91,6 @@ def test_every_ruler_is_that_of_what_its_layer_is_given(student, seed):
         assert layer.output_qparams == following.input_qparams, "each layer hands codes of the next one's ruler"
 
 
-@settings(max_examples=15)  # each holds many cases
 @given(seed=SEEDS, bits=st.integers(2, 8), axis=st.sampled_from([0, None]), static=st.booleans())
 def test_weights_have_the_type_and_rulers_asked_for(student, seed, bits, axis, static):
     weights, biases, x = drawn(seed)
@@ -108,7 +107,6 @@ def test_weights_have_the_type_and_rulers_asked_for(student, seed, bits, axis, s
         assert layer.weight.stored.nbytes == t.nbytes(w.shape)
 
 
-@settings(max_examples=15)  # each holds many cases
 @given(seed=SEEDS)
 def test_no_float_weight_and_no_gradient_is_left(student, seed):
     weights, biases, x = drawn(seed)

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -18,7 +18,6 @@ def network(student, widths, seed):
     return kinds["Sequential"](*layers[:-1])
 
 
-@settings(max_examples=15)  # each holds many cases
 @given(
     widths=st.lists(st.integers(2, 6), min_size=2, max_size=4), seed=st.integers(0, 10_000),
     bits=st.lists(st.integers(2, 8), min_size=1, max_size=3, unique=True), axis=st.sampled_from([None, 0]),

@@ -21,7 +21,8 @@ from tito.verdicts import Listener, Located, Record, Verdicts
 SHARE = 0.25  # of the limit, for a single test
 SLACK_SECONDS = 15.0  # for what the tests themselves compute, and for a box to start
 HASHING = {"PYTHONHASHSEED": "0"}  # the tests' sets come in one order
-PYTEST = ["-p", "_hypothesis_pytestplugin", "-p", "no:unraisableexception", "--capture=no"]
+UNSEEN = ("unraisableexception", "threadexception", "logging")  # plugins whose findings nobody reads
+PYTEST = ["-p", "_hypothesis_pytestplugin", "--capture=no", *(part for name in UNSEEN for part in ("-p", f"no:{name}"))]
 UNBOXED = "graded without a box (--unsafe): the student's code could reach everything that the grader can"
 
 
