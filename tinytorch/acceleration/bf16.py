@@ -59,10 +59,10 @@ class PackedBf16:
 
 
 @cache
-def _halves(name: str) -> Any:
+def _engine() -> Any:
     from . import engine
 
-    return engine.halves(name)
+    return engine
 
 
 @cache
@@ -101,19 +101,19 @@ def pack_bf16(b: Matrix) -> PackedBf16:
             2, 0, 3, 1
         )
         return PackedBf16(data, (k, n))
-    run, data = _halves(name), aligned(panel * -(-n // 16), np.empty)
-    pool, convert = _team().pool().address, run.driver.convert_task.address
-    run.driver.pack(pool, convert, run.blocks["kk"], run.blocks["nk"], _readable(b), panel, data)
+    driver, data, readable = _engine().halves(name).driver, aligned(panel * -(-n // 16), np.empty), _readable(b)
+    block = _engine().block(name, "k" if readable.strides[1] == 4 else "n", "k")
+    driver.pack(_team().pool().address, driver.convert_task.address, block, readable, panel, data)
     return PackedBf16(data, (k, n))
 
 
 def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
     """a [M, K] @ b, compiled."""
-    (m, _), n, run, pool = a.shape, b.shape[1], _halves(name), _team().pool()
-    out, convert = room(m * n, np.float32, 4), run.driver.convert_task.address
-    along = run.blocks["kn"], run.blocks["nn"]
+    m, n, run, pool = len(a), b.shape[1], _engine().halves(name), _team().pool()
+    out, convert, readable = room(m * n, np.float32, 4), run.driver.convert_task.address, _readable(a)
+    block = _engine().block(name, "n" if readable.strides[1] == 4 else "k", "n")
     skip = run.driver.matmul(
-        pool.address, pool.threads, run.addresses, convert, *along, _readable(a), b.data, b.panel, n, out
+        pool.address, pool.threads, run.addresses, convert, block, readable, b.data, b.panel, n, out
     )
     return out[skip : skip + m * n].reshape(m, n)
 

@@ -97,11 +97,6 @@ def block(source: str, target: str) -> str:
     )
 
 
-def all_blocks() -> str:
-    """Every combination, for one module."""
-    return "\n".join(block(source, target) for source in "kn" for target in "kn")
-
-
 def unpack_nibbles() -> str:
     """unpack_nibbles(ptr x, i64 nbytes, ptr y): 64 bytes at a time become 128, the low nibbles, then the high ones.
 

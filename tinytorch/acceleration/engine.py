@@ -163,10 +163,9 @@ def rung(name: str) -> Rung:
 
 @dataclass(frozen=True)
 class Halves:
-    """What the bfloat16 product needs: a table like `Rung.addresses`, the conversions by name, the drivers."""
+    """What the bfloat16 product needs: a table like `Rung.addresses`, and the drivers."""
 
     addresses: NDArray[np.int64]
-    blocks: dict[str, int]
     driver: Any
     keep: tuple[object, ...]
 
@@ -177,11 +176,17 @@ def halves(name: str) -> Halves:
     from . import halves as driver
 
     features, (ir, names) = target_features(name), bf16_ir(name)
-    engine, (passes, at) = _compile("\n".join([ir, blocks.all_blocks()]), features), _passes(features)
+    engine, (passes, at) = _compile(ir, features), _passes(features)
     tile = [[engine.get_function_address(n) for n in row] for row in names]
-    convert = {kind: engine.get_function_address(f"block_{kind}") for kind in ("kk", "kn", "nk", "nn")}
     addresses = _table(tile, 64 if name == "amx" else 4, engine, at)
-    return Halves(addresses, convert, driver, (engine, passes))
+    return Halves(addresses, driver, (engine, passes))
+
+
+@cache
+def block(name: str, source: str, target: str) -> int:
+    """The address of a conversion (see `blocks`); each is compiled when it is first wanted, for that takes a while."""
+    made = _compile(blocks.block(source, target), target_features(name))  # which keeps what it made
+    return int(made.get_function_address(f"block_{source}{target}"))
 
 
 @cache

@@ -41,24 +41,24 @@ def convert(
 FLOATS = "Array(float32, 2, 'A', readonly=True)"
 
 
-@compiled(f"void(int64, int64, int64, int64, {FLOATS}, int64, uint8[::1])")
-def pack(pool: int, function: int, along_n: int, along_k: int, b: Array, panel: int, out: Array) -> None:
-    """b [K, N] into panels. One of its axes must have a step of 4 bytes: then its block is along_n or along_k."""
+@compiled(f"void(int64, int64, int64, {FLOATS}, int64, uint8[::1])")
+def pack(pool: int, function: int, block: int, b: Array, panel: int, out: Array) -> None:
+    """b [K, N] into panels. block: for elements side by side along N, if they are, else along K, where they must be."""
     (k, n), (k_step, n_step) = b.shape, b.strides
-    block, ldx = (along_n, k_step) if n_step == 4 else (along_k, n_step)
+    ldx = k_step if n_step == 4 else n_step
     convert(pool, function, block, at(b), k_step, n_step, ldx, k, n, at(out), 1024, panel, 64)
 
 
-@compiled(f"int64(int64, int64, int64[::1], int64, int64, int64, {FLOATS}, {BYTES}, int64, int64, float32[::1])")
+@compiled(f"int64(int64, int64, int64[::1], int64, int64, {FLOATS}, {BYTES}, int64, int64, float32[::1])")
 def matmul(
-    pool: int, threads: int, rung: Array, function: int, along_m: int, along_k: int, a: Array, weights: Array,
-    panel: int, n: int, out: Array,
+    pool: int, threads: int, rung: Array, function: int, block: int, a: Array, weights: Array, panel: int, n: int,
+    out: Array,
 ) -> int:  # fmt: skip
-    """a [M, K] @ weights into `out`, from the element that is returned on."""
+    """a [M, K] @ weights into `out`, from the element that is returned on. block: as in `pack`, along K first."""
     (m, k), (m_step, k_step) = a.shape, a.strides
     ld = row_bytes(2 * k)
     rows, address = aligned(up(m, 16) * ld)
-    block, ldx = (along_m, k_step) if k_step != 4 else (along_k, m_step)
+    ldx = m_step if k_step == 4 else k_step
     convert(pool, function, block, at(a), k_step, m_step, ldx, k, m, address, 64, 16 * ld, ld)
     skip = -at(out) % 64 // 4 if out.size > m * n else 0
     start = np.zeros(up(n, 16) + 16, np.float32)
