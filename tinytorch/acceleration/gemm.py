@@ -145,8 +145,9 @@ def product(
     if work < ALONE:
         pool = 0
     if pool != 0:
-        # More than threads: one that is held up leaves its share to the others. A short product ends before it is.
-        tasks = threads if work < LONG else 4 * threads
+        # More than threads: one that is held up leaves its share to the others. A short product ends before it is, and
+        # where K is cut each task fetches all weights anew.
+        tasks = threads if work < LONG or depth < steps else 4 * threads
         column_blocks = up(panels, block_panels) // block_panels
         row_blocks = min(up(m, 2 * high) // (2 * high), up(tasks, column_blocks) // column_blocks)
         block_rows = up(up(m, row_blocks) // row_blocks, high)
