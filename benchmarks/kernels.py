@@ -13,7 +13,7 @@ from contest import REST, Contest, limit_threads, machine, plot, progress, write
 
 SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
 ROWS = [1, 8, 32, 128, 512, 1024]
-PARTS = ("int8_matmul", "layers", "apart", "passes", "bf16", "int4", "models")
+PARTS = ("int8_matmul", "layers", "apart", "passes", "bf16", "int4", "models", "training")
 
 
 def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
@@ -190,6 +190,30 @@ def models(contest: Contest, batches: list[int]) -> None:
                         "float32 NumPy": lambda m=model, x=x: m(x)}, batch)  # fmt: skip
 
 
+def training(contest: Contest, width: int, batch: int) -> None:
+    """A training step of a wide network, its products in bfloat16, beside float32; and what both have learned."""
+    import numpy as np
+
+    from tinytorch.core import Adam, Linear, ReLU, Sequential, accuracy, fit, load_digits, train_step
+    from tinytorch.quantization import mixed_step
+
+    data, learned, calls = load_digits(), [], {}
+    x, y = (np.resize(array, (batch, *array.shape[1:])) for array in (data.x_train, data.y_train))
+    for name, step in {"bfloat16": mixed_step("bfloat16"), "float32": train_step}.items():
+        rng = np.random.default_rng(0)
+        sizes = [data.x_train.shape[1], width, width, width]
+        layers = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (Linear(a, b, rng=rng), ReLU())]
+        model = Sequential(*layers, Linear(width, 10, rng=rng))
+        optimizer = Adam(model.parameters())
+        fit(model, data.x_train, data.y_train, 5, optimizer, batch_size=64, seed=0, step=step)
+        learned.append(f"{name} {accuracy(model, data.x_test, data.y_test):.2%}")
+        calls[name] = lambda step=step, model=model, optimizer=optimizer: step(model, optimizer, x, y)
+    contest.run(
+        f"training step of {width} wide, batch {batch}", calls["bfloat16"], {"float32": calls["float32"]}, batch
+    )
+    contest.tell(f"right answers after 5 epochs of the digits: {', '.join(learned)}")
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1, help="for us and for every peer (default 1)")
@@ -226,6 +250,7 @@ def main(arguments: list[str]) -> int:
         "bf16": (2 * len(cubes), lambda: halves(contest, others, cubes)),
         "int4": (4, lambda: nibbles(contest, [1, 8])),
         "models": (8 * len(batches), lambda: models(contest, batches)),
+        "training": (2, lambda: training(contest, 2048, 512)),
     }
     wanted = [part for name, part in parts.items() if options.only in ("", name)]
     with progress(contest, sum(cases for cases, _ in wanted)):
