@@ -37,6 +37,7 @@ from tito.project import Project
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = "17_quantization"
 WANTED_RATIO = 10.0
+WITHOUT_BOXES = ", boxes not counted"  # they are killed, and with them what they would have told
 LIMIT_SECONDS = 20.0  # of a submission, where hostile ones are measured
 HOSTILE = {
     "a loop": "while True:\n    pass\n",
@@ -117,7 +118,7 @@ def throughput(module: Module, count: int, jobs: int, python: Path | None, folde
         f"{len(who)} submissions of {len(module.exercises)} exercises, {tests_of(project)} tests each; {cores()} cores"
     )
     ours = [tito_grade(folder / "handed in", folder / "ours 1", "--jobs", str(jobs))]
-    tell(f"tito grade --jobs {jobs}", ours[0], len(who))
+    tell(f"tito grade --jobs {jobs}", ours[0], len(who), WITHOUT_BOXES)
     if not python or not graders.version(python, "nbgrader"):
         for name, points in ours[0].scores.items():
             print(f"  {name:<20} {points:>4g} of {module.points}")
@@ -130,7 +131,7 @@ def throughput(module: Module, count: int, jobs: int, python: Path | None, folde
     counted = ran.read_text(encoding="utf-8").count("/reference/")
     print(f"  {counted} tests run for the reference: those that the notebooks themselves call for come twice")
     ours.append(tito_grade(folder / "handed in", folder / "ours 2", "--jobs", str(jobs)))  # was it the machine's mood?
-    tell(f"tito grade --jobs {jobs}, again", ours[1], len(who))
+    tell(f"tito grade --jobs {jobs}, again", ours[1], len(who), WITHOUT_BOXES)
     slower = max(graded.seconds for graded in ours)
     ratio, least = theirs.seconds / slower, (theirs.seconds - theirs.others_seconds) / slower
     print(f"tito grade is {ratio:.1f} times as fast, wanted {WANTED_RATIO:g}; {least:.1f}, if other cells took no time")
@@ -146,9 +147,9 @@ def tests_of(project: Project) -> str:
     return f"{len(tests)} ({sum('/hidden/' in test for test in tests)} hidden)"
 
 
-def tell(what: str, graded: Graded, count: int) -> None:
+def tell(what: str, graded: Graded, count: int, of_whom: str = "") -> None:
     rate = f"{60 * count / graded.seconds:.1f} a minute"
-    print(f"{what}: {graded.seconds:.1f} s, {rate}, {graded.cpu_seconds:.1f} s of CPU")
+    print(f"{what}: {graded.seconds:.1f} s, {rate}, {graded.cpu_seconds:.1f} s of CPU{of_whom}")
 
 
 def compare(
