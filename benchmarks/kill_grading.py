@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from made_up_class import MadeUp
-from process_tree import adopt_orphans, below, kill, left_after
+from process_tree import adopt_orphans, below, described, kill, left_after
 
 from tito import course, project
 
@@ -134,7 +134,7 @@ def play(round: Round, chance: random.Random, seconds: float, people: int, wante
             begun = time.monotonic()
             left = left_after(PATIENCE)
             tally.slowest = max(tally.slowest, time.monotonic() - begun)
-            tally.left += [f"{number} outlived a kill of {way}" for number in left]
+            tally.left += [f"outlived a kill of {way}: {described(number)}" for number in left]
             kill(left)
             tally.kills[way] += 1
             tally.folders[way] += round.swept()
@@ -149,7 +149,7 @@ def play(round: Round, chance: random.Random, seconds: float, people: int, wante
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--people", type=int, default=4, help="submissions in the batch")
+    parser.add_argument("--people", type=int, default=16, help="submissions in the batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--project", type=Path, default=ROOT)
     parser.add_argument("--module", default="17_quantization")
@@ -181,7 +181,7 @@ def measure(command: list[str], folder: Path, people: int, kills: int, chance: r
         play(batch, chance, seconds, people, kills, tally)
         if batch.grades != undisturbed.grades:
             tally.differing.append(f"batch {tally.rounds}, started {batch.starts} times")
-    tally.left += [f"{number} was left at the end" for number in left_after(PATIENCE)]
+    tally.left += [f"left at the end: {described(number)}" for number in left_after(PATIENCE)]
     print(f"{people} submissions, undisturbed in {seconds:.1f} s")
     for title, counted in (
         ("killed by", tally.kills),

@@ -50,6 +50,16 @@ def left_after(seconds: float) -> list[int]:
         time.sleep(0.02)
 
 
+def described(process: int) -> str:
+    """What a process is: its number, its state, and how it was called."""
+    folder, state, command = Path(f"/proc/{process}"), "?", ""
+    with suppress(OSError):
+        state = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+        command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    shown = command if len(command) <= 160 else f"{command[:80]} ... {command[-80:]}"
+    return f"{process} ({state}) {shown}"
+
+
 def kill(processes: list[int]) -> None:
     for process in processes:
         with suppress(ProcessLookupError):
