@@ -42,7 +42,7 @@ def ceiling(operations: int, zeros: bool = False) -> Callable[[], Any]:
             operand[:] = np.random.default_rng(0).integers(0, 256, operand.size)
     at = [array.ctypes.data + -array.ctypes.data % 64 for array in arrays]
     tile = int(np.ctypeslib.as_array((np.ctypeslib.ctypes.c_int64 * (high * wide)).from_address(int(table[TILE])))[-1])
-    arguments = (at[0], BYTES, at[1], 16 * BYTES, BYTES // step, at[2], wide * 64, at[3], 0)
+    arguments = (at[0], BYTES, at[1], 16 * BYTES, BYTES // step, at[2], wide * 64, at[3], 0, 0, 0)
     times = round(operations / (2 * high * wide * 16 * BYTES))
 
     def run() -> Any:

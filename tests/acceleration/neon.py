@@ -22,12 +22,13 @@ CHECK = r"""
 #include <stdlib.h>
 #include <string.h>
 typedef int64_t i64;
-#define TILE(r) extern void tile_##r##_1(int8_t *, i64, int8_t *, i64, i64, int32_t *, i64, int32_t *, i64);
+typedef void tile(int8_t *, i64, int8_t *, i64, i64, int32_t *, i64, int32_t *, i64, int8_t *, i64);
+#define TILE(r) extern tile tile_##r##_1;
 TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
 extern i64 quantize(float *, i64, i64, i64, int8_t *, i64, float *, uint8_t *);
 extern i64 extremes(float *, i64, i64, i64, float *, i64, void *, void *);
 extern i64 to_float(int32_t *, i64, i64, i64, float *, i64, float *, float *);
-static void (*tiles[])(int8_t *, i64, int8_t *, i64, i64, int32_t *, i64, int32_t *, i64) = {
+static tile *tiles[] = {
     tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1};
 static int8_t a[6 * 4096], b[16 * 4096];
 static int32_t c[6 * 16], start[16];
@@ -42,7 +43,7 @@ int main(void) {
         for (int i = 0; i < rows * k; i++) a[i] = extreme ? -128 : rand();
         for (int i = 0; i < 16 * k; i++) b[i] = extreme ? -128 : rand();
         for (int i = 0; i < 16; i++) start[i] = rand();
-        tiles[rows - 1](a, k, b, 16 * k, steps, c, 64, start, 0);
+        tiles[rows - 1](a, k, b, 16 * k, steps, c, 64, start, 0, 0, 0);
         for (int r = 0; r < rows; r++) for (int j = 0; j < 16; j++, sums++) {
             uint32_t sum = start[j];
             for (int i = 0; i < k; i++) sum += (int32_t)a[r * k + i] * b[(i / 4 * 16 + j) * 4 + i % 4];

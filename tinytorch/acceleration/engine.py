@@ -25,7 +25,7 @@ SWEEPS = (
 class Rung:
     """One compiled rung.
 
-    addresses: int64, what `gemm` needs, in its order; then the tile of each [rows - 1, panels - 1]. signed: whether
+    addresses: int64, what `gemm` needs, in its order; then the tiles, see `tile_ir`. signed: whether
     activations are int8 here (else uint8); codes of the other type get their sign bit flipped on the way in.
     """
 
@@ -76,17 +76,21 @@ def _in_registers(dot: micro.Dot) -> tuple[str, list[list[str]]]:
     kernels = [
         micro.register_kernel(name, dot, r + 1, p + 1) for r, row in enumerate(names) for p, name in enumerate(row)
     ]
-    return "\n".join([micro.NO_TILES, dot.declare, *kernels]), names
+    return "\n".join([micro.NO_TILES, dot.declare, *kernels]), names * 2
 
 
 def _in_tiles(instruction: str) -> tuple[str, list[list[str]]]:
-    names = [[f"tile_{1 + rows // 16}_{panels}" for panels in (1, 2)] for rows in range(32)]
-    kernels = [micro.amx_kernel(f"tile_{r}_{p}", r, p, instruction) for r in (1, 2) for p in (1, 2)]
+    kinds, sizes = ("tile", "deep"), (1, 2)
+    names = [[f"{kind}_{1 + rows // 16}_{panels}" for panels in sizes] for kind in kinds for rows in range(32)]
+    kernels = [
+        micro.amx_kernel(f"{kind}_{r}_{p}", r, p, instruction, kind == "deep")
+        for kind in kinds for r in sizes for p in sizes
+    ]  # fmt: skip
     return "\n".join([micro.amx_support(), *kernels]), names
 
 
 def tile_ir(rung: str) -> tuple[str, list[list[str]]]:
-    """The IR of a rung's tiles, and the name of the one for [rows - 1][panels - 1]."""
+    """The IR of a rung's tiles, and the name of the one for [rows - 1][panels - 1]; then once more, for a deep K."""
     return _in_tiles("tdpbusd") if rung == "amx" else _in_registers(micro.dots()[rung])
 
 
@@ -136,9 +140,9 @@ def _compile(ir: str, features: str) -> Any:
 
 
 def _table(tile: list[list[int]], step: int, tiles: Any, at: dict[str, int]) -> NDArray[np.int64]:
-    """`Rung.addresses`: `tile` by [rows - 1][panels - 1], `step` bytes of K at once."""
+    """`Rung.addresses`: `tile` as `tile_ir` names them, `step` bytes of K at once."""
     steer = [tiles.get_function_address(name) for name in ("configure", "release")]
-    head = [len(tile), len(tile[0]), step, 0, *steer, gemm.product_task.address, gemm.sweep_task.address]
+    head = [len(tile) // 2, len(tile[0]), step, 0, *steer, gemm.product_task.address, gemm.sweep_task.address]
     head += [at[name] for name in SWEEPS]
     addresses = np.array([*head, *(address for row in tile for address in row)], np.int64)
     addresses[gemm.TILE] = addresses.ctypes.data + 8 * len(head)

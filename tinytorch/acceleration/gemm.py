@@ -11,8 +11,9 @@ from .compiled import Array, add, at, call, compiled, inlined, keep, peek, task
 from .threads import run
 
 L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
-NEAR = 1 << 20  # sums that may be left and taken up again without waiting for memory
-DEPTH = 1024  # steps of K at once: that much of a tile's rows stays in the first cache while they meet those weights
+ROWS = 3 << 18  # bytes of rows that stay near one core while weights pass by, where K is deep
+DEEP = 1024  # bytes of K: so much of a tile's rows stays in the first cache while panels pass by
+PIECE = 768  # bytes of K: so much of a tile's weights stays there while rows pass by
 ALONE = 1 << 23  # K * N * (M + 24): the work that is done before a second thread has heard of it
 LONG = 1 << 27  # the same: what takes so long that a sleeping thread is woken for it, and that one may be held up
 CHUNK = 1 << 14  # elements of an elementwise pass that make a task
@@ -52,44 +53,63 @@ def aligned(nbytes: int) -> tuple[Array, int]:
 @task
 def product_task(w: Any, index: int) -> None:
     """Some rows x some panels, tile by tile. A tile's rows go through the pass `before` into the first cache and meet
-    all the panels there; its sums are finished while they are there too. NaNs met are counted in w[25]."""
+    all the panels there; its sums are finished while they are there too. NaNs met are counted in w[25].
+
+    Where K is deep, so that rows do not fit there, it is the other way round: a piece of K of one tile's weights stays,
+    and all rows pass by, piece after piece, their sums waiting in between; the next piece is fetched meanwhile."""
     a, lda, b, panel, steps, m, n, c, ldc, size = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9]
     start, finish, u, v, v_step, rung = w[10], w[11], w[12], w[13], w[14], w[15]
-    block_rows, block_panels, row_blocks, depth = w[16], w[17], w[18], w[19]
+    block_rows, block_panels, row_blocks, depth, deep = w[16], w[17], w[18], w[19], w[26] != 0
     k, a_size, before, before_u, before_v = w[20], w[21], w[22], w[23], w[24]
     high, wide, step = peek(rung + 8 * HIGH), peek(rung + 8 * WIDE), peek(rung + 8 * STEP)
     tile, configure = peek(rung + 8 * TILE), peek(rung + 8 * CONFIGURE)
+    if deep:
+        tile += 8 * high * wide
     first_row, first_panel = index % row_blocks * block_rows, index // row_blocks * block_panels
     last_row, last_panel = min(first_row + block_rows, m), min(first_panel + block_panels, up(n, 16) // 16)
-    once, ld_codes = depth >= steps, row_bytes(depth * step)
-    ld_sums = wide * 64 if once else block_panels * 64
-    block, sums = aligned((high if once else block_rows) * ld_sums)
+    ld_codes, whole, strip = row_bytes(depth * step), high * wide * 64, wide if deep else block_panels
+    tiles_high, across = up(last_row - first_row, high) // high, up(strip, wide) // wide
+    kept = 0 if depth >= steps else tiles_high * across * whole
+    sums_block, sums = aligned(kept + whole)  # those to take up again, tile by tile; then those of a finished tile
     codes_block, codes = aligned(high * ld_codes if before != NONE else 0)
-    seen = 0
-    for first in range(0, steps, depth):
-        done, length = first * step, min(depth, steps - first)
-        for i in range(first_row, last_row, high):
-            rows, x, ldx = min(high, last_row - i), a + i * lda + done * a_size, lda
-            if before != NONE:
-                seen += call(before, (x, lda, rows, min(length * step, k - done), codes, ld_codes, before_u, before_v))
-                x, ldx = codes, ld_codes
-            call(configure, (rows,))
-            for p in range(first_panel, last_panel, wide):
-                panels, j = min(wide, last_panel - p), p * 16
-                kernel, columns = peek(tile + 8 * ((rows - 1) * wide + panels - 1)), min(panels * 16, n - j)
-                out = c + i * ldc + j * size
-                to, ld = sums + (0 if once else (i - first_row) * ld_sums + (p - first_panel) * 64), ld_sums
-                if size == 4 and columns == panels * 16 and not (once and finish != DIRECT):
-                    to, ld = out, ldc  # sums fit where the result goes
-                begin, ld_begin = (start + j * 4, NONE) if first == 0 else (to, ld)
-                call(kernel, (x, ldx, b + p * panel + done * 16, panel, length, to, ld, begin, ld_begin))
-                if first + depth >= steps and not (finish == DIRECT and to == out):
-                    pass_ = peek(rung + 8 * FINISH) if finish == DIRECT else finish
-                    call(pass_, (to, ld, rows, columns, out, ldc, u + j * 4, v + j * v_step))
+    ready, seen = 0, 0
+    for p_first in range(first_panel, last_panel, strip):
+        p_end = min(p_first + strip, last_panel)
+        for first in range(0, steps, depth):
+            done, length, last = first * step, min(depth, steps - first), first + depth >= steps
+            of_k, ahead, left = min(length * step, k - done), NONE, NONE  # left: cache lines to fetch of each panel
+            if deep and not (last and p_end == last_panel):
+                ahead = b + p_end * panel if last else b + p_first * panel + (done + length * step) * 16
+                left = depth * step * 16 // 64
+            lines = up(left, tiles_high * length) // (tiles_high * length)
+            for i in range(first_row, last_row, high):
+                rows, x, ldx = min(high, last_row - i), a + i * lda + done * a_size, lda
+                if before != NONE:
+                    seen += call(before, (x, lda, rows, of_k, codes, ld_codes, before_u, before_v))
+                    x, ldx = codes, ld_codes
+                if rows != ready:
+                    call(configure, (rows,))
+                    ready = rows
+                so_far = sums + (i - first_row) // high * across * whole
+                for p in range(p_first, p_end, wide):
+                    panels, j = min(wide, p_end - p), p * 16
+                    kernel, columns = peek(tile + 8 * ((rows - 1) * wide + panels - 1)), min(panels * 16, n - j)
+                    begin, ld_begin = (start + j * 4, NONE) if first == 0 else (so_far, wide * 64)
+                    out, to, ld = c + i * ldc + j * size, sums + kept if last else so_far, wide * 64
+                    if last and finish == DIRECT and columns == panels * 16:
+                        to, ld = out, ldc  # sums fit where the result goes
+                    weights = b + p * panel + done * 16
+                    call(kernel, (x, ldx, weights, panel, length, to, ld, begin, ld_begin, ahead, min(lines, left)))
+                    if last and to != out:
+                        pass_ = peek(rung + 8 * FINISH) if finish == DIRECT else finish
+                        call(pass_, (to, ld, rows, columns, out, ldc, u + j * 4, v + j * v_step))
+                    so_far += whole
+                    ahead += lines * length * 64
+                    left -= lines * length
     call(peek(rung + 8 * RELEASE), (0,))
     if seen != 0:
         add(at(w) + 200, seen)
-    keep(block)
+    keep(sums_block)
     keep(codes_block)
 
 
@@ -118,13 +138,12 @@ def sweep(
 
 @inlined
 def passed(
-    pool: int, rung: Array, before: int, a: int, lda: int, m: int, k: int, u: int, v: int
-) -> tuple[Array, int, int, int]:
-    """All rows through the pass `before`: (block, address, bytes a row, not 0 if it met a NaN)."""
-    ld = row_bytes(k)
+    pool: int, rung: Array, before: int, a: int, lda: int, m: int, k: int, u: int, v: int, ld: int,
+) -> tuple[Array, int, int]:  # fmt: skip
+    """All rows through the pass `before`, to ld bytes a row: (block, address, not 0 if it met a NaN)."""
     block, address = aligned(m * ld)
     seen: int = sweep(pool, rung, before, a, lda, m, k, address, ld, u, v)
-    return block, address, ld, seen
+    return block, address, seen
 
 
 @inlined
@@ -137,35 +156,39 @@ def product(
     `before` makes that of, from elements of a_size bytes; returns not 0 if it met a NaN."""
     high, wide, panels = rung[HIGH], rung[WIDE], up(n, 16) // 16
     steps = up(max(k, 1), rung[STEP]) // rung[STEP]
-    near = m > high and m * n <= NEAR and n * DEPTH <= L2
-    depth = min(steps, DEPTH // rung[STEP]) if near else steps
-    block_rows, block_panels = m, max(wide, min(up(panels, wide), L2 // (depth * rung[STEP] * 16) // wide * wide))
-    row_blocks = 1
-    work = k * n * (m + 24)
+    deep, work = m > 2 * high and steps * rung[STEP] > DEEP, k * n * (m + 24)
     if work < ALONE:
         pool = 0
-    if pool != 0:
-        # More than threads: one that is held up leaves its share to the others. A short product ends before it is, and
-        # where K is cut each task fetches all weights anew.
-        tasks = threads if work < LONG or depth < steps else 4 * threads
+    # More tasks than threads: one that is held up leaves its share to the others. But a short product ends before that,
+    # and where K is deep each task walks through memory once more.
+    tasks = 1 if pool == 0 else threads if work < LONG or deep else 4 * threads
+    if deep:
+        pieces, row_blocks = up(steps * rung[STEP], PIECE) // PIECE, up(m * k, ROWS) // ROWS
+        depth, block_panels = up(steps, pieces) // pieces, up(panels, wide)
+    else:
+        depth, block_panels = steps, max(wide, min(up(panels, wide), L2 // (steps * rung[STEP] * 16) // wide * wide))
         column_blocks = up(panels, block_panels) // block_panels
         row_blocks = min(up(m, 2 * high) // (2 * high), up(tasks, column_blocks) // column_blocks)
-        block_rows = up(up(m, row_blocks) // row_blocks, high)
-        row_blocks = up(m, block_rows) // block_rows
-        column_blocks = up(tasks, row_blocks) // row_blocks
-        block_panels = min(block_panels, up(up(panels, column_blocks) // column_blocks, wide))
+    block_rows = up(up(m, row_blocks) // row_blocks, high)
+    row_blocks = up(m, block_rows) // block_rows
+    column_blocks = up(tasks, row_blocks) // row_blocks
+    if deep:  # threads share weights, unless the rows' blocks are as many for each
+        column_blocks = tasks if row_blocks % tasks != 0 else 1
+    block_panels = min(block_panels, up(up(panels, column_blocks) // column_blocks, wide))
     column_blocks = up(panels, block_panels) // block_panels
     block, seen = np.empty(0, np.uint8), 0
-    if before != NONE and (column_blocks > (threads if m <= high else 1) or (a_size > 1 and depth < steps)):
+    if before != NONE and (deep or column_blocks > (threads if m <= high else 1)):
         # Once for all columns, and along whole rows. A few rows each thread does for itself: to fetch what another one
         # has just written takes longer.
-        block, a, lda, seen = passed(pool, rung, before, a, lda, m, k, before_u, before_v)
-        a_size, before = 1, NONE
-    w = np.empty(26, np.int64)
+        ld = up(k, 64) | 64 if deep else row_bytes(k)  # where K is deep, an odd number of cache lines is best
+        block, a, seen = passed(pool, rung, before, a, lda, m, k, before_u, before_v, ld)
+        lda, a_size, before = ld, 1, NONE
+    w = np.empty(27, np.int64)
     w[0], w[1], w[2], w[3], w[4], w[5], w[6] = a, lda, b, panel, steps, m, n
     w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14] = c, ldc, size, start, finish, u, v, v_step
     w[15], w[16], w[17], w[18], w[19] = at(rung), block_rows, block_panels, row_blocks, depth
     w[20], w[21], w[22], w[23], w[24], w[25] = k, a_size, before, before_u, before_v, seen
+    w[26] = deep
     run(pool, rung[PRODUCT], at(w), row_blocks * column_blocks, work >= LONG)
     keep(block)
     met: int = w[25]  # also what keeps w alive until here

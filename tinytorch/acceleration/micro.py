@@ -3,13 +3,14 @@
 Weights come packed as (N/16, K/4, 16, 4): 64 bytes hold four rows of sixteen columns, which is what one dot instruction
 of 512 bits reads, two of 256, four of 128, and what one row of an AMX tile is. All kernels have one signature,
 
-    void kernel(ptr a, i64 lda, ptr b, i64 panel, i64 steps, ptr c, i64 ldc, ptr start, i64 ld_start)
+    void kernel(ptr a, i64 lda, ptr b, i64 panel, i64 steps, ptr c, i64 ldc, ptr start, i64 ld_start,
+                ptr ahead, i64 lines)
 
     c[r, :] = start[r, :] + sum over k of a[r, k] * b[k, :]    int32, wrapping; strides in bytes
 
 with `steps` groups of four codes (AMX: of 64). `start` is what is known ahead: for each column its zero points and
 bias, one row for all (ld_start 0), or the sums so far. For bfloat16 the same four bytes are two numbers, and sums are
-float32.
+float32. `ahead` are weights that are wanted soon, of as many panels: see `amx_kernel`, the others do not look.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ import llvmlite.binding as llvm
 
 FOUR_TIMES = ", ".join(["i32 0, i32 1, i32 2, i32 3"] * 4)
 SDOT = "@llvm.aarch64.neon.sdot.v4i32.v16i8"
-SIGNATURE = "(ptr %a, i64 %lda, ptr %b, i64 %panel, i64 %steps, ptr %c, i64 %ldc, ptr %start, i64 %ld_start)"
+SIGNATURE = (
+    "(ptr %a, i64 %lda, ptr %b, i64 %panel, i64 %steps, ptr %c, i64 %ldc, ptr %start, i64 %ld_start, "
+    "ptr %ahead, i64 %lines)"
+)
 
 
 @dataclass(frozen=True)
@@ -173,12 +177,33 @@ def register_kernel(name: str, dot: Dot, rows: int, panels: int) -> str:
     return "\n".join([*out, "  ret void", "}"])
 
 
-def amx_kernel(name: str, row_tiles: int, panels: int, instruction: str) -> str:
+def _fetch_ahead(panels: int) -> str:
+    """Ask for the next `lines` cache lines of the weights ahead; memory is read while tiles multiply, if it is asked a
+    little in each step."""
+    lines = [
+        f"  %line.off.{p} = mul i64 %panel, {p}\n  %line.{p} = getelementptr i8, ptr %line, i64 %line.off.{p}\n"
+        f"  call void @llvm.prefetch.p0(ptr %line.{p}, i32 0, i32 2, i32 1)"
+        for p in range(panels)
+    ]
+    return "\n".join([
+        "  %asked = mul i64 %k, %lines", "  %asked.bytes = shl i64 %asked, 6",
+        "  %first.line = getelementptr i8, ptr %ahead, i64 %asked.bytes", "  br label %ask", "ask:",
+        "  %q = phi i64 [0, %loop], [%q.next, %fetch]", "  %line = phi ptr [%first.line, %loop], [%line.next, %fetch]",
+        "  %wanted = icmp slt i64 %q, %lines", "  br i1 %wanted, label %fetch, label %multiply", "fetch:", *lines,
+        "  %line.next = getelementptr i8, ptr %line, i64 64", "  %q.next = add i64 %q, 1", "  br label %ask",
+        "multiply:",
+    ])  # fmt: skip
+
+
+def amx_kernel(name: str, row_tiles: int, panels: int, instruction: str, deep: bool) -> str:
     """Up to 32 rows x 32 columns in four of AMX's eight tiles: 0-3 sums, 4-5 activations, 6-7 weights.
 
     One product of tiles is 16 rows x 16 columns x 64 bytes. `configure(rows)` has told the tiles how many rows count.
-    Weights are loaded past the first cache (T1), which so keeps the rows that all panels meet.
+    What the next tiles need again stays in the first cache, as the other operand is loaded past it (T1): rows stay that
+    meet panel after panel, or, where K is deep, a piece of these weights that meets all rows; meanwhile the next piece
+    is fetched from afar.
     """
+    rows_by, weights_by = ("tileloaddt164", "tileloadd64") if deep else ("tileloadd64", "tileloaddt164")
     call, pairs = "  call void @llvm.x86.", [(r, p) for r in range(row_tiles) for p in range(panels)]
     out = [f"define void @{name}{SIGNATURE} {{", "entry:"]
     for r, p in pairs:
@@ -187,19 +212,19 @@ def amx_kernel(name: str, row_tiles: int, panels: int, instruction: str) -> str:
             f"  %s.{r}.{p} = getelementptr i8, ptr %start, i64 %s.col.{r}.{p}",
             call + f"tileloadd64(i8 {2 * r + p}, ptr %s.{r}.{p}, i64 %ld_start)",
         ]  # fmt: skip
-    out += ["  br label %loop", "loop:", "  %k = phi i64 [0, %entry], [%k.next, %loop]", "  %k.a = shl i64 %k, 6"]
-    out += ["  %k.b = shl i64 %k, 10"]
+    out += ["  br label %loop", "loop:", f"  %k = phi i64 [0, %entry], [%k.next, %{'multiply' if deep else 'loop'}]"]
+    out += [*([_fetch_ahead(panels)] if deep else []), "  %k.a = shl i64 %k, 6", "  %k.b = shl i64 %k, 10"]
     for p in range(panels):
         out += [
             f"  %b.off.{p} = mul i64 %panel, {p}", f"  %b.k.{p} = add i64 %b.off.{p}, %k.b",
             f"  %b.{p} = getelementptr i8, ptr %b, i64 %b.k.{p}",
-            call + f"tileloaddt164(i8 {6 + p}, ptr %b.{p}, i64 64)",
+            call + f"{weights_by}(i8 {6 + p}, ptr %b.{p}, i64 64)",
         ]  # fmt: skip
     for r in range(row_tiles):
         out += [
             f"  %a.off.{r} = mul i64 %lda, {16 * r}", f"  %a.k.{r} = add i64 %a.off.{r}, %k.a",
             f"  %a.{r} = getelementptr i8, ptr %a, i64 %a.k.{r}",
-            call + f"tileloadd64(i8 {4 + r}, ptr %a.{r}, i64 %lda)",
+            call + f"{rows_by}(i8 {4 + r}, ptr %a.{r}, i64 %lda)",
         ]  # fmt: skip
         out += [call + f"{instruction}(i8 {2 * r + p}, i8 {4 + r}, i8 {6 + p})" for p in range(panels)]
     out += [
@@ -229,6 +254,7 @@ def amx_support() -> str:
 @shapes = internal constant [33 x [64 x i8]] [{", ".join(shapes)}], align 64
 declare void @llvm.x86.ldtilecfg(ptr)
 declare void @llvm.x86.tilerelease()
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 declare void @llvm.x86.tileloadd64(i8 immarg, ptr, i64)
 declare void @llvm.x86.tileloaddt164(i8 immarg, ptr, i64)
 declare void @llvm.x86.tilestored64(i8 immarg, ptr, i64)

@@ -23,6 +23,7 @@ from .gemm import (
     WIDE,
     aligned,
     passed,
+    row_bytes,
     up,
 )
 from .threads import run
@@ -62,7 +63,7 @@ def nibble_task(w: Any, index: int) -> None:
                     kernel = peek(tile + 8 * ((rows - 1) * wide + panels - 1))
                     call(configure, (rows,))
                     x, steps = a + i * lda + first, length // step
-                    call(kernel, (x, lda, codes, PIECE * 16, steps, sums, cols * 4, at(start), NONE))
+                    call(kernel, (x, lda, codes, PIECE * 16, steps, sums, cols * 4, at(start), NONE, NONE, NONE))
                     call(gather, (total + i * cols * 4, sums, rows * cols))
             call(settle, (y, total, m, cols, column_sums + of_group, scale + of_group, zero_point, scale_in))
         result, width = y if floats else total, min(cols, n - p * 16)
@@ -110,7 +111,8 @@ def of_codes(
     """a: codes [M, K]. out: one int64, the address of the result."""
     (m, k), mask = a.shape, np.empty(1, np.uint8)
     mask[0] = flip
-    copy, address, lda, _ = passed(pool, rung, rung[COPY], at(a), a.strides[0], m, k, at(mask), NONE)
+    lda = row_bytes(k)
+    copy, address, _ = passed(pool, rung, rung[COPY], at(a), a.strides[0], m, k, at(mask), NONE, lda)
     product(
         pool, threads, rung, function, passes, address, lda, m, k, n, data, panel, group,
         scales, column_sums, zero_point, scale_in, bias, floats, out[0],
@@ -132,7 +134,8 @@ def of_reals(
     if status != 0:
         return status
     mask[0] = flip
-    codes, address, lda, nan = passed(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, at(ruler), at(mask))
+    lda = row_bytes(k)
+    codes, address, nan = passed(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, at(ruler), at(mask), lda)
     if nan != 0:
         return -1
     zero_point: Any = np.int64(ruler[0])

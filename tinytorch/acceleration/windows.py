@@ -30,8 +30,8 @@ def window_task(v: Any, index: int) -> None:
         else:
             for r in range(kernel_rows):
                 call(copy, (x + r * row, pixel, kernel_columns, channels, y + r * segment, channels, mask, 0))
-    w = np.empty(26, np.int64)
-    for i in range(26):
+    w = np.empty(27, np.int64)
+    for i in range(27):
         w[i] = v[24 + i]
     w[0], w[1], w[5], w[7], w[16] = address, ld, rows, w[7] + first * w[8], up(rows, 1)
     call(peek(rung + 8 * PRODUCT), (at(w), 0))
@@ -62,7 +62,7 @@ def convolve(
         pool = 0
     share = up(m, 4 * threads) // (4 * threads) if pool != 0 else m
     block = up(max(1, min(share, NEAR // ld)), rung[HIGH])
-    w = np.empty(50, np.int64)
+    w = np.empty(51, np.int64)
     w[0], w[1], w[2], w[3] = at(images) + channel, height * width * pixel, width * pixel, pixel
     w[4], w[5], w[6], w[7], w[8], w[9] = stride, high, wide, kernel_rows, kernel_columns, channels
     w[10], w[11], w[12], w[13], w[14] = block, m, ld, at(rung), at(mask)
@@ -71,7 +71,7 @@ def convolve(
     w[31], w[32], w[33], w[34] = at(out) + column * size, columns * size, size, at(start)
     w[35], w[36] = DIRECT if finish == 0 else rung[FINISH + finish], at(u)
     w[37], w[38] = at(ruler_out) if finish == 3 else at(v), 0 if finish == 3 else FOUR
-    w[39], w[41], w[42], w[43], w[44], w[45], w[46] = at(rung), up(n, 16) // 16, 1, w[28], k, 1, NONE
+    w[39], w[41], w[42], w[43], w[44], w[45], w[46], w[50] = at(rung), up(n, 16) // 16, 1, w[28], k, 1, NONE, 0
     run(pool, function, at(w), up(m, block) // block, work >= LONG)
     keep(w)
     keep(start)
