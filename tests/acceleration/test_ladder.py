@@ -85,12 +85,38 @@ print(os.waitpid(child, 0)[1] if child else 0)
 
 @pytest.mark.skipif(kernels() == ("numpy",), reason="there is no compiler on this machine")
 class TestCompiled:
-    def test_a_second_process_compiles_no_driver(self, tmp_path: Path) -> None:
-        code = (
-            PRODUCT + "from tinytorch.acceleration import gemm\nprint(sum(gemm.matmul.made.stats.cache_hits.values()))"
-        )
-        assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "0"
-        assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "1"
+    def test_a_second_process_compiles_neither_a_driver_nor_a_kernel(self, tmp_path: Path) -> None:
+        code = f"""
+import llvmlite.binding as llvm
+emit, kernels_made = llvm.TargetMachine.emit_object, []
+llvm.TargetMachine.emit_object = lambda *arguments: kernels_made.append(1) or emit(*arguments)
+{PRODUCT}
+from tinytorch.acceleration import gemm
+print(sum(gemm.matmul.made.stats.cache_hits.values()), len(kernels_made))
+"""
+        assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "0 2"
+        assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "1 0"
+
+    def test_a_kernel_on_disk_that_was_cut_short_is_made_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from tinytorch.acceleration import compiled
+
+        monkeypatch.setattr(compiled, "CACHE", tmp_path)
+        made = [compiled.kept("code", text.encode) for text in ("first", "second")]
+        file = tmp_path / "code"
+        file.write_bytes(file.read_bytes()[:-1])
+        made += [compiled.kept("code", text.encode) for text in ("third", "fourth")]
+        assert made == [b"first", b"first", b"third", b"third"]
+        assert [path.name for path in tmp_path.iterdir()] == ["code"], "and nothing else stays there"
+
+    def test_a_kernel_is_kept_for_each_set_of_features(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from tinytorch.acceleration import compiled, engine, micro
+
+        monkeypatch.setattr(compiled, "CACHE", tmp_path)
+        for features in (engine.without(), engine.without("a", "s"), engine.without()):
+            engine._compile.__wrapped__(micro.NO_TILES, features)
+        assert len(list(tmp_path.iterdir())) == 2
 
     def test_the_cache_of_another_processor_version_or_source_is_another_folder(self, tmp_path: Path) -> None:
         code = """

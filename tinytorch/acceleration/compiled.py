@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -43,6 +44,22 @@ def cache_directory() -> Path:
 
 
 CACHE = cache_directory()
+
+
+def kept(name: str, make: Callable[[], bytes]) -> bytes:
+    """The bytes that `make` gives, or gave an earlier process: they stay in CACHE under `name`, behind their digest, so
+    that a file cut short counts as none."""
+    file = CACHE / name
+    with suppress(OSError):
+        digest, made = (whole := file.read_bytes())[:32], whole[32:]
+        if hashlib.sha256(made).digest() == digest:
+            return made
+    made = make()
+    with suppress(OSError), tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        part = Path(folder, name)
+        part.write_bytes(hashlib.sha256(made).digest() + made)
+        part.replace(file)
+    return made
 
 
 def _cached(decorate: Any) -> Callable[[Any], Any]:

@@ -1,9 +1,10 @@
 """From LLVM IR text to addresses that compiled code can call.
 
-A rung's micro-kernels are compiled in each process, for the processor that runs it, in some hundredths of a second:
-nothing of them is stored, so nothing of them can be stale.
+A rung's micro-kernels are compiled for the processor that runs them and kept on disk, in the folder of the drivers
+(`compiled.CACHE`) and under a name that changes with their text and the features they may use.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import blocks, gemm, micro, rounding, sweeps, threads
+from .compiled import kept
 from .features import host_features
 
 SWEEPS = (
@@ -131,10 +133,17 @@ def _compile(ir: str, features: str) -> Any:
     """Machine code of a module for this machine."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(text(ir))
-    module.verify()
     target, cpu = llvm.Target.from_default_triple(), llvm.get_host_cpu_name()
-    engine = llvm.create_mcjit_compiler(module, target.create_target_machine(cpu=cpu, features=features, opt=3))
+    machine = target.create_target_machine(cpu=cpu, features=features, opt=3)
+
+    def make() -> bytes:
+        module = llvm.parse_assembly(text(ir))
+        module.verify()
+        return bytes(machine.emit_object(module))
+
+    name = hashlib.sha256(f"{features}\n{ir}".encode()).hexdigest()[:16]
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(kept(f"{name}.o", make)))
     engine.finalize_object()
     return engine
 
