@@ -101,7 +101,9 @@ def compiled(signature: str) -> Callable[[Callable[..., Any]], Entry]:
     return lambda function: Entry(function, signature)
 
 
-inlined: Callable[[F], F] = numba.njit(inline="never", boundscheck=False)
+# For compiled code alone: the wrappers by which Python and C would call such functions take long to compile. Without
+# them a call from Python has nowhere to go, and ends the process.
+inlined: Callable[[F], F] = numba.njit(boundscheck=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 class Task(Protocol):
