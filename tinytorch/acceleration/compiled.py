@@ -6,6 +6,7 @@ Import it (and `gemm`, `threads`) only when a compiled kernel is wanted: it impo
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -62,15 +63,19 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
     return made
 
 
+_ONE_THREAD = threading.RLock()  # may change Numba's settings, and make what all of a pool's workers want at once
+
+
 def _cached(decorate: Any) -> Callable[[Any], Any]:
     """Apply a Numba decorator with its cache in CACHE: Numba asks for the folder while it decorates."""
 
     def apply(function: Any) -> Any:
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(CACHE)
-        try:
-            return decorate(function)
-        finally:
-            numba.config.CACHE_DIR = before
+        with _ONE_THREAD:
+            before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(CACHE)
+            try:
+                return decorate(function)
+            finally:
+                numba.config.CACHE_DIR = before
 
     return apply
 
@@ -87,9 +92,10 @@ class Entry:
     @property
     def made(self) -> Any:
         """Numba's dispatcher."""
-        if self._made is None:
-            compile_ = numba.njit([self._signature], nogil=True, cache=True, boundscheck=False)
-            self._made = _cached(compile_)(self._function)
+        with _ONE_THREAD:
+            if self._made is None:
+                compile_ = numba.njit([self._signature], nogil=True, cache=True, boundscheck=False)
+                self._made = _cached(compile_)(self._function)
         return self._made
 
     def __call__(self, *arguments: Any) -> Any:
