@@ -1,15 +1,18 @@
 """How long a person waits: seconds to import the package, to see help, to export, to the first line of a test run,
-and from a save to what `tito watch` says.
+from a save to what `tito watch` says, and from a process's start to the first result of a compiled kernel: with nothing
+on disk, compilation included, and with the code that an earlier process has left there.
 
 Each is the best of several fresh processes: whatever else the machine does can only add to it. Between any two of them
 a yardstick is timed, `python -c "import numpy, pytest"`. The limits are for a machine on which that takes AT_REST
 seconds; where it takes longer, because the machine is slower or busy, they stretch with it. So noise does not fail, and
 a start that became slower does: the limits are about twice what is measured at rest, and within what is promised, 0.4
-seconds for `tito` to start and 2 for a round of `tito watch`.
+seconds for `tito` to start and 2 for a round of `tito watch`. For first results they are what is promised.
 
 Run from the project's root: `python benchmarks/startup.py`. Exits 1 if a limit is passed.
 """
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from tito import course, project
@@ -28,6 +32,13 @@ PYTHON = [sys.executable, "-c"]
 TITO = [sys.executable, "-m", "tito"]
 ROUNDS = 5
 AT_REST = 0.18  # seconds of the yardstick, on a machine that does nothing else
+FIRST = {  # what gives a first result
+    "int8_matmul": "int8_matmul(np.ones((8, 64), np.int8), pack_int8(np.ones((64, 64), np.int8)))",
+    "Int8Linear": "Int8Linear(pack_int8(np.ones((64, 64), np.int8)), np.float32(1))(np.ones((8, 64), np.float32))",
+    "bf16_matmul": "bf16_matmul(np.ones((8, 64), np.float32), np.ones((64, 64), np.float32))",
+    "quantize": "quantize(np.ones((8, 64), np.float32), QParams(0.5, 0, INT8))",
+}
+IMPORTS = "import numpy as np; from tinytorch.acceleration import *; from tinytorch.quantization import INT8, QParams"
 
 
 def whole(command: list[str]) -> float:
@@ -45,6 +56,24 @@ def first_line(command: list[str]) -> float:
         process.stdout.readline()
         seconds = time.perf_counter() - start
         process.terminate()
+    return seconds
+
+
+def first_result(code: str, folder: Path, anew: bool = False) -> float:
+    """Seconds until a fresh process has run `code`; compiled code is kept in `folder`, which is emptied first if it is
+    to be made anew. The process may end by itself: it still writes what its threads have compiled."""
+    if anew:
+        shutil.rmtree(folder, ignore_errors=True)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
+    start = time.perf_counter()
+    command = [*PYTHON, f"{code}; print(flush=True)"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        seconds = time.perf_counter() - start
+    if not line:
+        raise subprocess.CalledProcessError(process.returncode, command)
     return seconds
 
 
@@ -86,13 +115,14 @@ class Case:
     name: str
     measure: Callable[[], float]
     limit: float | None = None
+    rounds: int = ROUNDS
     seconds: float = field(default=float("inf"), init=False)
     stretch: float = field(default=1.0, init=False)
 
     def run(self) -> None:
         """Time it and the yardstick in turns, and keep the best of each."""
         yards, times = list[float](), list[float]()
-        for _ in range(ROUNDS):
+        for _ in range(self.rounds):
             yards.append(yardstick())
             times.append(self.measure())
         self.seconds, self.stretch = min(times), max(1.0, min(yards) / AT_REST)
@@ -106,9 +136,18 @@ class Case:
         return f"{self.name:<42}{self.seconds:>9.3f}{limits}{'  too slow' if self.late else ''}"
 
 
+def first_results(folder: Path) -> Iterator[Case]:
+    """Each first result with nothing on disk, then with what that has left there; and what of it is not ours."""
+    for name, call in FIRST.items():
+        code = f"{IMPORTS}; {call}"
+        yield Case(f"first {name}, nothing on disk", partial(first_result, code, folder, anew=True), 5.0, rounds=2)
+        yield Case(f"first {name}, from disk", partial(first_result, code, folder), 0.5)
+    yield Case("import numba alone", partial(first_result, "import numba", folder))
+
+
 def main() -> int:
     print(f"{'what':<42}{'seconds':>9}{'limit':>8}{'here now':>10}")
-    with watching() as save:
+    with watching() as save, tempfile.TemporaryDirectory(prefix="first_") as folder:
         cases = [
             Case("python -c pass", partial(whole, [*PYTHON, "pass"])),
             Case("python -c 'import numpy, pytest'", yardstick),
@@ -119,6 +158,7 @@ def main() -> int:
             Case(f"tito export {MODULE}", partial(whole, [*TITO, "export", MODULE]), 1.5),
             Case(f"tito test {MODULE}, first line", partial(first_line, [*TITO, "test", MODULE]), 3.0),
             Case(f"tito watch {MODULE}, a save", save, 1.2),
+            *(first_results(Path(folder, "kernels")) if find_spec("numba") else ()),
         ]
         for case in cases:
             case.run()
