@@ -130,7 +130,7 @@ def assemble(ir: str, triple: str, features: str = "", cpu: str = "") -> str:
 
 @cache
 def _compile(ir: str, features: str) -> Any:
-    """Machine code of a module for this machine."""
+    """Machine code of a module for this machine: from the disk, where an earlier process has left it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target, cpu = llvm.Target.from_default_triple(), llvm.get_host_cpu_name()
