@@ -11,6 +11,8 @@ from .compiled import Array, add, at, call, compiled, inlined, keep, peek, task
 from .threads import run
 
 L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
+NEAR = 1 << 20  # sums that may be left and taken up again without waiting for memory
+MANY_ROWS = 512  # for which a piece of K of all weights may be fetched at once, before it multiplies
 ROWS = 3 << 18  # bytes of rows that stay near one core while weights pass by, where K is deep
 DEEP = 1024  # bytes of K: so much of a tile's rows stays in the first cache while panels pass by
 PIECE = 768  # bytes of K: so much of a tile's weights stays there while rows pass by
@@ -69,7 +71,7 @@ def product_task(w: Any, index: int) -> None:
     last_row, last_panel = min(first_row + block_rows, m), min(first_panel + block_panels, up(n, 16) // 16)
     ld_codes, whole, strip = row_bytes(depth * step), high * wide * 64, wide if deep else block_panels
     tiles_high, across = up(last_row - first_row, high) // high, up(strip, wide) // wide
-    kept = 0 if depth >= steps else tiles_high * across * whole
+    near, kept = depth < steps and not deep, 0 if depth >= steps else tiles_high * across * whole
     sums_block, sums = aligned(kept + whole)  # those to take up again, tile by tile; then those of a finished tile
     codes_block, codes = aligned(high * ld_codes if before != NONE else 0)
     ready, seen = 0, 0
@@ -94,13 +96,17 @@ def product_task(w: Any, index: int) -> None:
                 for p in range(p_first, p_end, wide):
                     panels, j = min(wide, p_end - p), p * 16
                     kernel, columns = peek(tile + 8 * ((rows - 1) * wide + panels - 1)), min(panels * 16, n - j)
-                    begin, ld_begin = (start + j * 4, NONE) if first == 0 else (so_far, wide * 64)
                     out, to, ld = c + i * ldc + j * size, sums + kept if last else so_far, wide * 64
-                    if last and finish == DIRECT and columns == panels * 16:
-                        to, ld = out, ldc  # sums fit where the result goes
+                    begin, ld_begin, fits = so_far, ld, size == 4 and columns == panels * 16
+                    if fits and near:
+                        begin, ld_begin = out, ldc  # sums wait where the result goes
+                    if fits and (near or (last and finish == DIRECT)):
+                        to, ld = out, ldc
+                    if first == 0:
+                        begin, ld_begin = start + j * 4, NONE
                     weights = b + p * panel + done * 16
                     call(kernel, (x, ldx, weights, panel, length, to, ld, begin, ld_begin, ahead, min(lines, left)))
-                    if last and to != out:
+                    if last and not (finish == DIRECT and to == out):
                         pass_ = peek(rung + 8 * FINISH) if finish == DIRECT else finish
                         call(pass_, (to, ld, rows, columns, out, ldc, u + j * 4, v + j * v_step))
                     so_far += whole
@@ -156,17 +162,20 @@ def product(
     `before` makes that of, from elements of a_size bytes; returns not 0 if it met a NaN."""
     high, wide, panels = rung[HIGH], rung[WIDE], up(n, 16) // 16
     steps = up(max(k, 1), rung[STEP]) // rung[STEP]
-    deep, work = m > 2 * high and steps * rung[STEP] > DEEP, k * n * (m + 24)
+    long_k, work = m > 2 * high and steps * rung[STEP] > DEEP, k * n * (m + 24)
+    near = long_k and m >= MANY_ROWS and m * n <= NEAR and n * DEEP <= L2
+    deep, unit = long_k and not near, PIECE if not near else DEEP
+    pieces = up(steps * rung[STEP], unit) // unit if long_k else 1
+    depth = up(steps, pieces) // pieces
     if work < ALONE:
         pool = 0
     # More tasks than threads: one that is held up leaves its share to the others. But a short product ends before that,
-    # and where K is deep each task walks through memory once more.
-    tasks = 1 if pool == 0 else threads if work < LONG or deep else 4 * threads
+    # and where K is cut each task walks through memory once more.
+    tasks = 1 if pool == 0 else threads if work < LONG or long_k else 4 * threads
     if deep:
-        pieces, row_blocks = up(steps * rung[STEP], PIECE) // PIECE, up(m * k, ROWS) // ROWS
-        depth, block_panels = up(steps, pieces) // pieces, up(panels, wide)
+        row_blocks, block_panels = up(m * k, ROWS) // ROWS, up(panels, wide)
     else:
-        depth, block_panels = steps, max(wide, min(up(panels, wide), L2 // (steps * rung[STEP] * 16) // wide * wide))
+        block_panels = max(wide, min(up(panels, wide), L2 // (depth * rung[STEP] * 16) // wide * wide))
         column_blocks = up(panels, block_panels) // block_panels
         row_blocks = min(up(m, 2 * high) // (2 * high), up(tasks, column_blocks) // column_blocks)
     block_rows = up(up(m, row_blocks) // row_blocks, high)
@@ -177,7 +186,7 @@ def product(
     block_panels = min(block_panels, up(up(panels, column_blocks) // column_blocks, wide))
     column_blocks = up(panels, block_panels) // block_panels
     block, seen = np.empty(0, np.uint8), 0
-    if before != NONE and (deep or column_blocks > (threads if m <= high else 1)):
+    if before != NONE and (deep or column_blocks > (threads if m <= high else 1) or (a_size > 1 and near)):
         # Once for all columns, and along whole rows. A few rows each thread does for itself: to fetch what another one
         # has just written takes longer.
         ld = up(k, 64) | 64 if deep else row_bytes(k)  # where K is deep, an odd number of cache lines is best
