@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import Array, add, at, call, compiled, inlined, keep, task
+from . import small
+from .compiled import Array, Entry, add, at, call, compiled, inlined, keep, task
 from .gemm import (
     CHUNK,
     CODES,
@@ -19,6 +20,29 @@ from .gemm import (
     padded,
     product,
     up,
+)
+from .small import (
+    AFTER,
+    BIASES,
+    DONE,
+    FLIP,
+    INFINITE,
+    INT_BIASES,
+    NAN,
+    OTHER,
+    RULER_IN,
+    RULER_OUT,
+    RUNG,
+    SCALES,
+    SHIFT,
+    SUMS,
+    ZERO,
+    K,
+    ints,
+    reals,
+    scratch,
+    small_product,
+    words,
 )
 from .threads import run
 
@@ -158,3 +182,62 @@ def linear(
     keep(ruler)
     keep(mask)
     return skip
+
+
+@inlined
+def _range(rung: Any, x: Array, ruler: Array) -> int:
+    """`find_ruler` in one piece: x lies in the first cache."""
+    seen, lo, hi = call(rung[EXTREMES], (at(x), 0, 1, x.size, at(ruler), 0, 0, 0)), ruler[0], ruler[1]
+    if seen != 0:
+        return NAN
+    if lo == -np.inf or hi == np.inf:
+        return INFINITE
+    scale, zero = dynamic_ruler(lo, hi)
+    ruler[0], ruler[1], ruler[2], ruler[3] = zero, 0, 255, scale
+    return DONE
+
+
+def _small_layer(way: Array, x: Array, out: Array) -> int:
+    """`linear` or `linear_codes` where it is small."""
+    (m, n), k, size = out.shape, way[K], x.itemsize
+    if x.shape[1] != k or x.strides[1] != size or x.strides[0] != k * size:
+        return OTHER
+    ruler, rung, zero, given = np.empty(4, np.float32), words(way[RUNG]), way[ZERO], reals(way[RULER_IN])
+    for i in range(4):
+        ruler[i] = given[i]
+    if ruler[3] == 0:
+        status = _range(rung, x, ruler)
+        if status != DONE:
+            return status
+        zero = np.int64(ruler[0])
+    block, at_start, at_scale, codes, sums = scratch(way, rung, m)
+    start, scale = ints(at_start), reals(at_scale)
+    of_weights, bias, of_columns, last = (
+        words(way[SUMS]),
+        ints(way[INT_BIASES]),
+        reals(way[SCALES]),
+        reals(way[RULER_OUT]),
+    )
+    zero += way[SHIFT]
+    for j in range(n):
+        start[j] = bias[j] - zero * of_weights[j]
+        scale[j] = of_columns[j] * ruler[3]
+    if way[AFTER] == 3:
+        for j in range(n):
+            scale[j] /= last[3]
+    before, u = (rung[QUANTIZE], at(ruler)) if size == 4 else (entrance(rung, x, way[FLIP]), NONE)
+    v, v_step = (way[RULER_OUT], 0) if way[AFTER] == 3 else (way[BIASES], 4)
+    nan = small_product(
+        way, rung, at(x), x.strides[0], before, u, m, at(out), out.itemsize, at_start, rung[FINISH + way[AFTER]],
+        at_scale, v, v_step, codes, sums,
+    )  # fmt: skip
+    keep(block)
+    keep(ruler)
+    return NAN if nan != 0 else DONE
+
+
+SMALL = {  # by the types that come in and go out
+    (x, out): Entry(_small_layer, f"int64(int64[::1], {small.INPUT[x]}, {small.TYPES[out]}[:, ::1])")
+    for x in small.TYPES
+    for out in small.TYPES
+}

@@ -5,21 +5,23 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import plain
 from .features import kernel, kernels
 from .pack import PackedInt8
 
+INT32 = np.dtype(np.int32)  # ready made: np.int32 would be looked up at each call
 ALIGN_FROM = 1 << 16  # bytes of a result from which an aligned start is worth its slicing
 
 
 @cache
-def rung(name: str, one_row: bool = False) -> Any:
-    """The compiled rung; this is where numba is imported. One row uses a sixteenth of an AMX tile, but all of VNNI."""
+def rung(name: str, few_rows: bool = False) -> Any:
+    """The compiled rung; this is where numba is imported. Few rows use little of an AMX tile, but all of VNNI."""
     from . import engine
 
-    return engine.rung("avx512_vnni" if name == "amx" and one_row else name)
+    return engine.rung("avx512_vnni" if name == "amx" and few_rows else name)
 
 
 def check(a: NDArray[Any], b: PackedInt8) -> None:
@@ -69,6 +71,13 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     >>> int8_matmul(np.array([[1, 2]], np.uint8), pack_int8(np.array([[3], [4]], np.int8)), 1).tolist()
     [[4]]
     """
+    if type(a) is ndarray and type(b) is PackedInt8 and type(a_zero_point) is int and a.ndim == 2:
+        name, kind, m = kernel(), a.dtype.char, len(a)
+        way = b.ways.get((name, kind, m <= b.few)) or b.find_way(name, kind, m <= b.few)
+        if way is not None and m <= way.rows:
+            run, out = way.run or way.compiled(), np.empty((m, way.columns), INT32)
+            if run(way.words, a, a_zero_point, out) == 0:
+                return out
     a = np.asarray(a)
     check(a, b)
     kind = a.dtype.char
@@ -93,7 +102,7 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     count = m * n
     if count * k == 0:
         return np.zeros(shape, np.int32)
-    run, out = rung(name, m == 1), room(count, np.int32, 4)
+    run, out = rung(name, m <= b.few), room(count, np.int32, 4)
     flip, shift = run.conversion(kind == "b")
     rows = rows if kind == "B" else rows.view(np.uint8)
     skip = run.matmul(*run.team(), run.addresses, rows, b.data, b.panel, b.column_sums, flip, zero_point + shift, out)

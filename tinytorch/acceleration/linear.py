@@ -4,6 +4,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import plain
@@ -44,6 +45,7 @@ class Int8Linear:
     target: np.dtype[Any] = field(init=False, repr=False)  # of the result
     ruler: NDArray[np.float32] = field(init=False, repr=False)  # ruler_in
     after: tuple[Any, ...] = field(init=False, repr=False)  # what the drivers take of a layer
+    ways: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small calls: see find_way
 
     def __post_init__(self, bias: ArrayLike | None) -> None:
         (k, n), bias = self.weights.shape, np.zeros(0, np.float32) if bias is None else np.asarray(bias)
@@ -72,8 +74,32 @@ class Int8Linear:
         b, finish = self.weights, TO_CODES if self.output_qparams is not None else TO_FLOAT + self.relu
         after = b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self.ruler_out, finish
         object.__setattr__(self, "after", after)
+        object.__setattr__(self, "ways", {})
+
+    def find_way(self, name: str, kind: str, few: bool) -> Any:
+        """The way (see `ways`) of small inputs of type `kind` on rung `name`; None where there is none."""
+        if name == "numpy" or kind not in ("f" if self.input_qparams is None else "fbB"):
+            return None
+        from . import ways
+
+        self.ways[name, kind, few] = ways.of_layer(self, rung(name, few), kind)
+        return self.ways[name, kind, few]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ways hold addresses of this process: a copy or a pickle goes without."""
+        return {**self.__dict__, "ways": {}}
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        if type(x) is ndarray and x.ndim == 2:
+            name, kind, m = kernel(), x.dtype.char, len(x)
+            few = m <= self.weights.few
+            way = self.ways.get((name, kind, few)) or self.find_way(name, kind, few)
+            if way is not None and m <= way.rows:
+                run, out = way.run or way.compiled(), np.empty((m, way.columns), self.target)
+                status = run(way.words, x, out)
+                if status == 0:
+                    return out
+                refuse(x, status)
         x = np.asarray(x)
         check(x, self.weights)
         kind = x.dtype.char
@@ -89,7 +115,7 @@ class Int8Linear:
         name, m = kernel(), rows.shape[0]
         if name == "numpy" or 0 in (m, k, n):
             return self._plain(rows).reshape(*x.shape[:-1], n)
-        run, target = rung(name, m == 1), self.target
+        run, target = rung(name, m <= self.weights.few), self.target
         nbytes = m * n * target.itemsize
         out = room(nbytes, np.uint8, 1)
         skip = (self._of_codes if codes else self._of_reals)(run, rows, out)

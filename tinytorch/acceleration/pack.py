@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT = 64
+TILES_FROM = 1 << 17  # products, the second row's on; AMX sleeps after half a microsecond, and takes as long to wake
 
 
 def aligned(nbytes: int, make: Callable[..., NDArray[np.uint8]] = np.zeros) -> NDArray[np.uint8]:
@@ -29,13 +31,30 @@ class PackedInt8:
     column_sums: NDArray[np.int64] = field(repr=False)
     reach: int
     panel: int = field(init=False, repr=False)  # bytes of 16 columns
+    few: int = field(init=False, repr=False)  # rows that are not worth a tile
+    ways: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small products: see find_way
 
     def __post_init__(self) -> None:
         k, n = self.shape
         object.__setattr__(self, "panel", max(-(-k // 64), 1) * 1024)
         if self.data.shape != (self.panel * -(-n // 16),) or self.column_sums.shape != (n,):
             raise ValueError(f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with pack_int8")
+        object.__setattr__(self, "few", max(1, 1 + TILES_FROM // max(k * n, 1)))
+        object.__setattr__(self, "ways", {})
         self.data.flags.writeable = self.column_sums.flags.writeable = False
+
+    def find_way(self, name: str, kind: str, few: bool) -> Any:
+        """The way (see `ways`) of small products of codes of type `kind` on rung `name`; None where there is none."""
+        if name == "numpy" or kind not in "bB":
+            return None
+        from . import int8, ways
+
+        self.ways[name, kind, few] = ways.of_pack(self, int8.rung(name, few), kind)
+        return self.ways[name, kind, few]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Ways hold addresses of this process: a copy or a pickle goes without."""
+        return PackedInt8, (self.data, self.shape, self.column_sums, self.reach)
 
     @property
     def nbytes(self) -> int:

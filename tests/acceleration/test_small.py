@@ -1,0 +1,95 @@
+"""Small products: the short way gives the same bits, to everybody, and lets go what is not for it."""
+
+import copy
+import pickle
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytorch.acceleration import Int8Linear, int8_matmul, kernels, pack_int8, use_kernel
+from tinytorch.quantization import integer_matmul
+
+
+def product(m: int, k: int, n: int, dtype: Any = np.uint8) -> tuple[Any, Any]:
+    rng, info = np.random.default_rng(m + k + n), np.iinfo(dtype)
+    return rng.integers(info.min, info.max + 1, (m, k)).astype(dtype), rng.integers(-128, 128, (k, n)).astype(np.int8)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 6, 7, 16, 17, 32, 33, 100])
+def test_each_number_of_rows_is_exact_whichever_instruction_takes_them(on_kernel: str, rows: int) -> None:
+    for k, n in ((257, 131), (64, 16), (3, 5), (200, 700)):
+        a, b = product(rows, k, n)
+        np.testing.assert_array_equal(int8_matmul(a, pack_int8(b), 7), integer_matmul(a, b, 7))
+
+
+def test_one_pack_serves_all_kernels_and_both_types_of_codes() -> None:
+    a, b = product(5, 70, 20)
+    packed = pack_int8(b)
+    for name in (*kernels(), *kernels()):
+        with use_kernel(name):
+            for codes in (a, a.view(np.int8)):
+                np.testing.assert_array_equal(int8_matmul(codes, packed), integer_matmul(codes, b), err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_rows_with_gaps_columns_and_read_only_codes_are_taken(on_kernel: str, dtype: Any) -> None:
+    a, b = product(12, 140, 30, dtype)
+    packed = pack_int8(b[:70])
+    a.flags.writeable = False
+    for view in (
+        a[:, :70],
+        a[::-2, 70:],
+        a[:, ::2],
+        np.asfortranarray(a[:, :70]),
+        a[:1, :70],
+        np.repeat(a, 1, 0)[:, :70],
+    ):
+        np.testing.assert_array_equal(int8_matmul(view, packed, -5), integer_matmul(view, b[:70], -5))
+
+
+def test_a_far_zero_point_is_computed_in_int64_or_refused(on_kernel: str) -> None:
+    """2048 weights of -128: with a zero point beyond 7936 a sum of uint8 codes may leave int32."""
+    packed = pack_int8(np.full((2048, 3), -128, np.int8))
+    low, high = np.zeros((2, 2048), np.uint8), np.full((2, 2048), 255, np.uint8)
+    for zero_point in (7936, -7936, 7937, 8191):
+        assert (int8_matmul(low, packed, zero_point) == zero_point * 2048 * 128).all()
+    assert (int8_matmul(high, packed, 8400) == (8400 - 255) * 2048 * 128).all()
+    with pytest.raises(OverflowError, match="beyond int32: split K"):
+        int8_matmul(low, packed, 8192)
+
+
+def test_a_copy_and_a_pickle_know_no_address_of_the_first(on_kernel: str) -> None:
+    a, b = product(4, 60, 10)
+    packed, x = pack_int8(b), a.astype(np.float32)
+    layer = Int8Linear(packed, np.float32(0.5))
+    wanted, reals = int8_matmul(a, packed), layer(x)
+    for again in (copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
+        assert not again.ways
+        np.testing.assert_array_equal(int8_matmul(a, again), wanted)
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert not twin.ways
+        np.testing.assert_array_equal(twin(x), reals)
+
+
+def test_threads_that_share_a_pack_do_not_share_its_scratch(on_kernel: str) -> None:
+    """The compiled part runs without the GIL: two calls on one pack are really at once."""
+    _, b = product(1, 300, 150)
+    packed, layer = pack_int8(b), Int8Linear(pack_int8(b), np.float32(1), relu=True)
+    inputs = [product(9, 300 + i, 150)[0][:, :300] for i in range(4)]
+    wanted = [(integer_matmul(a, b, i), layer(a.astype(np.float32))) for i, a in enumerate(inputs)]
+    wrong: list[int] = []
+
+    def call(i: int) -> None:
+        x = inputs[i].astype(np.float32)
+        for _ in range(200):
+            wrong.extend([i] * bool((int8_matmul(inputs[i], packed, i) != wanted[i][0]).any()))
+            wrong.extend([i] * bool((layer(x) != wanted[i][1]).any()))
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong

@@ -1,0 +1,119 @@
+"""Small products: what one thread does in microseconds, where each argument, check and array is a good part of it.
+
+What does not change from call to call lies ready in a *way*: int64 words, in the order below.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from .compiled import Array, Entry, at, call, inlined, keep, peek
+from .gemm import (
+    ALONE,
+    CONFIGURE,
+    DEPTH,
+    DIRECT,
+    FINISH,
+    HIGH,
+    NONE,
+    RELEASE,
+    STEP,
+    TILE,
+    WIDE,
+    entrance,
+    row_bytes,
+    up,
+)
+
+PANEL, K, N, FLIP, SHIFT, ZERO, AFTER = range(7)  # ZERO: a layer's zero point; else the farthest that fits int32
+RUNG, DATA, SUMS = range(7, 10)  # arrays: the rung's addresses, and a pack's
+SCALES, BIASES, INT_BIASES, RULER_IN, RULER_OUT = range(10, 15)  # a layer's; AFTER is the last of its passes
+DONE, NAN, INFINITE, OTHER = 0, -1, -2, 1  # what became of a call; OTHER: nothing was done, go the general way
+TYPES = {"b": "int8", "B": "uint8", "f": "float32"}  # of what comes in and goes out, by NumPy's characters
+
+
+def most_rows(k: int, n: int) -> int:
+    """How many rows make a small product: one thread does them soonest, and whole rows fit the first cache."""
+    return ALONE // max(k * n, 1) - 25 if k <= 2 * DEPTH else -1
+
+
+def _pointer_to(kind: Any, name: str) -> Any:
+    """An intrinsic: the numbers from an address on."""
+
+    def typed(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], context.get_value_type(kind).as_pointer())
+
+        return types.CPointer(kind)(types.int64), generate
+
+    typed.__name__ = name
+    return intrinsic(typed)
+
+
+words, ints, reals = (
+    _pointer_to(kind, name) for kind, name in ((types.int64, "words"), (types.int32, "ints"), (types.float32, "reals"))
+)
+
+
+@inlined
+def scratch(way: Array, rung: Any, m: int) -> tuple[Array, int, int, int, int]:
+    """One block for all that a call keeps by the way: (block, a row for all columns, another, a tile's codes, sums)."""
+    rows, columns = min(m, rung[HIGH]), up(way[N], 16) * 4
+    codes = rows * row_bytes(up(max(way[K], 1), rung[STEP]))
+    block = np.empty(2 * columns + codes + rows * rung[WIDE] * 64 + 64, np.uint8)
+    start = up(at(block), 64)
+    return block, start, start + columns, start + 2 * columns, start + 2 * columns + codes
+
+
+@inlined
+def small_product(
+    way: Array, rung: Any, a: int, lda: int, before: int, ruler: int, m: int, c: int, size: int, start: int,
+    finish: int, u: int, v: int, v_step: int, codes: int, sums: int,
+) -> int:  # fmt: skip
+    """`gemm.product` without blocks, tasks, and sums that wait."""
+    k, n, b, panel = way[K], way[N], way[DATA], way[PANEL]
+    high, wide, step, panels = rung[HIGH], rung[WIDE], rung[STEP], up(n, 16) // 16
+    steps, seen, ldc = up(max(k, 1), step) // step, 0, n * size
+    flip, ld_codes, ld_sums = at(way) + 8 * FLIP, row_bytes(steps * step), wide * 64
+    for i in range(0, m, high):
+        rows, x, ldx = min(high, m - i), a + i * lda, lda
+        if before != NONE:
+            u_before, v_before = (ruler, flip) if ruler != NONE else (flip, NONE)
+            seen += call(before, (x, lda, rows, k, codes, ld_codes, u_before, v_before))
+            x, ldx = codes, ld_codes
+        call(rung[CONFIGURE], (rows,))
+        for p in range(0, panels, wide):
+            some, j = min(wide, panels - p), p * 16
+            columns, out = min(some * 16, n - j), c + i * ldc + j * size
+            to, ld = (out, ldc) if finish == DIRECT and columns == some * 16 else (sums, ld_sums)
+            tile = peek(rung[TILE] + 8 * ((rows - 1) * wide + some - 1))
+            call(tile, (x, ldx, b + p * panel, panel, steps, to, ld, start + j * 4, NONE))
+            if to != out:
+                last = rung[FINISH] if finish == DIRECT else finish
+                call(last, (to, ld, rows, columns, out, ldc, u + j * 4, v + j * v_step))
+    call(rung[RELEASE], (0,))
+    return seen
+
+
+def _small_matmul(way: Array, a: Array, zero_point: int, out: Array) -> int:
+    """int32 (a - zero_point) @ b."""
+    m, n = out.shape
+    if a.shape[1] != way[K] or a.strides[1] != 1 or abs(zero_point) > way[ZERO]:
+        return OTHER
+    rung, zero = words(way[RUNG]), zero_point + way[SHIFT]
+    block, at_start, _, codes, sums = scratch(way, rung, m)
+    start, of_weights = ints(at_start), words(way[SUMS])
+    for j in range(n):
+        start[j] = -zero * of_weights[j]
+    before = entrance(rung, a, way[FLIP])
+    small_product(
+        way, rung, at(a), a.strides[0], before, NONE, m, at(out), 4, at_start, DIRECT, NONE, NONE, NONE, codes, sums
+    )
+    keep(block)
+    return DONE
+
+
+INPUT = {kind: f"Array({name}, 2, 'A', readonly=True)" for kind, name in TYPES.items()}
+MATMUL = {kind: Entry(_small_matmul, f"int64(int64[::1], {INPUT[kind]}, int64, int32[:, ::1])") for kind in "bB"}
