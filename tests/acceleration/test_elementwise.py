@@ -1,5 +1,6 @@
 """quantize and dequantize: the bits of the definitions, though nothing is divided."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -69,3 +70,21 @@ def test_wrong_input_is_one_sentence() -> None:
         fast.quantize(np.ones(3, complex), QParams(1, 0))
     with pytest.raises(TypeError, match="codes must be int8 or uint8, got int64"):
         fast.dequantize(np.ones(3, np.int64), QParams(1, 0))
+
+
+def test_a_ruler_that_can_change_is_read_at_each_call(on_kernel: str) -> None:
+    x = np.linspace(-1, 1, 50, dtype=np.float32)
+    ruler = SimpleNamespace(scale=np.array(0.02, np.float32), zero_point=np.array(3), int_type=INT8)
+    for scale, zero_point in ((0.02, 3), (0.05, -7)):
+        ruler.scale[...], ruler.zero_point[...] = scale, zero_point
+        wanted = quantize(x, QParams(scale, zero_point))
+        np.testing.assert_array_equal(fast.quantize(x, ruler), wanted)
+        np.testing.assert_array_equal(fast.dequantize(wanted, ruler), dequantize(wanted, QParams(scale, zero_point)))
+
+
+def test_more_rulers_than_are_remembered_each_keep_their_own_codes(on_kernel: str) -> None:
+    """What is remembered goes by a ruler's id, and Python gives the id of a dead one to the next."""
+    x = np.linspace(-1, 1, 20, dtype=np.float32)
+    for i in range(600):
+        ruler = QParams(0.001 * (i + 1), i % 100)
+        np.testing.assert_array_equal(fast.quantize(x, ruler), quantize(x, ruler))

@@ -1,9 +1,11 @@
 """quantize and dequantize in one pass over memory: the bits of the definitions in `tinytorch.quantization`."""
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import NDArray
 
 from .features import kernel
@@ -11,6 +13,10 @@ from .int8 import rung
 from .rulers import Ruler, refuse
 
 TINY = np.finfo(np.float32).tiny
+FLOAT32 = np.dtype(np.float32)
+DEQUANTIZE = {"b": "dequantize_int8", "B": "dequantize_uint8"}  # by the type of codes
+SHARED = 1 << 15  # elements that threads may share
+KEPT = 256  # rulers that are remembered
 
 
 @cache
@@ -18,6 +24,13 @@ def _streams() -> Any:
     from . import streams
 
     return streams
+
+
+@cache
+def _team() -> Any:
+    from . import threads
+
+    return threads.pool
 
 
 @cache
@@ -63,13 +76,59 @@ def quantize_plain(x: NDArray[np.float32], scale: Any, zero_point: Any, lo: int,
     return steps.astype(np.int8 if lo < 0 else np.uint8)
 
 
-def _kind_of(qparams: Ruler, shape: tuple[int, ...]) -> str:
-    """Which driver a ruler takes: "all", one for the whole tensor; "rows", one for each slice of the first axis; or ""
-    for NumPy."""
-    scale = qparams.scale
-    if getattr(scale, "ndim", 0) == 0:
-        return "all"
-    return "rows" if scale.shape == (*shape[:1], *[1] * (len(shape) - 1)) else ""
+def _reals(x: Any) -> NDArray[np.float32]:
+    """x as float32."""
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"x must be real numbers, got {x.dtype}")
+    with np.errstate(over="ignore"):
+        return np.asarray(x, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a ruler for a whole tensor needs on one rung, from one type: `run` takes (pool, words, x, y)."""
+
+    run: Any
+    words: NDArray[np.int64]
+    target: np.dtype[Any]
+    keep: tuple[Any, ...]  # what the addresses among the words belong to
+
+
+_passes: dict[tuple[int, str, str], Pass] = {}  # by the ruler's id, which is its own as long as `keep` holds the ruler
+
+
+def _is_fixed(qparams: Any) -> bool:
+    """Whether a ruler can never change: a frozen dataclass of arrays that nobody can write to."""
+    frozen = getattr(getattr(qparams, "__dataclass_params__", None), "frozen", False)
+    arrays = (qparams.scale, qparams.zero_point)
+    return frozen and all(type(a) is ndarray and not a.flags.writeable and a.base is None for a in arrays)
+
+
+def _find_pass(qparams: Ruler, name: str, kind: str) -> Pass | None:
+    """The pass of a ruler on rung `name`, from reals ("f") or codes; None where it is not one for the whole tensor."""
+    if name == "numpy" or np.ndim(qparams.scale) != 0:
+        return None
+    run, lo, hi = rung(name), qparams.int_type.qmin, qparams.int_type.qmax
+    ruler = np.array([qparams.zero_point, lo, hi, qparams.scale, 0], np.float32)  # at last: no bit of codes is flipped
+    verb, target = ("quantize", "b" if lo < 0 else "B") if kind == "f" else (DEQUANTIZE[kind], "f")
+    words = np.array([run.addresses.ctypes.data, run.sweeps[verb], ruler.ctypes.data], np.int64)
+    made = Pass(_streams().all_by_one[kind, target].made, words, np.dtype(target), (run, ruler, qparams))
+    if _is_fixed(qparams):
+        if len(_passes) >= KEPT:
+            _passes.clear()
+        _passes[id(qparams), name, kind] = made
+    return made
+
+
+def _by_rows(scale: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a ruler is one for each slice of the first axis; other shapes are for NumPy."""
+    return bool(scale.shape == (*shape[:1], *[1] * (len(shape) - 1)))
+
+
+def _pool(size: int) -> int:
+    """The threads that share a pass over `size` elements: their address, 0 for none."""
+    return _team()().address if size >= SHARED else 0
 
 
 def _rows(qparams: Ruler) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -83,42 +142,40 @@ def quantize(x: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
     x: float32, any shape; other reals are converted. NaN is refused (ValueError), what lies outside saturates. Rulers
     for one tensor and for slices of the first axis are compiled; others go through NumPy.
     """
-    x = np.asarray(x)
-    if x.dtype.char != "f":
-        if x.dtype.kind not in "fiub":
-            raise TypeError(f"x must be real numbers, got {x.dtype}")
-        with np.errstate(over="ignore"):
-            x = x.astype(np.float32)
-    name, kind, lo, hi = kernel(), _kind_of(qparams, x.shape), qparams.int_type.qmin, qparams.int_type.qmax
-    if name == "numpy" or not kind or x.size == 0:
-        return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
-    run, q = rung(name), np.empty(x.size, np.uint8)
-    pool, table, reals = run.team()[0], run.addresses, x.ravel()
-    if kind == "all":
-        seen = _streams().quantize_all(pool, table, reals, float(qparams.scale), int(qparams.zero_point), lo, hi, q)
+    if type(x) is not ndarray or x.dtype.char != "f":
+        x = _reals(x)
+    name = kernel()
+    whole = _passes.get((id(qparams), name, "f")) or _find_pass(qparams, name, "f")
+    if whole is not None:
+        q = np.empty(x.shape, whole.target)
+        seen = whole.run(_pool(x.size), whole.words, x.ravel(), q.ravel())
     else:
-        seen = _streams().quantize_rows(pool, table, reals, *_rows(qparams), lo, hi, q)
+        lo, hi = qparams.int_type.qmin, qparams.int_type.qmax
+        if name == "numpy" or x.size == 0 or not _by_rows(qparams.scale, x.shape):
+            return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
+        q, table = np.empty(x.shape, np.int8 if lo < 0 else np.uint8), rung(name).addresses
+        codes = q.view(np.uint8).ravel()
+        seen = _streams().quantize_rows(_pool(x.size), table, x.ravel(), *_rows(qparams), lo, hi, codes)
     if seen:
         refuse(x, -1)
-    return (q.view(np.int8) if lo < 0 else q).reshape(x.shape)
+    return q
 
 
 def dequantize(q: NDArray[Any], qparams: Ruler) -> NDArray[np.float32]:
     """`scale * (q - zero_point)`, float32 [shape of q]. q: int8 or uint8 codes, any shape."""
-    q = np.asarray(q)
-    signed = q.dtype.char == "b"
-    if not signed and q.dtype.char != "B":
+    q = q if type(q) is ndarray else np.asarray(q)
+    kind, name = q.dtype.char, kernel()
+    if kind not in DEQUANTIZE:
         raise TypeError(f"codes must be int8 or uint8, got {q.dtype}")
-    name, kind = kernel(), _kind_of(qparams, q.shape)
-    if name == "numpy" or not kind or q.size == 0:
+    whole = _passes.get((id(qparams), name, kind)) or _find_pass(qparams, name, kind)
+    if whole is not None:
+        x = np.empty(q.shape, FLOAT32)
+        whole.run(_pool(q.size), whole.words, q.ravel(), x.ravel())
+        return x
+    if name == "numpy" or q.size == 0 or not _by_rows(qparams.scale, q.shape):
         steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
         return np.asarray(steps * np.asarray(qparams.scale, np.float32))
-    run, x = rung(name), np.empty(q.size, np.float32)
-    pool, table, codes = run.team()[0], run.addresses, (q.view(np.uint8) if signed else q).ravel()
-    function = run.sweeps["dequantize_int8" if signed else "dequantize_uint8"]
-    if kind == "all":
-        scale, zero_point = float(qparams.scale), int(qparams.zero_point)
-        _streams().dequantize_all(pool, table, function, codes, scale, zero_point, x)
-    else:
-        _streams().dequantize_rows(pool, table, function, codes, *_rows(qparams), x)
-    return x.reshape(q.shape)
+    x, run = np.empty(q.shape, np.float32), rung(name)
+    function, codes = run.sweeps[DEQUANTIZE[kind]], q.ravel().view(np.uint8)
+    _streams().dequantize_rows(_pool(q.size), run.addresses, function, codes, *_rows(qparams), x.ravel())
+    return x
