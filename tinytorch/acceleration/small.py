@@ -13,7 +13,7 @@ from .compiled import Array, Entry, at, call, inlined, keep, peek
 from .gemm import (
     ALONE,
     CONFIGURE,
-    DEPTH,
+    DEEP,
     DIRECT,
     FINISH,
     HIGH,
@@ -36,7 +36,7 @@ TYPES = {"b": "int8", "B": "uint8", "f": "float32"}  # of what comes in and goes
 
 def most_rows(k: int, n: int) -> int:
     """How many rows make a small product: one thread does them soonest, and whole rows fit the first cache."""
-    return ALONE // max(k * n, 1) - 25 if k <= 2 * DEPTH else -1
+    return ALONE // max(k * n, 1) - 25 if k <= 2 * DEEP else -1
 
 
 def _pointer_to(kind: Any, name: str) -> Any:
@@ -89,7 +89,7 @@ def small_product(
             columns, out = min(some * 16, n - j), c + i * ldc + j * size
             to, ld = (out, ldc) if finish == DIRECT and columns == some * 16 else (sums, ld_sums)
             tile = peek(rung[TILE] + 8 * ((rows - 1) * wide + some - 1))
-            call(tile, (x, ldx, b + p * panel, panel, steps, to, ld, start + j * 4, NONE))
+            call(tile, (x, ldx, b + p * panel, panel, steps, to, ld, start + j * 4, NONE, NONE, NONE))
             if to != out:
                 last = rung[FINISH] if finish == DIRECT else finish
                 call(last, (to, ld, rows, columns, out, ldc, u + j * 4, v + j * v_step))
