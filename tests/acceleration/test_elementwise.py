@@ -88,3 +88,39 @@ def test_more_rulers_than_are_remembered_each_keep_their_own_codes(on_kernel: st
     for i in range(600):
         ruler = QParams(0.001 * (i + 1), i % 100)
         np.testing.assert_array_equal(fast.quantize(x, ruler), quantize(x, ruler))
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("size", [30, 40_000])
+def test_a_result_goes_where_it_is_wanted(on_kernel: str, size: int, axis: int | None) -> None:
+    x = np.random.default_rng(0).normal(size=(4, size)).astype(np.float32)
+    tensor = QuantizedTensor.from_float(x, axis=axis)
+    codes, reals = np.full(x.shape, 99, np.int8), np.full(x.shape, np.nan, np.float32)
+    assert fast.quantize(x, tensor.qparams, codes) is codes
+    assert fast.dequantize(tensor.q, tensor.qparams, out=reals) is reals
+    np.testing.assert_array_equal(codes, tensor.q)
+    np.testing.assert_array_equal(reals, tensor.dequantize())
+
+
+def test_a_place_that_does_not_fit_is_refused_before_anything_is_written(on_kernel: str) -> None:
+    x, ruler = np.zeros((4, 6), np.float32), QParams(1, 0)
+    locked = np.empty((4, 6), np.int8)
+    locked.flags.writeable = False
+    for out in (np.empty((4, 6), np.uint8), np.empty((6, 4), np.int8), [0]):
+        with pytest.raises(ValueError, match=r"out must be an array int8 \[4, 6\], got"):
+            fast.quantize(x, ruler, out)
+    for out in (np.empty((6, 4), np.int8).T, locked, x.view(np.int8).ravel()[:24].reshape(4, 6)):
+        with pytest.raises(ValueError, match="out must be writeable, contiguous, and apart from the input"):
+            fast.quantize(x, ruler, out)
+
+
+def test_a_long_pass_is_the_same_in_pieces(on_kernel: str, two_threads: None) -> None:
+    """From some size on each piece asks for the next one's memory, and threads share the pieces."""
+    x = np.random.default_rng(0).normal(size=(1 << 20) + 4321).astype(np.float32)[5:]
+    ruler = QParams(0.02, 7)
+    q = quantize(x, ruler)
+    np.testing.assert_array_equal(fast.quantize(x, ruler), q)
+    np.testing.assert_array_equal(fast.dequantize(q, ruler), dequantize(q, ruler))
+    x[-1] = np.nan
+    with pytest.raises(ValueError, match=rf"NaN, got one at index \[{x.size - 1}\]"):
+        fast.quantize(x, ruler)

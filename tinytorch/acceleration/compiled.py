@@ -215,3 +215,34 @@ def keep(typing: Any, array: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array), generate
+
+
+@_intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """Tell the processor that this cache line will be wanted."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+        to_read, near, data = number(0), number(3), number(1)
+        builder.call(function, [builder.inttoptr(values[0], byte), to_read, near, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+def _numbers(kind: Any) -> Any:
+    """An intrinsic: the numbers of one kind from an address on, to be read and written as an array's."""
+
+    @_intrinsic
+    def numbers(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], context.get_value_type(kind).as_pointer())
+
+        return types.CPointer(kind)(types.int64), generate
+
+    return numbers
+
+
+words, ints, reals = _numbers(types.int64), _numbers(types.int32), _numbers(types.float32)

@@ -112,7 +112,7 @@ def _find_pass(qparams: Ruler, name: str, kind: str) -> Pass | None:
     run, lo, hi = rung(name), qparams.int_type.qmin, qparams.int_type.qmax
     ruler = np.array([qparams.zero_point, lo, hi, qparams.scale, 0], np.float32)  # at last: no bit of codes is flipped
     verb, target = ("quantize", "b" if lo < 0 else "B") if kind == "f" else (DEQUANTIZE[kind], "f")
-    words = np.array([run.addresses.ctypes.data, run.sweeps[verb], ruler.ctypes.data], np.int64)
+    words = np.array([_streams().stream_task.address, run.sweeps[verb], ruler.ctypes.data], np.int64)
     made = Pass(_streams().all_by_one[kind, target].made, words, np.dtype(target), (run, ruler, qparams))
     if _is_fixed(qparams):
         if len(_passes) >= KEPT:
@@ -136,46 +136,76 @@ def _rows(qparams: Ruler) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     return np.asarray(qparams.scale, np.float32).reshape(-1), np.asarray(qparams.zero_point, np.int32).reshape(-1)
 
 
-def quantize(x: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
+def _quantize_otherwise(x: NDArray[np.float32], qparams: Ruler, name: str) -> NDArray[Any]:
+    """By a ruler for each slice of the first axis, compiled; by any other, or without a compiler, in NumPy."""
+    lo, hi = qparams.int_type.qmin, qparams.int_type.qmax
+    if name == "numpy" or x.size == 0 or not _by_rows(qparams.scale, x.shape):
+        return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
+    q, streams, function = np.empty(x.shape, np.uint8), _streams(), rung(name).sweeps["quantize"]
+    pool, task = _pool(x.size), streams.stream_task.address
+    if streams.quantize_rows(pool, task, function, x.ravel(), *_rows(qparams), lo, hi, q.ravel()):
+        refuse(x, -1)
+    return q.view(np.int8) if lo < 0 else q
+
+
+def _dequantize_otherwise(q: NDArray[Any], qparams: Ruler, name: str) -> NDArray[np.float32]:
+    """The way back."""
+    if name == "numpy" or q.size == 0 or not _by_rows(qparams.scale, q.shape):
+        steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
+        return np.asarray(steps * np.asarray(qparams.scale, np.float32))
+    x, streams, function = np.empty(q.shape, np.float32), _streams(), rung(name).sweeps[DEQUANTIZE[q.dtype.char]]
+    pool, task, codes = _pool(q.size), streams.stream_task.address, q.ravel().view(np.uint8)
+    streams.dequantize_rows(pool, task, function, codes, *_rows(qparams), x.ravel())
+    return x
+
+
+def _checked(out: NDArray[Any], source: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
+    """`out`, if the result can be written to it while `source` is read."""
+    if not isinstance(out, ndarray) or out.dtype != target or out.shape != source.shape:
+        got = f"{out.dtype} {list(out.shape)}" if isinstance(out, ndarray) else type(out).__name__
+        raise ValueError(f"out must be an array {target} {list(source.shape)}, got {got}")
+    if not out.flags.c_contiguous or not out.flags.writeable or np.may_share_memory(out, source):
+        raise ValueError("out must be writeable, contiguous, and apart from the input: np.empty makes such an array")
+    return out
+
+
+def _into(out: NDArray[Any] | None, source: NDArray[Any], result: NDArray[Any]) -> NDArray[Any]:
+    """The result, in `out` if there is one."""
+    if out is None:
+        return result
+    _checked(out, source, result.dtype)[...] = result
+    return out
+
+
+def quantize(x: NDArray[Any], qparams: Ruler, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """`clip(rint(x / scale) + zero_point, qmin, qmax)` as int8 or uint8 [shape of x]; bit-equal to the definition.
 
     x: float32, any shape; other reals are converted. NaN is refused (ValueError), what lies outside saturates. Rulers
-    for one tensor and for slices of the first axis are compiled; others go through NumPy.
+    for one tensor and for slices of the first axis are compiled; others go through NumPy. out: where the codes go,
+    contiguous, of their type and x's shape: a large array that is used again saves the system's making new pages.
     """
     if type(x) is not ndarray or x.dtype.char != "f":
         x = _reals(x)
     name = kernel()
     whole = _passes.get((id(qparams), name, "f")) or _find_pass(qparams, name, "f")
-    if whole is not None:
-        q = np.empty(x.shape, whole.target)
-        seen = whole.run(_pool(x.size), whole.words, x.ravel(), q.ravel())
-    else:
-        lo, hi = qparams.int_type.qmin, qparams.int_type.qmax
-        if name == "numpy" or x.size == 0 or not _by_rows(qparams.scale, x.shape):
-            return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
-        q, table = np.empty(x.shape, np.int8 if lo < 0 else np.uint8), rung(name).addresses
-        codes = q.view(np.uint8).ravel()
-        seen = _streams().quantize_rows(_pool(x.size), table, x.ravel(), *_rows(qparams), lo, hi, codes)
-    if seen:
+    if whole is None:
+        return _into(out, x, _quantize_otherwise(x, qparams, name))
+    q = np.empty(x.shape, whole.target) if out is None else _checked(out, x, whole.target)
+    if whole.run(_pool(x.size), whole.words, x.ravel(), q.ravel()):
         refuse(x, -1)
     return q
 
 
-def dequantize(q: NDArray[Any], qparams: Ruler) -> NDArray[np.float32]:
-    """`scale * (q - zero_point)`, float32 [shape of q]. q: int8 or uint8 codes, any shape."""
-    q = q if type(q) is ndarray else np.asarray(q)
-    kind, name = q.dtype.char, kernel()
+def dequantize(q: NDArray[Any], qparams: Ruler, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """`scale * (q - zero_point)`, float32 [shape of q]. q: int8 or uint8 codes, any shape. out: as in `quantize`."""
+    if type(q) is not ndarray:
+        q = np.asarray(q)
+    name, kind = kernel(), q.dtype.char
     if kind not in DEQUANTIZE:
         raise TypeError(f"codes must be int8 or uint8, got {q.dtype}")
     whole = _passes.get((id(qparams), name, kind)) or _find_pass(qparams, name, kind)
-    if whole is not None:
-        x = np.empty(q.shape, FLOAT32)
-        whole.run(_pool(q.size), whole.words, q.ravel(), x.ravel())
-        return x
-    if name == "numpy" or q.size == 0 or not _by_rows(qparams.scale, q.shape):
-        steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
-        return np.asarray(steps * np.asarray(qparams.scale, np.float32))
-    x, run = np.empty(q.shape, np.float32), rung(name)
-    function, codes = run.sweeps[DEQUANTIZE[kind]], q.ravel().view(np.uint8)
-    _streams().dequantize_rows(_pool(q.size), run.addresses, function, codes, *_rows(qparams), x.ravel())
+    if whole is None:
+        return _into(out, q, _dequantize_otherwise(q, qparams, name))
+    x = np.empty(q.shape, FLOAT32) if out is None else _checked(out, q, FLOAT32)
+    whole.run(_pool(q.size), whole.words, q.ravel(), x.ravel())
     return x

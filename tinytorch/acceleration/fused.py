@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from . import small
-from .compiled import Array, Entry, add, at, call, compiled, inlined, keep, task
+from .compiled import Array, Entry, add, at, call, compiled, inlined, ints, keep, reals, task, words
 from .gemm import (
     CHUNK,
     CODES,
@@ -38,11 +38,8 @@ from .small import (
     SUMS,
     ZERO,
     K,
-    ints,
-    reals,
     scratch,
     small_product,
-    words,
 )
 from .threads import run
 

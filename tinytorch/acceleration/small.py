@@ -6,10 +6,8 @@ What does not change from call to call lies ready in a *way*: int64 words, in th
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
-from .compiled import Array, Entry, at, call, inlined, keep, peek
+from .compiled import Array, Entry, at, call, inlined, ints, keep, peek, words
 from .gemm import (
     ALONE,
     CONFIGURE,
@@ -37,24 +35,6 @@ TYPES = {"b": "int8", "B": "uint8", "f": "float32"}  # of what comes in and goes
 def most_rows(k: int, n: int) -> int:
     """How many rows make a small product: one thread does them soonest, and whole rows fit the first cache."""
     return ALONE // max(k * n, 1) - 25 if k <= 2 * DEEP else -1
-
-
-def _pointer_to(kind: Any, name: str) -> Any:
-    """An intrinsic: the numbers from an address on."""
-
-    def typed(typing: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.inttoptr(values[0], context.get_value_type(kind).as_pointer())
-
-        return types.CPointer(kind)(types.int64), generate
-
-    typed.__name__ = name
-    return intrinsic(typed)
-
-
-words, ints, reals = (
-    _pointer_to(kind, name) for kind, name in ((types.int64, "words"), (types.int32, "ints"), (types.float32, "reals"))
-)
 
 
 @inlined
