@@ -24,12 +24,14 @@ from .gemm import (
 from .small import (
     AFTER,
     BIASES,
+    DATA,
     DONE,
     FLIP,
     INFINITE,
     INT_BIASES,
     NAN,
     OTHER,
+    PANEL,
     RULER_IN,
     RULER_OUT,
     RUNG,
@@ -38,6 +40,7 @@ from .small import (
     SUMS,
     ZERO,
     K,
+    N,
     scratch,
     small_product,
 )
@@ -194,12 +197,11 @@ def _range(rung: Any, x: Array, ruler: Array) -> int:
     return DONE
 
 
-def _small_layer(way: Array, x: Array, out: Array) -> int:
-    """`linear` or `linear_codes` where it is small."""
-    (m, n), k, size = out.shape, way[K], x.itemsize
-    if x.shape[1] != k or x.strides[1] != size or x.strides[0] != k * size:
-        return OTHER
-    ruler, rung, zero, given = np.empty(4, np.float32), words(way[RUNG]), way[ZERO], reals(way[RULER_IN])
+@inlined
+def _prepare(way: Array, rung: Any, x: Array, ruler: Array, start: Any, scale: Any) -> int:
+    """The ruler of x, and what each column needs, as `per_column`."""
+    given, last, bias = reals(way[RULER_IN]), reals(way[RULER_OUT]), ints(way[INT_BIASES])
+    zero, of_weights, of_columns = way[ZERO], words(way[SUMS]), reals(way[SCALES])
     for i in range(4):
         ruler[i] = given[i]
     if ruler[3] == 0:
@@ -207,34 +209,76 @@ def _small_layer(way: Array, x: Array, out: Array) -> int:
         if status != DONE:
             return status
         zero = np.int64(ruler[0])
-    block, at_start, at_scale, codes, sums = scratch(way, rung, m)
-    start, scale = ints(at_start), reals(at_scale)
-    of_weights, bias, of_columns, last = (
-        words(way[SUMS]),
-        ints(way[INT_BIASES]),
-        reals(way[SCALES]),
-        reals(way[RULER_OUT]),
-    )
     zero += way[SHIFT]
-    for j in range(n):
+    for j in range(way[N]):
         start[j] = bias[j] - zero * of_weights[j]
         scale[j] = of_columns[j] * ruler[3]
     if way[AFTER] == 3:
-        for j in range(n):
+        for j in range(way[N]):
             scale[j] /= last[3]
-    before, u = (rung[QUANTIZE], at(ruler)) if size == 4 else (entrance(rung, x, way[FLIP]), NONE)
+    return DONE
+
+
+@inlined
+def _passes(way: Array, rung: Any, x: Array, ruler: Array) -> tuple[int, int, int, int, int, int]:
+    """The passes on both sides: (before, its u and v, after, its v, bytes of that for a column)."""
+    flip, after = at(way) + 8 * FLIP, rung[FINISH + way[AFTER]]
     v, v_step = (way[RULER_OUT], 0) if way[AFTER] == 3 else (way[BIASES], 4)
-    nan = small_product(
-        way, rung, at(x), x.strides[0], before, u, m, at(out), out.itemsize, at_start, rung[FINISH + way[AFTER]],
-        at_scale, v, v_step, codes, sums,
-    )  # fmt: skip
+    if x.itemsize == 4:
+        return rung[QUANTIZE], at(ruler), flip, after, v, v_step
+    return entrance(rung, x, way[FLIP]), flip, NONE, after, v, v_step
+
+
+@inlined
+def _fits(way: Array, x: Array) -> bool:
+    """Whether x lies as the passes read it, and its range is found at once."""
+    return x.shape[1] == way[K] and x.strides[1] == x.itemsize and x.strides[0] == x.shape[1] * x.itemsize
+
+
+def _small_layer(way: Array, x: Array, out: Array) -> int:
+    """`linear` or `linear_codes` where it is small."""
+    if not _fits(way, x):
+        return OTHER
+    ruler, rung, m = np.empty(4, np.float32), words(way[RUNG]), out.shape[0]
+    block, start, scale, codes, sums = scratch(way, rung, m)
+    status = _prepare(way, rung, x, ruler, ints(start), reals(scale))
+    if status == DONE:
+        before, before_u, before_v, after, v, v_step = _passes(way, rung, x, ruler)
+        nan = small_product(
+            way, rung, at(x), x.strides[0], before, before_u, before_v, m, at(out), out.itemsize, start, after, scale,
+            v, v_step, codes, sums,
+        )  # fmt: skip
+        status = NAN if nan != 0 else DONE
     keep(block)
     keep(ruler)
-    return NAN if nan != 0 else DONE
+    return status
 
 
-SMALL = {  # by the types that come in and go out
-    (x, out): Entry(_small_layer, f"int64(int64[::1], {small.INPUT[x]}, {small.TYPES[out]}[:, ::1])")
-    for x in small.TYPES
-    for out in small.TYPES
-}
+def _large_layer(pool: int, threads: int, way: Array, x: Array, out: Array) -> int:
+    """The same by `product`."""
+    if not _fits(way, x) or x.size > CHUNK:
+        return OTHER
+    ruler, rung, (m, n) = np.empty(4, np.float32), words(way[RUNG]), out.shape
+    start, scale = np.empty(up(n, 16) + 16, np.int32), np.empty(up(n, 16) + 16, np.float32)
+    status = _prepare(way, rung, x, ruler, start, scale)
+    if status == DONE:
+        before, before_u, before_v, after, v, v_step = _passes(way, rung, x, ruler)
+        nan = product(
+            pool, threads, rung, at(x), x.strides[0], x.itemsize, before, before_u, before_v, way[DATA], way[PANEL],
+            way[K], m, n, at(out), n * out.itemsize, out.itemsize, at(start), after, at(scale), v, v_step,
+        )  # fmt: skip
+        status = NAN if nan != 0 else DONE
+    keep(start)
+    keep(scale)
+    keep(ruler)
+    return status
+
+
+SMALL, LARGE = (  # by the types that come in and go out
+    {
+        (x, out): Entry(function, f"int64({team}int64[::1], {small.INPUT[x]}, {small.TYPES[out]}[:, ::1])")
+        for x in small.TYPES
+        for out in small.TYPES
+    }
+    for function, team in ((_small_layer, ""), (_large_layer, "int64, int64, "))
+)

@@ -14,6 +14,7 @@ from .gemm import (
     DEEP,
     DIRECT,
     FINISH,
+    FOUR,
     HIGH,
     NONE,
     RELEASE,
@@ -21,6 +22,7 @@ from .gemm import (
     TILE,
     WIDE,
     entrance,
+    product,
     row_bytes,
     up,
 )
@@ -49,19 +51,18 @@ def scratch(way: Array, rung: Any, m: int) -> tuple[Array, int, int, int, int]:
 
 @inlined
 def small_product(
-    way: Array, rung: Any, a: int, lda: int, before: int, ruler: int, m: int, c: int, size: int, start: int,
-    finish: int, u: int, v: int, v_step: int, codes: int, sums: int,
+    way: Array, rung: Any, a: int, lda: int, before: int, before_u: int, before_v: int, m: int, c: int, size: int,
+    start: int, finish: int, u: int, v: int, v_step: int, codes: int, sums: int,
 ) -> int:  # fmt: skip
     """`gemm.product` without blocks, tasks, and sums that wait."""
     k, n, b, panel = way[K], way[N], way[DATA], way[PANEL]
     high, wide, step, panels = rung[HIGH], rung[WIDE], rung[STEP], up(n, 16) // 16
     steps, seen, ldc = up(max(k, 1), step) // step, 0, n * size
-    flip, ld_codes, ld_sums = at(way) + 8 * FLIP, row_bytes(steps * step), wide * 64
+    ld_codes, ld_sums = row_bytes(steps * step), wide * 64
     for i in range(0, m, high):
         rows, x, ldx = min(high, m - i), a + i * lda, lda
         if before != NONE:
-            u_before, v_before = (ruler, flip) if ruler != NONE else (flip, NONE)
-            seen += call(before, (x, lda, rows, k, codes, ld_codes, u_before, v_before))
+            seen += call(before, (x, lda, rows, k, codes, ld_codes, before_u, before_v))
             x, ldx = codes, ld_codes
         call(rung[CONFIGURE], (rows,))
         for p in range(0, panels, wide):
@@ -87,13 +88,37 @@ def _small_matmul(way: Array, a: Array, zero_point: int, out: Array) -> int:
     start, of_weights = ints(at_start), words(way[SUMS])
     for j in range(n):
         start[j] = -zero * of_weights[j]
-    before = entrance(rung, a, way[FLIP])
     small_product(
-        way, rung, at(a), a.strides[0], before, NONE, m, at(out), 4, at_start, DIRECT, NONE, NONE, NONE, codes, sums
-    )
+        way, rung, at(a), a.strides[0], entrance(rung, a, way[FLIP]), at(way) + 8 * FLIP, NONE, m, at(out), 4, at_start,
+        DIRECT, NONE, NONE, NONE, codes, sums,
+    )  # fmt: skip
     keep(block)
+    return DONE
+
+
+def _large_matmul(pool: int, threads: int, way: Array, a: Array, zero_point: int, out: Array) -> int:
+    """The same by `gemm.product`: what is not small profits too, if less, from all that lies ready."""
+    m, n = out.shape
+    if a.shape[1] != way[K] or a.strides[1] != 1 or abs(zero_point) > way[ZERO]:
+        return OTHER
+    rung, zero, start, of_weights = (
+        words(way[RUNG]),
+        zero_point + way[SHIFT],
+        np.empty(up(n, 16), np.int32),
+        words(way[SUMS]),
+    )
+    for j in range(n):
+        start[j] = -zero * of_weights[j]
+    product(
+        pool, threads, rung, at(a), a.strides[0], 1, entrance(rung, a, way[FLIP]), at(way) + 8 * FLIP, NONE, way[DATA],
+        way[PANEL], way[K], m, n, at(out), n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE,
+    )  # fmt: skip
+    keep(start)
     return DONE
 
 
 INPUT = {kind: f"Array({name}, 2, 'A', readonly=True)" for kind, name in TYPES.items()}
 MATMUL = {kind: Entry(_small_matmul, f"int64(int64[::1], {INPUT[kind]}, int64, int32[:, ::1])") for kind in "bB"}
+LARGE = {
+    kind: Entry(_large_matmul, f"int64(int64, int64, int64[::1], {INPUT[kind]}, int64, int32[:, ::1])") for kind in "bB"
+}

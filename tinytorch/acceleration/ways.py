@@ -1,52 +1,61 @@
 """Ways: what a small call needs, found once for a pack or a layer, a rung, and a type of input."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import small
+from . import small, threads
 from .compiled import Entry
 from .pack import PackedInt8
 
 if TYPE_CHECKING:
     from .linear import Int8Linear
 
-ALIGN_FROM = 1 << 16  # bytes of a result from which an aligned start is worth its slicing
-
 
 @dataclass(slots=True)
 class Way:
-    """words: what `run` takes first. rows: the most that are small. columns: of the result."""
+    """small: compiled, takes `words`, input and result; large: the same after a team of threads. rows: the most that
+    are small. columns: of the result."""
 
-    entry: Entry
+    small: Entry
+    large: Entry
     words: NDArray[np.int64]
     rows: int
     columns: int
     keep: tuple[Any, ...]  # what the addresses among the words belong to
     run: Any = None
+    team: Callable[[], Any] = threads.pool
 
     def compiled(self) -> Any:
-        """`run`, compiled when it is first called."""
-        self.run = self.entry.made
+        """`run`: `small`, compiled when it is first called."""
+        self.run = self.small.made
         return self.run
 
 
-def _way(entry: Entry, b: PackedInt8, rung: Any, signed: bool, zero: int, after: int, *arrays: NDArray[Any]) -> Way:
+def _way(
+    entries: tuple[Entry, Entry],
+    b: PackedInt8,
+    rung: Any,
+    signed: bool,
+    zero: int,
+    after: int,
+    *arrays: NDArray[Any],
+) -> Way:
     """`arrays` and `after`, a pass, are a layer's. signed: whether the codes that meet the weights are int8."""
     (k, n), (flip, shift) = b.shape, rung.conversion(signed)
     arrays = (rung.addresses, b.data, b.column_sums, *arrays)
     head = [b.panel, k, n, flip, shift, zero, after]
     words = np.array([*head, *(array.ctypes.data for array in arrays)], np.int64)
-    rows = min(small.most_rows(k, n), (ALIGN_FROM - 1) // (4 * max(n, 1)))
-    return Way(entry, words, rows, n, (rung, *arrays))
+    return Way(*entries, words, small.most_rows(k, n), n, (rung, *arrays))
 
 
 def of_pack(b: PackedInt8, rung: Any, kind: str) -> Way:
     """The way of `int8_matmul` with weights b and codes of type `kind`."""
     farthest = (2**31 - 1) // max(b.reach, 1) - 255  # the zero point with which no sum of products leaves int32
-    return _way(small.MATMUL[kind], b, rung, kind == "b", farthest, 0)
+    return _way((small.MATMUL[kind], small.LARGE[kind]), b, rung, kind == "b", farthest, 0)
 
 
 def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Way:
@@ -58,6 +67,6 @@ def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Way:
     floats[: layer.floats.size], integers[: layer.integers.size] = layer.floats, layer.integers
     scale = np.ascontiguousarray(np.broadcast_to(layer.scale, n))
     signed = layer.ruler_in[1] < 0 if kind == "f" else kind == "b"
-    entry = fused.SMALL[kind, layer.target.char]
+    entries = fused.SMALL[kind, layer.target.char], fused.LARGE[kind, layer.target.char]
     arrays = scale, floats, integers, layer.ruler, layer.ruler_out
-    return _way(entry, layer.weights, rung, signed, layer.ruler_in[0], layer.after[-1], *arrays)
+    return _way(entries, layer.weights, rung, signed, layer.ruler_in[0], layer.after[-1], *arrays)
