@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import plain
 from .elementwise import choose_dynamic, fused_driver, quantize_plain
 from .features import kernel, kernels
-from .int8 import ALIGN_FROM, check, filled, room, rows_of, rung
+from .int8 import check, filled, room, rows_of, rung
 from .pack import PackedInt8
 from .rulers import DYNAMIC, Ruler, refuse, ruler_of
 
@@ -94,7 +94,7 @@ class Int8Linear:
             name, kind, m = kernel(), x.dtype.char, len(x)
             few = m <= self.weights.few
             way = self.ways.get((name, kind, few)) or self.find_way(name, kind, few)
-            if way is not None and m * way.columns < ALIGN_FROM // 4:
+            if way is not None and m <= way.most:
                 out = np.empty((m, way.columns), self.target)
                 if m <= way.rows:
                     status = (way.run or way.compiled())(way.words, x, out)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from . import small, threads
 from .compiled import Entry
+from .int8 import ALIGN_FROM
 from .pack import PackedInt8
 
 if TYPE_CHECKING:
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class Way:
     """small: compiled, takes `words`, input and result; large: the same after a team of threads. rows: the most that
-    are small. columns: of the result."""
+    are small. most: the most whose result is not worth an aligned start. columns: of the result."""
 
     small: Entry
     large: Entry
     words: NDArray[np.int64]
     rows: int
+    most: int
     columns: int
     keep: tuple[Any, ...]  # what the addresses among the words belong to
     run: Any = None
@@ -49,7 +51,8 @@ def _way(
     arrays = (rung.addresses, b.data, b.column_sums, *arrays)
     head = [b.panel, k, n, flip, shift, zero, after]
     words = np.array([*head, *(array.ctypes.data for array in arrays)], np.int64)
-    return Way(*entries, words, small.most_rows(k, n), n, (rung, *arrays))
+    most = (ALIGN_FROM - 1) // (4 * max(n, 1))
+    return Way(*entries, words, min(small.most_rows(k, n), most), most, n, (rung, *arrays))
 
 
 def of_pack(b: PackedInt8, rung: Any, kind: str) -> Way:
