@@ -93,3 +93,21 @@ def test_threads_that_share_a_pack_do_not_share_its_scratch(on_kernel: str) -> N
     for caller in callers:
         caller.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_what_is_not_small_has_the_same_bits_with_any_team(on_kernel: str, two_threads: None, dtype: Any) -> None:
+    for rows, k, n in ((3, 2100, 300), (1, 1030, 9000), (40, 2100, 75), (70, 500, 300)):
+        a, b = product(rows, k, n, dtype)
+        np.testing.assert_array_equal(int8_matmul(a, pack_int8(b), 9), integer_matmul(a, b, 9))
+        np.testing.assert_array_equal(int8_matmul(a[:, ::-1], pack_int8(b), 9), integer_matmul(a[:, ::-1], b, 9))
+
+
+def test_a_layer_that_is_not_small_finds_its_range_and_names_a_nan(on_kernel: str, two_threads: None) -> None:
+    for rows, k, n in ((3, 2100, 300), (40, 2100, 75)):
+        x, b = np.random.default_rng(0).normal(size=(rows, k)).astype(np.float32), product(rows, k, n)[1]
+        layer = Int8Linear(pack_int8(b), np.float32(0.01), np.arange(n, dtype=np.float32))
+        np.testing.assert_array_equal(layer(x), layer._plain(x))
+        x[2, 1999] = np.nan
+        with pytest.raises(ValueError, match=r"NaN, got one at index \[2, 1999\]"):
+            layer(x)
