@@ -81,7 +81,7 @@ def small_product(
 def _small_matmul(way: Array, a: Array, zero_point: int, out: Array) -> int:
     """int32 (a - zero_point) @ b."""
     m, n = out.shape
-    if a.shape[1] != way[K] or a.strides[1] != 1 or abs(zero_point) > way[ZERO]:
+    if a.shape[1] != way[K] or a.strides[1] != 1 or not -way[ZERO] <= zero_point <= way[ZERO]:
         return OTHER
     rung, zero = words(way[RUNG]), zero_point + way[SHIFT]
     block, at_start, _, codes, sums = scratch(way, rung, m)
@@ -99,7 +99,7 @@ def _small_matmul(way: Array, a: Array, zero_point: int, out: Array) -> int:
 def _large_matmul(pool: int, threads: int, way: Array, a: Array, zero_point: int, out: Array) -> int:
     """The same by `gemm.product`: what is not small profits too, if less, from all that lies ready."""
     m, n = out.shape
-    if a.shape[1] != way[K] or a.strides[1] != 1 or abs(zero_point) > way[ZERO]:
+    if a.shape[1] != way[K] or a.strides[1] != 1 or not -way[ZERO] <= zero_point <= way[ZERO]:
         return OTHER
     rung, zero, start, of_weights = (
         words(way[RUNG]),
