@@ -120,6 +120,9 @@ def passes(contest: Contest, peers: list[Any], sizes: list[int]) -> None:
             down, up = down | each[0], up | each[1]
         contest.run(f"quantize {size}", lambda x=x, r=ruler: quantize(x, r), down, size)
         contest.run(f"dequantize {size}", lambda q=q, r=ruler: dequantize(q, r), up, size)
+        kept_q, kept_x = np.empty_like(q), np.empty_like(x)  # where the result need not be a new array
+        contest.run(f"out= quantize {size}", lambda x=x, r=ruler, out=kept_q: quantize(x, r, out), down, size)
+        contest.run(f"out= dequantize {size}", lambda q=q, r=ruler, out=kept_x: dequantize(q, r, out), up, size)
 
 
 def halves(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
@@ -246,7 +249,7 @@ def main(arguments: list[str]) -> int:
         "int8_matmul": (len(shapes) + 1, lambda: products(contest, others, [*shapes, (512, 512, 512)])),
         "layers": (2 * len(shapes), lambda: layers(contest, others, shapes)),
         "apart": (6, lambda: apart(contest, [64, 128, 256, 512, 1024, 2048])),
-        "passes": (2 * len(sizes), lambda: passes(contest, others, sizes)),
+        "passes": (4 * len(sizes), lambda: passes(contest, others, sizes)),
         "bf16": (2 * len(cubes), lambda: halves(contest, others, cubes)),
         "int4": (4, lambda: nibbles(contest, [1, 8])),
         "models": (8 * len(batches), lambda: models(contest, batches)),
