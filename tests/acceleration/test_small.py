@@ -66,10 +66,10 @@ def test_a_copy_and_a_pickle_know_no_address_of_the_first(on_kernel: str) -> Non
     layer = Int8Linear(packed, np.float32(0.5))
     wanted, reals = int8_matmul(a, packed), layer(x)
     for again in (copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
-        assert not again.ways
+        assert not again.plans
         np.testing.assert_array_equal(int8_matmul(a, again), wanted)
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert not twin.ways
+        assert not twin.plans
         np.testing.assert_array_equal(twin(x), reals)
 
 

@@ -198,10 +198,10 @@ def _range(rung: Any, x: Array, ruler: Array) -> int:
 
 
 @inlined
-def _prepare(way: Array, rung: Any, x: Array, ruler: Array, start: Any, scale: Any) -> int:
+def _prepare(plan: Array, rung: Any, x: Array, ruler: Array, start: Any, scale: Any) -> int:
     """The ruler of x, and what each column needs, as `per_column`."""
-    given, last, bias = reals(way[RULER_IN]), reals(way[RULER_OUT]), ints(way[INT_BIASES])
-    zero, of_weights, of_columns = way[ZERO], words(way[SUMS]), reals(way[SCALES])
+    given, last, bias = reals(plan[RULER_IN]), reals(plan[RULER_OUT]), ints(plan[INT_BIASES])
+    zero, of_weights, of_columns = plan[ZERO], words(plan[SUMS]), reals(plan[SCALES])
     for i in range(4):
         ruler[i] = given[i]
     if ruler[3] == 0:
@@ -209,43 +209,43 @@ def _prepare(way: Array, rung: Any, x: Array, ruler: Array, start: Any, scale: A
         if status != DONE:
             return status
         zero = np.int64(ruler[0])
-    zero += way[SHIFT]
-    for j in range(way[N]):
+    zero += plan[SHIFT]
+    for j in range(plan[N]):
         start[j] = bias[j] - zero * of_weights[j]
         scale[j] = of_columns[j] * ruler[3]
-    if way[AFTER] == 3:
-        for j in range(way[N]):
+    if plan[AFTER] == 3:
+        for j in range(plan[N]):
             scale[j] /= last[3]
     return DONE
 
 
 @inlined
-def _passes(way: Array, rung: Any, x: Array, ruler: Array) -> tuple[int, int, int, int, int, int]:
+def _passes(plan: Array, rung: Any, x: Array, ruler: Array) -> tuple[int, int, int, int, int, int]:
     """The passes on both sides: (before, its u and v, after, its v, bytes of that for a column)."""
-    flip, after = at(way) + 8 * FLIP, rung[FINISH + way[AFTER]]
-    v, v_step = (way[RULER_OUT], 0) if way[AFTER] == 3 else (way[BIASES], 4)
+    flip, after = at(plan) + 8 * FLIP, rung[FINISH + plan[AFTER]]
+    v, v_step = (plan[RULER_OUT], 0) if plan[AFTER] == 3 else (plan[BIASES], 4)
     if x.itemsize == 4:
         return rung[QUANTIZE], at(ruler), flip, after, v, v_step
-    return entrance(rung, x, way[FLIP]), flip, NONE, after, v, v_step
+    return entrance(rung, x, plan[FLIP]), flip, NONE, after, v, v_step
 
 
 @inlined
-def _fits(way: Array, x: Array) -> bool:
+def _fits(plan: Array, x: Array) -> bool:
     """Whether x lies as the passes read it, and its range is found at once."""
-    return x.shape[1] == way[K] and x.strides[1] == x.itemsize and x.strides[0] == x.shape[1] * x.itemsize
+    return x.shape[1] == plan[K] and x.strides[1] == x.itemsize and x.strides[0] == x.shape[1] * x.itemsize
 
 
-def _small_layer(way: Array, x: Array, out: Array) -> int:
+def _small_layer(plan: Array, x: Array, out: Array) -> int:
     """`linear` or `linear_codes` where it is small."""
-    if not _fits(way, x):
+    if not _fits(plan, x):
         return OTHER
-    ruler, rung, m = np.empty(4, np.float32), words(way[RUNG]), out.shape[0]
-    block, start, scale, codes, sums = scratch(way, rung, m)
-    status = _prepare(way, rung, x, ruler, ints(start), reals(scale))
+    ruler, rung, m = np.empty(4, np.float32), words(plan[RUNG]), out.shape[0]
+    block, start, scale, codes, sums = scratch(plan, rung, m)
+    status = _prepare(plan, rung, x, ruler, ints(start), reals(scale))
     if status == DONE:
-        before, before_u, before_v, after, v, v_step = _passes(way, rung, x, ruler)
+        before, before_u, before_v, after, v, v_step = _passes(plan, rung, x, ruler)
         nan = small_product(
-            way, rung, at(x), x.strides[0], before, before_u, before_v, m, at(out), out.itemsize, start, after, scale,
+            plan, rung, at(x), x.strides[0], before, before_u, before_v, m, at(out), out.itemsize, start, after, scale,
             v, v_step, codes, sums,
         )  # fmt: skip
         status = NAN if nan != 0 else DONE
@@ -254,18 +254,18 @@ def _small_layer(way: Array, x: Array, out: Array) -> int:
     return status
 
 
-def _large_layer(pool: int, threads: int, way: Array, x: Array, out: Array) -> int:
+def _large_layer(pool: int, threads: int, plan: Array, x: Array, out: Array) -> int:
     """The same by `product`."""
-    if not _fits(way, x) or x.size > CHUNK:
+    if not _fits(plan, x) or x.size > CHUNK:
         return OTHER
-    ruler, rung, (m, n) = np.empty(4, np.float32), words(way[RUNG]), out.shape
+    ruler, rung, (m, n) = np.empty(4, np.float32), words(plan[RUNG]), out.shape
     start, scale = np.empty(up(n, 16) + 16, np.int32), np.empty(up(n, 16) + 16, np.float32)
-    status = _prepare(way, rung, x, ruler, start, scale)
+    status = _prepare(plan, rung, x, ruler, start, scale)
     if status == DONE:
-        before, before_u, before_v, after, v, v_step = _passes(way, rung, x, ruler)
+        before, before_u, before_v, after, v, v_step = _passes(plan, rung, x, ruler)
         nan = product(
-            pool, threads, rung, at(x), x.strides[0], x.itemsize, before, before_u, before_v, way[DATA], way[PANEL],
-            way[K], m, n, at(out), n * out.itemsize, out.itemsize, at(start), after, at(scale), v, v_step,
+            pool, threads, rung, at(x), x.strides[0], x.itemsize, before, before_u, before_v, plan[DATA], plan[PANEL],
+            plan[K], m, n, at(out), n * out.itemsize, out.itemsize, at(start), after, at(scale), v, v_step,
         )  # fmt: skip
         status = NAN if nan != 0 else DONE
     keep(start)

@@ -73,14 +73,14 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     """
     if type(a) is ndarray and type(b) is PackedInt8 and type(a_zero_point) is int and a.ndim == 2:
         name, kind, m = kernel(), a.dtype.char, len(a)
-        way = b.ways.get((name, kind, m <= b.few)) or b.find_way(name, kind, m <= b.few)
-        if way is not None and m <= way.most:
-            out = np.empty((m, way.columns), INT32)
-            if m <= way.rows:
-                status = (way.run or way.compiled())(way.words, a, a_zero_point, out)
+        plan = b.plans.get((name, kind, m <= b.few)) or b.find_plan(name, kind, m <= b.few)
+        if plan is not None and m <= plan.most:
+            out = np.empty((m, plan.columns), INT32)
+            if m <= plan.rows:
+                status = (plan.run or plan.compiled())(plan.words, a, a_zero_point, out)
             else:
-                team = way.team()
-                status = way.large.made(team.address, team.threads, way.words, a, a_zero_point, out)
+                team = plan.team()
+                status = plan.large.made(team.address, team.threads, plan.words, a, a_zero_point, out)
             if status == 0:
                 return out
     a = np.asarray(a)

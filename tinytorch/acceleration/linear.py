@@ -45,7 +45,7 @@ class Int8Linear:
     target: np.dtype[Any] = field(init=False, repr=False)  # of the result
     ruler: NDArray[np.float32] = field(init=False, repr=False)  # ruler_in
     after: tuple[Any, ...] = field(init=False, repr=False)  # what the drivers take of a layer
-    ways: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small calls: see find_way
+    plans: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small calls: see find_plan
 
     def __post_init__(self, bias: ArrayLike | None) -> None:
         (k, n), bias = self.weights.shape, np.zeros(0, np.float32) if bias is None else np.asarray(bias)
@@ -74,33 +74,33 @@ class Int8Linear:
         b, finish = self.weights, TO_CODES if self.output_qparams is not None else TO_FLOAT + self.relu
         after = b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self.ruler_out, finish
         object.__setattr__(self, "after", after)
-        object.__setattr__(self, "ways", {})
+        object.__setattr__(self, "plans", {})
 
-    def find_way(self, name: str, kind: str, few: bool) -> Any:
-        """The way (see `ways`) of small inputs of type `kind` on rung `name`; None where there is none."""
+    def find_plan(self, name: str, kind: str, few: bool) -> Any:
+        """The plan (see `plans`) of small inputs of type `kind` on rung `name`; None where there is none."""
         if name == "numpy" or kind not in ("f" if self.input_qparams is None else "fbB"):
             return None
-        from . import ways
+        from . import plans
 
-        self.ways[name, kind, few] = ways.of_layer(self, rung(name, few), kind)
-        return self.ways[name, kind, few]
+        self.plans[name, kind, few] = plans.of_layer(self, rung(name, few), kind)
+        return self.plans[name, kind, few]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ways hold addresses of this process: a copy or a pickle goes without."""
-        return {**self.__dict__, "ways": {}}
+        """Plans hold addresses of this process: a copy or a pickle goes without."""
+        return {**self.__dict__, "plans": {}}
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         if type(x) is ndarray and x.ndim == 2:
             name, kind, m = kernel(), x.dtype.char, len(x)
             few = m <= self.weights.few
-            way = self.ways.get((name, kind, few)) or self.find_way(name, kind, few)
-            if way is not None and m <= way.most:
-                out = np.empty((m, way.columns), self.target)
-                if m <= way.rows:
-                    status = (way.run or way.compiled())(way.words, x, out)
+            plan = self.plans.get((name, kind, few)) or self.find_plan(name, kind, few)
+            if plan is not None and m <= plan.most:
+                out = np.empty((m, plan.columns), self.target)
+                if m <= plan.rows:
+                    status = (plan.run or plan.compiled())(plan.words, x, out)
                 else:
-                    team = way.team()
-                    status = way.large.made(team.address, team.threads, way.words, x, out)
+                    team = plan.team()
+                    status = plan.large.made(team.address, team.threads, plan.words, x, out)
                 if status == 0:
                     return out
                 refuse(x, status)

@@ -32,7 +32,7 @@ class PackedInt8:
     reach: int
     panel: int = field(init=False, repr=False)  # bytes of 16 columns
     few: int = field(init=False, repr=False)  # rows that are not worth a tile
-    ways: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small products: see find_way
+    plans: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small products: see find_plan
 
     def __post_init__(self) -> None:
         k, n = self.shape
@@ -40,20 +40,20 @@ class PackedInt8:
         if self.data.shape != (self.panel * -(-n // 16),) or self.column_sums.shape != (n,):
             raise ValueError(f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with pack_int8")
         object.__setattr__(self, "few", max(1, 1 + TILES_FROM // max(k * n, 1)))
-        object.__setattr__(self, "ways", {})
+        object.__setattr__(self, "plans", {})
         self.data.flags.writeable = self.column_sums.flags.writeable = False
 
-    def find_way(self, name: str, kind: str, few: bool) -> Any:
-        """The way (see `ways`) of small products of codes of type `kind` on rung `name`; None where there is none."""
+    def find_plan(self, name: str, kind: str, few: bool) -> Any:
+        """The plan (see `plans`) of small products of codes of type `kind` on rung `name`; None where there is none."""
         if name == "numpy" or kind not in "bB":
             return None
-        from . import int8, ways
+        from . import int8, plans
 
-        self.ways[name, kind, few] = ways.of_pack(self, int8.rung(name, few), kind)
-        return self.ways[name, kind, few]
+        self.plans[name, kind, few] = plans.of_pack(self, int8.rung(name, few), kind)
+        return self.plans[name, kind, few]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Ways hold addresses of this process: a copy or a pickle goes without."""
+        """Plans hold addresses of this process: a copy or a pickle goes without."""
         return PackedInt8, (self.data, self.shape, self.column_sums, self.reach)
 
     @property

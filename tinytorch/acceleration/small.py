@@ -1,6 +1,6 @@
 """Small products: what one thread does in microseconds, where each argument, check and array is a good part of it.
 
-What does not change from call to call lies ready in a *way*: int64 words, in the order below.
+What does not change from call to call lies ready in a *plan*: int64 words, in the order below.
 """
 
 from typing import Any
@@ -40,10 +40,10 @@ def most_rows(k: int, n: int) -> int:
 
 
 @inlined
-def scratch(way: Array, rung: Any, m: int) -> tuple[Array, int, int, int, int]:
+def scratch(plan: Array, rung: Any, m: int) -> tuple[Array, int, int, int, int]:
     """One block for all that a call keeps by the way: (block, a row for all columns, another, a tile's codes, sums)."""
-    rows, columns = min(m, rung[HIGH]), up(way[N], 16) * 4
-    codes = rows * row_bytes(up(max(way[K], 1), rung[STEP]))
+    rows, columns = min(m, rung[HIGH]), up(plan[N], 16) * 4
+    codes = rows * row_bytes(up(max(plan[K], 1), rung[STEP]))
     block = np.empty(2 * columns + codes + rows * rung[WIDE] * 64 + 64, np.uint8)
     start = up(at(block), 64)
     return block, start, start + columns, start + 2 * columns, start + 2 * columns + codes
@@ -51,11 +51,11 @@ def scratch(way: Array, rung: Any, m: int) -> tuple[Array, int, int, int, int]:
 
 @inlined
 def small_product(
-    way: Array, rung: Any, a: int, lda: int, before: int, before_u: int, before_v: int, m: int, c: int, size: int,
+    plan: Array, rung: Any, a: int, lda: int, before: int, before_u: int, before_v: int, m: int, c: int, size: int,
     start: int, finish: int, u: int, v: int, v_step: int, codes: int, sums: int,
 ) -> int:  # fmt: skip
     """`gemm.product` without blocks, tasks, and sums that wait."""
-    k, n, b, panel = way[K], way[N], way[DATA], way[PANEL]
+    k, n, b, panel = plan[K], plan[N], plan[DATA], plan[PANEL]
     high, wide, step, panels = rung[HIGH], rung[WIDE], rung[STEP], up(n, 16) // 16
     steps, seen, ldc = up(max(k, 1), step) // step, 0, n * size
     ld_codes, ld_sums = row_bytes(steps * step), wide * 64
@@ -78,40 +78,38 @@ def small_product(
     return seen
 
 
-def _small_matmul(way: Array, a: Array, zero_point: int, out: Array) -> int:
+def _small_matmul(plan: Array, a: Array, zero_point: int, out: Array) -> int:
     """int32 (a - zero_point) @ b."""
     m, n = out.shape
-    if a.shape[1] != way[K] or a.strides[1] != 1 or not -way[ZERO] <= zero_point <= way[ZERO]:
+    if a.shape[1] != plan[K] or a.strides[1] != 1 or not -plan[ZERO] <= zero_point <= plan[ZERO]:
         return OTHER
-    rung, zero = words(way[RUNG]), zero_point + way[SHIFT]
-    block, at_start, _, codes, sums = scratch(way, rung, m)
-    start, of_weights = ints(at_start), words(way[SUMS])
+    rung, zero = words(plan[RUNG]), zero_point + plan[SHIFT]
+    block, at_start, _, codes, sums = scratch(plan, rung, m)
+    start, of_weights = ints(at_start), words(plan[SUMS])
     for j in range(n):
         start[j] = -zero * of_weights[j]
+    before, flip = entrance(rung, a, plan[FLIP]), at(plan) + 8 * FLIP
     small_product(
-        way, rung, at(a), a.strides[0], entrance(rung, a, way[FLIP]), at(way) + 8 * FLIP, NONE, m, at(out), 4, at_start,
-        DIRECT, NONE, NONE, NONE, codes, sums,
+        plan, rung, at(a), a.strides[0], before, flip, NONE, m, at(out), 4, at_start, DIRECT, NONE, NONE, NONE, codes,
+        sums,
     )  # fmt: skip
     keep(block)
     return DONE
 
 
-def _large_matmul(pool: int, threads: int, way: Array, a: Array, zero_point: int, out: Array) -> int:
+def _large_matmul(pool: int, threads: int, plan: Array, a: Array, zero_point: int, out: Array) -> int:
     """The same by `gemm.product`: what is not small profits too, if less, from all that lies ready."""
     m, n = out.shape
-    if a.shape[1] != way[K] or a.strides[1] != 1 or not -way[ZERO] <= zero_point <= way[ZERO]:
+    if a.shape[1] != plan[K] or a.strides[1] != 1 or not -plan[ZERO] <= zero_point <= plan[ZERO]:
         return OTHER
-    rung, zero, start, of_weights = (
-        words(way[RUNG]),
-        zero_point + way[SHIFT],
-        np.empty(up(n, 16), np.int32),
-        words(way[SUMS]),
-    )
+    rung, zero = words(plan[RUNG]), zero_point + plan[SHIFT]
+    start, of_weights = np.empty(up(n, 16), np.int32), words(plan[SUMS])
     for j in range(n):
         start[j] = -zero * of_weights[j]
+    before, flip = entrance(rung, a, plan[FLIP]), at(plan) + 8 * FLIP
     product(
-        pool, threads, rung, at(a), a.strides[0], 1, entrance(rung, a, way[FLIP]), at(way) + 8 * FLIP, NONE, way[DATA],
-        way[PANEL], way[K], m, n, at(out), n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE,
+        pool, threads, rung, at(a), a.strides[0], 1, before, flip, NONE, plan[DATA], plan[PANEL], plan[K], m, n,
+        at(out), n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE,
     )  # fmt: skip
     keep(start)
     return DONE

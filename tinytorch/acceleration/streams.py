@@ -60,9 +60,9 @@ def elementwise(
     return seen
 
 
-def _all_by_one(pool: int, way: Array, x: Array, y: Array) -> int:
+def _all_by_one(pool: int, plan: Array, x: Array, y: Array) -> int:
     """x through a pass into y, by one ruler. Returns not 0 for NaN. Each argument takes as long as 500 elements."""
-    stream, function, ruler = way[STREAM], way[FUNCTION], way[RULER]
+    stream, function, ruler = plan[STREAM], plan[FUNCTION], plan[RULER]
     seen: int = elementwise(pool, stream, function, at(x), at(y), x.size, x.itemsize, y.itemsize, ruler, ruler + 16)
     return seen
 

@@ -1,4 +1,4 @@
-"""Ways: what a small call needs, found once for a pack or a layer, a rung, and a type of input."""
+"""Plans: what a small call needs, found once for a pack or a layer, a rung, and a type of input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Way:
+class Plan:
     """small: compiled, takes `words`, input and result; large: the same after a team of threads. rows: the most that
     are small. most: the most whose result is not worth an aligned start. columns: of the result."""
 
@@ -37,32 +37,26 @@ class Way:
         return self.run
 
 
-def _way(
-    entries: tuple[Entry, Entry],
-    b: PackedInt8,
-    rung: Any,
-    signed: bool,
-    zero: int,
-    after: int,
-    *arrays: NDArray[Any],
-) -> Way:
+def _plan(
+    entries: tuple[Entry, Entry], b: PackedInt8, rung: Any, signed: bool, zero: int, after: int, *arrays: NDArray[Any]
+) -> Plan:
     """`arrays` and `after`, a pass, are a layer's. signed: whether the codes that meet the weights are int8."""
     (k, n), (flip, shift) = b.shape, rung.conversion(signed)
     arrays = (rung.addresses, b.data, b.column_sums, *arrays)
     head = [b.panel, k, n, flip, shift, zero, after]
     words = np.array([*head, *(array.ctypes.data for array in arrays)], np.int64)
     most = (ALIGN_FROM - 1) // (4 * max(n, 1))
-    return Way(*entries, words, min(small.most_rows(k, n), most), most, n, (rung, *arrays))
+    return Plan(*entries, words, min(small.most_rows(k, n), most), most, n, (rung, *arrays))
 
 
-def of_pack(b: PackedInt8, rung: Any, kind: str) -> Way:
-    """The way of `int8_matmul` with weights b and codes of type `kind`."""
+def of_pack(b: PackedInt8, rung: Any, kind: str) -> Plan:
+    """The plan of `int8_matmul` with weights b and codes of type `kind`."""
     farthest = (2**31 - 1) // max(b.reach, 1) - 255  # the zero point with which no sum of products leaves int32
-    return _way((small.MATMUL[kind], small.LARGE[kind]), b, rung, kind == "b", farthest, 0)
+    return _plan((small.MATMUL[kind], small.LARGE[kind]), b, rung, kind == "b", farthest, 0)
 
 
-def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Way:
-    """The way of a layer whose input has type `kind`."""
+def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Plan:
+    """The plan of a layer whose input has type `kind`."""
     from . import fused
 
     n = layer.weights.shape[1]
@@ -72,4 +66,4 @@ def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Way:
     signed = layer.ruler_in[1] < 0 if kind == "f" else kind == "b"
     entries = fused.SMALL[kind, layer.target.char], fused.LARGE[kind, layer.target.char]
     arrays = scale, floats, integers, layer.ruler, layer.ruler_out
-    return _way(entries, layer.weights, rung, signed, layer.ruler_in[0], layer.after[-1], *arrays)
+    return _plan(entries, layer.weights, rung, signed, layer.ruler_in[0], layer.after[-1], *arrays)
