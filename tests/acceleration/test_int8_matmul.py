@@ -37,6 +37,25 @@ def test_it_has_the_bits_of_integer_matmul(on_kernel: str, shape: tuple[int, int
     np.testing.assert_array_equal(got, integer_matmul(a, b, -3))
 
 
+# Where the drivers cut K, for AMX and for each register kernel: rows that do not fit the first cache; many rows of few
+# columns; more rows than the second cache keeps.
+DEEP = [(70, 1100, 50), (40, 6000, 70), (9, 17000, 20), (520, 1500, 40), (520, 5600, 40), (200, 5000, 100)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", DEEP)
+def test_a_deep_k_is_cut_into_pieces_without_a_difference(
+    on_kernel: str, shape: tuple[int, int, int], threads: int
+) -> None:
+    a, b = product(*shape, np.int8)
+    set_num_threads(threads)
+    try:
+        got = int8_matmul(a, pack_int8(b), 5)
+    finally:
+        set_num_threads(1)
+    np.testing.assert_array_equal(got, (a.astype(np.float64) - 5) @ b.astype(np.float64))
+
+
 def test_sums_of_extreme_codes_do_not_saturate(on_kernel: str) -> None:
     """Two products of 255 * -128 exceed int16: an instruction that adds pairs in 16 bits would clip them."""
     a, b = np.full((5, 300), 255, np.uint8), np.full((300, 40), -128, np.int8)

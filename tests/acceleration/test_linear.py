@@ -8,7 +8,7 @@ import pytest
 from tinytorch.acceleration import Int8Linear, int8_linear, pack_int8
 from tinytorch.quantization import INT8, UINT8, QParams, QuantizedLinear, choose_qparams, quantize
 
-SHAPES = [(1, 64, 64), (5, 257, 131), (70, 100, 33), (2, 1, 1), (40, 2100, 75)]
+SHAPES = [(1, 64, 64), (5, 257, 131), (70, 100, 33), (2, 1, 1), (70, 2100, 75), (40, 6000, 20)]
 
 
 def layer_and_pack(m: int, k: int, n: int, **options: Any) -> tuple[Any, QuantizedLinear, tuple[Any, Any, Any]]:

@@ -11,11 +11,11 @@ from .compiled import Array, add, at, call, compiled, inlined, keep, peek, task
 from .threads import run
 
 L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
+L1 = 1 << 15  # bytes of a tile's rows that the first cache keeps while panels pass by
+SLICE = 3 << 13  # bytes of a tile's weights that it keeps while rows pass by, where K is deep
+ROWS = 3 << 18  # bytes of rows that stay near one core while weights pass by, where K is deep
 NEAR = 1 << 20  # sums that may be left and taken up again without waiting for memory
 MANY_ROWS = 512  # for which a piece of K of all weights may be fetched at once, before it multiplies
-ROWS = 3 << 18  # bytes of rows that stay near one core while weights pass by, where K is deep
-DEEP = 1024  # bytes of K: so much of a tile's rows stays in the first cache while panels pass by
-PIECE = 768  # bytes of K: so much of a tile's weights stays there while rows pass by
 ALONE = 1 << 23  # K * N * (M + 24): the work that is done before a second thread has heard of it
 LONG = 1 << 27  # the same: what takes so long that a sleeping thread is woken for it, and that one may be held up
 CHUNK = 1 << 14  # elements of an elementwise pass that make a task
@@ -162,9 +162,9 @@ def product(
     `before` makes that of, from elements of a_size bytes; returns not 0 if it met a NaN."""
     high, wide, panels = rung[HIGH], rung[WIDE], up(n, 16) // 16
     steps = up(max(k, 1), rung[STEP]) // rung[STEP]
-    long_k, work = m > 2 * high and steps * rung[STEP] > DEEP, k * n * (m + 24)
-    near = long_k and m >= MANY_ROWS and m * n <= NEAR and n * DEEP <= L2
-    deep, unit = long_k and not near, PIECE if not near else DEEP
+    long_k, work = m > 2 * high and high * steps * rung[STEP] > L1, k * n * (m + 24)
+    near = long_k and m >= MANY_ROWS and m * n <= NEAR and n * (L1 // high) <= L2
+    deep, unit = long_k and not near, L1 // high if near else SLICE // (16 * wide)
     pieces = up(steps * rung[STEP], unit) // unit if long_k else 1
     depth = up(steps, pieces) // pieces
     if work < ALONE:

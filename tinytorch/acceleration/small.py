@@ -11,11 +11,11 @@ from .compiled import Array, Entry, at, call, inlined, ints, keep, peek, words
 from .gemm import (
     ALONE,
     CONFIGURE,
-    DEEP,
     DIRECT,
     FINISH,
     FOUR,
     HIGH,
+    L1,
     NONE,
     RELEASE,
     STEP,
@@ -36,7 +36,7 @@ TYPES = {"b": "int8", "B": "uint8", "f": "float32"}  # of what comes in and goes
 
 def most_rows(k: int, n: int) -> int:
     """How many rows make a small product: one thread does them soonest, and whole rows fit the first cache."""
-    return ALONE // max(k * n, 1) - 25 if k <= 2 * DEEP else -1
+    return ALONE // max(k * n, 1) - 25 if 16 * k <= L1 else -1
 
 
 @inlined
