@@ -7,7 +7,17 @@ import pytest
 
 from tinytorch.acceleration import PackedBf16, bf16_matmul, kernels, pack_bf16, set_num_threads, use_kernel
 
-SHAPES = [(1, 1, 1), (3, 5, 7), (33, 31, 17), (1, 64, 64), (64, 33, 48), (2, 1, 40), (70, 257, 131), (100, 512, 130), (70, 700, 40)]
+SHAPES = [
+    (1, 1, 1),
+    (3, 5, 7),
+    (33, 31, 17),
+    (1, 64, 64),
+    (64, 33, 48),
+    (2, 1, 40),
+    (70, 257, 131),
+    (100, 512, 130),
+    (70, 700, 40),
+]
 
 
 def top_half(x: Any) -> Any:
