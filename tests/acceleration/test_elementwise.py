@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 from tinytorch import acceleration as fast
-from tinytorch.quantization import INT4, INT8, UINT4, UINT8, IntType, QParams, QuantizedTensor, dequantize, quantize
+from tinytorch.quantization import (
+    INT4,
+    INT8,
+    UINT4,
+    UINT8,
+    IntType,
+    QParams,
+    QuantizedTensor,
+    choose_qparams,
+    dequantize,
+    quantize,
+)
 
 TYPES = [INT8, UINT8, IntType(8, narrow=True), INT4, UINT4]
 
@@ -110,7 +121,7 @@ def test_a_place_that_does_not_fit_is_refused_before_anything_is_written(on_kern
         with pytest.raises(ValueError, match=r"out must be an array int8 \[4, 6\], got"):
             fast.quantize(x, ruler, out)
     for out in (np.empty((6, 4), np.int8).T, locked, x.view(np.int8).ravel()[:24].reshape(4, 6)):
-        with pytest.raises(ValueError, match="out must be writeable, contiguous, and apart from the input"):
+        with pytest.raises(ValueError, match="out must be writeable, contiguous, aligned, and apart from the input"):
             fast.quantize(x, ruler, out)
 
 
@@ -124,3 +135,32 @@ def test_a_long_pass_is_the_same_in_pieces(on_kernel: str, two_threads: None) ->
     x[-1] = np.nan
     with pytest.raises(ValueError, match=rf"NaN, got one at index \[{x.size - 1}\]"):
         fast.quantize(x, ruler)
+
+
+def odd_copies(x: Any) -> dict[str, Any]:
+    """The same numbers, as files and buffers may bring them."""
+    unaligned = np.ndarray(x.shape, np.float32, bytearray(x.nbytes + 1), 1)
+    unaligned[...] = x
+    return {"unaligned": unaligned, "another byte order": x.astype(x.dtype.newbyteorder())}
+
+
+@pytest.mark.parametrize("rulers", [1, 6])
+def test_numbers_that_the_processor_cannot_read_in_place_are_copied_first(on_kernel: str, rulers: int) -> None:
+    x = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
+    ruler = choose_qparams(-1, 2) if rulers == 1 else choose_qparams(x.min(1, keepdims=True), x.max(1, keepdims=True))
+    for name, odd in odd_copies(x).items():
+        np.testing.assert_array_equal(fast.quantize(odd, ruler), quantize(x, ruler), err_msg=name)
+    with pytest.raises(ValueError, match="out must be writeable, contiguous, aligned, and apart from the input"):
+        fast.dequantize(quantize(x, ruler), ruler, out=odd_copies(x)["unaligned"])
+
+
+def test_layers_read_such_numbers_too(on_kernel: str) -> None:
+    rng = np.random.default_rng(1)
+    x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((6, 40), (40, 9)))
+    layer = fast.Int8Linear(fast.pack_int8(rng.integers(-127, 128, (40, 9)).astype(np.int8)), np.float32(0.1))
+    wanted = layer(x)
+    for name, odd in odd_copies(x).items():
+        np.testing.assert_array_equal(layer(odd), wanted, err_msg=name)
+    odd = odd_copies(x)["unaligned"]
+    np.testing.assert_array_equal(fast.bf16_matmul(odd, w), fast.bf16_matmul(x, w))
+    np.testing.assert_array_equal(fast.bf16_matmul(x, odd_copies(w)["unaligned"]), fast.bf16_matmul(x, w))

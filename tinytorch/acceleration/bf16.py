@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .features import bf16_kernel, kernel
-from .int8 import room
+from .int8 import readable, room
 from .pack import ALIGNMENT, aligned
 
 Matrix = NDArray[np.float32]
@@ -74,7 +74,7 @@ def _team() -> Any:
 
 def _readable(x: Matrix) -> Matrix:
     """x, or a copy, with elements side by side along one of its two axes."""
-    return x if 4 in x.strides else np.ascontiguousarray(x)
+    return readable(x) if 4 in x.strides else np.ascontiguousarray(readable(x))
 
 
 def pack_bf16(b: Matrix) -> PackedBf16:

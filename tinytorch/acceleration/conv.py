@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .elementwise import find_dynamic, quantize
 from .features import kernel
-from .int8 import rung
+from .int8 import readable, rung
 from .linear import Int8Linear
 from .pack import pack_int8
 from .rulers import Ruler
@@ -115,6 +115,7 @@ class Int8Conv2d:
             return self.of_codes(x, self.input_qparams)
         if x.dtype != np.float32:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
+        x = readable(x)
         ruler = Uint8Ruler(*find_dynamic(x)) if self.input_qparams is None else self.input_qparams
         images = x.transpose(0, 2, 3, 1)  # as a layer before has left them
         codes = quantize(images, ruler).transpose(0, 3, 1, 2) if images.flags.c_contiguous else quantize(x, ruler)

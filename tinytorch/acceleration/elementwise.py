@@ -9,7 +9,7 @@ from numpy import ndarray
 from numpy.typing import NDArray
 
 from .features import kernel
-from .int8 import rung
+from .int8 import readable, rung
 from .rulers import Ruler, refuse
 
 TINY = np.finfo(np.float32).tiny
@@ -56,7 +56,7 @@ def choose_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
 
 def find_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
     """`choose_dynamic`, compiled where there is a compiler."""
-    name = kernel()
+    name, x = kernel(), readable(x)
     if name == "numpy" or x.size == 0:
         return choose_dynamic(x)
     run, ruler = rung(name), np.zeros(4, np.float32)
@@ -82,7 +82,7 @@ def _reals(x: Any) -> NDArray[np.float32]:
     if x.dtype.kind not in "fiub":
         raise TypeError(f"x must be real numbers, got {x.dtype}")
     with np.errstate(over="ignore"):
-        return np.asarray(x, np.float32)
+        return readable(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _quantize_otherwise(x: NDArray[np.float32], qparams: Ruler, name: str) -> ND
         return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
     q, streams, function = np.empty(x.shape, np.uint8), _streams(), rung(name).sweeps["quantize"]
     pool, task = _pool(x.size), streams.stream_task.address
-    if streams.quantize_rows(pool, task, function, x.ravel(), *_rows(qparams), lo, hi, q.ravel()):
+    if streams.quantize_rows(pool, task, function, readable(x).ravel(), *_rows(qparams), lo, hi, q.ravel()):
         refuse(x, -1)
     return q.view(np.int8) if lo < 0 else q
 
@@ -164,8 +164,8 @@ def _checked(out: NDArray[Any], source: NDArray[Any], target: np.dtype[Any]) -> 
     if not isinstance(out, ndarray) or out.dtype != target or out.shape != source.shape:
         got = f"{out.dtype} {list(out.shape)}" if isinstance(out, ndarray) else type(out).__name__
         raise ValueError(f"out must be an array {target} {list(source.shape)}, got {got}")
-    if not out.flags.c_contiguous or not out.flags.writeable or np.may_share_memory(out, source):
-        raise ValueError("out must be writeable, contiguous, and apart from the input: np.empty makes such an array")
+    if not out.flags.carray or np.may_share_memory(out, source):
+        raise ValueError("out must be writeable, contiguous, aligned, and apart from the input: as np.empty makes it")
     return out
 
 
@@ -184,14 +184,18 @@ def quantize(x: NDArray[Any], qparams: Ruler, out: NDArray[Any] | None = None) -
     for one tensor and for slices of the first axis are compiled; others go through NumPy. out: where the codes go,
     contiguous, of their type and x's shape: a large array that is used again saves the system's making new pages.
     """
-    if type(x) is not ndarray or x.dtype.char != "f":
+    if type(x) is not ndarray or x.dtype is not FLOAT32:
         x = _reals(x)
     name = kernel()
     whole = _passes.get((id(qparams), name, "f")) or _find_pass(qparams, name, "f")
     if whole is None:
         return _into(out, x, _quantize_otherwise(x, qparams, name))
     q = np.empty(x.shape, whole.target) if out is None else _checked(out, x, whole.target)
-    if whole.run(_pool(x.size), whole.words, x.ravel(), q.ravel()):
+    try:
+        seen = whole.run(_pool(x.size), whole.words, x.ravel(), q.ravel())
+    except TypeError:  # not `readable`
+        seen = whole.run(_pool(x.size), whole.words, readable(x).ravel(), q.ravel())
+    if seen:
         refuse(x, -1)
     return q
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import plain
 from .elementwise import choose_dynamic, quantize_plain
 from .features import kernel, kernels
-from .int8 import rows_of, rung
+from .int8 import readable, rows_of, rung
 from .pack import ALIGNMENT, aligned
 from .rulers import DYNAMIC, Ruler, refuse, ruler_of
 
@@ -189,7 +189,7 @@ def int4_linear(
             raise ValueError(f"bias must have {n} values, one a column of the weights, got {np.size(bias)}")
         addend[:n] = bias
     ruler = DYNAMIC if input_qparams is None else ruler_of(input_qparams, "input_qparams")
-    rows = rows_of(x if codes else np.ascontiguousarray(x), b.shape[0])
+    rows = rows_of(x if codes else np.ascontiguousarray(readable(x)), b.shape[0])
     if kernel() == "numpy" or 0 in (*rows.shape, n):
         return _plain(rows, b, addend, ruler, input_qparams is None).reshape(*x.shape[:-1], n)
     run, out = _rung(b, len(rows)), np.empty((len(rows), n), np.float32)

@@ -38,6 +38,11 @@ def rows_of(a: NDArray[Any], k: int) -> NDArray[Any]:
     return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 
 
+def readable(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """x, or a copy of it, in this processor's byte order and each number at an address that its size divides."""
+    return np.require(x, np.float32, "A")
+
+
 def room(count: int, kind: type[np.generic], size: int) -> NDArray[Any]:
     """Room for `count` elements of `size` bytes; for 64 bytes more where a start that divides by 64 pays."""
     return np.empty(count if count * size < ALIGN_FROM else count + 64 // size, kind)
@@ -71,16 +76,18 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     >>> int8_matmul(np.array([[1, 2]], np.uint8), pack_int8(np.array([[3], [4]], np.int8)), 1).tolist()
     [[4]]
     """
-    if type(a) is ndarray and type(b) is PackedInt8 and type(a_zero_point) is int and a.ndim == 2:
+    zero_point = a_zero_point
+    of_two_axes = type(a) is ndarray and a.ndim == 2
+    if of_two_axes and type(b) is PackedInt8 and type(zero_point) is int and -(2**31) <= zero_point < 2**31:
         name, kind, m = kernel(), a.dtype.char, len(a)
         plan = b.plans.get((name, kind, m <= b.few)) or b.find_plan(name, kind, m <= b.few)
         if plan is not None and m <= plan.most:
             out = np.empty((m, plan.columns), INT32)
             if m <= plan.rows:
-                status = (plan.run or plan.compiled())(plan.words, a, a_zero_point, out)
+                status = (plan.run or plan.compiled())(plan.words, a, zero_point, out)
             else:
                 team = plan.team()
-                status = plan.large.made(team.address, team.threads, plan.words, a, a_zero_point, out)
+                status = plan.large.made(team.address, team.threads, plan.words, a, zero_point, out)
             if status == 0:
                 return out
     a = np.asarray(a)
@@ -88,7 +95,7 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     kind = a.dtype.char
     if kind not in "bB":
         raise TypeError(f"codes must be int8 or uint8, got {a.dtype}: quantize first")
-    (k, n), zero_point = b.shape, a_zero_point
+    k, n = b.shape
     rows = rows_of(a, k)
     m, shape = rows.shape[0], a.shape[:-1] + b.shape[1:]
     if type(zero_point) is not int:
@@ -99,6 +106,8 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
             each = np.broadcast_to(wide.astype(np.int64), (*a.shape[:-1], 1)).reshape(-1, 1)
             return _exact(rows, b, each).reshape(shape)
         zero_point = int(wide.item())
+    if not -(2**62) < zero_point < 2**62:
+        raise OverflowError(f"a_zero_point must be a code, got {zero_point}, which is beyond all sums")
     name = kernel()
     if name == "numpy" or (255 + abs(zero_point)) * b.reach >= 2**31:
         if len(kernels()) == 1:

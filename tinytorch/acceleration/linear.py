@@ -8,9 +8,9 @@ from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import plain
-from .elementwise import choose_dynamic, fused_driver, quantize_plain
+from .elementwise import FLOAT32, choose_dynamic, fused_driver, quantize_plain
 from .features import kernel, kernels
-from .int8 import check, filled, room, rows_of, rung
+from .int8 import check, filled, readable, room, rows_of, rung
 from .pack import PackedInt8
 from .rulers import DYNAMIC, Ruler, refuse, ruler_of
 
@@ -90,17 +90,21 @@ class Int8Linear:
         return {**self.__dict__, "plans": {}}
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
-        if type(x) is ndarray and x.ndim == 2:
+        # Numba tells types apart by their letters, which float32 of another byte order shares: that goes the long way.
+        if type(x) is ndarray and x.ndim == 2 and (x.dtype is FLOAT32 or x.dtype.itemsize == 1):
             name, kind, m = kernel(), x.dtype.char, len(x)
             few = m <= self.weights.few
             plan = self.plans.get((name, kind, few)) or self.find_plan(name, kind, few)
             if plan is not None and m <= plan.most:
-                out = np.empty((m, plan.columns), self.target)
-                if m <= plan.rows:
-                    status = (plan.run or plan.compiled())(plan.words, x, out)
-                else:
-                    team = plan.team()
-                    status = plan.large.made(team.address, team.threads, plan.words, x, out)
+                out, status = np.empty((m, plan.columns), self.target), 1
+                try:
+                    if m <= plan.rows:
+                        status = (plan.run or plan.compiled())(plan.words, x, out)
+                    else:
+                        team = plan.team()
+                        status = plan.large.made(team.address, team.threads, plan.words, x, out)
+                except TypeError:  # reals that are not `readable`
+                    x = readable(x)
                 if status == 0:
                     return out
                 refuse(x, status)
@@ -115,7 +119,7 @@ class Int8Linear:
         if kind != "f" and not codes:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
         k, n = self.weights.shape
-        rows = rows_of(x if codes else np.ascontiguousarray(x), k)
+        rows = rows_of(x if codes else np.ascontiguousarray(readable(x)), k)
         name, m = kernel(), rows.shape[0]
         if name == "numpy" or 0 in (m, k, n):
             return self._plain(rows).reshape(*x.shape[:-1], n)
