@@ -91,7 +91,7 @@ def test_batches_and_vectors_keep_their_shape(on_kernel: str) -> None:
     np.testing.assert_array_equal(int8_matmul(a[0], packed), integer_matmul(a[:1], b)[0])
 
 
-@pytest.mark.parametrize("shape", [(0, 5, 3), (3, 0, 5), (3, 5, 0), (0, 0, 0)])
+@pytest.mark.parametrize("shape", [(0, 5, 3), (3, 0, 5), (3, 5, 0), (0, 0, 0), (0, 3000, 5), (3, 3000, 0)])
 def test_empty_products_are_zeros_of_the_right_shape(on_kernel: str, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     got = int8_matmul(np.empty((m, k), np.int8), pack_int8(np.empty((k, n), np.int8)), 7)

@@ -82,9 +82,11 @@ def test_an_infinite_range_is_refused_but_a_ruler_saturates_it(on_kernel: str) -
     assert np.isfinite(int8_linear(x, packed, scale, None, QParams(1, 0))).all()
 
 
-def test_empty_input_gives_empty_output(on_kernel: str) -> None:
-    _, _, parts = layer_and_pack(3, 5, 2)
-    assert int8_linear(np.empty((0, 5), np.float32), *parts).shape == (0, 2)
+@pytest.mark.parametrize("shape", [(0, 5, 2), (0, 3000, 2), (3, 3000, 0), (3, 5, 0)])
+def test_empty_input_or_no_columns_give_an_empty_output(on_kernel: str, shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    layer = Int8Linear(pack_int8(np.ones((k, n), np.int8)), np.float32(1))
+    assert layer(np.ones((m, k), np.float32)).shape == (m, n)
 
 
 def test_what_does_not_fit_together_is_refused_when_the_layer_is_made() -> None:

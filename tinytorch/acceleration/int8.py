@@ -81,7 +81,7 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     if of_two_axes and type(b) is PackedInt8 and type(zero_point) is int and -(2**31) <= zero_point < 2**31:
         name, kind, m = kernel(), a.dtype.char, len(a)
         plan = b.plans.get((name, kind, m <= b.few)) or b.find_plan(name, kind, m <= b.few)
-        if plan is not None and m <= plan.most:
+        if plan is not None and 0 < m <= plan.most:
             out = np.empty((m, plan.columns), INT32)
             if m <= plan.rows:
                 status = (plan.run or plan.compiled())(plan.words, a, zero_point, out)

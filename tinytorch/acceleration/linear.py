@@ -95,7 +95,7 @@ class Int8Linear:
             name, kind, m = kernel(), x.dtype.char, len(x)
             few = m <= self.weights.few
             plan = self.plans.get((name, kind, few)) or self.find_plan(name, kind, few)
-            if plan is not None and m <= plan.most:
+            if plan is not None and 0 < m <= plan.most:
                 out, status = np.empty((m, plan.columns), self.target), 1
                 try:
                     if m <= plan.rows:

@@ -45,7 +45,7 @@ def _plan(
     arrays = (rung.addresses, b.data, b.column_sums, *arrays)
     head = [b.panel, k, n, flip, shift, zero, after]
     words = np.array([*head, *(array.ctypes.data for array in arrays)], np.int64)
-    most = (ALIGN_FROM - 1) // (4 * max(n, 1))
+    most = (ALIGN_FROM - 1) // (4 * n) if k * n > 0 else 0
     return Plan(*entries, words, min(small.most_rows(k, n), most), most, n, (rung, *arrays))
 
 
