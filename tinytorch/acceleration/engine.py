@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import blocks, gemm, micro, rounding, sweeps, threads
 from .compiled import kept
-from .features import host_features
+from .features import host_features, host_flags
 
 SWEEPS = (
     "extremes", "copy_codes", "quantize", "to_int32", "to_float", "to_float_relu", "to_codes",
@@ -59,8 +59,7 @@ class Rung:
 
 def without(*prefixes: str) -> str:
     """The host's features as LLVM wants them, those with one of these prefixes switched off."""
-    everything = llvm.get_host_cpu_features()
-    on = {name: state and not name.startswith(prefixes) for name, state in everything.items()}
+    on = {name: state and not name.startswith(prefixes) for name, state in host_flags().items()}
     return ",".join(("+" if state else "-") + name for name, state in sorted(on.items()))
 
 

@@ -7,6 +7,7 @@ AVX2 without saturation, the NEON dot product, plain vector code that LLVM compi
 import ctypes
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -24,11 +25,48 @@ _forced: list[str] = []
 
 
 @cache
-def host_features() -> frozenset[str]:
-    """What LLVM says this processor and its operating system can do."""
+def host_flags() -> dict[str, bool]:
+    """LLVM's names of processor features, and whether this processor and its operating system have each.
+
+    On arm64 LLVM reads a few features on Linux and none on macOS, so the dot product is looked for elsewhere, too.
+    """
     import llvmlite.binding as llvm
 
-    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+    flags = dict(llvm.get_host_cpu_features())
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        flags["dotprod"] = flags.get("dotprod", False) or _numpy_has_dot_product() or _system_has_dot_product()
+    return flags
+
+
+@cache
+def host_features() -> frozenset[str]:
+    """The features that this processor and its operating system have, by LLVM's names."""
+    return frozenset(name for name, present in host_flags().items() if present)
+
+
+def _numpy_has_dot_product() -> bool:
+    """Whether NumPy has found arm64's SDOT and UDOT. Its list is not public and may be missing."""
+    try:
+        from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
+    except ImportError:
+        return False
+    return bool(getattr(_multiarray_umath, "__cpu_features__", {}).get("ASIMDDP"))
+
+
+def _system_has_dot_product() -> bool:
+    """Whether the operating system says that an arm64 processor has SDOT and UDOT."""
+    if platform.system() == "Linux":  # getauxval(AT_HWCAP) & HWCAP_ASIMDDP
+        getauxval = ctypes.CDLL(None).getauxval
+        getauxval.argtypes, getauxval.restype = [ctypes.c_ulong], ctypes.c_ulong
+        return bool(getauxval(16) & 1 << 20)
+    if platform.system() == "Darwin":
+        found, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+        name = b"hw.optional.arm.FEAT_DotProd"
+        ctypes.CDLL(None).sysctlbyname(name, ctypes.byref(found), ctypes.byref(size), None, ctypes.c_size_t(0))
+        return found.value == 1
+    if sys.platform == "win32":  # PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
+        return bool(ctypes.windll.kernel32.IsProcessorFeaturePresent(43))
+    return False
 
 
 def _may_use_tiles() -> bool:
@@ -38,23 +76,24 @@ def _may_use_tiles() -> bool:
     return int(ctypes.CDLL(None).syscall(158, 0x1023, 18)) == 0
 
 
-def _runs(rung: str) -> bool:
-    has = host_features()
-    vnni_256 = rung == "avx_vnni" and {"avx512vnni", "avx512vl"} <= has  # the same instruction in AVX-512's encoding
-    if not (vnni_256 or has.issuperset(NEEDS[rung])):
-        return False
-    return rung != "amx" or _may_use_tiles()
+def compiled_kernels(features: frozenset[str]) -> tuple[str, ...]:
+    """The compiled kernels that a processor with these features runs, fastest first."""
+    vnni_256 = {"avx512vnni", "avx512vl"} <= features  # avx_vnni's instruction in AVX-512's encoding
+    return tuple(
+        name for name, needed in NEEDS.items() if features.issuperset(needed) or (name == "avx_vnni" and vnni_256)
+    )
 
 
 @cache
 def kernels() -> tuple[str, ...]:
-    """The rungs that run on this machine, fastest first; the last one, "numpy", always does.
+    """The kernels that run on this machine, fastest first; the last one, "numpy", always does.
 
     Without numba it is the only one: `pip install "tinytorch[fast]"`.
     """
     if find_spec("numba") is None:
         return ("numpy",)
-    return (*(rung for rung in NEEDS if _runs(rung)), "numpy")
+    found = compiled_kernels(host_features())
+    return (*(name for name in found if name != "amx" or _may_use_tiles()), "numpy")
 
 
 def _checked(name: str, source: str) -> str:
