@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -17,11 +19,15 @@ def keep(project: Project, path: Path, why: str) -> Path:
     stamp = datetime.now().strftime("%Y-%m-%d_%H%M%S")
     folder = project.personal / "backups"
     names = (folder / f"{stamp}{f'-{n}' if n else ''}_{why}_{path.name}" for n in count())
-    target = next(name for name in names if not name.exists())
-    with files.naming(target):
+    with files.naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    return target
+        for target in names:
+            with suppress(FileExistsError):
+                target.touch(exist_ok=False)
+                shutil.copymode(path, target)
+                files.write_whole([(target, path.read_bytes())])
+                return target
+    raise AssertionError("there is no end to names")
 
 
 def make_private(project: Project) -> None:
@@ -29,3 +35,11 @@ def make_private(project: Project) -> None:
     ignore = project.personal / ".gitignore"
     if not ignore.is_file():
         files.write_whole([(ignore, "*\n")])
+
+
+@contextmanager
+def alone(project: Project) -> Iterator[None]:
+    """Change what lies in that folder while no other command, and no other thread of this one, does."""
+    make_private(project)
+    with files.locked(project.personal / "lock"):
+        yield

@@ -1,47 +1,91 @@
-"""Files are written whole or not at all, and what could not be written is named."""
+"""Files are written whole or not at all, by one person at a time, and what could not be written is named."""
 
 from __future__ import annotations
 
 import os
+import secrets
+import stat
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tito.errors import TitoError
 
+_threads = threading.RLock()
+
 
 def write_whole(texts: Sequence[tuple[Path, str | bytes]]) -> None:
-    """Write every text beside its target, and only when all are on the disk put them in place.
+    """Write every text beside its target, and only when all are on the disk put them in place, one after the other.
 
-    Raises TitoError naming the target where the disk is full, read-only, or says no; the old files are then untouched.
+    A link stays a link to the file that is written, and a file that is replaced keeps its mode. Raises TitoError
+    naming the target that could not be written, because the disk is full, read-only, or says no. Each target then
+    holds either all of its old text or all of its new one; those that hold the new one already are named.
     """
-    beside = [(target.with_name(f".{target.name}.{os.getpid()}.new"), target, text) for target, text in texts]
+    beside, written = list[tuple[Path, Path]](), list[Path]()
     try:
-        for path, target, text in beside:
+        for target, text in texts:
+            data = text.encode() if isinstance(text, str) else text
             with naming(target):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _write_synced(path, text)
-        for path, target, _ in beside:
-            with naming(target):
-                path.replace(target)
+                if _is_device(target):  # as `--json /dev/stdout` names one
+                    target.write_bytes(data)
+                    continue
+                real = Path(os.path.realpath(target))
+                real.parent.mkdir(parents=True, exist_ok=True)
+                beside.append((real.with_name(f".{real.name[:40]}.{secrets.token_hex(4)}.new"), target))
+                _write_synced(beside[-1][0], data)
+                if real.is_file():
+                    beside[-1][0].chmod(stat.S_IMODE(real.stat().st_mode))
+        for path, target in beside:
+            with naming(target, written):
+                path.replace(os.path.realpath(target))
+            written.append(target)
     finally:
-        for path, _, _ in beside:
+        for path, _ in beside:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def _write_synced(path: Path, text: str | bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(text.encode() if isinstance(text, str) else text)
+def _is_device(target: Path) -> bool:
+    """Is the target something that cannot be replaced, only written to: a terminal, a pipe, /dev/null?"""
+    return target.exists() and not target.is_file() and not target.is_dir()
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as stream:
+        stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
 
 
 @contextmanager
-def naming(target: Path) -> Iterator[None]:
-    """Tell an OSError as a sentence that names the file."""
+def naming(target: Path, written: Sequence[Path] = ()) -> Iterator[None]:
+    """Tell an OSError as a sentence that names the file, and those that were written before it."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise TitoError(f"{target} could not be written ({reason}); what was there is unchanged") from None
+        but = (
+            f", but {', '.join(map(str, written))} {'was' if len(written) == 1 else 'were'} written" if written else ""
+        )
+        raise TitoError(f"{target} could not be written ({reason}); what was there is unchanged{but}") from None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that no other thread and no other process holds, for the time between reading a file and writing it.
+
+    `path` is an empty file that stays. On a disk without locks, as some networks have, only threads are kept apart.
+    """
+    with _threads, path.open("ab") as stream:
+        with suppress(OSError):
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(stream, fcntl.LOCK_EX)
+        yield  # closing the file gives the lock back

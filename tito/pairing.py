@@ -21,12 +21,10 @@ def agreed(project: Project, path: Path) -> str:
 
 def remember(project: Project, path: Path, digest: str) -> None:
     """Both forms hold these cells. Where that cannot be written down, it is found out again the next time."""
-    known = _read(project)
-    if known.get(project.shown(path)) == digest:
+    if agreed(project, path) == digest:
         return
-    with suppress(TitoError, OSError):
-        backups.make_private(project)
-        text = json.dumps(known | {project.shown(path): digest}, indent=1)
+    with suppress(TitoError, OSError), backups.alone(project):
+        text = json.dumps(_read(project) | {project.shown(path): digest}, indent=1)
         files.write_whole([(_file(project), text + "\n")])
 
 

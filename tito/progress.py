@@ -65,22 +65,27 @@ def read(project: Project) -> Progress:
 
 
 def update(project: Project, change: Callable[[Progress], None]) -> bool:
-    """Read, change, write whole. False where the folder cannot be written: that is worth a remark, not a failure.
+    """Read, change, write whole, while nobody else does. False where that cannot be: worth a remark, not a failure.
 
     A file that holds something else is kept as a copy first.
     """
-    progress, path = read(project), _file(project)
+    path = _file(project)
     try:
-        if path.exists() and progress == Progress():
-            backups.keep(project, path, "unreadable")
-        change(progress)
-        rows = {name: {e: asdict(entry) for e, entry in entries.items()} for name, entries in progress.entries.items()}
-        data = {"format": FORMAT, "last_module": progress.last_module, "at": progress.at, "modules": rows}
-        backups.make_private(project)
-        files.write_whole([(path, json.dumps(data, indent=1) + "\n")])
+        with backups.alone(project):
+            progress = read(project)
+            if path.exists() and progress == Progress():
+                backups.keep(project, path, "unreadable")
+            change(progress)
+            files.write_whole([(path, _as_json(progress))])
     except (TitoError, OSError):
         return False
     return True
+
+
+def _as_json(progress: Progress) -> str:
+    rows = {name: {e: asdict(entry) for e, entry in entries.items()} for name, entries in progress.entries.items()}
+    data = {"format": FORMAT, "last_module": progress.last_module, "at": progress.at, "modules": rows}
+    return json.dumps(data, indent=1) + "\n"
 
 
 def record(project: Project, module: Module, outcomes: Iterable[Outcome], digests: dict[str, str]) -> bool:

@@ -288,7 +288,7 @@ def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(z
 def test_nothing_is_left_in_the_course_but_the_export_the_report_and_the_progress(zoo):
     root, _, _ = zoo
     found = {path.name for path in root.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".toml")}
-    assert found == {"out.json", "progress.json", ".gitignore"}, "the latter two in .tito"
+    assert found == {"out.json", "progress.json", "lock", ".gitignore"}, "the latter three in .tito"
 
 
 def test_the_reference_earns_all_points_and_the_exit_status_says_so(course):
