@@ -20,6 +20,7 @@ from .int4 import PackedInt4, int4_linear, int4_matmul, pack_int4
 from .int8 import int8_matmul
 from .linear import Int8Linear, int8_linear
 from .models import accelerate
+from .once import load
 from .pack import PackedInt8, pack_int8
 
 __all__ = [
@@ -50,15 +51,11 @@ __all__ = [
 def set_num_threads(n: int) -> None:
     """Let products use `n` threads, the caller's among them. Answers do not depend on it."""
     if len(kernels()) > 1:
-        from .threads import set_num_threads as set_threads
-
-        set_threads(n)
+        load("threads").set_num_threads(n)
 
 
 def get_num_threads() -> int:
     """How many threads products use: at first one for each processor this process may use. NumPy has its own."""
     if len(kernels()) == 1:
         return 1
-    from .threads import get_num_threads as get_threads
-
-    return get_threads()
+    return int(load("threads").get_num_threads())

@@ -4,15 +4,14 @@ Both operands are rounded to bfloat16 (8 significant bits, ties to even), produc
 """
 
 from dataclasses import dataclass, field
-from functools import cache
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .features import bf16_kernel, kernel
 from .int8 import readable, room
+from .once import load
 from .pack import ALIGNMENT, aligned
 
 Matrix = NDArray[np.float32]
@@ -58,20 +57,6 @@ class PackedBf16:
         return bits.view(np.float32)
 
 
-@cache
-def _engine() -> Any:
-    from . import engine
-
-    return engine
-
-
-@cache
-def _team() -> Any:
-    from . import threads
-
-    return threads
-
-
 def _readable(x: Matrix) -> Matrix:
     """x, or a copy, with elements side by side along one of its two axes."""
     return readable(x) if 4 in x.strides else np.ascontiguousarray(readable(x))
@@ -101,17 +86,17 @@ def pack_bf16(b: Matrix) -> PackedBf16:
             2, 0, 3, 1
         )
         return PackedBf16(data, (k, n))
-    driver, data, readable = _engine().halves(name).driver, aligned(panel * -(-n // 16), np.empty), _readable(b)
-    block = _engine().block(name, "k" if readable.strides[1] == 4 else "n", "k")
-    driver.pack(_team().pool().address, driver.convert_task.address, block, readable, panel, data)
+    driver, data, readable = load("engine").halves(name).driver, aligned(panel * -(-n // 16), np.empty), _readable(b)
+    block = load("engine").block(name, "k" if readable.strides[1] == 4 else "n", "k")
+    driver.pack(load("threads").pool().address, driver.convert_task.address, block, readable, panel, data)
     return PackedBf16(data, (k, n))
 
 
 def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
     """a [M, K] @ b, compiled."""
-    m, n, run, pool = len(a), b.shape[1], _engine().halves(name), _team().pool()
+    m, n, run, pool = len(a), b.shape[1], load("engine").halves(name), load("threads").pool()
     out, convert, readable = room(m * n, np.float32, 4), run.driver.convert_task.address, _readable(a)
-    block = _engine().block(name, "n" if readable.strides[1] == 4 else "k", "n")
+    block = load("engine").block(name, "n" if readable.strides[1] == 4 else "k", "n")
     skip = run.driver.matmul(
         pool.address, pool.threads, run.addresses, convert, block, readable, b.data, b.panel, n, out
     )

@@ -6,11 +6,10 @@ Import it (and `gemm`, `threads`) only when a compiled kernel is wanted: it impo
 import hashlib
 import os
 import tempfile
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 import numba
@@ -18,6 +17,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from .once import MAKING, once
 
 F = TypeVar("F", bound=Callable[..., Any])
 Array = NDArray[Any]
@@ -63,14 +64,11 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
     return made
 
 
-_ONE_THREAD = threading.RLock()  # may change Numba's settings, and make what all of a pool's workers want at once
-
-
 def _cached(decorate: Any) -> Callable[[Any], Any]:
     """Apply a Numba decorator with its cache in CACHE: Numba asks for the folder while it decorates."""
 
     def apply(function: Any) -> Any:
-        with _ONE_THREAD:
+        with MAKING:  # Numba's settings are everybody's
             before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(CACHE)
             try:
                 return decorate(function)
@@ -92,14 +90,17 @@ class Entry:
     @property
     def made(self) -> Any:
         """Numba's dispatcher."""
-        with _ONE_THREAD:
-            if self._made is None:
-                compile_ = numba.njit([self._signature], nogil=True, cache=True, boundscheck=False)
-                self._made = _cached(compile_)(self._function)
+        if self._made is None:
+            self._made = _dispatcher(self._function, self._signature)
         return self._made
 
     def __call__(self, *arguments: Any) -> Any:
         return (self._made or self.made)(*arguments)
+
+
+@once
+def _dispatcher(function: Callable[..., Any], signature: str) -> Any:
+    return _cached(numba.njit([signature], nogil=True, cache=True, boundscheck=False))(function)
 
 
 def compiled(signature: str) -> Callable[[Callable[..., Any]], Entry]:
@@ -112,17 +113,30 @@ def compiled(signature: str) -> Callable[[Callable[..., Any]], Entry]:
 inlined: Callable[[F], F] = numba.njit(boundscheck=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-class Task(Protocol):
-    """A function that compiled code calls by address."""
+class Task:
+    """A function that compiled code calls by address, from any thread; compiled when its address is first wanted."""
+
+    __slots__ = ("_address", "_function")
+
+    def __init__(self, function: Callable[[Any, int], None]) -> None:
+        self._function, self._address = function, 0
 
     @property
-    def address(self) -> int: ...
+    def address(self) -> int:
+        """Of the machine code, which stays as long as the process."""
+        if self._address == 0:
+            self._address = int(_callback(self._function).address)
+        return self._address
+
+
+@once
+def _callback(function: Callable[[Any, int], None]) -> Any:
+    return _cached(numba.cfunc("void(CPointer(int64), int64)", cache=True))(function)
 
 
 def task(function: Callable[[Any, int], None]) -> Task:
-    """`function(args: pointer to int64, index)`, compiled to be called by address from any thread; see `threads`."""
-    made: Task = _cached(numba.cfunc("void(CPointer(int64), int64)", cache=True))(function)
-    return made
+    """`function(args: pointer to int64, index)` as a Task; see `threads`."""
+    return Task(function)
 
 
 def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:

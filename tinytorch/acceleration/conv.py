@@ -5,7 +5,6 @@ pieces of memory. What follows (pooling, another convolution) keeps that order w
 """
 
 from dataclasses import InitVar, dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from .elementwise import find_dynamic, quantize
 from .features import kernel
 from .int8 import readable, rung
 from .linear import Int8Linear
+from .once import load
 from .pack import pack_int8
 from .rulers import Ruler
 
@@ -31,13 +31,6 @@ class Uint8Ruler:
         return self
 
     qmin, qmax, storage = 0, 255, np.uint8
-
-
-@cache
-def _windows() -> Any:
-    from . import windows
-
-    return windows
 
 
 def _layers(
@@ -142,7 +135,7 @@ class Int8Conv2d:
         return self.layers[0].target
 
     def _compiled(self, images: NDArray[Any], out: NDArray[Any], zero_point: int, scale: np.float32) -> None:
-        run, driver = rung(kernel()), _windows()
+        run, driver = rung(kernel()), load("windows")
         flip, shift = run.conversion(images.dtype == np.int8)
         source, target = np.ascontiguousarray(images).view(np.uint8), out.reshape(-1).view(np.uint8)
         channels = self.channels // self.groups

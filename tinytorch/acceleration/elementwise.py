@@ -1,7 +1,6 @@
 """quantize and dequantize in one pass over memory: the bits of the definitions in `tinytorch.quantization`."""
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from .features import kernel
 from .int8 import readable, rung
+from .once import load
 from .rulers import Ruler, refuse
 
 TINY = np.finfo(np.float32).tiny
@@ -17,27 +17,6 @@ FLOAT32 = np.dtype(np.float32)
 DEQUANTIZE = {"b": "dequantize_int8", "B": "dequantize_uint8"}  # by the type of codes
 SHARED = 1 << 15  # elements that threads may share
 KEPT = 256  # rulers that are remembered
-
-
-@cache
-def _streams() -> Any:
-    from . import streams
-
-    return streams
-
-
-@cache
-def _team() -> Any:
-    from . import threads
-
-    return threads.pool
-
-
-@cache
-def fused_driver() -> Any:
-    from . import fused
-
-    return fused
 
 
 def choose_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
@@ -60,7 +39,7 @@ def find_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
     if name == "numpy" or x.size == 0:
         return choose_dynamic(x)
     run, ruler = rung(name), np.zeros(4, np.float32)
-    refuse(x, fused_driver().range_of(run.team()[0], run.addresses, run.extremes, x.ravel(order="K"), ruler))
+    refuse(x, load("fused").range_of(run.team()[0], run.addresses, run.extremes, x.ravel(order="K"), ruler))
     return ruler[3], int(ruler[0])
 
 
@@ -112,8 +91,8 @@ def _find_pass(qparams: Ruler, name: str, kind: str) -> Pass | None:
     run, lo, hi = rung(name), qparams.int_type.qmin, qparams.int_type.qmax
     ruler = np.array([qparams.zero_point, lo, hi, qparams.scale, 0], np.float32)  # at last: no bit of codes is flipped
     verb, target = ("quantize", "b" if lo < 0 else "B") if kind == "f" else (DEQUANTIZE[kind], "f")
-    words = np.array([_streams().stream_task.address, run.sweeps[verb], ruler.ctypes.data], np.int64)
-    made = Pass(_streams().all_by_one[kind, target].made, words, np.dtype(target), (run, ruler, qparams))
+    words = np.array([load("streams").stream_task.address, run.sweeps[verb], ruler.ctypes.data], np.int64)
+    made = Pass(load("streams").all_by_one[kind, target].made, words, np.dtype(target), (run, ruler, qparams))
     if _is_fixed(qparams):
         if len(_passes) >= KEPT:
             _passes.clear()
@@ -128,7 +107,7 @@ def _by_rows(scale: Any, shape: tuple[int, ...]) -> bool:
 
 def _pool(size: int) -> int:
     """The threads that share a pass over `size` elements: their address, 0 for none."""
-    return _team()().address if size >= SHARED else 0
+    return load("threads").pool().address if size >= SHARED else 0
 
 
 def _rows(qparams: Ruler) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -141,7 +120,7 @@ def _quantize_otherwise(x: NDArray[np.float32], qparams: Ruler, name: str) -> ND
     lo, hi = qparams.int_type.qmin, qparams.int_type.qmax
     if name == "numpy" or x.size == 0 or not _by_rows(qparams.scale, x.shape):
         return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
-    q, streams, function = np.empty(x.shape, np.uint8), _streams(), rung(name).sweeps["quantize"]
+    q, streams, function = np.empty(x.shape, np.uint8), load("streams"), rung(name).sweeps["quantize"]
     pool, task = _pool(x.size), streams.stream_task.address
     if streams.quantize_rows(pool, task, function, readable(x).ravel(), *_rows(qparams), lo, hi, q.ravel()):
         refuse(x, -1)
@@ -153,7 +132,7 @@ def _dequantize_otherwise(q: NDArray[Any], qparams: Ruler, name: str) -> NDArray
     if name == "numpy" or q.size == 0 or not _by_rows(qparams.scale, q.shape):
         steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
         return np.asarray(steps * np.asarray(qparams.scale, np.float32))
-    x, streams, function = np.empty(q.shape, np.float32), _streams(), rung(name).sweeps[DEQUANTIZE[q.dtype.char]]
+    x, streams, function = np.empty(q.shape, np.float32), load("streams"), rung(name).sweeps[DEQUANTIZE[q.dtype.char]]
     pool, task, codes = _pool(q.size), streams.stream_task.address, q.ravel().view(np.uint8)
     streams.dequantize_rows(pool, task, function, codes, *_rows(qparams), x.ravel())
     return x

@@ -6,7 +6,6 @@ A rung's micro-kernels are compiled for the processor that runs them and kept on
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache, cached_property
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from . import blocks, gemm, micro, rounding, sweeps, threads
 from .compiled import kept
 from .features import host_features, host_flags
+from .once import load, once
 
 SWEEPS = (
     "extremes", "copy_codes", "quantize", "to_int32", "to_float", "to_float_relu", "to_codes",
@@ -36,14 +36,12 @@ class Rung:
     signed: bool
     sweeps: dict[str, int]
     matmul: Any  # gemm's compiled driver
-    keep: tuple[object, ...]  # the engines that own the machine code
 
-    @cached_property
+    @property
     def extremes(self) -> int:
         """The address of the task that finds a range; only those who quantize wait for its compilation."""
-        from .fused import extremes_task
-
-        return extremes_task.address
+        address: int = load("fused").extremes_task.address
+        return address
 
     def conversion(self, signed: bool) -> tuple[int, int]:
         """(flip, shift) for int8 (signed) or uint8 codes: flip is xor-ed to them, shift added to their zero point."""
@@ -127,9 +125,10 @@ def assemble(ir: str, triple: str, features: str = "", cpu: str = "") -> str:
     return str(target.create_target_machine(cpu=cpu, features=features, opt=3).emit_assembly(module))
 
 
-@cache
+@once
 def _compile(ir: str, features: str) -> Any:
-    """Machine code of a module for this machine: from the disk, where an earlier process has left it."""
+    """Machine code of a module for this machine: from the disk, where an earlier process has left it. `once` keeps it
+    for ever, so its addresses are good for as long as the process lives."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target, cpu = llvm.Target.from_default_triple(), llvm.get_host_cpu_name()
@@ -157,20 +156,20 @@ def _table(tile: list[list[int]], step: int, tiles: Any, at: dict[str, int]) -> 
     return addresses
 
 
-@cache
-def _passes(features: str) -> tuple[Any, dict[str, int]]:
+@once
+def _passes(features: str) -> dict[str, int]:
     engine = _compile(passes_ir(), features)
-    return engine, {name: engine.get_function_address(name) for name in SWEEPS}
+    return {name: engine.get_function_address(name) for name in SWEEPS}
 
 
-@cache
+@once
 def rung(name: str) -> Rung:
     """Compile rung `name` for this machine."""
     features, (ir, names) = target_features(name), tile_ir(name)
-    tiles, (passes, at) = _compile(ir, features), _passes(features)
+    tiles, at = _compile(ir, features), _passes(features)
     tile = [[tiles.get_function_address(n) for n in row] for row in names]
     addresses = _table(tile, 64 if name == "amx" else 4, tiles, at)
-    return Rung(name, addresses, name == "neon_dotprod", at, gemm.matmul, (tiles, passes))
+    return Rung(name, addresses, name == "neon_dotprod", at, gemm.matmul)
 
 
 @dataclass(frozen=True)
@@ -179,33 +178,28 @@ class Halves:
 
     addresses: NDArray[np.int64]
     driver: Any
-    keep: tuple[object, ...]
 
 
-@cache
+@once
 def halves(name: str) -> Halves:
     """The bfloat16 product of rung `name`, "amx" or "avx512_vnni", for this machine."""
-    from . import halves as driver
-
     features, (ir, names) = target_features(name), bf16_ir(name)
-    engine, (passes, at) = _compile(ir, features), _passes(features)
+    engine, at = _compile(ir, features), _passes(features)
     tile = [[engine.get_function_address(n) for n in row] for row in names]
     addresses = _table(tile, 64 if name == "amx" else 4, engine, at)
-    return Halves(addresses, driver, (engine, passes))
+    return Halves(addresses, load("halves"))
 
 
-@cache
+@once
 def block(name: str, source: str, target: str) -> int:
     """The address of a conversion (see `blocks`); each is compiled when it is first wanted, for that takes a while."""
-    made = _compile(blocks.block(source, target), target_features(name))  # which keeps what it made
+    made = _compile(blocks.block(source, target), target_features(name))
     return int(made.get_function_address(f"block_{source}{target}"))
 
 
-@cache
-def nibbles(name: str) -> tuple[NDArray[np.int64], Any, Any]:
-    """(addresses of the passes around the INT4 product of rung `name`, drivers, what owns the machine code)."""
-    from . import nibbles as driver
-
+@once
+def nibbles(name: str) -> tuple[NDArray[np.int64], Any]:
+    """(addresses of the passes around the INT4 product of rung `name`, drivers)."""
     engine = _compile(blocks.unpack_nibbles() + blocks.gather_nibbles(), target_features(name))
     passes = [engine.get_function_address(f"{verb}_nibbles") for verb in ("unpack", "gather", "count", "scale")]
-    return np.array(passes, np.int64), driver, engine
+    return np.array(passes, np.int64), load("nibbles")

@@ -10,8 +10,11 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
+
+from .once import once
 
 NEEDS = {  # rung -> what LLVM must report of this processor
     "amx": ("amx-int8", "avx512vnni", "avx512bw", "avx512vl"),
@@ -21,10 +24,10 @@ NEEDS = {  # rung -> what LLVM must report of this processor
     "neon_dotprod": ("dotprod",),
     "generic": (),
 }
-_forced: list[str] = []
+_wanted: ContextVar[str | None] = ContextVar("kernel", default=None)  # by `use_kernel`
 
 
-@cache
+@once
 def host_flags() -> dict[str, bool]:
     """LLVM's names of processor features, and whether this processor and its operating system have each.
 
@@ -84,7 +87,7 @@ def compiled_kernels(features: frozenset[str]) -> tuple[str, ...]:
     )
 
 
-@cache
+@once
 def kernels() -> tuple[str, ...]:
     """The kernels that run on this machine, fastest first; the last one, "numpy", always does.
 
@@ -103,8 +106,8 @@ def _checked(name: str, source: str) -> str:
 
 
 def kernel() -> str:
-    """The rung in use: that of `use_kernel`, else of TINYTORCH_KERNEL in the environment, else the fastest."""
-    return _forced[-1] if _forced else _first_choice()
+    """The kernel in use: that of `use_kernel`, else of TINYTORCH_KERNEL in the environment, else the fastest."""
+    return _wanted.get() or _first_choice()
 
 
 @cache
@@ -122,9 +125,13 @@ def bf16_kernel(rung: str) -> str | None:
 
 @contextmanager
 def use_kernel(name: str) -> Iterator[None]:
-    """Within the block, products run on rung `name`, in every thread. ValueError if this machine does not have it."""
-    _forced.append(_checked(name, "a kernel's name"))
+    """Within the block, products run on kernel `name`. ValueError if this machine does not have it.
+
+    The choice is a context variable: it holds in this thread and in the asyncio tasks made from it. Other threads keep
+    theirs; to take this one along, run their function by `contextvars.copy_context().run`.
+    """
+    token = _wanted.set(_checked(name, "a kernel's name"))
     try:
         yield
     finally:
-        _forced.pop()
+        _wanted.reset(token)

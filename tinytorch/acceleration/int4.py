@@ -5,7 +5,6 @@ column, or for each group of some rows of a column, which is what makes four bit
 """
 
 from dataclasses import dataclass, field
-from functools import cache
 from math import prod
 from typing import Any
 
@@ -16,6 +15,7 @@ from . import plain
 from .elementwise import choose_dynamic, quantize_plain
 from .features import kernel, kernels
 from .int8 import readable, rows_of, rung
+from .once import load
 from .pack import ALIGNMENT, aligned
 from .rulers import DYNAMIC, Ruler, refuse, ruler_of
 
@@ -97,13 +97,6 @@ def pack_int4(b: NDArray[np.int8], scale: ArrayLike = 1.0, group_size: int | Non
     return PackedInt4(data, (k, n), group, scales, sums)
 
 
-@cache
-def _nibbles(name: str) -> Any:
-    from . import engine
-
-    return engine.nibbles(name)
-
-
 def _check(x: NDArray[Any], b: PackedInt4) -> None:
     if not isinstance(b, PackedInt4):
         raise TypeError(f"weights must be packed, got {type(b).__name__}: pack_int4(b) once, then use the pack")
@@ -117,7 +110,7 @@ def _rung(b: PackedInt4, m: int) -> Any:
 
 
 def _weights(b: PackedInt4, name: str) -> tuple[Any, ...]:
-    passes, driver, _ = _nibbles(name)
+    passes, driver = load("engine").nibbles(name)
     return driver.nibble_task.address, passes, b.data, b.padded * 8, b.shape[1], b.group_size, b.scale, b.column_sums
 
 
@@ -157,7 +150,7 @@ def _of_codes(
 ) -> None:
     flip, shift = run.conversion(rows.dtype == np.int8)
     weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
-    _nibbles(run.name)[1].of_codes(
+    load("engine").nibbles(run.name)[1].of_codes(
         *run.team(), run.addresses, *weights, rows.view(np.uint8), flip, zero_point + shift, scale, bias, floats, at
     )
 
@@ -198,7 +191,7 @@ def int4_linear(
     else:
         flip, shift = run.conversion(ruler[1] < 0)
         weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
-        _, driver, _ = _nibbles(run.name)
+        _, driver = load("engine").nibbles(run.name)
         status = driver.of_reals(
             *run.team(), run.addresses, *weights, run.extremes, rows,
             np.array(ruler, np.float32), flip, shift, addend, at,

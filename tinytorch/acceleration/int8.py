@@ -1,6 +1,5 @@
 """The INT8 product. Everything is checked here, before an address is made; the drivers trust what they get."""
 
-from functools import cache
 from math import prod
 from typing import Any
 
@@ -10,18 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import plain
 from .features import kernel, kernels
+from .once import load, once
 from .pack import PackedInt8
 
 INT32 = np.dtype(np.int32)  # ready made: np.int32 would be looked up at each call
 ALIGN_FROM = 1 << 16  # bytes of a result from which an aligned start is worth its slicing
 
 
-@cache
+@once
 def rung(name: str, few_rows: bool = False) -> Any:
     """The compiled rung; this is where numba is imported. Few rows use little of an AMX tile, but all of VNNI."""
-    from . import engine
-
-    return engine.rung("avx512_vnni" if name == "amx" and few_rows else name)
+    return load("engine").rung("avx512_vnni" if name == "amx" and few_rows else name)
 
 
 def check(a: NDArray[Any], b: PackedInt8) -> None:

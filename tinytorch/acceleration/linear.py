@@ -8,9 +8,10 @@ from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import plain
-from .elementwise import FLOAT32, choose_dynamic, fused_driver, quantize_plain
+from .elementwise import FLOAT32, choose_dynamic, quantize_plain
 from .features import kernel, kernels
 from .int8 import check, filled, readable, room, rows_of, rung
+from .once import load
 from .pack import PackedInt8
 from .rulers import DYNAMIC, Ruler, refuse, ruler_of
 
@@ -80,9 +81,7 @@ class Int8Linear:
         """The plan (see `plans`) of small inputs of type `kind` on rung `name`; None where there is none."""
         if name == "numpy" or kind not in ("f" if self.input_qparams is None else "fbB"):
             return None
-        from . import plans
-
-        self.plans[name, kind, few] = plans.of_layer(self, rung(name, few), kind)
+        self.plans[name, kind, few] = load("plans").of_layer(self, rung(name, few), kind)
         return self.plans[name, kind, few]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,14 +134,14 @@ class Int8Linear:
         flip, shift = run.conversion(rows.dtype.char == "b")
         zero_point, scale = self.ruler_in[0] + shift, self.ruler_in[3]
         return int(
-            fused_driver().linear_codes(
+            load("fused").linear_codes(
                 *run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self.after, out
             )
         )
 
     def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(self.ruler_in[1] < 0)
-        driver = fused_driver().linear
+        driver = load("fused").linear
         return int(driver(*run.team(), run.addresses, run.extremes, rows, self.ruler, flip, shift, *self.after, out))
 
     def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from . import small, threads
 from .compiled import Entry
 from .int8 import ALIGN_FROM
+from .once import load
 from .pack import PackedInt8
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _plan(
     head = [b.panel, k, n, flip, shift, zero, after]
     words = np.array([*head, *(array.ctypes.data for array in arrays)], np.int64)
     most = (ALIGN_FROM - 1) // (4 * n) if k * n > 0 else 0
-    return Plan(*entries, words, min(small.most_rows(k, n), most), most, n, (rung, *arrays))
+    return Plan(*entries, words, min(small.most_rows(k, n), most), most, n, arrays)
 
 
 def of_pack(b: PackedInt8, rung: Any, kind: str) -> Plan:
@@ -57,13 +58,12 @@ def of_pack(b: PackedInt8, rung: Any, kind: str) -> Plan:
 
 def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Plan:
     """The plan of a layer whose input has type `kind`."""
-    from . import fused
-
     n = layer.weights.shape[1]
     floats, integers = np.zeros(n + 32, np.float32), np.zeros(n, np.int32)  # passes read whole vectors
     floats[: layer.floats.size], integers[: layer.integers.size] = layer.floats, layer.integers
     scale = np.ascontiguousarray(np.broadcast_to(layer.scale, n))
     signed = layer.ruler_in[1] < 0 if kind == "f" else kind == "b"
+    fused = load("fused")
     entries = fused.SMALL[kind, layer.target.char], fused.LARGE[kind, layer.target.char]
     arrays = scale, floats, integers, layer.ruler, layer.ruler_out
     return _plan(entries, layer.weights, rung, signed, layer.ruler_in[0], layer.after[-1], *arrays)
