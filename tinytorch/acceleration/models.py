@@ -68,6 +68,13 @@ class Accelerated(Module):
     def forward(self, x: Any) -> Any:
         return outside(self.run(x))
 
+    @property
+    def state_type(self) -> str:
+        raise TypeError(
+            "an accelerated model is packed for this processor and has no state: save and load the model that was given "
+            "to accelerate()"
+        )
+
 
 class AcceleratedLinear(Accelerated):
     """A QuantizedLinear, packed. codes, column_sums, scale, bias: all it keeps of the arrays."""

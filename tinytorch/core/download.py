@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from .files import alone, replace
+
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 CHUNK = 1 << 20  # bytes read at a time
@@ -94,16 +96,20 @@ def fetch(urls: list[str], path: Path, sha256: str, progress: Progress) -> None:
     sha256    of the file's uncompressed content, in hexadecimal: mirrors compress differently
     progress  called with (file name, bytes so far, bytes in all) as the file grows
 
-    What was received stays in `path` + ".part" until it is whole and right, so a second call continues the first.
-    Raises OSError, with every address and what was wrong there, if none of them gave the right file.
+    What was received stays in `path` + ".part" until it is whole and right, so a second call continues the first. Of
+    several processes one downloads, and the others wait for its file. Raises OSError, with every address and what was
+    wrong there, if none of them gave the right file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     problems = []
-    for url in urls:
-        problem = _complete(part, url, sha256, progress)
-        if problem is None:
-            part.replace(path)
+    with alone(path.with_name(path.name + ".lock")):
+        if _content_sha256(path) == sha256:  # somebody else was faster
             return
-        problems.append(f"{url}: {problem}")
+        for url in urls:
+            problem = _complete(part, url, sha256, progress)
+            if problem is None:
+                replace(part, path)
+                return
+            problems.append(f"{url}: {problem}")
     raise OSError("; ".join(problems))

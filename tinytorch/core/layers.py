@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -13,7 +13,10 @@ from .tensor import Array, Tensor
 
 @runtime_checkable
 class Stored(Protocol):
-    """An object made of arrays, such as codes and their scale: a module's state if it is a module's attribute."""
+    """An object made of arrays, such as codes and their scale: a module's state if it is a module's attribute.
+
+    It may have a `state_type`, as a Module: a string that tells what its arrays do not, such as their integer type.
+    """
 
     def arrays(self) -> dict[str, Array]:
         """Name -> array, in a fixed order."""
@@ -22,6 +25,9 @@ class Stored(Protocol):
     def with_arrays(self, arrays: dict[str, Array]) -> Self:
         """Another object like this one, made of arrays of the same names, shapes and dtypes."""
         ...
+
+
+STATE_TYPE = "state_type"
 
 
 def _join(*names: str) -> str:
@@ -39,19 +45,45 @@ def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _arrays_of(value: Any) -> dict[str, Array]:
     """What of an attribute is state: name -> array, the name "" where there is only one."""
-    if isinstance(value, Stored):
+    if isinstance(value, Stored) and not isinstance(value, type):
         return value.arrays()
     array = value.data if isinstance(value, Tensor) else value
     return {"": array} if isinstance(array, np.ndarray) else {}
 
 
+def _type_of(value: Any) -> dict[str, Array]:
+    """The `state_type` of a module or an attribute, as state; nothing if it has none."""
+    said = getattr(value, STATE_TYPE, "")
+    return {STATE_TYPE: np.array(said)} if said else {}
+
+
 def _checked(name: str, new: Array, old: Array) -> Array:
     """A copy of `new` in place of `old`: of its shape, in its dtype."""
+    if name.rpartition(".")[2] == STATE_TYPE and str(new) != str(old):
+        owner = name.rpartition(".")[0] or "the model"
+        raise ValueError(f"{owner} must be {old}, got {new}: the state is of a model quantized in another way")
     if new.shape != old.shape:
         raise ValueError(f"{name} must have shape {old.shape}, got {new.shape}")
     if new.dtype != old.dtype and (old.dtype.kind != "f" or new.dtype.kind not in "fiub"):
         raise ValueError(f"{name} must have dtype {old.dtype}, got {new.dtype}: a conversion would change codes")
-    return np.array(new, dtype=old.dtype)
+    with np.errstate(over="ignore"):
+        copied = np.array(new, dtype=old.dtype, order="C")
+    if old.dtype.kind == "f" and np.isinf(copied).sum() > np.isinf(new).sum():
+        raise ValueError(f"{name} must fit {old.dtype}, got {new.dtype} numbers up to {np.abs(new).max():g}")
+    return copied
+
+
+def _check_names(got: Set[str], wanted: Set[str]) -> None:
+    """ValueError unless the names of a state are those of the model."""
+    missing, unexpected = sorted(wanted - got), sorted(got - wanted)
+    types = {name for name in wanted if name.rpartition(".")[2] == STATE_TYPE}
+    if types and got == wanted - types:
+        raise ValueError(
+            "the state does not tell the integer types of its codes, as none saved by an earlier version does: "
+            "quantize the model again and save it"
+        )
+    if missing or unexpected:
+        raise ValueError(f"the state is of another model: missing {missing}, unexpected {unexpected}")
 
 
 class Module:
@@ -63,6 +95,14 @@ class Module:
     """
 
     training: bool = True
+
+    @property
+    def state_type(self) -> str:
+        """What a state must tell of this module beyond its arrays, such as an integer type; "" if nothing.
+
+        It is saved with the state, and a state of another is refused.
+        """
+        return ""
 
     def __call__(self, x: Any) -> Any:
         """`forward(x)`; an ndarray is first wrapped in a Tensor, anything else passes as it is."""
@@ -142,25 +182,28 @@ class Module:
                     yield _join(prefix, name), module, name, value
 
     def _named_arrays(self) -> dict[str, Array]:
-        return {_join(name, key): a for name, *_, value in self._named_state() for key, a in _arrays_of(value).items()}
+        arrays = {_join(prefix, key): a for prefix, module in self.named_modules() for key, a in _type_of(module).items()}
+        for name, _, _, value in self._named_state():
+            arrays |= {_join(name, key): a for key, a in (_arrays_of(value) | _type_of(value)).items()}
+        return arrays
 
     def state_dict(self) -> dict[str, Array]:
-        """Dotted name -> a copy of the array: of Tensors, arrays, and objects made of arrays (`Stored`)."""
+        """Dotted name -> a copy of the array: of Tensors, arrays, and objects made of arrays (`Stored`).
+
+        Where a module or such an object has a `state_type`, it is there, too, as an array of text.
+        """
         return {name: array.copy() for name, array in self._named_arrays().items()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Copy the arrays in: floats in the dtype the model has, anything else only of that dtype.
 
-        All or nothing: ValueError for a missing or unexpected name, another shape, or a dtype that will not do.
+        All or nothing: ValueError for a missing or unexpected name, another shape or `state_type`, or a dtype that
+        will not do.
         """
         here = self._named_arrays()
-        if state.keys() != here.keys():
-            missing, unexpected = sorted(here.keys() - state.keys()), sorted(state.keys() - here.keys())
-            raise ValueError(f"the state is of another model: missing {missing}, unexpected {unexpected}")
+        _check_names(state.keys(), here.keys())
         new = {name: _checked(name, np.asarray(state[name]), array) for name, array in here.items()}
-        ready: list[
-            tuple[Module, str, Any, Any]
-        ] = []  # made before the first is put in: a Stored may refuse its arrays
+        ready: list[tuple[Module, str, Any, Any]] = []  # all are made before one is put in: a Stored may refuse
         for name, module, at, value in self._named_state():
             arrays = {key: new[_join(name, key)] for key in _arrays_of(value)}
             ready.append((module, at, value, value.with_arrays(arrays) if isinstance(value, Stored) else arrays[""]))

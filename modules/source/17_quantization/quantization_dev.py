@@ -147,7 +147,7 @@ class IntType:
         return (int(np.prod(shape, dtype=np.int64)) * self.bits + 7) // 8
 
     def __str__(self) -> str:
-        return f"{'int' if self.signed else 'uint'}{self.bits}"
+        return f"{'int' if self.signed else 'uint'}{self.bits}{' narrow' if self.narrow else ''}"
 
 
 INT8, UINT8 = IntType(8), IntType(8, signed=False)
@@ -202,6 +202,11 @@ class QParams:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a state dict saves."""
         return {"scale": self.scale, "zero_point": self.zero_point}
+
+    @property
+    def state_type(self) -> str:
+        """What a state dict tells beyond the arrays."""
+        return str(self.int_type)
 
     def with_arrays(self, arrays: dict[str, NDArray[Any]]) -> "QParams":
         """A ruler for the same integer type, of other arrays."""
@@ -763,6 +768,12 @@ class QuantizedTensor:
         """What a state dict saves: the stored codes and the ruler."""
         return {"q": self.stored, **self.qparams.arrays()}
 
+    @property
+    def state_type(self) -> str:
+        """What a state dict tells beyond the arrays: the integer type, and the shape that packed codes do not show."""
+        codes = "" if self._q_shape == self.shape else f" in codes {list(self._q_shape)}"
+        return f"{self.qparams.int_type} {list(self.shape)}{codes}"
+
     def with_arrays(self, arrays: dict[str, NDArray[Any]]) -> "QuantizedTensor":
         """The same kind of tensor, holding other arrays."""
         if arrays["q"].shape != self.stored.shape or arrays["q"].dtype != self.stored.dtype:
@@ -770,7 +781,7 @@ class QuantizedTensor:
             raise ValueError(f"codes must be {wanted}, got {got}: is the saved model quantized in another way?")
         new = copy(self)
         new.stored, new.qparams = arrays["q"], self.qparams.with_arrays(arrays)
-        return new
+        return QuantizedTensor(new.q, new.qparams, self.shape)  # which checks the codes
 
 
 # %%
@@ -1526,6 +1537,11 @@ class QuantizedConv2d(Module):
         self.products = [QuantizedLinear(w, b, input_qparams, output_qparams) for w, b in parts]
 
     @property
+    def state_type(self) -> str:
+        """The weights are saved as matrices, which do not show the windows."""
+        return f"kernel {self.kernel}, stride {self.stride}, padding {self.padding}"
+
+    @property
     def input_qparams(self) -> QParams | None:
         return self.products[0].input_qparams
 
@@ -1668,6 +1684,11 @@ class WeightOnlyLinear(Module):
 
     def __init__(self, weight: QuantizedTensor, bias: ArrayLike | None = None) -> None:
         self.weight, self.bias = weight, None if bias is None else np.array(bias, np.float32)
+
+    @property
+    def state_type(self) -> str:
+        """Its codes may have any zero point, those of a QuantizedLinear have none: neither loads the other's state."""
+        return "float arithmetic"
 
     def forward(self, x: Tensor) -> Tensor:
         y = x.data @ self.weight.dequantize().T
