@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,26 @@ def test_wrong_content_never_gets_the_name(server: Server, target: Path, served:
         fetch([server.url("file.gz")], target, SHA256, silent)
     assert list(target.parent.iterdir()) == []
     assert len(server.ranges) == 1, "a fresh download that is wrong is not tried again at the same address"
+
+
+def test_of_several_at_once_one_downloads_and_all_have_the_file(server: Server, target: Path) -> None:
+    """They would append to one .part; a part that somebody left is continued by one of them, too."""
+    part(target, ZIPPED[:1000])
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(fetch, [server.url("file.gz")], target, SHA256, silent) for _ in range(4)]
+        assert [one.result() for one in done] == [None] * 4
+    assert server.ranges == ["bytes=1000-"], "one request, for what was missing"
+    assert target.read_bytes() == ZIPPED and [p.name for p in target.parent.iterdir()] == ["file.gz"]
+
+
+def test_after_one_that_fails_the_next_tries_itself(server: Server, target: Path) -> None:
+    server.hang_up_after = 700
+    with ThreadPoolExecutor(4) as pool:
+        failed = [pool.submit(fetch, [server.url("file.gz")], target, SHA256, silent).exception() for _ in range(4)]
+    assert target.is_file() == (None in failed)
+    server.hang_up_after = None
+    fetch([server.url("file.gz")], target, SHA256, silent)
+    assert target.read_bytes() == ZIPPED and [p.name for p in target.parent.iterdir()] == ["file.gz"]
 
 
 def test_the_next_mirror_is_tried_and_may_compress_differently(server: Server, target: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,3 +215,189 @@ def test_a_file_that_is_no_state_is_refused_in_one_sentence(tmp_path: Path, make
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_state(Linear(2, 1), tmp_path / "none.npz")
+
+
+# Damaged bytes
+
+
+def written(path: Path) -> bytes:
+    save_state(Quantized(1), path)
+    return path.read_bytes()
+
+
+def refused_or_exact(path: Path, content: bytes) -> bool:
+    """Whether the bytes are refused with ValueError; what is not refused must be the state that was saved."""
+    model = Quantized(0)
+    before = model.state_dict()
+    path.write_bytes(content)
+    try:
+        load_state(model, path)
+    except ValueError as error:
+        assert "\n" not in str(error) and str(error).startswith(str(path)), error
+        assert same(model.state_dict(), before), "a refused state changes nothing"
+        return True
+    assert same(model.state_dict(), Quantized(1).state_dict()), "damaged bytes were loaded as another state"
+    return False
+
+
+def test_a_truncation_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    content = written(path)
+    assert all(refused_or_exact(path, content[:n]) for n in range(0, len(content), 61))
+
+
+def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    """Every fifth byte of the archive's directory, and some of all others, takes a random value."""
+    path, rng = tmp_path / "model.npz", np.random.default_rng(0)
+    content = written(path)
+    directory = content.index(b"PK\x01\x02")
+    refused = 0
+    places = [*range(0, directory, 23), *range(directory, len(content), 5)]
+    for at in places:
+        damaged = bytearray(content)
+        damaged[at] ^= int(rng.integers(1, 256))
+        refused += refused_or_exact(path, bytes(damaged))
+    assert refused > len(places) / 3
+
+
+def with_method(content: bytes, method: int) -> bytes:
+    """Every entry says that it is compressed by `method`."""
+    out = bytearray(content)
+    for signature, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        start = content.find(signature)
+        while start >= 0:
+            out[start + at : start + at + 2] = method.to_bytes(2, "little")
+            start = content.find(signature, start + 4)
+    return bytes(out)
+
+
+@pytest.mark.parametrize("method", [1, 8, 9, 12, 14, 93, 95, 99], ids=lambda m: f"method {m}")
+def test_a_wrong_compression_method_is_refused(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "model.npz"
+    assert refused_or_exact(path, with_method(written(path), method))
+
+
+def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    content = bytearray(written(path))
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    content[content.index(b"PK\x03\x04") + 6] |= 1
+    assert refused_or_exact(path, bytes(content))
+
+
+def entry_of(header: str, data: bytes = b"") -> bytes:
+    """A .npy file of version 1 with this header."""
+    text = header.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        entry_of("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,)}"),
+        entry_of("{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999, 9999999999)}"),
+        entry_of("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"),
+        entry_of("{'descr': '|O', 'fortran_order': False, 'shape': (2, 1)}", pickle.dumps([1, 2])),
+        entry_of("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 1)}", bytes(8)),
+        entry_of("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2)}", bytes(9)),
+        entry_of("[" * 100),
+        entry_of("{'descr': __import__('os'), 'fortran_order': False, 'shape': ()}"),
+    ],
+    ids=["8 TB", "more than memory can count", "negative", "objects", "fields", "a byte more", "brackets", "code"],
+)
+def test_a_header_that_promises_nonsense_is_refused(tmp_path: Path, entry: bytes) -> None:
+    path, model = tmp_path / "wrong.npz", Linear(2, 1, bias=False)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("weight.npy", entry)
+    with pytest.raises(ValueError, match=r"wrong\.npz"):
+        load_state(model, path)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.npz"
+    array = entry_of("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2)}", bytes(8))
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("weight.npy", array)
+        file.writestr("weight", array)
+    with pytest.raises(ValueError, match="two arrays named 'weight'"):
+        load_state(Linear(2, 1, bias=False), path)
+
+
+def test_a_later_format_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "later.npz"
+    save_state(Linear(2, 1), path)
+    with zipfile.ZipFile(path, "a") as file:
+        file.comment = b"tinytorch state 3"
+    with pytest.raises(ValueError, match="format b'tinytorch state 3', where this version knows"):
+        load_state(Linear(2, 1), path)
+
+
+def test_a_number_beyond_the_models_dtype_is_refused(tmp_path: Path) -> None:
+    """float64 1e300 would become infinite in float32, 70000 in float16."""
+    model = Linear(2, 1, bias=False)
+    with pytest.raises(ValueError, match=r"weight must fit float32, got float64 numbers up to 1e\+300"):
+        model.load_state_dict({"weight": np.array([[1.0, 1e300]])})
+    model.weight.data = model.weight.data.astype(np.float16)
+    with pytest.raises(ValueError, match="weight must fit float16"):
+        model.load_state_dict({"weight": np.array([[1.0, 7e4]])})
+
+
+# Writers
+
+
+SAVE = """
+import sys
+from tinytorch.core import Linear, save_state
+import numpy as np
+model = Linear(64, 64)
+for value in range(40):
+    model.weight.data[:] = model.bias.data[:] = value
+    save_state(model, sys.argv[1])
+"""
+
+
+def test_two_processes_that_save_to_one_path_never_break_it(tmp_path: Path) -> None:
+    """Every read while they write is a whole state of one of them."""
+    path, reader = tmp_path / "model.npz", Linear(64, 64)
+    save_state(reader, path)
+    reader.weight.data[:] = reader.bias.data[:] = 0
+    save_state(reader, path)
+    writers = [subprocess.Popen([sys.executable, "-c", SAVE, str(path)], stderr=subprocess.PIPE) for _ in range(2)]
+    reads = 0
+    while any(writer.poll() is None for writer in writers):
+        load_state(reader, path)
+        assert len(np.unique(np.append(reader.weight.data, reader.bias.data))) == 1, "a mixture of two states"
+        reads += 1
+    assert [writer.communicate()[1] for writer in writers] == [b"", b""]
+    assert reads and [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_a_saved_file_keeps_its_permissions_and_a_new_one_has_the_usual_ones(tmp_path: Path) -> None:
+    path, usual = tmp_path / "model.npz", tmp_path / "usual"
+    usual.touch()
+    save_state(Linear(2, 1), path)
+    assert path.stat().st_mode == usual.stat().st_mode
+    path.chmod(0o640)
+    save_state(Linear(2, 1), path)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_a_link_stays_a_link_and_a_device_stays_a_device(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.npz", tmp_path / "link.npz"
+    link.symlink_to(real)
+    save_state(Linear(2, 1), link)
+    assert link.is_symlink() and real.is_file()
+    load_state(Linear(2, 1), real)
+    with pytest.raises(OSError, match="must be a file to be written, got a folder or a device"):
+        save_state(Linear(2, 1), os.devnull)
+    with pytest.raises(OSError, match="got a folder"):
+        save_state(Linear(2, 1), tmp_path)
+
+
+def test_a_class_that_makes_states_is_no_state() -> None:
+    """A module may keep the class of its tensors: it has the methods of a state, but nothing to call them on."""
+    model = Linear(2, 1)
+    model.kind = Codes  # type: ignore[attr-defined]
+    assert list(model.state_dict()) == ["weight", "bias"]

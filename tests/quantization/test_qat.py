@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from tinytorch.core import (
+    SGD,
     Adam,
     BatchNorm2d,
     Conv2d,
     Dataset,
     Linear,
     Module,
+    Optimizer,
     ReLU,
     Residual,
     SelfAttention,
@@ -357,3 +359,160 @@ def test_an_injected_overflow_skips_exactly_one_step(digits: Dataset) -> None:
     assert scaler.events == [(9, "skip", 32768.0)]
     assert (optimizer.steps, scaler.updates, scaler.good_steps) == (20, 21, 12)
     assert all(np.isfinite(a).all() and a.dtype == np.float32 for a in model.state_dict().values())
+
+
+# What the loss scaler, bias correction and learned steps are given
+
+
+def scaled_rounds(scaler: GradScaler, optimizer: Optimizer, *grads: float) -> None:
+    for value in grads:
+        optimizer.params[0].grad = np.full(3, value, np.float32)
+        scaler.step(optimizer)
+        scaler.update()
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.1, 0.9), Adam], ids=["SGD", "Adam"])
+def test_after_200_overflows_finite_gradients_train_again(make: Any) -> None:
+    """0.5**200 is 0 in float32, and 0 / 0 is NaN: the scale stops where dividing by it is safe."""
+    p = Tensor(np.ones(3, np.float32), requires_grad=True)
+    scaler, optimizer = GradScaler(), make([p])
+    scaled_rounds(scaler, optimizer, *[np.inf] * 200)
+    assert p.data.tolist() == [1, 1, 1] and scaler.loss_scale == 2.0**-32
+    true = np.array([0.5, -2.0, 1e-20], np.float32)
+    p.grad = true * np.float32(scaler.loss_scale)
+    assert scaler.step(optimizer) and np.isfinite(p.data).all()
+    assert np.array_equal(p.grad, true), "the gradients are divided back exactly"
+
+
+def test_the_scale_never_becomes_infinite() -> None:
+    """2.0**128 is infinite in float32, and so would be every loss: it would skip for ever."""
+    p = Tensor(np.ones(3, np.float32), requires_grad=True)
+    scaler, optimizer = GradScaler(growth_interval=1), SGD([p], 1e-3)
+    scaled_rounds(scaler, optimizer, *[1.0] * 300)
+    assert scaler.loss_scale == 2.0**127 and optimizer.steps == 300
+    scaled_rounds(scaler, optimizer, np.inf)
+    assert scaler.loss_scale == 2.0**126
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "said"),
+    [
+        ({"init_scale": np.inf}, ValueError, "init_scale must be above .* got inf"),
+        ({"init_scale": np.nan}, ValueError, "got nan"),
+        ({"init_scale": 0}, ValueError, "got 0"),
+        ({"init_scale": 1e300}, ValueError, r"got 1e\+300"),
+        ({"init_scale": "65536"}, TypeError, "init_scale must be a number, got '65536'"),
+        ({"growth_factor": 1}, ValueError, "growth_factor must be above 1"),
+        ({"growth_factor": np.inf}, ValueError, "growth_factor must be above 1 and below inf, got inf"),
+        ({"backoff_factor": 1.0}, ValueError, "backoff_factor must be above 0 and below 1, got 1"),
+        ({"backoff_factor": -0.5}, ValueError, "got -0.5"),
+        ({"growth_interval": 2.5}, ValueError, "growth_interval must be an integer, got 2.5"),
+        ({"growth_interval": 0}, ValueError, "growth_interval must be above 0"),
+        ({"growth_interval": True}, TypeError, "growth_interval must be a number, got True"),
+        ({"growth_interval": None}, TypeError, "got None"),
+    ],
+)
+def test_a_scaler_refuses_arguments_that_are_none(arguments: dict[str, Any], kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        GradScaler(**arguments)
+
+
+def test_numpy_numbers_make_the_same_scaler() -> None:
+    scaler = GradScaler(np.float32(8), np.float64(4), np.float16(0.25), np.uint8(3))
+    assert (scaler.loss_scale, scaler.growth_factor, scaler.backoff_factor, scaler.growth_interval) == (8, 4, 0.25, 3)
+
+
+def test_an_overflow_in_one_of_two_optimizers_backs_off() -> None:
+    """The first overflows, the second steps: five rounds halve the scale five times, in either order."""
+    for order in (0, 1):
+        params = [Tensor(np.ones(1, np.float32), requires_grad=True) for _ in "ab"]
+        optimizers = [SGD([p], 0.1) for p in params]
+        scaler = GradScaler(1024.0)
+        for _ in range(5):
+            params[0].grad, params[1].grad = np.float32([np.inf]), np.float32([1])
+            stepped = [scaler.step(optimizer) for optimizer in (optimizers if order == 0 else optimizers[::-1])]
+            assert sorted(stepped) == [False, True]
+            scaler.update()
+        assert scaler.loss_scale == 32 and optimizers[1].steps == 5 and optimizers[0].steps == 0
+
+
+def test_a_second_step_or_an_update_without_one_is_refused() -> None:
+    p = Tensor(np.ones(1, np.float32), requires_grad=True)
+    optimizer, scaler = SGD([p], 0.1), GradScaler(8.0)
+    with pytest.raises(RuntimeError, match="comes after step"):
+        scaler.update()
+    p.grad = np.float32([8])
+    scaler.step(optimizer)
+    with pytest.raises(RuntimeError, match="divided already"):
+        scaler.step(optimizer)
+    assert p.grad == 1 and optimizer.steps == 1
+
+
+def corrected(batches: list[np.ndarray], bits: int = 3) -> np.ndarray:
+    model = Sequential(Linear(8, 4, rng=np.random.default_rng(0)))
+    whole = np.concatenate(batches)
+    return correct_bias(prepare_qat(model, [whole], IntType(bits)), batches).layers[0].layer.bias.data  # type: ignore
+
+
+def test_bias_correction_weighs_samples_not_batches() -> None:
+    """Batches of 32, 1 and 0 samples give the bias of one batch of 33; the last sample lies far off."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(33, 8)).astype(np.float32)
+    x[32] += 10
+    wanted = corrected([x])
+    for cut in ([x[:32], x[32:]], [x[:0], x[:32], x[:0], x[32:]], [x[:1], x[1:]]):
+        assert np.allclose(corrected(cut), wanted, rtol=0, atol=1e-6), [len(batch) for batch in cut]
+
+
+@pytest.mark.parametrize("batches", [[], [np.zeros((0, 8), np.float32)]], ids=["no batch", "an empty batch"])
+def test_bias_correction_without_a_sample_is_refused(batches: list[np.ndarray]) -> None:
+    qat = prepare_qat(Sequential(Linear(8, 4)), [np.ones((2, 8), np.float32)])
+    before = qat.state_dict()
+    with pytest.raises(ValueError, match="needs at least one sample, got none"):
+        correct_bias(qat, batches)
+    assert all(np.array_equal(a, before[name]) for name, a in qat.state_dict().items())
+    with pytest.raises(ValueError, match="a model from prepare_qat"):
+        correct_bias(Sequential(Linear(8, 4)), [np.ones((2, 8), np.float32)])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("first", ["zeros", "not negative", "tiny", "empty", "one sample"])
+def test_a_learned_step_is_started_by_all_calibration_batches(first: str, bits: int) -> None:
+    """The same batches in another order start the same step; one of zeros alone starts none."""
+    x = np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32)
+    batch = {
+        "zeros": np.zeros_like(x), "not negative": np.abs(x), "tiny": x * np.float32(1e-6), "empty": x[:0],
+        "one sample": x[:1],
+    }[first]  # fmt: skip
+    model = Sequential(Linear(32, 16, rng=np.random.default_rng(1)))
+
+    def started(*batches: np.ndarray) -> LearnedStepSize:
+        return prepare_qat(model, batches, activation_type=IntType(bits), learned=True).layers[0].input  # type: ignore
+
+    one, other = started(batch, x), started(x, batch)
+    assert np.allclose(one.scale.data, other.scale.data, rtol=1e-6) and one.zero_point == other.zero_point == 0  # type: ignore
+    seen = np.append(np.abs(x), np.abs(batch) if batch.any() else [])
+    wanted = 2 * seen.mean() / np.sqrt(2 ** (bits - 1) - 1)
+    assert np.allclose(one.scale.data, wanted, rtol=1e-5), "2 mean |x| / sqrt(qmax), of everything seen"  # type: ignore
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["ranges", "learned"])
+def test_unsigned_weights_are_refused_before_training(learned: bool) -> None:
+    with pytest.raises(ValueError, match="needs a signed type, got uint4: use int4"):
+        prepare_qat(Sequential(Linear(8, 4)), [np.ones((2, 8), np.float32)], IntType(4, signed=False), learned=learned)
+
+
+def test_unsigned_activations_keep_their_negative_numbers() -> None:
+    x = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    step = LearnedStepSize(IntType(8, signed=False), batched=True)
+    assert np.abs(step(Tensor(x)).data - x).max() <= float(step.scale.data) / 2 * (1 + 1e-5)  # type: ignore
+    assert step.zero_point == 128
+
+
+def test_a_dead_layer_is_trained_and_converted() -> None:
+    """Its input is always 0, and one of its weights rows, too: any step will do, but 0."""
+    model = Sequential(Linear(8, 4), ReLU(), Linear(4, 2))
+    model.layers[0].weight.data[:], model.layers[0].bias.data[:] = 0, 0  # type: ignore
+    x = np.ones((4, 8), np.float32)
+    integer = convert(prepare_qat(model, [x], learned=True))
+    assert np.allclose(integer(x).data, model(x).data, atol=0.02)

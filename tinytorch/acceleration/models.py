@@ -71,8 +71,8 @@ class Accelerated(Module):
     @property
     def state_type(self) -> str:
         raise TypeError(
-            "an accelerated model is packed for this processor and has no state: save and load the model that was given "
-            "to accelerate()"
+            "an accelerated model is packed for this processor and has no state: "
+            "save and load the model that was given to accelerate()"
         )
 
 

@@ -39,10 +39,10 @@ def replace(part: Path, path: Path) -> None:
     """os.replace; Windows refuses it while somebody reads `path`, so there it is tried for a second."""
     for _ in range(100 if sys.platform == "win32" else 0):
         with suppress(PermissionError):
-            os.replace(part, path)
+            part.replace(path)
             return
         time.sleep(0.01)
-    os.replace(part, path)
+    part.replace(path)
 
 
 @contextmanager

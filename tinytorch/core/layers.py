@@ -182,7 +182,9 @@ class Module:
                     yield _join(prefix, name), module, name, value
 
     def _named_arrays(self) -> dict[str, Array]:
-        arrays = {_join(prefix, key): a for prefix, module in self.named_modules() for key, a in _type_of(module).items()}
+        arrays = {
+            _join(prefix, key): a for prefix, module in self.named_modules() for key, a in _type_of(module).items()
+        }
         for name, _, _, value in self._named_state():
             arrays |= {_join(name, key): a for key, a in (_arrays_of(value) | _type_of(value)).items()}
         return arrays

@@ -8,6 +8,8 @@ __all__ = [
     "HALVES",
     "round_half",
     "lost_share",
+    "LOSS_SCALES",
+    "check_between",
     "GradScaler",
     "cast_to",
     "MasterWeights",
@@ -84,10 +86,22 @@ def lost_share(x: ArrayLike, dtype: str) -> tuple[float, float]:
     return float(((half == 0) & (x != 0)).sum() / size), float((np.isinf(half) & ~np.isinf(x)).sum() / size)
 
 
+LOSS_SCALES = (2.0**-32, 2.0**127)  # beyond them a scaled loss, or a gradient divided again, is 0 or infinite
+
+
+def check_between(name: str, value: Any, above: float, below: float) -> None:
+    """TypeError unless the value is a real number, ValueError unless above < value < below."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not above < value < below:
+        raise ValueError(f"{name} must be above {above:g} and below {below:g}, got {value:g}")
+
+
 class GradScaler:
     """Keeps small gradients alive in float16. Constants and behaviour of PyTorch's torch.amp.GradScaler.
 
-    Each round: `scaler.scale(loss).backward()`, then `scaler.step(optimizer)`, then `scaler.update()`.
+    Each round: `scaler.scale(loss).backward()`, then `scaler.step(optimizer)` for each optimizer, once, then
+    `scaler.update()`. loss_scale stays within LOSS_SCALES, where dividing by it is safe.
     events: (update, "skip" | "grow", new scale), one for each change.
     """
 
@@ -98,13 +112,29 @@ class GradScaler:
         backoff_factor: float = 0.5,
         growth_interval: int = 2000,
     ) -> None:
-        if not (growth_factor > 1 > backoff_factor > 0 and init_scale > 0 and growth_interval >= 1):
-            raise ValueError("wanted init_scale > 0, growth_factor > 1, 0 < backoff_factor < 1, growth_interval >= 1")
-        self.loss_scale = init_scale
-        self.growth_factor, self.backoff_factor, self.growth_interval = growth_factor, backoff_factor, growth_interval
+        check_between("init_scale", init_scale, *LOSS_SCALES)
+        check_between("growth_factor", growth_factor, 1, np.inf)
+        check_between("backoff_factor", backoff_factor, 0, 1)
+        check_between("growth_interval", growth_interval, 0, np.inf)
+        if int(growth_interval) != growth_interval:
+            raise ValueError(f"growth_interval must be an integer, got {growth_interval}: it counts steps")
+        self.loss_scale = float(init_scale)
+        self.growth_factor, self.backoff_factor = float(growth_factor), float(backoff_factor)
+        self.growth_interval = int(growth_interval)
         self.good_steps, self.updates, self.found_inf = 0, 0, False
         self.events: list[tuple[int, str, float]] = []
+        self._stepped: list[Optimizer] = []  # since the last update
 
+    @property
+    def loss_scale(self) -> float:
+        return self._loss_scale
+
+    @loss_scale.setter
+    def loss_scale(self, value: float) -> None:
+        smallest, largest = LOSS_SCALES
+        self._loss_scale = min(max(value, smallest), largest)
+
+    @np.errstate(over="ignore")  # a float16 loss may become infinite: step looks for it
     def scale(self, loss: Tensor) -> Tensor:
         """The loss, multiplied."""
         return loss * self.loss_scale
@@ -112,11 +142,16 @@ class GradScaler:
     def step(self, optimizer: Optimizer) -> bool:
         """Divide the gradients by the scale, in float32, and step; do not step if any is infinite or NaN.
 
-        Returns whether it stepped. The gradients of a skipped step are left as they are.
+        Returns whether it stepped. The gradients of a skipped step are left as they are, and found_inf stays True until
+        the next round, whatever other optimizers find. RuntimeError for an optimizer's second step before `update`.
         """
+        if any(other is optimizer for other in self._stepped):
+            raise RuntimeError("this optimizer has stepped since the last update(): its gradients are divided already")
+        self.found_inf = self.found_inf and bool(self._stepped)  # a round begins without
+        self._stepped.append(optimizer)
         grads = [(p, p.grad) for p in optimizer.params if p.grad is not None]
-        self.found_inf = not all(np.isfinite(grad).all() for _, grad in grads)
-        if self.found_inf:
+        if not all(np.isfinite(grad).all() for _, grad in grads):
+            self.found_inf = True
             return False
         for p, grad in grads:
             p.grad = grad.astype(np.float32) / np.float32(self.loss_scale)
@@ -128,6 +163,9 @@ class GradScaler:
 
         After a skipped step: scale * backoff_factor. After growth_interval good steps in a row: scale * growth_factor.
         """
+        if not self._stepped:
+            raise RuntimeError("update() comes after step(optimizer), which looks at the gradients: none was made")
+        self._stepped = []
         self.updates += 1
         self.good_steps = 0 if self.found_inf else self.good_steps + 1
         if self.found_inf:

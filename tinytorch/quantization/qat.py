@@ -12,17 +12,20 @@ __all__ = [
     "equalize",
     "fake_quantize",
     "FakeQuantize",
+    "OutputSums",
     "FakeQuantized",
     "prepare_qat",
     "freeze",
     "convert",
     "learned_step_quantize",
+    "Magnitudes",
     "LearnedStepSize",
     "correct_bias",
 ]
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,8 @@ from tinytorch.quantization.quantize import (
     Observer,
     QParams,
     QuantizedTensor,
+    as_range,
+    as_scale,
     check_rules,
     choose_qparams,
     dequantize,
@@ -150,14 +155,23 @@ class FakeQuantize(Module):
         observer: Observer | None = None,
         axis: int | None = None,
     ) -> None:
+        if symmetric and not int_type.signed:
+            raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)}")
         self.int_type, self.symmetric, self.observer, self.axis = int_type, symmetric, observer, axis
         self.qparams: QParams | None = None
         self.frozen = False
+
+    @property
+    def state_type(self) -> str:
+        """What a saved state tells beyond its arrays."""
+        return f"{self.int_type}, symmetric {self.symmetric}, axis {self.axis}"
 
     def freeze(self) -> None:
         self.frozen = True
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.data.size == 0:
+            return x
         if not self.frozen and self.observer is None:
             self.qparams = choose_qparams(*value_range(x.data, self.axis), self.int_type, self.symmetric)
         elif not self.frozen and self.training and self.observer is not None:
@@ -166,6 +180,22 @@ class FakeQuantize(Module):
         if self.qparams is None:
             raise ValueError("FakeQuantize has no ruler yet: run a batch in training mode first (prepare_qat does it)")
         return fake_quantize(x, self.qparams)
+
+
+@dataclass
+class OutputSums:
+    """The outputs of each channel [channels], added up over batches, and how many they were."""
+
+    total: Any = 0.0
+    count: int = 0
+
+    def add(self, y: NDArray[Any], channel_axis: int) -> None:
+        self.total = self.total + y.sum(tuple(a for a in range(y.ndim) if a != channel_axis), dtype=np.float64)
+        self.count += y.size // y.shape[channel_axis]
+
+    @property
+    def mean(self) -> Any:
+        return self.total / max(self.count, 1)
 
 
 class FakeQuantized(Module):
@@ -177,13 +207,12 @@ class FakeQuantized(Module):
     def __init__(self, layer: Linear | Conv2d, weight: Any, input: Any) -> None:
         self.layer, self.weight, self.input = layer, weight, input
         self.enabled = True
-        self.seen: list[NDArray[Any]] | None = None  # where bias correction collects the mean output of each batch
+        self.seen: OutputSums | None = None  # where bias correction adds up the outputs
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._rounded(x) if self.enabled else self.layer(x)
         if self.seen is not None:
-            channel = 1 if isinstance(self.layer, Conv2d) else y.ndim - 1
-            self.seen.append(y.data.mean(axis=tuple(a for a in range(y.ndim) if a != channel)))
+            self.seen.add(y.data, 1 if isinstance(self.layer, Conv2d) else y.ndim - 1)
         return y
 
     def _rounded(self, x: Tensor) -> Tensor:
@@ -224,9 +253,15 @@ def prepare_qat(
         for key, value in vars(m).items():
             if isinstance(value, Tensor):
                 setattr(m, key, Tensor(value.data.copy(), value.requires_grad))
+    learned_steps = [m for _, m in prepared.named_modules() if isinstance(m, LearnedStepSize)]
+    for m in learned_steps:
+        m.calibrating = True
     with no_grad():
         for batch in batches:
-            prepared(batch)
+            if len(batch):
+                prepared(batch)
+    for m in learned_steps:
+        m.calibrating = False
     return prepared
 
 
@@ -259,6 +294,7 @@ def convert(model: Module) -> Module:
     return quantized.eval()
 
 
+@np.errstate(over="ignore")  # x / scale may overflow to infinity, which is clipped
 def learned_step_quantize(x: Tensor, scale: Tensor, zero_point: int, int_type: IntType, count: float) -> Tensor:
     """Round x to the ruler of `scale`, with gradients for x (as `fake_quantize`) and for scale (LSQ).
 
@@ -284,33 +320,62 @@ def learned_step_quantize(x: Tensor, scale: Tensor, zero_point: int, int_type: I
     )
 
 
-class LearnedStepSize(Module):
-    """A quantizer whose step is trained (LSQ). It is started by the first tensor that passes.
+@dataclass
+class Magnitudes:
+    """Of the numbers seen so far: the sum of |x|, of all or of each slice, how many they were, and the smallest."""
 
-    axis: 0 a step for each row, None one for all. batched: axis 0 of x is a batch, and not counted in N. A tensor
-    without negative numbers (behind a ReLU) gets all codes for the positive side.
+    total: Any = 0.0
+    count: int = 0
+    lowest: float = 0.0
+
+    def add(self, x: NDArray[Any], axis: int | None) -> None:
+        reduced = tuple(a for a in range(x.ndim) if a != axis)
+        self.total = self.total + np.abs(x).sum(reduced, dtype=np.float64, keepdims=axis is not None)
+        self.count += x.size // (1 if axis is None else x.shape[axis])
+        self.lowest = min(self.lowest, float(x.min()))
+
+
+class LearnedStepSize(Module):
+    """A quantizer whose step is trained (LSQ). It is started by all that passes while it is `calibrating`, in
+    prepare_qat, and otherwise by the first tensor.
+
+    axis: 0 a step for each row, None one for all. batched: axis 0 of x is a batch, and not counted in N; and numbers
+    none of which is negative (behind a ReLU) get all codes for the positive side. Weights need a signed type.
     """
 
     def __init__(self, int_type: IntType = INT8, axis: int | None = None, batched: bool = False) -> None:
+        if not (int_type.signed or batched):
+            raise ValueError(f"the step of a weight needs a signed type, got {int_type}: use {IntType(int_type.bits)}")
         self.int_type, self.axis, self.batched = int_type, axis, batched
         self.scale: Tensor | None = None
         self.zero_point = np.zeros((), np.int32)  # an array: it is saved with the model
+        self.calibrating, self.seen = False, Magnitudes()
+
+    @property
+    def state_type(self) -> str:
+        """What a saved state tells beyond its arrays."""
+        return f"{self.int_type}, axis {self.axis}"
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.scale is None:
+        if x.data.size == 0:
+            return x
+        as_range(np.min(x.data), np.max(x.data))  # refuses NaN and infinity
+        if self.scale is None or self.calibrating:
             self._start(x.data)
         assert self.scale is not None
-        np.maximum(self.scale.data, 1e-8, out=self.scale.data)  # an update may not turn the ruler around
+        smallest = np.finfo(np.float32).tiny
+        np.maximum(self.scale.data, smallest, out=self.scale.data)  # an update may not turn the ruler around
         count = x.data.size / self.scale.data.size / (len(x) if self.batched else 1)
         return learned_step_quantize(x, self.scale, int(self.zero_point), self.int_type, count)
 
     def _start(self, x: NDArray[Any]) -> None:
-        if self.batched and x.min() >= 0:
-            self.zero_point = np.array(self.int_type.qmin, np.int32)
-        kept = () if self.axis is None else (self.axis,)
-        mean = np.abs(x).mean(tuple(a for a in range(x.ndim) if a not in kept), keepdims=self.axis is not None)
-        scale = 2 * mean / np.sqrt(self.int_type.qmax - self.zero_point)
-        self.scale = Tensor(np.asarray(np.maximum(scale, 1e-8), np.float32), requires_grad=True)
+        if x.any() or self.axis is not None:  # a batch of zeros says nothing about the step
+            self.seen.add(x, self.axis)
+        qmin, qmax = self.int_type.qmin, self.int_type.qmax
+        if self.batched:
+            self.zero_point = np.array(qmin if self.seen.lowest >= 0 else (qmin + qmax + 1) // 2, np.int32)
+        step = 2 * self.seen.total / max(self.seen.count, 1) / np.sqrt(qmax - self.zero_point)
+        self.scale = Tensor(as_scale(step), requires_grad=True)
 
     @property
     def qparams(self) -> QParams | None:
@@ -320,20 +385,24 @@ class LearnedStepSize(Module):
 def correct_bias(model: Module, batches: Iterable[NDArray[Any]]) -> Module:
     """Move the bias of each FakeQuantized layer so that its mean output on the batches is that without quantizers.
 
-    model: from `prepare_qat`; it is changed, and returned. Layers are corrected in order, each behind corrected ones.
-    Source: Nagel et al. 2019.
+    The mean is over all samples, however they are batched. model: from `prepare_qat`; it is changed, and returned.
+    Layers are corrected in order, each behind corrected ones. Source: Nagel et al. 2019.
     """
-    layers = [m for _, m in model.named_modules() if isinstance(m, FakeQuantized) and m.layer.bias is not None]
-    inputs = list(batches)
+    prepared = [m for _, m in model.named_modules() if isinstance(m, FakeQuantized)]
+    layers = [m for m in prepared if m.layer.bias is not None]
+    inputs = [batch for batch in batches if len(batch)]
+    if not prepared or not inputs:
+        lacking = "at least one sample" if prepared else "a model from prepare_qat"
+        raise ValueError(f"correct_bias needs {lacking}, got none")
     model.eval()
 
     def mean_outputs(chosen: list[FakeQuantized]) -> list[NDArray[Any]]:
         for m in chosen:
-            m.seen = []
+            m.seen = OutputSums()
         with no_grad():
             for batch in inputs:
                 model(batch)
-        means = [np.mean(m.seen or [np.zeros(1)], axis=0) for m in chosen]
+        means = [m.seen.mean for m in chosen if m.seen is not None]
         for m in chosen:
             m.seen = None
         return means
