@@ -21,15 +21,20 @@ PIP = f'"{sys.executable}" -m pip' if " " in sys.executable else f"{sys.executab
 FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512_ICL", "AVX512_SPR", "ASIMD", "ASIMDDP", "SVE", "VSX", "RVV")
 PATIENCE = 120.0  # seconds for the first import, which may compile
 ASK_KERNELS = """
-import importlib, json
+import importlib, json, warnings
+warnings.simplefilter("ignore")
 package = {package!r}
 answer = {{"file": importlib.import_module(package).__file__, "kernels": ["numpy only"]}}
 try:
-    answer["kernels"] = list(importlib.import_module(package + ".acceleration").kernels())
+    acceleration = importlib.import_module(package + ".acceleration")
 except ModuleNotFoundError as error:
     if error.name != package + ".acceleration":
         raise
-print(json.dumps(answer))
+    print(json.dumps(answer))
+else:
+    answer["kernels"] = list(acceleration.kernels())
+    print(json.dumps(answer), flush=True)
+    print(json.dumps(acceleration.try_kernels()))
 """
 
 
@@ -136,17 +141,26 @@ def _package_and_kernels(here: Project) -> Iterator[Finding]:
         yield Finding(here.package_name, "no answer", late, "set TINYTORCH_KERNEL=numpy and try again")
         return
     install = f'cd "{here.root}" && {PIP} install -e .'
-    if done.returncode:
+    if not done.stdout:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         yield Finding(here.package_name, "cannot be imported", last.rstrip("."), install)
         return
-    answer = json.loads(done.stdout.splitlines()[-1])
+    answer, *tried = map(json.loads, done.stdout.splitlines())
     folder = Path(answer["file"]).parent
     if folder.resolve() != here.package.resolve():
         yield Finding(here.package_name, str(folder), f"Python imports another copy than {here.package}", install)
     else:
         yield Finding(here.package_name, str(folder))
-    yield Finding("kernels", ", ".join(answer["kernels"]))
+    yield _kernels(", ".join(answer["kernels"]), tried, done)
+
+
+def _kernels(names: str, tried: list[str], done: subprocess.CompletedProcess[str]) -> Finding:
+    """What became of a product on each kernel. tried: one sentence, unless the process ended before."""
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return Finding("kernels", names, f"a kernel does not run ({last.rstrip('.')})", "set TINYTORCH_KERNEL=numpy")
+    problem, _, fix = (tried or [""])[0].rpartition("; ")
+    return Finding("kernels", names, problem, fix)
 
 
 def _grading(here: Project) -> Iterator[Finding]:

@@ -97,47 +97,6 @@ print(sum(gemm.matmul.made.stats.cache_hits.values()), len(kernels_made))
         assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "0 2"
         assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "1 0"
 
-    def test_a_kernel_on_disk_that_was_cut_short_is_made_again(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        from tinytorch.acceleration import compiled
-
-        monkeypatch.setattr(compiled, "CACHE", tmp_path)
-        made = [compiled.kept("code", text.encode) for text in ("first", "second")]
-        file = tmp_path / "code"
-        file.write_bytes(file.read_bytes()[:-1])
-        made += [compiled.kept("code", text.encode) for text in ("third", "fourth")]
-        assert made == [b"first", b"first", b"third", b"third"]
-        assert [path.name for path in tmp_path.iterdir()] == ["code"], "and nothing else stays there"
-
-    def test_a_kernel_is_kept_for_each_set_of_features(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from tinytorch.acceleration import compiled, engine, micro
-
-        monkeypatch.setattr(compiled, "CACHE", tmp_path)
-        for features in (engine.without(), engine.without("a", "s"), engine.without()):
-            engine._compile.__wrapped__(micro.NO_TILES, features)
-        assert len(list(tmp_path.iterdir())) == 2
-
-    def test_the_cache_of_another_processor_version_or_source_is_another_folder(self, tmp_path: Path) -> None:
-        code = """
-import llvmlite.binding as llvm
-{change}
-from tinytorch.acceleration import compiled
-print(compiled.CACHE.name)
-"""
-        changes = [
-            "", "llvm.get_host_cpu_name = lambda: 'another'", "import numba; numba.__version__ = '0'",
-            "llvm.llvm_version_info = (99, 0, 0)",
-            "from pathlib import Path; read = Path.read_text; Path.read_text = lambda p, **k: read(p, **k) + '#'",
-        ]  # fmt: skip
-        folders = [python(code.format(change=change), NUMBA_CACHE_DIR=str(tmp_path)) for change in changes]
-        assert len(set(folders)) == len(changes)
-
-    def test_a_read_only_package_folder_is_no_obstacle(self, tmp_path: Path) -> None:
-        blocked = tmp_path / "file"
-        blocked.write_text("not a folder", encoding="utf-8")
-        python(PRODUCT, NUMBA_CACHE_DIR=str(blocked / "inside"))
-
     def test_no_kernel_uses_a_saturating_instruction(self) -> None:
         """VPMADDUBSW and VPDPBUSDS saturate: they are how other libraries differ between processors."""
         from tinytorch.acceleration import engine
@@ -175,3 +134,61 @@ print(compiled.CACHE.name)
 
         for triple in ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"):
             assert "quantize" in engine.assemble(engine.passes_ir() + engine.tile_ir("generic")[0], triple)
+
+
+EVERYTHING = (
+    """
+import warnings
+warnings.simplefilter("always")
+warnings.showwarning = lambda message, *rest: print(message)
+"""
+    + PRODUCT
+    + """
+from tinytorch.quantization import QParams, autocast
+from tinytorch.core import Linear, Tensor
+x = np.ones((2, 70), np.float32)
+with autocast("bfloat16"):
+    Linear(70, 20)(Tensor(x))
+bf16_matmul(x, pack_bf16(x.T.copy()))
+Int8Linear(pack_int8(b), 0.5)(x), int4_linear(x, pack_int4(b, 0.5)), quantize(x, QParams(0.1, 0))
+Int8Conv2d(np.ones((1, 1, 2, 2), np.int8), 1.0)(x.reshape(1, 1, 10, 14))
+set_num_threads(2)
+print(kernels(), get_num_threads())
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "source, said",
+    [
+        ("raise ImportError('Numba needs NumPy 2.3 or less. Got NumPy 2.4.')", "Numba needs NumPy 2.3 or less"),
+        ("raise OSError('libllvmlite.so: cannot open shared object file')", "libllvmlite.so"),
+        ("np_version = None.major", "'NoneType' object has no attribute 'major'"),
+        ("raise SystemError", "SystemError"),
+        ("class config: DISABLE_JIT = 1", "NUMBA_DISABLE_JIT is set"),
+    ],
+)
+def test_a_numba_that_does_not_work_is_told_once_and_numpy_serves(tmp_path: Path, source: str, said: str) -> None:
+    (tmp_path / "numba.py").write_text(source + "\n", encoding="utf-8")
+    answer = python(EVERYTHING, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    told, kernels_and_threads = answer.splitlines()
+    assert said in told and "products run in NumPy" in told and kernels_and_threads == "('numpy',) 1"
+
+
+def test_numba_told_not_to_compile_is_told_once_and_numpy_serves() -> None:
+    told, kernels_and_threads = python(EVERYTHING, NUMBA_DISABLE_JIT="1").splitlines()
+    assert told.startswith("NUMBA_DISABLE_JIT is set: ") and told.endswith("; unset it")
+    assert kernels_and_threads == "('numpy',) 1"
+
+
+def test_a_kernel_that_cannot_be_had_without_numba_is_refused_with_the_reason() -> None:
+    code = "from tinytorch.acceleration import kernel\ntry: kernel()\nexcept ValueError as e: print(e)"
+    said = python(code, TINYTORCH_KERNEL="generic", NUMBA_DISABLE_JIT="1")
+    assert said.endswith("got 'generic': NUMBA_DISABLE_JIT is set; unset it")
+
+
+def test_who_asks_for_numpy_needs_no_numba_and_hears_nothing(tmp_path: Path) -> None:
+    (tmp_path / "numba.py").write_text("raise ImportError", encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    code = PRODUCT.replace("import numpy", "import warnings; warnings.simplefilter('error'); import numpy", 1)
+    assert python(code + "print(kernel())", PYTHONPATH=path, TINYTORCH_KERNEL="numpy") == "numpy"

@@ -81,3 +81,28 @@ def test_outside_of_a_course_the_machine_is_still_examined(tmp_path):
     assert {"python", "output", "blas", "cpu"} <= found.keys()
     assert found["course"].problem == f"no course found in {tmp_path} or above it", "the cure is told once, as the fix"
     assert "--project DIR" in found["course"].fix
+
+
+@pytest.mark.parametrize(
+    "trial, problem, fix",
+    [
+        ("return ''", "", ""),
+        ("return 'numba is broken (x; y); mend it'", "numba is broken (x; y)", "mend it"),
+        ("raise ValueError('odd')", "a kernel does not run (ValueError: odd)", "set TINYTORCH_KERNEL=numpy"),
+        ("import os; os.abort()", "a kernel does not run", "set TINYTORCH_KERNEL=numpy"),
+    ],
+    ids=["well", "a numba that does not work", "an exception", "a crash"],
+)
+def test_a_kernel_is_tried_for_real(course, finding, monkeypatch, trial, problem, fix):
+    """A list of kernels says nothing about a Numba that refuses this NumPy."""
+    folder = course.root / "elsewhere" / "kernelled"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    code = f"def kernels(): return ['fast', 'numpy']\ndef try_kernels(): {trial}\n"
+    (folder / "acceleration.py").write_text(code, encoding="utf-8")
+    course.change("pyproject.toml", 'package = "toy"', 'package = "kernelled"')
+    find = f"import sys; sys.path.append({str(folder.parent)!r})"
+    monkeypatch.setattr(doctor, "ASK_KERNELS", find + doctor.ASK_KERNELS)
+    found = finding()["kernels"]
+    assert found.found == "fast, numpy" and problem in found.problem and bool(found.problem) == bool(problem)
+    assert fix in found.fix

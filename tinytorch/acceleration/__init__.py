@@ -8,10 +8,12 @@
 
 `kernels()` names what this machine has, fastest first: amx, avx512_vnni, avx_vnni, avx2, neon_dotprod, generic, numpy;
 all give the same bits. TINYTORCH_KERNEL in the environment, or `use_kernel`, forces one of them. Importing this package
-is quick: numba is imported when a kernel first runs, and what it compiles is kept on disk (NUMBA_CACHE_DIR, else beside
-the package, else the user's cache) under a name that changes with processor, versions and source.
+is quick: numba is imported when a kernel first runs, and what it compiles is kept on disk (see `disk`).
 """
 
+import numpy as np
+
+from . import features
 from .bf16 import PackedBf16, bf16_matmul, pack_bf16
 from .conv import Int8Conv2d
 from .elementwise import dequantize, quantize
@@ -46,6 +48,24 @@ __all__ = [
     "set_num_threads",
     "use_kernel",
 ]
+
+
+def try_kernels() -> str:
+    """Run a product on every kernel of this machine. Returns "", or what is wrong and how to mend it."""
+    fault = features.compiler_fault()
+    if fault is not None and fault.is_broken:
+        return f"{fault.reason}; {fault.fix}"
+    a, b = np.arange(255, dtype=np.uint8).reshape(3, 85), np.arange(85, dtype=np.int8).reshape(85, 1)
+    wanted = a.astype(np.int64) @ b.astype(np.int64)
+    for name in kernels():
+        try:
+            with use_kernel(name):
+                got = int8_matmul(a, pack_int8(b))
+        except Exception as error:  # whatever the compiler meets on this machine
+            return f"kernel {name} does not run ({type(error).__name__}: {error}); set TINYTORCH_KERNEL=numpy"
+        if not np.array_equal(got, wanted):
+            return f"kernel {name} computes wrongly; set TINYTORCH_KERNEL=numpy and report it"
+    return ""
 
 
 def set_num_threads(n: int) -> None:

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import plain
 from .features import bf16_kernel, kernel
 from .int8 import readable, room
 from .once import load
@@ -127,6 +128,7 @@ def bf16_matmul(a: Matrix, b: PackedBf16 | Matrix) -> Matrix:
         raise ValueError(f"wanted a [..., {b.shape[-2]}] for b {tuple(b.shape)}, got shape {a.shape}")
     name = bf16_kernel(kernel())
     if name is None or 0 in (*a.shape, *b.shape):
+        plain.tell_cost()
         with np.errstate(invalid="ignore", over="ignore"):
             return np.asarray(round_to_bf16(a) @ (b.unpack() if isinstance(b, PackedBf16) else round_to_bf16(b)))
     if isinstance(b, PackedBf16) or b.ndim == 2:

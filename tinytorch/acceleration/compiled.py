@@ -4,78 +4,52 @@ Import it (and `gemm`, `threads`) only when a compiled kernel is wanted: it impo
 """
 
 import hashlib
-import os
-import tempfile
+import pickle
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core.caching import NullCache
+from numba.core.ccallback import CFunc
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from .once import MAKING, once
+from . import disk
+from .once import once
 
 F = TypeVar("F", bound=Callable[..., Any])
 Array = NDArray[Any]
 I64 = ir.IntType(64)
 
 
-def cache_directory() -> Path:
-    """Where compiled drivers are kept: NUMBA_CACHE_DIR, else this package's __pycache__, else the user's cache, else a
-    folder of this process. Its name holds a digest of everything the machine code depends on, so that a change of
-    source, version or processor looks elsewhere and never meets an old file."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    parts = [numba.__version__, llvm.get_process_triple(), llvm.get_host_cpu_name(), *map(str, llvm.llvm_version_info)]
-    parts += [llvm.get_host_cpu_features().flatten(), *(path.read_text(encoding="utf-8") for path in sources)]
-    name = "kernels-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache") / "tinytorch"
-    wanted = os.environ.get("NUMBA_CACHE_DIR")
-    for parent in [Path(wanted)] if wanted else [Path(__file__).parent / "__pycache__", user]:
-        try:
-            (parent / name).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=parent / name):
-                return parent / name
-        except OSError:
-            continue
-    return Path(tempfile.mkdtemp(prefix="tinytorch-"))
+class _OnDisk(NullCache):  # type: ignore[misc]
+    """Where Numba keeps what it compiled of one function: a file for each signature and processor."""
 
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = f"{function.__module__}.{function.__qualname__}"
 
-CACHE = cache_directory()
+    def _file(self, signature: Any, codegen: Any) -> str:
+        digest = hashlib.sha256(f"{signature} {codegen.magic_tuple()}".encode()).hexdigest()[:16]
+        return f"{self._name}-{digest}.numba"
 
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        target_context.refresh()
+        data = disk.read(self._file(signature, target_context.codegen()))
+        if data is None:
+            return None
+        with suppress(Exception):  # whatever cannot be read is made again
+            return CompileResult._rebuild(target_context, *pickle.loads(data))
+        return None
 
-def kept(name: str, make: Callable[[], bytes]) -> bytes:
-    """The bytes that `make` gives, or gave an earlier process: they stay in CACHE under `name`, behind their digest, so
-    that a file cut short counts as none."""
-    file = CACHE / name
-    with suppress(OSError):
-        digest, made = (whole := file.read_bytes())[:32], whole[32:]
-        if hashlib.sha256(made).digest() == digest:
-            return made
-    made = make()
-    with suppress(OSError), tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        part = Path(folder, name)
-        part.write_bytes(hashlib.sha256(made).digest() + made)
-        part.replace(file)
-    return made
-
-
-def _cached(decorate: Any) -> Callable[[Any], Any]:
-    """Apply a Numba decorator with its cache in CACHE: Numba asks for the folder while it decorates."""
-
-    def apply(function: Any) -> Any:
-        with MAKING:  # Numba's settings are everybody's
-            before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(CACHE)
-            try:
-                return decorate(function)
-            finally:
-                numba.config.CACHE_DIR = before
-
-    return apply
+    def save_overload(self, signature: Any, result: Any) -> None:
+        disk.write(self._file(signature, result.codegen), dumps(result._reduce()))
 
 
 class Entry:
@@ -100,7 +74,11 @@ class Entry:
 
 @once
 def _dispatcher(function: Callable[..., Any], signature: str) -> Any:
-    return _cached(numba.njit([signature], nogil=True, cache=True, boundscheck=False))(function)
+    made = numba.njit(nogil=True, boundscheck=False)(function)
+    made._cache = _OnDisk(function)
+    made.compile(signature)
+    made.disable_compile()
+    return made
 
 
 def compiled(signature: str) -> Callable[[Callable[..., Any]], Entry]:
@@ -131,7 +109,10 @@ class Task:
 
 @once
 def _callback(function: Callable[[Any, int], None]) -> Any:
-    return _cached(numba.cfunc("void(CPointer(int64), int64)", cache=True))(function)
+    made: Any = CFunc(function, normalize_signature("void(CPointer(int64), int64)"), locals={}, options={})
+    made._cache = _OnDisk(function)
+    made.compile()
+    return made
 
 
 def task(function: Callable[[Any, int], None]) -> Task:

@@ -1,7 +1,7 @@
 """From LLVM IR text to addresses that compiled code can call.
 
 A rung's micro-kernels are compiled for the processor that runs them and kept on disk, in the folder of the drivers
-(`compiled.CACHE`) and under a name that changes with their text and the features they may use.
+(`disk`) and under a name that changes with their text and the features they may use.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import blocks, gemm, micro, rounding, sweeps, threads
-from .compiled import kept
+from .disk import kept
 from .features import host_features, host_flags
 from .once import load, once
 

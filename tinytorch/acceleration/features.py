@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 
@@ -25,6 +26,30 @@ NEEDS = {  # rung -> what LLVM must report of this processor
     "generic": (),
 }
 _wanted: ContextVar[str | None] = ContextVar("kernel", default=None)  # by `use_kernel`
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why nothing can be compiled here, and what to do about it."""
+
+    reason: str
+    fix: str
+    is_broken: bool = True  # False: Numba was left out, as one may
+
+
+@once
+def compiler_fault() -> Fault | None:
+    """What keeps Numba from compiling on this machine; None if nothing does. It imports Numba, which takes a moment."""
+    if find_spec("numba") is None:
+        return Fault("numba is not installed", 'pip install "tinytorch[fast]"', is_broken=False)
+    try:
+        import numba
+    except Exception as error:  # of many kinds: ImportError for another NumPy, OSError for a library, AttributeError
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        return Fault(f"numba cannot be imported ({reason})", "pip install --upgrade numba")
+    if numba.config.DISABLE_JIT:
+        return Fault("NUMBA_DISABLE_JIT is set", "unset it")
+    return None
 
 
 @once
@@ -91,17 +116,19 @@ def compiled_kernels(features: frozenset[str]) -> tuple[str, ...]:
 def kernels() -> tuple[str, ...]:
     """The kernels that run on this machine, fastest first; the last one, "numpy", always does.
 
-    Without numba it is the only one: `pip install "tinytorch[fast]"`.
+    Without a Numba that works it is the only one: `pip install "tinytorch[fast]"`.
     """
-    if find_spec("numba") is None:
+    if compiler_fault() is not None:
         return ("numpy",)
     found = compiled_kernels(host_features())
     return (*(name for name in found if name != "amx" or _may_use_tiles()), "numpy")
 
 
 def _checked(name: str, source: str) -> str:
-    if name not in kernels():
-        raise ValueError(f"{source} must be one of {', '.join(kernels())} on this machine, got {name!r}")
+    if name != "numpy" and name not in kernels():
+        fault = compiler_fault()
+        why = f": {fault.reason}; {fault.fix}" if fault else ""
+        raise ValueError(f"{source} must be one of {', '.join(kernels())} on this machine, got {name!r}{why}")
     return name
 
 
@@ -110,9 +137,14 @@ def kernel() -> str:
     return _wanted.get() or _first_choice()
 
 
+def wanted_kernel() -> str | None:
+    """The kernel that the environment asks for."""
+    return os.environ.get("TINYTORCH_KERNEL")
+
+
 @cache
 def _first_choice() -> str:
-    wanted = os.environ.get("TINYTORCH_KERNEL")
+    wanted = wanted_kernel()
     return _checked(wanted, "TINYTORCH_KERNEL") if wanted else kernels()[0]
 
 

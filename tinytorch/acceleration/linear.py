@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import plain
 from .elementwise import FLOAT32, choose_dynamic, quantize_plain
-from .features import kernel, kernels
+from .features import kernel
 from .int8 import check, filled, readable, room, rows_of, rung
 from .once import load
 from .pack import PackedInt8
@@ -155,8 +155,7 @@ class Int8Linear:
 
     def from_codes(self, rows: NDArray[Any], zero_point: int, scale_in: np.float32) -> NDArray[Any]:
         """The definition in NumPy, from codes [M, K] on."""
-        if len(kernels()) == 1:
-            plain.tell_cost()
+        plain.tell_cost()
         acc = plain.matmul(rows, self.weights) - zero_point * self.weights.column_sums
         if self.integers.size:
             acc += self.integers

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .features import compiler_fault, wanted_kernel
 from .pack import PackedInt8
 
 PIECE = 512
@@ -17,13 +18,15 @@ PIECE = 512
 
 @cache
 def tell_cost() -> None:
-    """Say once what it costs to have no compiler."""
-    warnings.warn(
-        "numba is not installed: INT8 products run on NumPy's float32 BLAS, several times slower than the compiled "
-        'kernel, and unpack their weights at each call; pip install "tinytorch[fast]"',
-        RuntimeWarning,
-        stacklevel=4,
-    )
+    """Say once what it costs to have no compiler, and why there is none, to those who did not ask for NumPy."""
+    fault = None if wanted_kernel() == "numpy" else compiler_fault()
+    if fault is not None:
+        warnings.warn(
+            f"{fault.reason}: products run in NumPy, several times slower than the compiled kernels, and unpack their "
+            f"weights at each call; {fault.fix}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8) -> NDArray[np.int64]:
