@@ -11,6 +11,7 @@ from tinytorch.acceleration.models import AcceleratedConv2d, AcceleratedLinear
 from tinytorch.core import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Residual, Sequential, Tensor
 from tinytorch.quantization import (
     INT4,
+    OnCodes,
     QuantizedConv2d,
     QuantizedLinear,
     QuantizedTensor,
@@ -125,3 +126,133 @@ def test_a_layer_whose_sums_might_overflow_stays_what_it_was() -> None:
 def test_what_is_not_quantized_is_copied() -> None:
     model, x = perceptron()
     np.testing.assert_array_equal(accelerate(model)(x).data, model(x).data)
+
+
+def both_refuse(layer: Any, x: Any) -> None:
+    """The definition's refusal is the accelerated layer's, of the same kind."""
+    with pytest.raises((ValueError, TypeError)) as wanted:
+        layer(x)
+    with pytest.raises(wanted.type):
+        accelerate(layer)(x)
+
+
+def codes(shape: tuple[int, ...], qparams: Any) -> QuantizedTensor:
+    rng = np.random.default_rng(3)
+    return QuantizedTensor(rng.integers(-128, 128, shape).astype(np.int8), qparams)
+
+
+RULER = choose_qparams(-2, 3)
+LAYERS = {
+    "linear": (lambda given: QuantizedLinear(np.eye(5, 20), np.ones(5), given), (6, 20)),
+    "convolution": (lambda given: QuantizedConv2d(np.ones((2, 3, 2, 2)), np.ones(2), given), (4, 3, 5, 5)),
+}
+INPUTS: dict[str, Callable[[tuple[int, ...]], Any]] = {
+    "codes of another scale": lambda shape: codes(shape, choose_qparams(-20, 30)),
+    "codes of a scale that is a little different": lambda shape: codes(shape, choose_qparams(-2, 3.00001)),
+    "a NaN": lambda shape: Tensor(np.full(shape, np.nan)),
+    "codes with a channel too few": lambda shape: codes((shape[0], shape[1] - 1, *shape[2:]), RULER),
+    "codes with a channel too many": lambda shape: codes((shape[0], shape[1] + 1, *shape[2:]), RULER),
+    "reals with an axis too few": lambda shape: Tensor(np.zeros(shape[1:-1] or (3,))),
+    "images smaller than the window": lambda shape: codes((*shape[:2], 1, 1) if len(shape) == 4 else (2, 3), RULER),
+}
+
+
+@pytest.mark.parametrize("make, shape", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("made", INPUTS.values(), ids=INPUTS)
+def test_what_a_calibrated_layer_refuses_it_refuses_when_accelerated(
+    on_kernel: str, make: Any, shape: tuple[int, ...], made: Any
+) -> None:
+    both_refuse(make(RULER), made(shape))
+
+
+@pytest.mark.parametrize("make, shape", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_a_dynamic_layer_refuses_it_refuses_when_accelerated(
+    on_kernel: str, make: Any, shape: tuple[int, ...], value: float
+) -> None:
+    both_refuse(make(None), Tensor(np.full(shape, value)))
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 8, 8), (4, 8, 20), (4, 3, 20, 8)])
+def test_a_pool_refuses_codes_as_it_refuses_reals(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError) as wanted:
+        MaxPool2d(9)(Tensor(np.zeros(shape)))
+    with pytest.raises(ValueError) as got:
+        accelerate(OnCodes(MaxPool2d(9)))(codes(shape, RULER))
+    assert str(got.value) == str(wanted.value)
+
+
+def test_a_chain_refuses_codes_of_another_scale_between_its_layers(on_kernel: str) -> None:
+    first = QuantizedLinear(np.eye(20), None, RULER, choose_qparams(-7, 7))
+    second = QuantizedLinear(np.eye(5, 20), np.ones(5), RULER)
+    both_refuse(Sequential(first, second), Tensor(np.ones((3, 20))))
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_an_empty_batch_gives_an_empty_result(on_kernel: str, make: Callable[[], tuple[Module, Any]]) -> None:
+    model, x = make()
+    for quantized in (quantize_static(model, [x]), quantize_dynamic(model)):
+        assert accelerate(quantized)(x[:0]).shape == (0, 10)
+
+
+class Doubled(QuantizedLinear):
+    def forward(self, x: Any) -> Any:
+        return Tensor(2 * super().forward(x).data)
+
+
+class DoubledConv(QuantizedConv2d):
+    def forward(self, x: Any) -> Any:
+        return Tensor(2 * super().forward(x).data)
+
+
+class Leaky(ReLU):
+    def forward(self, x: Any) -> Any:
+        return Tensor(np.where(x.data > 0, x.data, x.data / 8))
+
+
+class Wrapper(Module):
+    """One layer under a name that the notebook's OnCodes uses, too."""
+
+    def __init__(self, layer: Module) -> None:
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        return Tensor(3 * self.layer(x).data)
+
+
+class Backwards(Sequential):
+    def forward(self, x: Any) -> Any:
+        for layer in reversed(self.layers):
+            x = layer(x)
+        return x
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_subclasses_and_wrappers_keep_their_forward(on_kernel: str, static: bool) -> None:
+    rng, ruler = np.random.default_rng(4), RULER if static else None
+    square = QuantizedLinear(rng.normal(size=(16, 16)), rng.normal(size=16), ruler)
+    image = rng.normal(size=(2, 4, 4, 4)).astype(np.float32)
+    kernel = rng.normal(size=(4, 4, 1, 1))
+    for model, x in [
+        (Doubled(rng.normal(size=(16, 16)), None, ruler), image.reshape(8, 16)),
+        (DoubledConv(kernel, None, ruler), image),
+        (Sequential(QuantizedConv2d(kernel, None, ruler), Leaky(), DoubledConv(kernel, None, ruler)), image),
+        (Sequential(square, Leaky(), Doubled(np.eye(16), None, ruler)), image.reshape(8, 16)),
+        (Wrapper(ReLU()), image),
+        (Sequential(square, Wrapper(ReLU()), Wrapper(square)), image.reshape(8, 16)),
+        (Backwards(QuantizedLinear(np.eye(16), None, ruler), Leaky(), square), image.reshape(8, 16)),
+    ]:
+        assert_same(accelerate(model)(x), model(x))
+
+
+def test_layers_say_what_became_of_them() -> None:
+    def said(fast: Module) -> list[str]:
+        return [m.explanation() for _, m in fast.named_modules() if hasattr(m, "explanation")]
+
+    model, x = image_network()
+    static = said(accelerate(quantize_static(model, [x])))
+    assert static[0] == "int8 weights, static, gives int8 codes, compiled" and "MaxPool2d on codes" in static
+    model, x = perceptron()
+    first, second, last = said(accelerate(quantize_dynamic(model)))
+    assert first == second == "int8 weights, dynamic, gives float after its ReLU, compiled"
+    assert last == "int8 weights, dynamic, gives float, compiled"

@@ -5,6 +5,7 @@ pieces of memory. What follows (pooling, another convolution) keeps that order w
 """
 
 from dataclasses import InitVar, dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -98,8 +99,6 @@ class Int8Conv2d:
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         x = np.asarray(x)
-        if x.ndim != 4 or x.shape[1] != self.channels:
-            raise ValueError(f"wanted images [N, {self.channels}, height, width], got shape {x.shape}")
         if x.dtype == np.int8 or x.dtype == np.uint8:
             if self.input_qparams is None:
                 raise ValueError(
@@ -108,14 +107,20 @@ class Int8Conv2d:
             return self.of_codes(x, self.input_qparams)
         if x.dtype != np.float32:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
+        self._check(x)
         x = readable(x)
         ruler = Uint8Ruler(*find_dynamic(x)) if self.input_qparams is None else self.input_qparams
         images = x.transpose(0, 2, 3, 1)  # as a layer before has left them
         codes = quantize(images, ruler).transpose(0, 3, 1, 2) if images.flags.c_contiguous else quantize(x, ruler)
         return self.of_codes(codes, ruler)
 
+    def _check(self, x: NDArray[Any]) -> None:
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"wanted images [N, {self.channels}, height, width], got shape {x.shape}")
+
     def of_codes(self, q: NDArray[Any], ruler: Ruler) -> NDArray[Any]:
         """The same for codes of any ruler, such as a dynamic layer before gave them."""
+        self._check(q)
         zero_point, scale = int(np.asarray(ruler.zero_point).item()), np.float32(np.asarray(ruler.scale).item())
         p, images = self.padding, q.transpose(0, 2, 3, 1)
         if p:
@@ -153,5 +158,5 @@ class Int8Conv2d:
         for layer, part, target in zip(
             self.layers, np.split(windows, self.groups, 3), np.split(out, self.groups, 3), strict=True
         ):
-            rows = part.transpose(0, 1, 2, 4, 5, 3).reshape(-1, layer.weights.shape[0])
+            rows = part.transpose(0, 1, 2, 4, 5, 3).reshape(prod(part.shape[:3]), layer.weights.shape[0])
             target[...] = layer.from_codes(rows, zero_point, scale).reshape(target.shape)

@@ -2,12 +2,13 @@
 
     fast = accelerate(quantize_static(model, batches))
 
-Layers are known by what they hold (`weight.q`, `weight.qparams`, rulers), not by their class: the notebook's own
-`QuantizedLinear` and `QuantizedConv2d` stay the definition, and any layer made like them is taken.
+The notebook's own `QuantizedLinear`, `QuantizedConv2d` and `OnCodes` stay the definition. They are known by name, for
+this package does not import the notebook's. A subclass of one may have another `forward`, and stays what it is.
 """
 
 from copy import copy
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,21 @@ def same_ruler(a: Any, b: Any) -> bool:
     )
 
 
+def check_scale(qparams: Any, expected: Any) -> None:
+    """Refuse codes that a calibrated layer was not made for: its bias counts in steps of the expected scale."""
+    if np.ndim(qparams.scale) != 0:
+        raise ValueError(f"codes on their way need one scale, got a scale of shape {qparams.scale.shape}")
+    if expected is not None and qparams.scale != expected.scale:
+        raise ValueError("the codes are of another scale than this layer was calibrated for: dequantize first")
+
+
+def explained(weight: Any, m: Any, relu: bool) -> str:
+    """What `explain` says of an accelerated layer."""
+    out = "float" if m.output_qparams is None else f"{m.output_qparams.int_type} codes"
+    how = "dynamic" if m.input_qparams is None else "static"
+    return f"{weight.qparams.int_type} weights, {how}, gives {out}{' after its ReLU' if relu else ''}, compiled"
+
+
 class Accelerated(Module):
     """`run` may take and give Codes; `forward` gives what is known outside."""
 
@@ -89,6 +105,10 @@ class AcceleratedLinear(Accelerated):
         self._other: Int8Linear | None = None  # for codes of another ruler than the expected one
         self.codes, self.column_sums, self.scale = packed.data, packed.column_sums, self._product.scale
         self.bias = self._product.integers if static else self._product.floats
+        self._explanation = explained(weight, self, relu)
+
+    def explanation(self) -> str:
+        return self._explanation
 
     def _for(self, ruler: Any) -> Int8Linear:
         if same_ruler(ruler, self.input_qparams):
@@ -98,6 +118,8 @@ class AcceleratedLinear(Accelerated):
         return self._other
 
     def run(self, x: Any) -> Any:
+        if has_codes(x):
+            check_scale(x.qparams, self.input_qparams)
         y = self._for(x.qparams)(x.q) if has_codes(x) else self._product(np.asarray(x.data, np.float32))
         return finished(y, self.output_qparams, self.kind)
 
@@ -121,9 +143,15 @@ class AcceleratedConv2d(Accelerated):
         self.column_sums = [part.weights.column_sums for part in self._product.layers]
         self.scale = [part.scale for part in self._product.layers]
         self.bias = [part.integers if static else part.floats for part in self._product.layers]
+        self._explanation = explained(parts[0].weight, self, relu)
+
+    def explanation(self) -> str:
+        return self._explanation
 
     def run(self, x: Any) -> Any:
         product = self._product
+        if has_codes(x):
+            check_scale(x.qparams, self.input_qparams)
         y = product.of_codes(x.q, x.qparams) if has_codes(x) else product(np.asarray(x.data, np.float32))
         return finished(y, self.output_qparams, self.kind)
 
@@ -141,14 +169,20 @@ class AcceleratedOnCodes(Accelerated):
     def __init__(self, layer: Module) -> None:
         self.layer = layer
 
+    def explanation(self) -> str:
+        return f"{type(self.layer).__name__} on codes"
+
     def run(self, x: Any) -> Any:
         if not has_codes(x):
             return self.layer(x)
+        check_scale(x.qparams, None)
         q, layer = x.q, self.layer
         if isinstance(layer, MaxPool2d):
+            if q.ndim != 4 or min(q.shape[2:]) < layer.size:
+                self.layer(Tensor(q.astype(np.float32)))  # which says what is wrong
             q = pooled(q, layer.size, layer.stride)
         elif isinstance(layer, Flatten):
-            q = q.reshape(len(q), -1)
+            q = q.reshape(len(q), prod(q.shape[1:]))
         else:
             q = np.maximum(q, np.asarray(x.qparams.zero_point).astype(q.dtype))
         return Codes(q, x.qparams, x.kind if isinstance(x, Codes) else type(x))
@@ -174,30 +208,22 @@ class Chain(Sequential):
         return outside(x)
 
 
-def _is_linear(m: Any) -> bool:
-    return has_codes(getattr(m, "weight", None)) and all(
-        hasattr(m, name) for name in ("bias", "input_qparams", "output_qparams")
-    )
+def _is(m: Module, name: str) -> bool:
+    """Whether m is the notebook's layer of that name, and not a subclass of it."""
+    return type(m).__name__ == name and type(m).__bases__ == (Module,)
 
 
-def _is_conv(m: Any) -> bool:
-    parts = getattr(m, "products", None)
-    known = all(hasattr(m, name) for name in ("kernel", "stride", "padding"))
-    return known and isinstance(parts, list) and bool(parts) and all(map(_is_linear, parts))
-
-
-def _layer(m: Module, relu: bool = False) -> Accelerated | None:
+def _layer(m: Any, relu: bool = False) -> Accelerated | None:
     """What takes the place of m; None: nothing does, or its sums might not fit int32."""
     try:
-        if _is_conv(m):
+        if _is(m, "QuantizedConv2d") and all(_is(part, "QuantizedLinear") for part in m.products):
             return AcceleratedConv2d(m, relu)
-        if _is_linear(m):
+        if _is(m, "QuantizedLinear"):
             return AcceleratedLinear(m, relu)
     except OverflowError:
         return None
-    values = list(vars(m).values())
-    if len(values) == 1 and isinstance(values[0], (ReLU, MaxPool2d, Flatten)) and hasattr(m, "layer"):
-        return AcceleratedOnCodes(values[0])
+    if _is(m, "OnCodes") and type(m.layer) in (ReLU, MaxPool2d, Flatten):
+        return AcceleratedOnCodes(m.layer)
     return None
 
 
@@ -220,11 +246,13 @@ def accelerate(model: Module) -> Module:
 
     Every QuantizedLinear and QuantizedConv2d becomes a packed layer that keeps no other copy of its weights, together
     with a ReLU that follows it; what works on codes as they are is taken along; all else is copied. Weights of fewer
-    than 8 bits take a byte each here. A layer whose sums might not fit int32 stays what it was.
+    than 8 bits take a byte each here. A layer whose sums might not fit int32 stays what it was, as does a subclass.
     """
     layer = _layer(model)
     if layer is not None:
         return layer
+    if hasattr(model, "weight") or hasattr(model, "products"):  # its forward needs the parts that it has
+        return copy(model)
     if type(model) is Sequential:
         return _chain(model.layers)
     new = copy(model)
