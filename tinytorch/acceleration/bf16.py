@@ -72,7 +72,7 @@ def pack_bf16(b: Matrix) -> PackedBf16:
     [[1.0078125, -2.0]]
     """
     b = np.asarray(b)
-    if b.dtype != np.float32:
+    if b.dtype.char != "f":  # of any byte order
         raise TypeError(f"weights must be float32, got {b.dtype}")
     if b.ndim != 2:
         raise ValueError(f"weights must be [K, N], got shape {b.shape}")
@@ -120,7 +120,7 @@ def bf16_matmul(a: Matrix, b: PackedBf16 | Matrix) -> Matrix:
     a = np.asarray(a)
     packed = isinstance(b, PackedBf16)
     for what, array in (("a", a), ("b", a if packed else np.asarray(b))):
-        if array.dtype != np.float32:
+        if array.dtype.char != "f":  # of any byte order
             raise TypeError(f"{what} must be float32, got {array.dtype}")
         if array.ndim < 2:
             raise ValueError(f"{what} must have two axes or more, got shape {array.shape}")

@@ -17,7 +17,7 @@ from .int8 import readable, rung
 from .linear import Int8Linear
 from .once import load
 from .pack import pack_int8
-from .rulers import Ruler
+from .rulers import Ruler, bias_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Uint8Ruler:
 
 
 def _layers(
-    weights: NDArray[np.int8], scale: ArrayLike, bias: ArrayLike | None, groups: int, *rest: Any
+    weights: NDArray[np.int8], scale: ArrayLike, bias: NDArray[Any], groups: int, *rest: Any
 ) -> tuple[Int8Linear, ...]:
     """A layer for each group of channels; their rows of codes run over (kernel row, kernel column, channel)."""
     each = len(weights) // groups
@@ -44,9 +44,7 @@ def _layers(
     for first in range(0, len(weights), each):
         part = slice(first, first + each)
         matrix = weights[part].transpose(2, 3, 1, 0).reshape(-1, each)
-        made.append(
-            Int8Linear(pack_int8(matrix), scales[part], None if bias is None else np.asarray(bias)[part], *rest)
-        )
+        made.append(Int8Linear(pack_int8(matrix), scales[part], bias[part], *rest))
     return tuple(made)
 
 
@@ -86,9 +84,9 @@ class Int8Conv2d:
             raise ValueError(
                 f"weights must be [out, in / groups, rows, columns], {self.groups} dividing out, got {weights.shape}"
             )
-        if np.size(scale) not in (1, len(weights)) or (bias is not None and np.size(bias) != len(weights)):
-            raise ValueError(f"scale and bias must have {len(weights)} values, one an output channel")
-        layers = _layers(weights, scale, bias, self.groups, self.input_qparams, out, relu)
+        if np.size(scale) not in (1, len(weights)):
+            raise ValueError(f"scale must have 1 or {len(weights)} values, one an output channel, got {np.size(scale)}")
+        layers = _layers(weights, scale, bias_of(bias, len(weights)), self.groups, self.input_qparams, out, relu)
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "kernel", weights.shape[2:])
 
@@ -99,13 +97,13 @@ class Int8Conv2d:
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         x = np.asarray(x)
-        if x.dtype == np.int8 or x.dtype == np.uint8:
+        if x.dtype.char in "bB":
             if self.input_qparams is None:
                 raise ValueError(
                     f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams"
                 )
             return self.of_codes(x, self.input_qparams)
-        if x.dtype != np.float32:
+        if x.dtype.char != "f":  # of any byte order
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
         self._check(x)
         x = readable(x)

@@ -139,13 +139,13 @@ def _dequantize_otherwise(q: NDArray[Any], qparams: Ruler, name: str) -> NDArray
 
 
 def _checked(out: NDArray[Any], source: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
-    """`out`, if the result can be written to it while `source` is read."""
+    """The memory of `out`, a plain array or a subclass of it, if it can be written to while `source` is read."""
     if not isinstance(out, ndarray) or out.dtype != target or out.shape != source.shape:
         got = f"{out.dtype} {list(out.shape)}" if isinstance(out, ndarray) else type(out).__name__
         raise ValueError(f"out must be an array {target} {list(source.shape)}, got {got}")
     if not out.flags.carray or np.may_share_memory(out, source):
         raise ValueError("out must be writeable, contiguous, aligned, and apart from the input: as np.empty makes it")
-    return out
+    return np.asarray(out)
 
 
 def _into(out: NDArray[Any] | None, source: NDArray[Any], result: NDArray[Any]) -> NDArray[Any]:
@@ -176,7 +176,7 @@ def quantize(x: NDArray[Any], qparams: Ruler, out: NDArray[Any] | None = None) -
         seen = whole.run(_pool(x.size), whole.words, readable(x).ravel(), q.ravel())
     if seen:
         refuse(x, -1)
-    return q
+    return q if out is None else out
 
 
 def dequantize(q: NDArray[Any], qparams: Ruler, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
@@ -191,4 +191,4 @@ def dequantize(q: NDArray[Any], qparams: Ruler, out: NDArray[np.float32] | None 
         return _into(out, q, _dequantize_otherwise(q, qparams, name))
     x = np.empty(q.shape, FLOAT32) if out is None else _checked(out, q, FLOAT32)
     whole.run(_pool(q.size), whole.words, q.ravel(), x.ravel())
-    return x
+    return x if out is None else out

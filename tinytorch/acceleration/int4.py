@@ -17,7 +17,7 @@ from .features import kernel
 from .int8 import readable, rows_of, rung
 from .once import load
 from .pack import ALIGNMENT, aligned
-from .rulers import DYNAMIC, Ruler, refuse, ruler_of
+from .rulers import DYNAMIC, Ruler, bias_of, refuse, ruler_of, zero_point_of
 
 UNIT = 64  # K is padded to it
 
@@ -89,7 +89,7 @@ def pack_int4(b: NDArray[np.int8], scale: ArrayLike = 1.0, group_size: int | Non
         raise ValueError(f"scale must have 1 or {n} values, one a column of the weights, got {scale.size}")
     full, scales = np.zeros((groups * group, n_up), np.int8), np.zeros((groups, n_up), np.float32)
     full[:k, :n] = b
-    scales[:used, :n] = scale.reshape(-1, n) if scale.size > 1 else scale.reshape(1, 1)
+    scales[:used, :n] = scale if scale.shape == (used, n) else scale.reshape(-1)
     eights = full[:k_up].reshape(k_up // 8, 2, 4, n_up // 16, 16).transpose(1, 3, 0, 4, 2).view(np.uint8)
     data = aligned(n_up * k_up // 2)
     data.reshape(eights.shape[1:])[...] = (eights[0] & 15) | (eights[1] << 4)
@@ -114,11 +114,11 @@ def _weights(b: PackedInt4, name: str) -> tuple[Any, ...]:
     return driver.nibble_task.address, passes, b.data, b.padded * 8, b.shape[1], b.group_size, b.scale, b.column_sums
 
 
-def int4_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt4, a_zero_point: int = 0) -> NDArray[np.int32]:
+def int4_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt4, a_zero_point: ArrayLike = 0) -> NDArray[np.int32]:
     """(a - a_zero_point) @ b, exactly: int32 [..., M, N]; scales are not used.
 
-    a: int8 or uint8 codes [..., M, K], any strides. a_zero_point: an integer in [-128, 255]. OverflowError if a sum
-    might not fit int32 (from K = 701 000 on), TypeError or ValueError for what is none of this.
+    a: int8 or uint8 codes [..., M, K], any strides. a_zero_point: as in `int8_matmul`. OverflowError if a sum might not
+    fit int32 (from K = 701 000 on), TypeError or ValueError for what is none of this.
 
     >>> int4_matmul(np.array([[1, 2]], np.uint8), pack_int4(np.array([[3], [4]], np.int8)), 1).tolist()
     [[4]]
@@ -127,12 +127,10 @@ def int4_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt4, a_zero_point: int
     _check(a, b)
     if a.dtype.char not in "bB":
         raise TypeError(f"codes must be int8 or uint8, got {a.dtype}: quantize first")
-    zero_point = int(a_zero_point)
-    if zero_point != a_zero_point or not -128 <= zero_point <= 255:
-        raise ValueError(f"a_zero_point must be an integer in [-128, 255], got {a_zero_point!r}: it is a code")
+    zero_point = zero_point_of(a_zero_point, a.shape)
     _check_reach(b)
     n, rows = b.shape[1], rows_of(a, b.shape[0])
-    if kernel() == "numpy" or 0 in (*rows.shape, n):
+    if kernel() == "numpy" or type(zero_point) is not int or 0 in (*rows.shape, n):
         acc: NDArray[Any] = plain.product(rows, b.unpack()) - zero_point * b.column_sums.sum(0, np.int64)[:n]
         return np.asarray(acc, np.int32).reshape(*a.shape[:-1], n)
     run, out = _rung(b, len(rows)), np.empty((prod(a.shape[:-1]), n), np.int32)
@@ -171,16 +169,13 @@ def int4_linear(
     x = np.asarray(x)
     _check(x, b)
     _check_reach(b)
-    codes, n = x.dtype == np.int8 or x.dtype == np.uint8, b.shape[1]
+    codes, n = x.dtype.char in "bB", b.shape[1]
     if codes and input_qparams is None:
         raise ValueError(f"x holds {x.dtype} codes, and their ruler is not known: give input_qparams")
-    if x.dtype != np.float32 and not codes:
+    if x.dtype.char != "f" and not codes:  # of any byte order
         raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
-    addend = np.zeros(b.scale.shape[1], np.float32)
-    if bias is not None:
-        if np.size(bias) != n:
-            raise ValueError(f"bias must have {n} values, one a column of the weights, got {np.size(bias)}")
-        addend[:n] = bias
+    addend, given = np.zeros(b.scale.shape[1], np.float32), bias_of(bias, n)
+    addend[: given.size] = given
     ruler = DYNAMIC if input_qparams is None else ruler_of(input_qparams, "input_qparams")
     rows = rows_of(x if codes else np.ascontiguousarray(readable(x)), b.shape[0])
     if kernel() == "numpy" or 0 in (*rows.shape, n):

@@ -11,6 +11,7 @@ from . import plain
 from .features import kernel
 from .once import load, once
 from .pack import PackedInt8
+from .rulers import zero_point_of
 
 INT32 = np.dtype(np.int32)  # ready made: np.int32 would be looked up at each call
 ALIGN_FROM = 1 << 16  # bytes of a result from which an aligned start is worth its slicing
@@ -67,8 +68,8 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     """(a - a_zero_point) @ b, exactly: int32 [..., M, N], the bits of `integer_matmul`, by the fastest kernel there is.
 
     a: int8 or uint8 codes [..., M, K], any strides. b: weights [K, N], packed once by `pack_int8`. a_zero_point: an
-    integer, or one for each row, [M, 1]. TypeError or ValueError for anything else; OverflowError if a result does not
-    fit int32, never a wrapped sum.
+    integer in [-128, 255], or one for each row, [M] or [M, 1]. TypeError or ValueError for anything else; OverflowError
+    if a result does not fit int32, never a wrapped sum.
 
     >>> from tinytorch.acceleration import pack_int8
     >>> int8_matmul(np.array([[1, 2]], np.uint8), pack_int8(np.array([[3], [4]], np.int8)), 1).tolist()
@@ -76,7 +77,7 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     """
     zero_point = a_zero_point
     of_two_axes = type(a) is ndarray and a.ndim == 2
-    if of_two_axes and type(b) is PackedInt8 and type(zero_point) is int and -(2**31) <= zero_point < 2**31:
+    if of_two_axes and type(b) is PackedInt8 and type(zero_point) is int and -128 <= zero_point <= 255:
         name, kind, m = kernel(), a.dtype.char, len(a)
         plan = b.plans.get((name, kind, m <= b.few)) or b.find_plan(name, kind, m <= b.few)
         if plan is not None and 0 < m <= plan.most:
@@ -96,20 +97,10 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     k, n = b.shape
     rows = rows_of(a, k)
     m, shape = rows.shape[0], a.shape[:-1] + b.shape[1:]
-    if type(zero_point) is not int:
-        wide = np.asarray(zero_point)
-        if wide.dtype.kind not in "iu":
-            raise TypeError(f"a_zero_point must be an integer, got {wide.dtype}: it is a code")
-        if wide.size != 1:
-            each = np.broadcast_to(wide.astype(np.int64), (*a.shape[:-1], 1)).reshape(-1, 1)
-            return _exact(rows, b, each).reshape(shape)
-        zero_point = int(wide.item())
-    if not -(2**62) < zero_point < 2**62:
-        raise OverflowError(f"a_zero_point must be a code, got {zero_point}, which is beyond all sums")
-    name = kernel()
-    if name == "numpy" or (255 + abs(zero_point)) * b.reach >= 2**31:
+    zero_point, name = zero_point_of(zero_point, a.shape), kernel()
+    if name == "numpy" or type(zero_point) is not int or (255 + abs(zero_point)) * b.reach >= 2**31:
         plain.tell_cost()
-        return _exact(rows, b, np.int64(zero_point)).reshape(shape)
+        return _exact(rows, b, zero_point).reshape(shape)
     count = m * n
     if count * k == 0:
         return np.zeros(shape, np.int32)

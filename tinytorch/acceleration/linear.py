@@ -13,7 +13,7 @@ from .features import kernel
 from .int8 import check, filled, readable, room, rows_of, rung
 from .once import load
 from .pack import PackedInt8
-from .rulers import DYNAMIC, Ruler, refuse, ruler_of
+from .rulers import DYNAMIC, Ruler, bias_of, refuse, ruler_of
 
 NO_FLOATS, NO_INTS = np.zeros(0, np.float32), np.zeros(0, np.int32)
 TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # passes, counted from gemm.FINISH
@@ -49,25 +49,23 @@ class Int8Linear:
     plans: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small calls: see find_plan
 
     def __post_init__(self, bias: ArrayLike | None) -> None:
-        (k, n), bias = self.weights.shape, np.zeros(0, np.float32) if bias is None else np.asarray(bias)
+        (k, n), bias = self.weights.shape, bias_of(bias, self.weights.shape[1])
         scale, whole = np.array(self.scale, np.float32).reshape(-1), bias.dtype == np.int32
         if scale.size not in (1, n):
             raise ValueError(f"scale must have 1 or {n} values, one a column of the weights, got {scale.size}")
-        if bias.size not in (0, n):
-            raise ValueError(f"bias must have {n} values, one a column of the weights, got {bias.size}")
         if self.output_qparams is not None and (self.input_qparams is None or (bias.size and not whole)):
             raise ValueError("codes out need input_qparams and an int32 bias: or quantize the float32 result")
         ruler = DYNAMIC if self.input_qparams is None else ruler_of(self.input_qparams, "input_qparams")
         out = (
             (0, 0, 0, np.float32(1)) if self.output_qparams is None else ruler_of(self.output_qparams, "output_qparams")
         )
-        floats, integers = (NO_FLOATS, bias) if whole else (np.array(bias, np.float32), NO_INTS)
+        floats, integers = (NO_FLOATS, bias) if whole else (bias, NO_INTS)
         reach = (255 + abs(ruler[0])) * self.weights.reach + int(np.abs(integers.astype(np.int64)).max(initial=0))
         if reach >= 2**31:
             raise OverflowError(f"the sums of K = {k} products and their bias may reach {reach}, beyond int32: split K")
         lowest = max(out[0], out[1]) if self.relu else out[1]  # the code of 0
         for name, value in {
-            "scale": scale, "floats": floats, "integers": integers.copy(), "ruler_in": ruler,
+            "scale": scale, "floats": floats, "integers": integers, "ruler_in": ruler,
             "ruler_out": np.array([out[0], lowest, *out[2:]], np.float32), "ruler": np.array(ruler, np.float32),
             "target": np.dtype(np.float32 if self.output_qparams is None else self.output_qparams.int_type.storage),
         }.items():  # fmt: skip
@@ -164,9 +162,8 @@ class Int8Linear:
             zero, lowest, highest, step = self.ruler_out
             q = np.rint(acc.astype(np.float32) * (scale / step)) + zero
             return np.asarray(np.clip(q, lowest, highest)).astype(self.target)
-        y = scale * acc.astype(np.float32)
-        y = y + self.floats if self.floats.size else y
-        return np.maximum(y, 0) if self.relu else y
+        y = scale * acc.astype(np.float32) + (self.floats if self.floats.size else np.float32(0))  # no -0.0 stays
+        return np.where(y > 0, y, np.float32(0)) if self.relu else y
 
 
 def int8_linear(

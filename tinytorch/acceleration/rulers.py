@@ -1,5 +1,6 @@
 """Rulers as the kernels take them: what is needed of a QParams, and which inputs no ruler fits."""
 
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,35 @@ def ruler_of(qparams: Ruler, what: str) -> tuple[int, int, int, np.float32]:
     if scale.size != 1 or zero_point.size != 1:
         raise ValueError(f"{what} must be one ruler for the whole tensor, got a scale of shape {scale.shape}")
     return int(zero_point.item()), int(qparams.int_type.qmin), int(qparams.int_type.qmax), np.float32(scale.item())
+
+
+def zero_point_of(zero_point: Any, shape: tuple[int, ...]) -> int | NDArray[np.int64]:
+    """One zero point for all of a [..., M, K], or [rows, 1], one for each of its rows. [M] is [M, 1], as in ONNX.
+
+    TypeError for what is no integer, ValueError for no code or another shape.
+    """
+    z = np.asarray(zero_point if type(zero_point) is not int else min(max(zero_point, -(2**63)), 2**63 - 1))
+    if z.dtype.kind not in "iu":
+        raise TypeError(f"a_zero_point must be an integer, got {z.dtype}: it is a code")
+    if z.size and not -128 <= int(z.min()) <= int(z.max()) <= 255:
+        far = zero_point if z.size == 1 else z.min() if z.min() < -128 else z.max()
+        raise ValueError(f"a_zero_point must be an integer in [-128, 255], got {far}: it is a code")
+    if z.size == 1:
+        return int(z.item())
+    each, rows = z[:, None] if z.ndim == 1 else z, (*shape[:-1], 1)
+    if each.ndim > len(rows) or any(n not in (1, m) for n, m in zip(each.shape[::-1], rows[::-1], strict=False)):
+        raise ValueError(f"a_zero_point must be one integer or one a row, shape {rows}, got shape {z.shape}")
+    return np.broadcast_to(each, rows).reshape(prod(shape[:-1]), 1).astype(np.int64)
+
+
+def bias_of(bias: Any, n: int) -> NDArray[Any]:
+    """The bias [N] of N columns: int32 as it is, other numbers as float32; [0] for None. A copy."""
+    given = np.zeros(0, np.float32) if bias is None else np.asarray(bias)
+    if given.shape not in ((0,), (n,)):
+        raise ValueError(f"bias must have {n} values, one a column of the weights, got shape {given.shape}")
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"bias must be real numbers, got {given.dtype}")
+    return given.astype(np.int32 if given.dtype.newbyteorder("=") == np.int32 else np.float32)
 
 
 def refuse(x: NDArray[np.float32], status: int) -> None:
