@@ -96,6 +96,7 @@ def test(
     from contextlib import closing
 
     from tito import console, exporting, files, progress, testing
+    from tito.grading import offered
 
     begun = time.monotonic()
     project = project_of(context)
@@ -118,6 +119,9 @@ def test(
     if result.most_useful:
         console.say(f"\n{result.most_useful.id}: {result.most_useful.title}")
         console.say(textwrap.indent(result.most_useful.message, "  "))
+    cells = (cell for file in made for cell in file.document.code if cell.exercise in {item.id for item in chosen})
+    for sentence in offered.told(project, loaded, cells):
+        console.say(f"\n{sentence}", "yellow")
     if not kept:
         console.say(f"\n{project.shown(project.personal)} cannot be written, so `tito status` will not know of this.")
     if json_path:

@@ -19,8 +19,12 @@ from typing import Any
 import pytest
 
 from tito import course, editions, project, reporting
+from tito.course import Module
 from tito.door import InProcess, Student
 from tito.errors import TitoError, WrongCall
+from tito.grading import offered
+from tito.notebook import Cell
+from tito.project import Project
 
 QUIET = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--import-mode=importlib"]
 
@@ -29,16 +33,19 @@ def check(exercise: str, defined: dict[str, Any] | None = None) -> None:
     """Print how an exercise stands in this notebook, in the words of `tito test`; nothing is exported or remembered."""
     defined = vars(sys.modules["__main__"]) if defined is None else defined
     try:
-        passes(exercise, defined, tests=_tests_of(exercise))
+        here, module = _module_of(exercise)
+        passes(exercise, defined, tests=here.module_tests(module.name))
         print(f"{exercise}: passed")
+        for sentence in offered.told(here, module, _last_run(exercise, defined)):
+            print(sentence)
     except AssertionError as error:
         print(f"{exercise}: not started yet" if editions.UNWRITTEN in str(error) else error)
     except TitoError as error:
         print(error)
 
 
-def _tests_of(exercise: str) -> Path:
-    """The folder of the tests of an exercise, in whichever module it is. Raises WrongCall where it is in none."""
+def _module_of(exercise: str) -> tuple[Project, Module]:
+    """The course, and the module in which an exercise is. Raises WrongCall where it is in none."""
     try:
         here = project.find()
     except WrongCall:  # on Colab the notebook lies elsewhere; the course is where this file is
@@ -47,7 +54,13 @@ def _tests_of(exercise: str) -> Path:
     found = (module for module in modules if exercise in [entry.id for entry in module.exercises])
     module = next(found, modules[-1])
     module.notebook_of(exercise)  # raises, and names the nearest
-    return here.module_tests(module.name)
+    return here, module
+
+
+def _last_run(exercise: str, defined: dict[str, Any]) -> list[Cell]:
+    """The exercise's cell as it was run last, of those that IPython remembers."""
+    ran = [Cell("code", source, number, None) for number, source in enumerate(defined.get("In", ()))]
+    return [cell for cell in ran if cell.exercise == exercise][-1:]
 
 
 def passes(

@@ -106,21 +106,27 @@ def submit(
     limit_seconds: LimitSeconds = 60.0,
 ) -> None:
     """Test, then write the one file to hand in. Example: tito submit 17_quantization"""
-    from tito import console, submission, testing
+    from tito import console, rehearsal, submission, testing
 
     project = project_of(context)
     loaded = module_of(project, module)
     if not untested:
-        console.say(f"testing {len(loaded.exercises)} exercises ...")
+        console.say(f"testing {len(loaded.exercises)} exercises, here and as they will be graded ...")
     result = None if untested else testing.whole(project, loaded, limit_seconds)
-    made = submission.make(project, loaded, result, name)
+    made, told = submission.make(project, loaded, result, name), rehearsal.lacking(project, loaded)
+    if result:
+        tried = rehearsal.rehearse(project, loaded, made, result)
+        result, told = tried.result, [*told, *tried.told]
+        made = submission.make(project, loaded, result, name)
     earlier = submission.write(project, made)
     left = [outcome for outcome in (result.exercises if result else ()) if outcome.status != "passed"]
     width = max((len(outcome.id) for outcome in left), default=0)
     for outcome in left:
         console.say(f"{outcome.id:{width}}  {outcome.status}", console.COLOURS[outcome.status])
-    told = f"{console.points(result.points, result.of)} by the tests that you have" if result else "not tested"
-    console.say(f"\n{project.shown(made.path)}  {told}. It holds:")
+    for sentence in told:
+        console.say(sentence, "yellow")
+    points = f"{console.points(result.points, result.of)} by the tests that you have" if result else "not tested"
+    console.say(f"\n{project.shown(made.path)}  {points}. It holds:")
     width = max(map(len, made.files))
     for inside, data in made.files.items():
         console.say(f"  {inside:{width}}  {len(data):>8} bytes")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tito import course, doctor
+from tito.grading import offered
 from tito.grading.judging import box, given
 from tito.grading.judging.judge import Edition
 from tito.project import Project
@@ -49,9 +50,9 @@ def test_this_machine_has_a_box():
 
 @needs_a_box
 def test_only_scratch_can_be_written():
-    tried = "import os\nfor f in ('/', '/dev', '/proc', '/usr', '/box', '/usr/lib', '/tmp'):\n"
+    tried = "import os\nfor f in ('/', '/dev', '/proc', '/usr', '/box', '/usr/lib', '/tmp', '/dev/shm'):\n"
     tried += "    try: open(f + '/x', 'w'); print(f)\n    except OSError: pass"
-    assert inside(tried) == "/tmp"
+    assert inside(tried) == "/tmp\n/dev/shm"
 
 
 @needs_a_box
@@ -59,7 +60,7 @@ def test_there_is_no_shell_no_tool_and_no_other_process():
     looked = "import os\nplaces = ('/bin', '/sbin', '/etc', '/home', '/sys', '/var', '/run')\n"
     looked += "print([place for place in places if os.path.exists(place)])\n"
     looked += "print(os.getpid(), os.listdir('/proc'), sorted(os.listdir('/dev')))"
-    assert inside(looked) == "[]\n1 [] ['null', 'urandom']"
+    assert inside(looked) == "[]\n1 [] ['null', 'shm', 'urandom']"
     for tool in ("/usr/bin/bwrap", "/usr/bin/setpriv"):
         assert inside(f"import os; print(os.path.exists({tool!r}) and os.stat({tool!r}).st_size > 0)") == "False"
 
@@ -95,11 +96,13 @@ def test_the_environment_is_ours(monkeypatch):
 
 
 @needs_a_box
-def test_scratch_is_small():
-    filled = (
-        "n = 0\ntry:\n    with open('/tmp/x', 'wb', 0) as f:\n        while n < 1 << 30: n += f.write(bytes(1 << 20))\n"
-    )
-    assert int(inside(filled + "except OSError: pass\nprint(n)")) <= box.SCRATCH_BYTES
+@pytest.mark.parametrize(
+    ("folder", "most"), [("/tmp", offered.SCRATCH_BYTES), ("/dev/shm", box.SEMAPHORE_BYTES)], ids=["files", "locks"]
+)
+def test_scratch_is_small(folder, most):
+    filled = f"n = 0\ntry:\n    with open('{folder}/x', 'wb', 0) as f:\n"
+    filled += "        while n < 1 << 30: n += f.write(bytes(1 << 20))\n"
+    assert int(inside(filled + "except OSError: pass\nprint(n)")) <= most
 
 
 @needs_a_box

@@ -14,22 +14,27 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from tito import processes
+from tito.grading.offered import MEMORY_BYTES, PACKAGES, SCRATCH_BYTES, THREADS
 
-SCRATCH_BYTES = 16 << 20
-MEMORY_BYTES = 2 << 30
+SEMAPHORE_BYTES = 1 << 20  # of shared memory, in which the locks of `multiprocessing.pool.ThreadPool` lie
+SEMAPHORES = Path("/dev/shm")
 INSIDE = Path("/box")
 NOBODY = 65534
 NODES = [part for node in ("/dev/null", "/dev/urandom") for part in ("--dev-bind", node, node)]
 APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-START = "import sys; sys.path[:0] = {paths!r}; from tito.grading.judging.child import main; main()"
+SCRATCH = "/tmp"
+# Other packages may lie beside NumPy: they are not to be found.
+START = "import sys; sys.path[:0] = {paths!r}; import numpy; del sys.path[1]; "
+START += "from tito.grading.judging.child import main; main({boxed})"
 PATIENCE = 20.0  # seconds for a box that does nothing
 INSTALL = {"apt-get": "sudo apt-get install bubblewrap", "dnf": "sudo dnf install bubblewrap"}
 INSTALL |= {"pacman": "sudo pacman -S bubblewrap", "zypper": "sudo zypper install bubblewrap"}
@@ -46,8 +51,9 @@ class Protection:
 
 
 def limits(seconds: float) -> dict[str, int]:
-    """What the process in the box may use, as `resource` names it. It starts no process and no thread."""
-    return {"AS": MEMORY_BYTES, "CPU": int(seconds) + 2, "FSIZE": SCRATCH_BYTES, "NOFILE": 64, "NPROC": 0, "CORE": 0}
+    """What the process in the box may use, as `resource` names it. It starts threads, and no process."""
+    sizes = {"AS": MEMORY_BYTES, "FSIZE": SCRATCH_BYTES, "NOFILE": 64, "CORE": 0}
+    return sizes | {"CPU": int(seconds) + 2, "NPROC": THREADS}
 
 
 def start(given: Path, unsafe: bool = False) -> subprocess.Popen[bytes]:
@@ -57,7 +63,8 @@ def start(given: Path, unsafe: bool = False) -> subprocess.Popen[bytes]:
     """
     if unsafe:
         paths = [str(given), str(Path(np.__file__).parents[1])]
-        return _process([sys.executable, *_python(paths)], environment())
+        scratch = tempfile.mkdtemp(prefix="scratch", dir=given)
+        return _process([sys.executable, *_python(paths, boxed=False)], environment(scratch), scratch)
     inner = [str(_interpreter()), *_python([str(INSIDE), str(INSIDE / "site")])]
     return _process(command(inner, given), {})
 
@@ -94,23 +101,23 @@ def _refused(said: str) -> Protection:
     return Protection("none", f"bubblewrap cannot make a box here ({said})", fix)
 
 
-def environment() -> dict[str, str]:
-    """All that the child finds in its environment: one thread, UTF-8, and sets that come in one order."""
-    one_thread = dict.fromkeys(processes.THREADS, "1")
+def environment(scratch: str = SCRATCH) -> dict[str, str]:
+    """All that the child finds in its environment: one thread, UTF-8, sets that come in one order, and a home."""
+    one_thread = dict.fromkeys(processes.THREADS, "1") | {"MALLOC_ARENA_MAX": "2"}  # each thread's would take 64 MB
     kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows starts nothing without
-    return one_thread | kept | {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
+    person = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP"), scratch)
+    person |= dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "student") | {"PATH": os.defpath}
+    return one_thread | kept | person | {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
 
 
-def _python(paths: list[str]) -> list[str]:
-    return ["-s", "-S", "-P", "-B", "-c", START.format(paths=paths)]
+def _python(paths: list[str], boxed: bool = True) -> list[str]:
+    return ["-s", "-S", "-P", "-B", "-c", START.format(paths=paths, boxed=boxed)]
 
 
-def _process(arguments: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
-    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+def _process(arguments: list[str], env: dict[str, str], folder: str | None = None) -> subprocess.Popen[bytes]:
+    lines: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     own_group = sys.platform != "win32"
-    return subprocess.Popen(
-        arguments, env=env, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=own_group, close_fds=True
-    )
+    return subprocess.Popen(arguments, env=env, cwd=folder, start_new_session=own_group, close_fds=True, **lines)
 
 
 def command(inner: list[str], given: Path | None) -> list[str]:
@@ -118,9 +125,10 @@ def command(inner: list[str], given: Path | None) -> list[str]:
     bwrap = str(Path(shutil.which("bwrap") or "bwrap").resolve())
     closed = ["--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)]
     closed += ["--cap-drop", "ALL", "--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "box"]
-    closed += ["--chdir", "/tmp", "--clearenv"]
+    closed += ["--chdir", SCRATCH, "--clearenv"]
     closed += [part for name, value in environment().items() for part in ("--setenv", name, value)]
-    scratch = ["--size", str(SCRATCH_BYTES), "--perms", "0700", "--tmpfs", "/tmp"]
+    scratch = ["--size", str(SCRATCH_BYTES), "--perms", "0700", "--tmpfs", SCRATCH]
+    scratch += ["--size", str(SEMAPHORE_BYTES), "--perms", "0700", "--tmpfs", str(SEMAPHORES)]
     if os.geteuid() != 0:
         return [bwrap, *_layout(given, []), *scratch, "--remount-ro", "/", *closed, *inner]
     user = str(20_000 + os.getpid() % 40_000)  # another one for each grader that runs
@@ -136,15 +144,14 @@ def command(inner: list[str], given: Path | None) -> list[str]:
 def _layout(given: Path | None, tools: list[Path]) -> list[str]:
     """bubblewrap's arguments for what lies in the box. Folders first: those it makes by itself only root enters."""
     binds = {path: path for path in [*_libraries(), _interpreter(), *tools]}
-    numpy = Path(np.__file__).parent
-    for folder in (numpy, numpy.with_name("numpy.libs")):
+    site = Path(np.__file__).parents[1]
+    for folder in (site / name for package in PACKAGES for name in (package, f"{package}.libs")):
         if folder.is_dir():
             binds[INSIDE / "site" / folder.name] = folder
     if given:
         binds |= {INSIDE / item.name: item for item in given.iterdir()}
-    folders = {
-        parent for path in [*binds, Path("/dev/null"), Path("/tmp/x"), Path("/proc/x")] for parent in path.parents
-    }
+    empty = [Path(folder, "x") for folder in (SCRATCH, SEMAPHORES, "/proc")]
+    folders = {parent for path in [*binds, *empty] for parent in path.parents}
     made = sorted(folders - {Path("/")} - binds.keys(), key=lambda path: len(path.parts))
     inside_bound = {folder for folder in made if any(folder.is_relative_to(bound) for bound in binds)}
     arguments = [

@@ -7,52 +7,102 @@ an answer, never for a verdict. Of `tito` it needs the door and the channel, whi
 from __future__ import annotations
 import __future__
 
+import _sitebuiltins
+import builtins
 import gc
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import linecache
 import os
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import CodeType, FunctionType, ModuleType
+from pathlib import Path
+from types import CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from tito.door import InProcess, Ref, as_builtin
+from tito.grading.judging import confining
 from tito.grading.judging.channel import Channel, TooLarge
 
 FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 LONGEST_TEXT = 10_000
 LAST_FRAMES = 50
+HERE = Path(__file__).parents[3]  # where what is given lies, and the modules' files would
 
 
-class Planned(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class Text:
+    """A module's cells, one below the other, as if they were its file: tracebacks and `inspect` find lines there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lines = list[str]()
+        self._starts = list[tuple[int, str]]()  # lines above a cell, its name
+
+    def compiled(self, name: str, source: str, flags: int) -> CodeType:
+        """A cell's code, its lines counted in the whole text, of which it is now the end."""
+        above = len(self.lines)
+        self._starts.append((above, name))
+        self.lines += source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        linecache.cache.pop(self.path, None)
+        code: CodeType = compile("\n" * above + source, self.path, "exec", flags, dont_inherit=True)
+        return code
+
+    def withdraw(self) -> None:
+        """Blank the last cell: it could not be loaded, and the text is to stay Python."""
+        above = self._starts[-1][0]
+        self.lines[above:] = [""] * (len(self.lines) - above)
+        linecache.cache.pop(self.path, None)
+
+    def locate(self, line: int) -> tuple[str, int]:
+        """A line of the text -> the cell and its line there."""
+        above, name = next((start for start in reversed(self._starts) if start[0] < line), (0, self.path))
+        return name, line - above
+
+
+class Planned(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Makes the module's files from cells. A cell that cannot be loaded is told, and what was given takes its place."""
 
     def __init__(self, channel: Channel, modules: dict[str, list[tuple[str, str, str]]]) -> None:
         self._channel, self._modules = channel, modules  # module -> (name of the cell, source, what was given)
+        self._texts = {name: Text(str(HERE.joinpath(*name.split(".")).with_suffix(".py"))) for name in modules}
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        return importlib.util.spec_from_loader(name, self) if name in self._modules else None
+        if name not in self._modules:
+            return None
+        return importlib.util.spec_from_file_location(name, self._texts[name].path, loader=self)
+
+    def is_package(self, fullname: str) -> bool:
+        return False
+
+    def get_source(self, fullname: str) -> str:
+        return "\n".join(self._texts[fullname].lines) + "\n"
 
     def exec_module(self, module: ModuleType) -> None:
-        flags = 0
+        flags, text = 0, self._texts[module.__name__]
+        module.__doc__ = f"The cells of {module.__name__}."
         for name, source, given in self._modules[module.__name__]:
             self._channel.send(("loading", name))
             try:
-                code = _compiled(source, name, flags)
+                code = text.compiled(name, source, flags)
                 exec(code, module.__dict__)
             except BaseException as error:
-                self._channel.send(("unloaded", name, failure(error)))
-                code = _compiled(given, name, flags)
+                self._channel.send(("unloaded", name, self.failure(error)))
+                text.withdraw()
+                code = text.compiled(name, given, flags)
                 exec(code, module.__dict__)
             flags |= code.co_flags & FUTURES  # as in a notebook, what a cell imports from the future stays
+
+    def failure(self, error: BaseException) -> tuple[Any, ...]:
+        """An exception as plain values, its places in cells."""
+        return failure(error, {text.path: text for text in self._texts.values()})
 
 
 class Inside(InProcess):
@@ -87,42 +137,23 @@ def _methods(owner: type, how: Any) -> tuple[str, ...]:
     return tuple(name for name, value in found.items() if isinstance(value, how))
 
 
-def _compiled(source: str, name: str, flags: int) -> CodeType:
-    code: CodeType = compile(source, name, "exec", flags, dont_inherit=True)
-    return code
-
-
-def failure(error: BaseException) -> tuple[Any, ...]:
+def failure(error: BaseException, texts: Mapping[str, Text] = MappingProxyType({})) -> tuple[Any, ...]:
     """An exception as plain values: the builtin class, what it was made of, its text, where it came through."""
+
+    def place(file: str, line: int) -> tuple[str, int]:
+        return texts[file].locate(line) if file in texts else (file, line)
+
     try:
         shown: Any = as_builtin(error)
-        frames = [(str(file), int(line)) for file, line in shown.student_frames[-LAST_FRAMES:]]
+        frames = [place(str(file), int(line)) for file, line in shown.student_frames[-LAST_FRAMES:]]
         if isinstance(error, SyntaxError) and error.filename and error.lineno:
-            return "SyntaxError", (error.msg,), error.msg, [(error.filename, error.lineno)]
+            return "SyntaxError", (error.msg,), error.msg, [place(error.filename, error.lineno)]
         text, args = str(shown)[:LONGEST_TEXT], list[Any]()
         if len(shown.args) <= 3 and all(a is None or type(a) in (str, int, float, bool) for a in shown.args):
             args = [a[:LONGEST_TEXT] if type(a) is str else a for a in shown.args]
         return type(shown).__name__, tuple(args), text, frames
     except BaseException:  # its own text could not be told
         return "RuntimeError", (), "an exception that cannot be shown", []
-
-
-def limited(limits: dict[str, int]) -> None:
-    """What this process may use from here on. There is no way back, and none for a child of it."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    for name, value in limits.items():
-        number = getattr(resource, f"RLIMIT_{name}", None)
-        if number is None:
-            continue
-        hard = resource.getrlimit(number)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        try:
-            resource.setrlimit(number, (value, value))
-        except (ValueError, OSError):
-            continue  # macOS knows limits that it does not let one set
 
 
 def answer(backends: list[Inside], request: tuple[Any, ...]) -> Any:
@@ -142,7 +173,7 @@ def release(backends: list[Inside], drops: tuple[tuple[int, int, int], ...]) -> 
             backends[which].release(Ref(number, ""))
 
 
-def serve(channel: Channel, backends: list[Inside]) -> None:
+def serve(channel: Channel, planned: Planned, backends: list[Inside]) -> None:
     while True:
         received = channel.receive()
         request, arrays = received.message, received.arrays
@@ -151,7 +182,7 @@ def serve(channel: Channel, backends: list[Inside]) -> None:
         try:
             reply = ("value", answer(backends, request))
         except BaseException as error:
-            reply = ("error", *failure(error))
+            reply = ("error", *planned.failure(error))
         pairs = enumerate(zip(before, arrays, strict=True))
         changed = tuple((k, array) for k, (old, array) in pairs if old is not None and array.tobytes() != old)
         untold = tuple(kind for backend in backends for kind in backend.untold)
@@ -160,7 +191,7 @@ def serve(channel: Channel, backends: list[Inside]) -> None:
         try:
             channel.send((reply, changed, untold))
         except TooLarge as error:
-            channel.send((("error", *failure(error)), (), ()))
+            channel.send((("error", *planned.failure(error)), (), ()))
 
 
 def line() -> Channel:
@@ -172,19 +203,20 @@ def line() -> Channel:
     return Channel(os.fdopen(reading, "rb"), os.fdopen(writing, "wb"), trusting=True)
 
 
-def main() -> None:
+def main(boxed: bool = True) -> None:
     channel = line()
     seed, limits, modules = channel.receive().message
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    sys.meta_path.insert(0, Planned(channel, modules))
-    limited(limits)
+    builtins.exit = builtins.quit = _sitebuiltins.Quitter("exit", "Ctrl-D")  # what every other Python has
+    builtins.help = _sitebuiltins._Helper()
+    planned = Planned(channel, modules)
+    sys.meta_path.insert(0, planned)
+    confining.limited(limits)
+    if not boxed:
+        sys.addaudithook(confining.Walls([*sys.path, *map(str, Path(np.__file__).parents[1].glob("numpy*"))]))
     backends = [Inside(importlib.import_module(name)) for name in modules]
     gc.freeze()  # what is loaded stays: not to be looked through for garbage again and again
     gc.set_threshold(10_000, 20, 100)
     channel.send(("loaded",))
-    serve(channel, backends)
-
-
-if __name__ == "__main__":
-    main()
+    serve(channel, planned, backends)

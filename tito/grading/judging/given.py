@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tito
+from tito import release
 from tito.project import Project
 
 WHOLE = "core"
-HERE = ("__init__.py", "channel.py", "child.py")
+HERE = ("__init__.py", "channel.py", "child.py", "confining.py")
 OURS = ("__init__.py", "door.py", "grading/__init__.py", *(f"grading/judging/{name}" for name in HERE))
 
 
@@ -24,20 +25,50 @@ def lay_out(project: Project, targets: list[Path], sources: Iterable[str], folde
     """Write into `folder` what a box needs: our own part, and the package without `targets`."""
     for name in OURS:
         _copy(Path(tito.__file__).parent / name, folder / "tito" / name)
-    package, there = project.package, folder / project.package_name
-    whole = [package / WHOLE, *{target.parent for target in targets if target.parent != package}]
-    for file in [*package.glob("*.py"), *(file for place in whole for file in place.rglob("*"))]:
-        if file.is_file() and "__pycache__" not in file.parts and file not in targets and _ours(file, targets, package):
-            _copy(file, there / file.relative_to(package))
-    for path, text in _Needed(project.package, {*whole, package}).texts(sources).items():
-        _write(there / path.relative_to(package), text)
+    given = Given(project, targets, sources)
+    for file in given.whole:
+        _copy(file, folder / project.package_name / file.relative_to(project.package))
+    for path, text in given.texts.items():
+        _write(folder / project.package_name / path.relative_to(project.package), text)
     for file in folder.rglob("*.py"):
         py_compile.compile(str(file), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 
 
-def _ours(file: Path, targets: list[Path], package: Path) -> bool:
-    """Beside the targets only the package's `__init__` is given: what else lies there was exported, or is another's."""
-    return file.parent not in {target.parent for target in targets} - {package} or file.name == "__init__.py"
+class Given:
+    """What is given of the package: whole files, and of others the text that the given cells need."""
+
+    def __init__(self, project: Project, targets: list[Path], sources: Iterable[str]) -> None:
+        package = project.package
+        exported_to = {target.parent for target in targets} - {package}
+        folders = [package / WHOLE, *exported_to]
+        record = release.read_record(project.root)  # in a student's edition more may lie there than was given
+        self._package, self._targets = package, targets
+        self.whole = [
+            file
+            for file in [*package.glob("*.py"), *(file for place in folders for file in place.rglob("*"))]
+            if file.is_file()
+            and "__pycache__" not in file.parts
+            and file not in targets
+            and (file.parent not in exported_to or file.name == "__init__.py")  # what else is there was exported
+            and (record is None or project.shown(file) in record["files"])
+        ]
+        self.texts = _Needed(package, {*folders, package}).texts(sources)
+
+    def has(self, name: str) -> bool:
+        """Is this dotted name of the package given, or exported by the judged notebooks?"""
+        place, parts = self._package, name.split(".")[1:]
+        while parts and (place / parts[0]).is_dir():
+            place /= parts.pop(0)
+        file = place / f"{parts[0]}.py" if parts else place / "__init__.py"
+        if file in self._targets or file in self.whole:
+            return True
+        if parts and not file.is_file():
+            file = place / "__init__.py"
+        elif parts:
+            parts = parts[1:]
+        if file in self.texts and parts:
+            return parts[0] in {name for node in ast.parse(self.texts[file]).body for name in _defined(node)}
+        return file in self.texts or file in self.whole
 
 
 def _copy(file: Path, to: Path) -> None:

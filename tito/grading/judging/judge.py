@@ -14,6 +14,7 @@ from tito.errors import TitoError
 from tito.grading.grade import Grade, MachineryError
 from tito.grading.intake import Submission
 from tito.grading.judging import box, given
+from tito.grading.judging.given import Given
 from tito.notebook import Cell, Document
 from tito.project import Project
 from tito.verdicts import Listener, Located, Record, Verdicts
@@ -55,6 +56,10 @@ class Edition:
     def given(self) -> list[str]:
         """The sources of the given cells."""
         return [place.given for places in self.modules.values() for place in places if place.exercise is None]
+
+    def laid_out(self, project: Project) -> Given:
+        """What of the package lies beside a student's cells."""
+        return Given(project, self.targets, self.given)
 
     def with_cells(self, cells: dict[str, tuple[str, ...]]) -> dict[str, list[dict[str, Any]]]:
         """The modules with a student's cells in their places; a place without one keeps what is given."""

@@ -1,0 +1,291 @@
+"""What honest code may find where it is graded: the same as on its author's machine, or a sentence beforehand.
+
+A box, the same process without a box, and `tito test` are asked about the same code. Grading offers `__file__`, sources
+for `inspect` and `traceback`, threads and a home; it does not offer other packages, files of one's own, processes.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tito import course, testing
+from tito.grading import offered
+from tito.grading.intake import Submission
+from tito.grading.judging.judge import Judge
+from tito.notebook import Cell
+from tito.project import Project
+
+from ..conftest import NOTEBOOK, copy_toy
+
+COURSE = Project(Path(__file__).parents[3])
+COUNTER = """class Counter:
+    def __init__(self):
+        self.total = START
+
+    def add(self, x):
+        self.total += double(x)
+        return self.total"""
+
+
+def top(code: str) -> str:
+    """A right `double` below this code."""
+    return f"{code}\n\n\ndef double(x):\n    return 2 * x"
+
+
+def inside(code: str) -> str:
+    """A right `double` that runs this code first."""
+    return "def double(x):\n" + "".join(f"    {line}\n" for line in code.splitlines()) + "    return 2 * x"
+
+
+OFFERED = {
+    "__file__": top("from pathlib import Path\nHERE = Path(__file__).parent"),
+    "__file__ in a function": inside("import os\nassert os.path.splitext(__file__)[1] == '.py'"),
+    "__spec__": inside("assert __spec__.origin == __file__ and __spec__.name == __name__"),
+    "__doc__": inside("assert __doc__.strip()"),
+    "source of a function": inside("import inspect\nassert 'return 2 * x' in inspect.getsource(double)"),
+    "source of a class": top("class Kept:\n    x = 1")
+    + "\n\n\nimport inspect\nassert 'x = 1' in inspect.getsource(Kept)",
+    "source of a class, later": top("class Kept:\n    x = 1").replace(
+        "return", "import inspect\n    assert inspect.getsource(Kept).startswith('class Kept')\n    return"
+    ),
+    "source of the module": inside(
+        "import inspect, sys\nassert 'def double' in inspect.getsource(sys.modules[__name__])"
+    ),
+    "source by the loader": inside("assert 'def double' in __loader__.get_source(__name__)"),
+    "a line of the traceback": inside(
+        "import traceback\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    assert '1 / 0' in traceback.format_exc()"
+    ),
+    "a thread": inside("import threading\nt = threading.Thread(target=int)\nt.start()\nt.join()"),
+    "a thread that is left": top(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()"
+    ).replace("args=(99,)", "args=(99,), daemon=True"),
+    "a timer": inside("import threading\nt = threading.Timer(0.001, int)\nt.start()\nt.join()"),
+    "a pool of threads": inside(
+        "from concurrent.futures import ThreadPoolExecutor as Pool\nwith Pool() as p:\n    list(p.map(abs, range(99)))"
+    ),
+    "ThreadPool": inside(
+        "from multiprocessing.pool import ThreadPool\nwith ThreadPool(2) as p:\n    p.map(abs, range(9))"
+    ),
+    "asyncio in a thread": inside(
+        "import asyncio\nasync def f():\n    return await asyncio.to_thread(abs, -1)\nassert asyncio.run(f()) == 1"
+    ),
+    "help": top("help(len)"),
+    "quit is a name": top("leave = quit, exit"),
+    "a home": inside("from pathlib import Path\nassert Path.home().is_dir() and Path('~').expanduser().is_dir()"),
+    "a user": inside("import getpass\nassert getpass.getuser()"),
+    "a temporary file": inside("import tempfile\nwith tempfile.NamedTemporaryFile() as f:\n    f.write(b'1')"),
+    "a file of its own": inside("np.save('kept.npy', x)\nassert (np.load('kept.npy') == x).all()"),
+    "a dataclass": top("from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int' = 3\nassert P().x == 3"),
+    "a guarded import": top("try:\n    import numba\nexcept ImportError:\n    numba = None"),
+    "a search for a package": top("from importlib.util import find_spec\nHAS = find_spec('numba') is not None"),
+}
+WITHHELD = {
+    "matplotlib": (top("import matplotlib.pyplot as plt"), "imports matplotlib"),
+    "matplotlib, inside": (inside("from matplotlib import pyplot"), "imports matplotlib"),
+    "numba": (top("from numba import njit"), "imports numba"),
+    "pytest": (top("import numpy as np, pytest"), "imports pytest"),
+    "the notebook's check": (top("from tito.inkernel import check"), "imports tito"),
+    "a file beside it": (top("import helper"), "imports helper"),
+    "a process": (
+        inside("import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''], check=True)"),
+        "processes",
+    ),
+    "a pool of processes": (
+        inside("import multiprocessing as m\nwith m.Pool(2) as p:\n    p.map(abs, [1])"),
+        "processes",
+    ),
+    "its own file": (inside("open('pyproject.toml', encoding='utf-8').close()"), ""),
+    "a file by its whole path": (top("from pathlib import Path\nPath(r'{root}', 'helper.py').read_text()"), ""),
+    "a folder by its whole path": (top("import os\nassert os.listdir(r'{root}')"), ""),
+    "a file beside __file__": (inside("from pathlib import Path\nPath(__file__).read_text(encoding='utf-8')"), ""),
+}
+ROWS = {name: (code, 2) for name, code in OFFERED.items()} | {name: (code, 0) for name, (code, _) in WITHHELD.items()}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(copy_toy(tmp_path_factory.mktemp("toy")))
+    (project.root / "helper.py").write_text("x = 1\n", encoding="utf-8")
+    return project
+
+
+@pytest.fixture(scope="module")
+def boxed(toy: Project) -> Iterator[Judge]:
+    with Judge(toy, course.load(toy, "01_toy"), limit_seconds=40) as judge:
+        yield judge
+
+
+@pytest.fixture(scope="module")
+def unboxed(toy: Project) -> Iterator[Judge]:
+    with Judge(toy, course.load(toy, "01_toy"), limit_seconds=40, unsafe=True) as judge:
+        yield judge
+
+
+def with_double(text: str, code: str) -> str:
+    head = "#| export\n#| exercise: double\n"
+    begin = text.index(head)
+    return text[:begin] + head + code + "\n\n" + text[text.index("\n# %%", begin) :]
+
+
+def graded(judge: Judge, project: Project, code: str) -> tuple[int, str]:
+    code = code.replace("{root}", str(project.root))
+    grade = judge.grade(Submission("anna", {"double": (code,), "counter": (COUNTER,)}))
+    return grade.outcomes[0].points, grade.outcomes[0].message
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_without_a_box_honest_code_earns_what_it_earns_in_one(name, unboxed, toy):
+    code, points = ROWS[name]
+    assert graded(unboxed, toy, code)[0] == points, graded(unboxed, toy, code)
+
+
+@pytest.mark.box
+@pytest.mark.parametrize("name", ROWS)
+def test_the_box_has_what_is_offered_and_no_more(name, boxed, toy):
+    code, points = ROWS[name]
+    assert graded(boxed, toy, code)[0] == points, graded(boxed, toy, code)
+
+
+@pytest.mark.parametrize("name", WITHHELD)
+def test_what_is_withheld_passes_on_ones_own_machine_so_it_must_be_told(name, toy, tmp_path):
+    project = Project(copy_toy(tmp_path))
+    (project.root / "helper.py").write_text("x = 1\n", encoding="utf-8")
+    path = project.root / NOTEBOOK
+    code = WITHHELD[name][0].replace("{root}", str(project.root))
+    path.write_text(with_double(path.read_text(encoding="utf-8"), code), encoding="utf-8")
+    assert testing.whole(project, course.load(project, "01_toy")).exercises[0].status == "passed"
+
+
+def sentences(code: str, project: Project, module: str = "01_toy", exercise: str = "double") -> list[str]:
+    cell = Cell("code", f"#| export\n#| exercise: {exercise}\n{code}", 1, None)
+    return offered.told(project, course.load(project, module), [cell])
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_is(name, toy):
+    said = sentences(ROWS[name][0], toy)
+    wanted = WITHHELD.get(name, ("", ""))[1]
+    assert len(said) == bool(wanted), said
+    assert all(sentence.startswith("double ") and wanted in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from tinytorch.acceleration import int8_matmul",
+        "import tinytorch.acceleration as fast\ndef f(a, b):\n    return fast.int8_matmul(a, b)",
+        "import tinytorch.acceleration\ndef f(a, b):\n    return tinytorch.acceleration.int8_matmul(a, b)",
+        "from tinytorch import acceleration\ndef f(a, b):\n    return acceleration.int8_matmul(a, b)",
+        "from tinytorch.acceleration.int8 import int8_matmul",
+        "from tinytorch.acceleration.int4 import pack_int4",
+    ],
+)
+def test_the_given_kernel_that_does_the_exercise_is_named_before(code):
+    said = sentences(code, COURSE, "17_quantization", "integer_matmul")
+    assert len(said) == 1 and "integer_matmul uses tinytorch.acceleration" in said[0] and "as it may do" in said[0]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from tinytorch.core import Tensor, Linear",
+        "from tinytorch.core.windows import padded",
+        "import tinytorch.core as core\nx = core.Tensor",
+        "from tinytorch.quantization import choose_qparams",
+        "from tinytorch.quantization.quantize import IntType",
+        "from tinytorch.acceleration import bf16_matmul as fast, kernels",
+        "import tinytorch",
+        "if TYPE_CHECKING:\n    import pandas",
+        "try:\n    import scipy\nexcept Exception:\n    scipy = None",
+        "import os.path, xml.etree.ElementTree as ET, numpy.testing",
+        "from __future__ import annotations",
+        "def broken(:",
+    ],
+)
+def test_of_what_is_given_nothing_is_said(code):
+    assert sentences(code, COURSE, "17_quantization", "qat") == []
+
+
+def test_a_failure_is_found_in_its_cell_whatever_stands_above_and_sources_outlive_a_broken_cell(unboxed):
+    cells = {
+        "double": ("class Kept:\n    x = 1", "import inspect\n\ndef double(x):\n    return inspect.getsource(Kept)")
+    }
+    grade = unboxed.grade(Submission("anna", cells | {"counter": ("class Counter:\n    def __init__(self)",)}))
+    double, counter = (outcome.message for outcome in grade.outcomes)
+    assert "x = 1" in double, "the source of a class is found, though a cell below it is no Python"
+    assert "toy_dev.py, cell 8, line 2: def __init__(self)" in counter
+
+
+SUBMITTED = {  # what is written, what grading makes of both exercises, what is said
+    "matplotlib": (
+        WITHHELD["matplotlib"][0],
+        ["failed", "not started"],
+        "double imports matplotlib, which grading does",
+    ),
+    "a file beside it": (WITHHELD["a file beside it"][0], ["failed", "not started"], "No module named 'helper'"),
+    "its own file": (WITHHELD["its own file"][0], ["failed", "failed"], "double passes its tests here, and would not"),
+    "a thread": (OFFERED["a thread"], ["passed", "passed"], "5 of 5 points"),
+}
+
+
+@pytest.mark.box
+@pytest.mark.parametrize("name", SUBMITTED)
+def test_submit_says_and_records_the_points_that_grading_gives(name, edition, course, solve, tmp_path):
+    code, statuses, sentence = SUBMITTED[name]
+    solve(edition, "double")
+    solve(edition, "counter")
+    edition.write("helper.py", "x = 1\n")
+    edition.write(NOTEBOOK, with_double(edition.read(NOTEBOOK), code))
+    assert edition.tito("test").out.count("passed") == 2
+    said = edition.tito("submit")
+    assert said.status == 0 and sentence in said.out, said
+    assert (offered.HAS in said.out) == (statuses != ["passed", "passed"])
+    with zipfile.ZipFile(edition.root / "01_toy_submission.zip") as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+    assert list(manifest["exercises"].values()) == statuses
+    folder = tmp_path / "handed in"
+    folder.mkdir()
+    (edition.root / "01_toy_submission.zip").rename(folder / "anna.zip")
+    course.tito(
+        "grade", "01", str(folder), "--out", str(tmp_path / "out"), "--jobs", "1", "--json", str(tmp_path / "g.json")
+    )
+    grade = json.loads((tmp_path / "g.json").read_text(encoding="utf-8"))["grades"][0]
+    assert [outcome["status"] for outcome in grade["outcomes"]] == statuses
+    assert sum(outcome["points"] for outcome in grade["outcomes"]) == manifest["points"]
+
+
+def test_test_says_what_grading_lacks_though_all_passes(edition, solve):
+    solve(edition, "double")
+    edition.change(NOTEBOOK, "    return 2 * x", "    import matplotlib\n    return 2 * x")
+    said = edition.tito("test", "--exercise", "double")
+    assert said.status == 0 and "double imports matplotlib, which grading does not have" in said.out
+
+
+def test_what_one_added_to_the_package_is_not_there_and_what_one_changed_is_named(edition, solve):
+    solve(edition, "double")
+    edition.write("toy/mine.py", "x = 1\n")
+    edition.write("toy/__init__.py", edition.read("toy/__init__.py") + "MORE = 1\n")
+    edition.change(NOTEBOOK, "    return 2 * x", "    from toy.mine import x as one\n    return 2 * x")
+    assert "double uses toy.mine" in edition.tito("test").out
+    said = edition.tito("submit").out
+    assert "toy/__init__.py is not as it was given" in said and "No module named 'toy.mine'" in said, said
+    assert "0 of 5 points" in said
+
+
+def test_where_it_cannot_be_tried_submit_says_so_and_keeps_the_tests_points(edition, solve, monkeypatch):
+    solve(edition, "double")
+    monkeypatch.setattr(Judge, "__enter__", refuse)
+    said = edition.tito("submit")
+    assert said.status == 0 and "could not be tried here as it will be graded" in said.out
+    assert "no pipes on this machine" in said.out and "2 of 5 points" in said.out
+
+
+def refuse(judge: Judge) -> Judge:
+    from tito.errors import TitoError
+
+    raise TitoError("no pipes on this machine")
