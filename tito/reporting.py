@@ -22,6 +22,10 @@ from tito import door, processes
 LAST_FRAMES = 50  # of an endless recursion only the end is told
 
 
+class JudgesOwn(Exception):
+    """Raised where no answer of the student's can be the reason: no one's failure."""
+
+
 class Reporter:
     """Sends collected, uncollected, start, stuck, finish, broken and end, each with what belongs to it."""
 
@@ -91,7 +95,7 @@ class Reporter:
 
 
 def describe(error: BaseException, test_file: Path) -> dict[str, Any]:
-    """An exception as plain data: its type, its text without pytest's explanation, and where it came through."""
+    """An exception as plain data: its type, its text without pytest's explanation, where it came through, and whose."""
     if isinstance(error, pytest.Collector.CollectError) and error.__cause__:
         error = error.__cause__  # pytest wraps what importing a test file raised
     while isinstance(error, BaseExceptionGroup):
@@ -105,7 +109,20 @@ def describe(error: BaseException, test_file: Path) -> dict[str, Any]:
         "text": text,
         "frames": frames[-LAST_FRAMES:],
         "test_line": _line_in(error, test_file),
+        "whose": _whose(error),
     }
+
+
+def _whose(error: BaseException) -> str:
+    """Whose an exception is: `student`, raised by the judged code; `test`, what a test says of an answer; `judge`.
+
+    `unknown` is everything else that a test's own code raised: an answer may be the reason, or the test.
+    """
+    if hasattr(error, "student_frames"):
+        return "student"
+    if isinstance(error, JudgesOwn):
+        return "judge"
+    return "test" if isinstance(error, AssertionError | pytest.fail.Exception) else "unknown"
 
 
 def _line_in(error: BaseException, file: Path) -> int | None:

@@ -19,6 +19,7 @@ Located = tuple[str, str | None, str]  # where a line stands, as a person finds 
 Locate = Callable[[str, int], Located | None]  # (file, line) of a step of an exception -> where that is
 NOTHING = re.compile(r"'NoneType' object|unsupported operand type.*'NoneType'|cannot unpack non-iterable NoneType")
 LONGEST_MESSAGE = 20  # lines
+HIDDEN = "a hidden test: it tries the same claim with inputs of its own"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Record:
     @property
     def complete(self) -> bool:
         return self.ended is not None or (self.collected and self.finished == self.tests)
+
+    def failures_of(self, whose: str) -> list[str]:
+        """What failed by an exception of this kind; see `reporting.describe`."""
+        told = ((test, failure) for test, failure in self.failures if failure["whose"] == whose)
+        return [f"{claim(test)}: {failure['type']}: {failure['text']}" for test, failure in told]
 
     def cut_short(self, why: str, message: str, limit: float, during: str) -> None:
         self.lost = why != "late"
@@ -113,7 +119,8 @@ class Listener:
                     if Path(path).is_relative_to(os.path.realpath(file)):  # a test file, or the folder it is in
                         record.ended = ("failed", message)
             case {"event": "collected", "tests": found}:
-                self._tests = {test: self._owner[os.path.realpath(file)] for file, test in found}
+                owners = ((test, self._owner.get(os.path.realpath(file))) for file, test in found)
+                self._tests = {test: record for test, record in owners if record}
                 for record in self._owner.values():
                     record.tests = {test for test in self._tests if self._tests[test] is record}
                     record.collected = True
@@ -229,7 +236,7 @@ class Verdicts:
     def _told(self, test: str, failure: dict[str, Any]) -> str:
         """The claim that does not hold, the message, and for an exception the student's own line."""
         if self._discreet and _hidden(test.partition("::")[0]):
-            return f"{claim(test)}:\na hidden test: it tries the same claim with inputs of its own"
+            return f"{claim(test)}:\n{HIDDEN}"
         located = self._located(failure)
         says = bool(failure["text"]) and failure["type"] in ("AssertionError", "Failed")  # words meant for people
         text = "\n".join(failure["text"].splitlines()[:LONGEST_MESSAGE])

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from tito.course import Module
     from tito.project import Project
+
+LONGEST_SECONDS = 86_400.0  # a day
+
+
+def between(lowest: float, highest: float) -> Callable[[typer.CallbackParam, Any], Any]:
+    """A callback that refuses a number outside of these bounds, and what is no number, in one sentence."""
+
+    def check(param: typer.CallbackParam, value: Any) -> Any:
+        from tito.errors import WrongCall
+
+        if value is None or lowest <= value <= highest:
+            return value
+        raise WrongCall(f"{param.opts[0]} must be from {lowest:.15g} to {highest:.15g}, got {value}")
+
+    return check
+
 
 ModuleName = Annotated[str, typer.Argument(metavar="MODULE", help="A folder of modules/source, or how it begins: 17.")]
 MaybeModule = Annotated[
@@ -20,7 +37,9 @@ InModule = Annotated[
     str | None, typer.Option("--module", metavar="MODULE", help="Where the exercise is. Default: the last you used.")
 ]
 JsonPath = Annotated[Path | None, typer.Option("--json", metavar="PATH", help="Also write the result to this file.")]
-LimitSeconds = Annotated[float, typer.Option(min=0.1, help="How long one test may take.")]
+LimitSeconds = Annotated[
+    float, typer.Option(callback=between(0.1, LONGEST_SECONDS), help="How long one test may take.")
+]
 
 
 def project_of(context: typer.Context) -> Project:

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
-from tito.commands.common import JsonPath, ModuleName, project_of
+from tito.commands.common import LONGEST_SECONDS, JsonPath, ModuleName, between, project_of
 
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the reports and the journal go; a rerun goes on there.")]
+
+MOST_JOBS = 512
+LARGEST_SEED = 2**32 - 1  # what every generator takes: Python's, NumPy's, hypothesis'
 
 
 def grade(
@@ -20,10 +23,19 @@ def grade(
     regrade: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Grade this submission again; may be repeated.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Submissions at a time. Default: one a core.")] = None,
-    limit_seconds: Annotated[float, typer.Option(min=1, help="How long one submission may take.")] = 120.0,
+    jobs: Annotated[
+        int | None, typer.Option(callback=between(1, MOST_JOBS), help="Submissions at a time. Default: one a core.")
+    ] = None,
+    limit_seconds: Annotated[
+        float, typer.Option(callback=between(1, LONGEST_SECONDS), help="How long one submission may take.")
+    ] = 120.0,
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="Grade only this exercise.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the tests' random inputs; the same seed gives the same grade.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            callback=between(0, LARGEST_SEED), help="Of the tests' random inputs; the same seed gives the same grade."
+        ),
+    ] = 0,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Without a box: only what you would run on this machine yourself.")
     ] = False,
@@ -42,9 +54,8 @@ def grade(
     part = batch.shard_of(shard)
     if exercise is not None:
         loaded.notebook_of(exercise)
-    batch.check_apart(submissions, out)
-    if not dask:
-        batch.check_box(unsafe)
+    batch.check_places(submissions, out, json_path)
+    batch.check_address(dask) if dask else batch.check_box(unsafe)
     everybody = intake.collect(loaded, submissions)
     mine = [one for one in everybody if part.holds(one.name)]
     batch.check_names(regrade or (), mine)

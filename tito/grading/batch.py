@@ -80,10 +80,20 @@ def shard_of(text: str) -> Shard:
     return Shard(int(match[1]), int(match[2]))
 
 
-def check_apart(submissions: Path, out: Path) -> None:
-    """Refuse reports among the submissions: the next run would take them for one."""
+def check_places(submissions: Path, out: Path, json_path: Path | None) -> None:
+    """Refuse reports that cannot be written, or lie among the submissions: the next run would take them for one."""
+    if out.exists() and not out.is_dir():
+        raise WrongCall(f"--out {out} is a file: name a folder for the reports")
+    if json_path is not None and json_path.is_dir():
+        raise WrongCall(f"--json {json_path} is a folder: name a file")
     if submissions.is_dir() and out.resolve().is_relative_to(submissions.resolve()):
         raise WrongCall(f"--out {out} lies inside {submissions}, where it would be taken for a submission: move it out")
+
+
+def check_address(address: str) -> None:
+    """Refuse what cannot be the address of a Dask scheduler."""
+    if not re.fullmatch(r"[a-z]+://\S+", address):
+        raise WrongCall(f"--dask must be an address such as tcp://HOST:8786, got '{address}'")
 
 
 def check_names(names: Iterable[str], submissions: Iterable[Submission]) -> None:
@@ -118,7 +128,7 @@ class Batch:
         self._todo = list[Submission]()
         for one in submissions:
             if one.refused:
-                self._found[one.name] = _refusal(module, conditions.exercise, one)
+                self._found[one.name] = refusal(module, conditions.exercise, one)
             else:
                 self._alike.setdefault(conditions.key(one), []).append(one)
         wanted = frozenset(again)
@@ -150,7 +160,7 @@ class Batch:
         return [self._found[one.name] for one in group]
 
 
-def _refusal(module: Module, exercise: str | None, one: Submission) -> Grade:
+def refusal(module: Module, exercise: str | None, one: Submission) -> Grade:
     """Nothing that could be read: no points, and every exercise says why."""
     chosen = [item for item in module.exercises if exercise in (None, item.id)]
     outcomes = (Outcome(item.id, item.title, 0, item.points, "failed", one.refused) for item in chosen)

@@ -371,10 +371,10 @@ def test_a_shard_that_is_none_is_refused(text):
 
 
 def test_reports_among_the_submissions_are_refused(tmp_path):
-    batch.check_apart(tmp_path / "in", tmp_path / "out")
+    batch.check_places(tmp_path / "in", tmp_path / "out", None)
     for out in (tmp_path, tmp_path / "deep" / "out", tmp_path / "x" / ".."):
         with pytest.raises(WrongCall, match="lies inside"):
-            batch.check_apart(tmp_path, out)
+            batch.check_places(tmp_path, out, None)
 
 
 def test_a_regrade_of_nobody_names_who_may_be_meant():

@@ -214,10 +214,23 @@ def test_the_result_for_other_programs_says_how_and_what(calls, grade, tmp_path)
         (("--shard", "3/2"), "--shard must be I/N"),
         (("--exercise", "duoble"), "the nearest is 'double'"),
         (("--regrade", "adda"), "the nearest is 'ada'"),
+        *((("--seed", seed), f"--seed must be from 0 to 4294967295, got {seed}") for seed in ("-1", "4294967296")),
+        *((("--limit-seconds", text), "--limit-seconds must be from 1 to 86400, got") for text in ("nan", "inf", "0")),
+        *((("--limit-seconds", text), "--limit-seconds must be from 1 to 86400, got") for text in ("-5", "1e300")),
+        *((("--jobs", jobs), f"--jobs must be from 1 to 512, got {jobs}") for jobs in ("0", "-1", "1000000")),
+        (("--dask", "localhost"), "--dask must be an address such as tcp://HOST:8786, got 'localhost'"),
+        (("--json", "."), "--json . is a folder: name a file"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_status_2(calls, grade, options, said, tmp_path):
     grade(*options, status=Status.WRONG_CALL).refuses(said, status=2)
+    assert calls.graded == [] and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--seed", "--limit-seconds", "--jobs"])
+def test_what_is_no_number_is_refused_before_anybody_is_graded(calls, grade, option, tmp_path):
+    for text in ("1,5", "many", ""):
+        grade(option, text, status=Status.WRONG_CALL)
     assert calls.graded == [] and not (tmp_path / "out").exists()
 
 

@@ -306,7 +306,11 @@ def test_the_same_submission_gets_the_same_bytes(judge, toy, module):
 
 @pytest.mark.parametrize(
     "test",
-    ["list(student.double(1).tolist())", "while student.double(1):\n        pass", "while True:\n        pass"],
+    [
+        "list(student.double(np.ones(1)).tolist())",
+        "while student.double(1) != 2:\n        pass",
+        "got = student.double(1)\n    while got != 2:\n        pass",
+    ],
     ids=["of the student's", "of questions", "of its own"],
 )
 def test_a_loop_without_end_is_stopped_in_the_test_too_and_the_judge_goes_on(judge, test):
@@ -314,14 +318,93 @@ def test_a_loop_without_end_is_stopped_in_the_test_too_and_the_judge_goes_on(jud
     project, module = judge._project, judge._module
     visible, _ = project.test_files("01_toy", "double")
     before = visible.read_text(encoding="utf-8")
-    visible.write_text(f"def test_all_of_it(student):\n    {test}\n", encoding="utf-8")
+    visible.write_text(f"import numpy as np\n\ndef test_all_of_it(student):\n    {test}\n", encoding="utf-8")
     try:
-        with Judge(project, module, limit_seconds=4.0, exercise="double") as other:
+        with Judge(project, module, limit_seconds=16.0, exercise="double") as other:
             started = other._tests
             assert statuses(other.grade(handed_in(endless))) == {"double": "timeout"}
             assert other._tests is started, "no need to end the tests' process"
     finally:
         visible.write_text(before, encoding="utf-8")
+
+
+# A failure of the judge's own is no student's. Each test here fails the right answer as well, in another way.
+
+OWN_FAULTS = {
+    "a fixture that refuses the seed": (
+        "@pytest.fixture\ndef rng(): return np.random.default_rng([-1, 5])\n"
+        "def test_it(student, rng): assert student.double(3) == 6\n",
+        "ValueError: expected non-negative integer",
+    ),
+    "an oracle that is wrong": (
+        "def test_it(student):\n    got = student.double(3)\n    assert got == 7, f'expected 7, got {got}'\n",
+        "expected 7, got 6",
+    ),
+    "an oracle that raises": ("def test_it(student): assert student.double(3) == 6 / len('')\n", "ZeroDivisionError"),
+    "a fixture of a whole file": (
+        "@pytest.fixture(scope='module')\ndef data(): return open('/nowhere/at all')\n"
+        "def test_it(student, data): assert student.double(3) == 6\n",
+        "FileNotFoundError",
+    ),
+    "a test that is skipped": ("def test_it(student): pytest.skip('no GPU')\n", "was skipped"),
+    "inputs that cannot be drawn": (
+        "@given(st.integers().filter(lambda n: False))\ndef test_it(student, n): assert student.double(n) == 2 * n\n",
+        "JudgesOwn: its inputs cannot be drawn",
+    ),
+    "inputs that no assumption fits": (
+        "@given(n=st.integers(0, 9))\ndef test_it(student, n):\n"
+        "    assume(n > 9)\n    assert student.double(n) == 2 * n\n",
+        "no input of this test fits what it assumes",
+    ),
+    "a limit that is too short for the test": (
+        "import time\ndef test_it(student):\n    time.sleep(3)\n    assert student.double(3) == 6\n",
+        "stopped after 1 seconds",
+    ),
+}
+
+
+@pytest.fixture
+def tested(tmp_path):
+    """The toy course with other tests of `double` -> a judge for it."""
+    project = Project(copy_toy(tmp_path))
+    visible, _ = project.test_files("01_toy", "double")
+
+    def tested(test: str, limit_seconds: float = 60.0) -> Judge:
+        head = "import numpy as np\nimport pytest\nfrom hypothesis import assume, given, strategies as st\n\n"
+        visible.write_text(head + test, encoding="utf-8")
+        return Judge(project, course.load(project, "01_toy"), limit_seconds=limit_seconds, exercise="double")
+
+    return tested
+
+
+@pytest.mark.parametrize("fault", OWN_FAULTS)
+def test_what_fails_the_reference_as_well_costs_nobody_points(tested, fault):
+    test, said = OWN_FAULTS[fault]
+    for double in (DOUBLE, "def double(x):\n    return 3 * x"):
+        with tested(test, 4.0 if "limit" in fault else 60.0) as judge, pytest.raises(MachineryError) as told:
+            judge.grade(handed_in(double))
+        assert str(told.value).startswith("double: ") and said in str(told.value)
+
+
+@pytest.mark.parametrize("double", ["return None", "return 'six'", "return np.zeros((3, 3))"])
+def test_an_exception_that_an_answer_leads_to_in_the_tests_own_code_is_the_students(tested, double):
+    with tested("def test_it(student): assert float(student.double(3) + 1) == 7\n") as judge:
+        grade = judge.grade(handed_in(f"import numpy as np\ndef double(x):\n    {double}"))
+    assert (grade.status, statuses(grade)) == ("graded", {"double": "failed"})
+
+
+def test_a_fault_that_the_judge_gets_only_later_costs_nobody_points(tested, tmp_path):
+    file = tmp_path / "numbers.txt"
+    file.write_text("6", encoding="utf-8")
+    wrong = handed_in("def double(x):\n    return 3 * x")
+    with tested(f"def test_it(student): assert student.double(3) == int(open({str(file)!r}).read())\n") as judge:
+        assert statuses(judge.grade(wrong)) == {"double": "failed"}
+        file.unlink()
+        for one in (wrong, handed_in()):
+            with pytest.raises(MachineryError, match="the reference fails as well"):
+                judge.grade(one)
+        file.write_text("6", encoding="utf-8")
+        assert statuses(judge.grade(handed_in())) == {"double": "passed"}
 
 
 def test_one_exercise_alone_can_be_graded(toy, module):

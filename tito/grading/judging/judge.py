@@ -13,11 +13,12 @@ from tito.course import Exercise, Module
 from tito.errors import TitoError
 from tito.grading.grade import Grade, MachineryError
 from tito.grading.intake import Submission
+from tito.grading.intake.outside import text
 from tito.grading.judging import box, given
 from tito.grading.judging.given import Given
 from tito.notebook import Cell, Document
 from tito.project import Project
-from tito.verdicts import Listener, Located, Record, Verdicts
+from tito.verdicts import Listener, Located, Outcome, Record, Verdicts
 
 SHARE = 0.25  # of the limit, for a single test
 SLACK_SECONDS = 15.0  # for what the tests themselves compute, and for a box to start
@@ -44,6 +45,7 @@ class Edition:
         self.targets: list[Path] = []
         self.modules: dict[str, list[Place]] = {}
         self.exercises: dict[str, int] = {}  # exercise -> which of the modules
+        self.reference: dict[str, tuple[str, ...]] = {}  # exercise -> its own cells; empty in a student's edition
         for which, entry in enumerate(module.notebooks):
             document = notebook.read(project, entry.path)
             target = exporting.target(project, entry.path, notebook.default_exp(entry.path))
@@ -51,6 +53,9 @@ class Edition:
             name = ".".join(target.relative_to(project.root).with_suffix("").parts)
             self.modules[name] = [_place(document, cell) for cell in document.code if cell.exported]
             self.exercises |= {exercise.id: which for exercise in entry.exercises}
+            self.reference |= {exercise.id: _reference(document, exercise) for exercise in entry.exercises}
+        if any(editions.is_stub(source, exercise) for exercise, own in self.reference.items() for source in own):
+            self.reference = {}
 
     @property
     def given(self) -> list[str]:
@@ -68,6 +73,10 @@ class Edition:
             name: [cell for place in places for cell in _filled(place, waiting)]
             for name, places in self.modules.items()
         }
+
+
+def _reference(document: Document, exercise: Exercise) -> tuple[str, ...]:
+    return tuple(text(cell) for cell in grafting.cells_of(document, exercise.id))
 
 
 def _place(document: Document, cell: Cell) -> Place:
@@ -109,6 +118,7 @@ class Judge:
         self._edition = Edition(project, module)
         self._tests: running.Tests | None = None
         self._collected: dict[str, Any] = {}
+        self._sound = set[str]()  # exercises that the reference has passed here
         self._left = False
 
     def __enter__(self) -> Judge:
@@ -133,14 +143,38 @@ class Judge:
     def grade(self, submission: Submission) -> Grade:
         """The grade of one that could be read. Raises MachineryError when the grader itself failed: no one's grade."""
         begun = time.monotonic()
-        modules = self._edition.with_cells(submission.cells)
-        records = {item.id: verdicts.record(self._project, self._module, item) for item in self._exercises}
-        self._run(modules, records)
-        judged = Verdicts(self._project, self._module, _Lines(modules), discreet=True)
-        outcomes = tuple(judged.outcome(item, records[item.id]) for item in self._exercises)
+        records, outcomes = self._outcomes(submission.cells, self._exercises)
+        self._check_failures(records, outcomes)
         remarks = submission.remarks + ((UNBOXED,) if self._unsafe else ())
         seconds, lost = time.monotonic() - begun, any(record.lost for record in records.values())
         return Grade(submission.name, outcomes, "graded", seconds, remarks, submission.digest, lost)
+
+    def _outcomes(
+        self, cells: dict[str, tuple[str, ...]], exercises: list[Exercise]
+    ) -> tuple[dict[str, Record], tuple[Outcome, ...]]:
+        """What the tests of these exercises say of these cells. Raises MachineryError where it is the judge's own."""
+        modules = self._edition.with_cells(cells)
+        records = {item.id: verdicts.record(self._project, self._module, item) for item in exercises}
+        self._run(modules, records)
+        for record in records.values():
+            for told in record.failures_of("judge"):
+                raise MachineryError(f"{record.exercise}: {told}")
+        judged = Verdicts(self._project, self._module, _Lines(modules), discreet=True)
+        return records, tuple(judged.outcome(item, records[item.id]) for item in exercises)
+
+    def _check_failures(self, records: dict[str, Record], outcomes: tuple[Outcome, ...]) -> None:
+        """Raise MachineryError for a failure that the reference has as well, here and now: it is no student's.
+
+        Asked once for each exercise that somebody fails; and again where a test's own code raised an exception, which
+        may have been its answer to the student's, or a fault of this process since.
+        """
+        failed = {outcome.id for outcome in outcomes if outcome.status != "passed"}
+        asked = failed - self._sound | {name for name in failed if records[name].failures_of("unknown")}
+        control = [item for item in self._exercises if item.id in asked and self._edition.reference]
+        for outcome in self._outcomes(self._edition.reference, control)[1] if control else ():
+            if outcome.status != "passed":
+                raise MachineryError(f"{outcome.id}: the reference fails as well: {outcome.message}")
+            self._sound.add(outcome.id)
 
     def _run(self, modules: dict[str, list[dict[str, Any]]], records: dict[str, Record]) -> None:
         """Hear what the tests say of these cells; a judge that hangs costs the exercise whose test it ran."""

@@ -1,6 +1,7 @@
 """Hypothesis draws a test's examples once; submission after submission is tried on the same ones, not drawn again.
 
-The seed is the same for all, and so are the examples; to draw them takes longer than to try them.
+The seed is the same for all, and so are the examples; to draw them takes longer than to try them. A test for which no
+example can be drawn, or none fits, tests nothing: that is the judge's own failure, and no one's pass.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 from hypothesis.errors import HypothesisDeprecationWarning, UnsatisfiedAssumption
+
+from tito.reporting import JudgesOwn
 
 Test = Callable[..., None]
 
@@ -31,13 +34,20 @@ def replaying(item: pytest.Function) -> Test:
             return test(**fixtures)  # type: ignore[no-any-return]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HypothesisDeprecationWarning)  # of `assume` where hypothesis is not
-            for example in kept:
-                try:
-                    test.hypothesis.inner_test(**fixtures, **example)
-                except UnsatisfiedAssumption:
-                    continue
+            if not any([_tried(test.hypothesis.inner_test, fixtures | example) for example in kept]):
+                raise AssertionError("no input of this test fits what it assumes")
 
     return replay
+
+
+def _tried(test: Test, values: dict[str, Any]) -> bool:
+    """Run a test on one example. False where the example does not fit what the test assumes."""
+    __tracebackhide__ = True
+    try:
+        test(**values)
+    except UnsatisfiedAssumption:
+        return False
+    return True
 
 
 def _drawn(test: Any, fixtures: dict[str, Any]) -> list[dict[str, Any]]:
@@ -50,8 +60,12 @@ def _drawn(test: Any, fixtures: dict[str, Any]) -> list[dict[str, Any]]:
     test.hypothesis.inner_test = keep
     try:
         test(**fixtures)
+    except Exception as error:
+        raise JudgesOwn(f"its inputs cannot be drawn ({type(error).__name__}: {error})") from error
     finally:
         test.hypothesis.inner_test = inner
+    if not found:
+        raise JudgesOwn("its inputs cannot be drawn: hypothesis found none")
     return found
 
 
