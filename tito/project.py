@@ -12,6 +12,7 @@ from tito.errors import TitoError, WrongCall
 
 PYPROJECT = "pyproject.toml"
 SOURCE = Path("modules", "source")
+RELEASED = "released"  # beside a student's notebooks: as they were given
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Project:
 
     def released(self, notebook: Path) -> Path:
         """A notebook as it was given to the student: only the student's edition has it."""
-        return notebook.parent / "released" / notebook.name
+        return notebook.parent / RELEASED / notebook.name
 
     def module_tests(self, module: str) -> Path:
         """The tests of a module. What lies in folders inside it is withheld from students."""

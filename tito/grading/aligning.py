@@ -1,8 +1,12 @@
-"""A student's cells of an exercise beside the given ones: which stands in whose place, with or without directives."""
+"""A student's cells of an exercise beside the given ones: which stands in whose place, with or without directives.
+
+A cell is known by its directive, else by what it defines. To import a name, to call it or to change what it holds is
+not to define it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,13 +19,18 @@ BETWEEN = "\n\n\n"  # cells that stand in the place of one
 
 @dataclass(frozen=True)
 class Slot:
-    """One given cell of an exercise: its stub, and the names that it defines."""
+    """One given cell of an exercise: its stub, and the names by which it is known."""
 
     source: str
 
     @cached_property
-    def names(self) -> frozenset[str]:
-        return frozenset(lexing.defined(self.source))
+    def defines(self) -> lexing.Definitions:
+        return lexing.definitions(self.source)
+
+    @cached_property
+    def names(self) -> Set[str]:
+        """Its functions and classes; of a cell without any, what it assigns to."""
+        return {name for name, how in self.defines.items() if how != "="} or self.defines.keys()
 
 
 @dataclass(frozen=True)
@@ -46,12 +55,12 @@ class Aligner:
         if not own:
             return ()
         for slot in slots:
-            definers = [cell for cell in own if slot.names & self._names[cell.number]]
+            definers = [cell for cell in own if slot.names & self._defines[cell.number].keys()]
             if len(definers) > 1:
                 what = " or ".join(sorted(slot.names))
                 remarks.append(f"{exercise}: several cells define {what}; as in the notebook, the last one counts")
         for slot, here in zip(slots, sources, strict=True):
-            if not here and not any(slot.names & self._names[cell.number] for cell in own):
+            if not here and not any(slot.names & self._defines[cell.number].keys() for cell in own):
                 remarks.append(f"{exercise}: the cell that defines {' and '.join(sorted(slot.names))} is missing")
                 here.append(slot.source)
         return tuple(BETWEEN.join(here) for here in sources)
@@ -60,12 +69,12 @@ class Aligner:
         return any(cell.exercise == exercise for cell in self.cells) or any(map(self._claimants, slots))
 
     @cached_property
-    def _names(self) -> dict[int, frozenset[str]]:
-        return {cell.number: lexing.defined(text(cell)) for cell in self.cells}
+    def _defines(self) -> dict[int, lexing.Definitions]:
+        return {cell.number: lexing.definitions(text(cell)) for cell in self.cells}
 
     def _places(self, slots: Sequence[Slot], own: Sequence[Cell]) -> list[int]:
         """For each cell the place it takes: by what it defines; in the given order where their numbers agree."""
-        names = [self._names[cell.number] for cell in own]
+        names = [self._defines[cell.number].keys() for cell in own]
         by_name = [next((i for i, slot in enumerate(slots) if slot.names & defined), None) for defined in names]
         if len(own) == len(slots) and all(place in (index, None) for index, place in enumerate(by_name)):
             return list(range(len(slots)))
@@ -84,7 +93,7 @@ class Aligner:
         line = f"`#| exercise: {exercise}`"
         for slot in slots:
             claimants = self._claimants(slot)
-            if any(slot.names & self._names[cell.number] for cell in own) or not claimants:
+            if any(slot.names & self._defines[cell.number].keys() for cell in own) or not claimants:
                 continue
             named = [cell for cell in claimants if self.grade_ids.get(cell.number, "").startswith(f"{exercise}-")]
             claimants = named if len(claimants) > 1 and named else claimants
@@ -101,5 +110,10 @@ class Aligner:
         return found
 
     def _claimants(self, slot: Slot) -> list[Cell]:
+        """Cells of no exercise that define what the given cell does: in the same way, else in any."""
         free = [cell for cell in self.cells if cell.exercise not in self.exercises]
-        return [cell for cell in free if slot.names and slot.names <= self._names[cell.number]]
+        fitting = [cell for cell in free if slot.names and slot.names <= self._defines[cell.number].keys()]
+        return [cell for cell in fitting if self._alike(slot, cell)] or fitting
+
+    def _alike(self, slot: Slot, cell: Cell) -> bool:
+        return all(self._defines[cell.number][name] == slot.defines[name] for name in slot.names)

@@ -65,6 +65,7 @@ def _pages(page: dict[str, Any]) -> Iterator[tuple[str, Fate, bytes]]:
     yield "UTF-16 cut in a letter", "refused", json.dumps(page).encode("utf-16")[:-1]
     yield "UTF-32", "refused", json.dumps(page).encode("utf-32")
     yield "a million empty lists", "refused", b'{"cells": [' + b"[]," * 1_000_000 + b"[]]}"
+    yield "brackets in an output", "refused", b'{"cells": [{"outputs": [' + b"[[]]," * 6_000_000 + b"[]]}]}"
     yield "a million cells", "refused", b'{"cells": [' + b"{}," * 400_000 + b"{}]}"
     yield "ten thousand cells", "refused", json.dumps(page | {"cells": page["cells"] * 1_000}).encode()
     yield "half a million keys", "harmless", good[:-1] + "".join(f', "k{n}": 0' for n in range(500_000)).encode() + b"}"
@@ -132,7 +133,8 @@ def _texts(text: str) -> Iterator[tuple[str, Fate, bytes]]:
     yield "a letter of Latin-1", "remarked", good + b"\n# caf\xe9\n"
     yield "a quote that never ends", "harmless", good.replace(b"# %% [markdown]", b'# %%\n"""\n\n# %% [markdown]', 1)
     yield "half a million markers", "refused", b"# %%\n" * 600_000 + good
-    yield "five million letters", "refused", good + b"#" * 5_000_000
+    yield "five million letters", "remarked", good + b"#" * 5_000_000
+    yield "forty million letters", "refused", good + b"#" * 40_000_000
     yield "a million blank lines", "harmless", good + b"\n" * 1_000_000
     yield "a line of three million quotes", "any", good + b"\n# %%\nx = " + b"'" * 3_000_000
     yield "a marker of a million blanks", "harmless", good + b"\n# %%" + b" " * 1_000_000 + b"x\n"
@@ -145,7 +147,7 @@ def _on_disk(page: bytes) -> Iterator[Case]:
 
     def sparse(folder: Path) -> None:
         (folder / name).write_bytes(page)
-        os.truncate(folder / name, 100 * 2**20)
+        os.truncate(folder / name, 200 * 2**20)
 
     def deep(folder: Path) -> None:
         inner = folder.joinpath(*"abcdefghijklmnop")
@@ -163,13 +165,18 @@ def _on_disk(page: bytes) -> Iterator[Case]:
         return in_file(name, json.dumps(whole, ensure_ascii=False).encode())
 
     loaded = json.loads(page)
-    yield Case("100 MiB on disk", "refused", sparse)
+    yield Case("200 MiB on disk", "refused", sparse)
     yield Case("a cell of thirty million letters", "remarked", write("x" * 30_000_000))
     yield Case("a cell of seven million letters of four bytes", "remarked", write("\U0001f600" * 7_000_000))
     yield Case("one letter that makes thirty million wide", "refused", write("\U0001f600" + "x" * 30_000_000))
-    noise = random.Random(4).randbytes(15_000_000).hex()
-    large = {f"{number}.ipynb": f'{{"a": "{noise}"}}'.encode() for number in range(4)}
-    yield Case("a hundred MB in a zip", "refused", in_file("a.zip", zipped(large)))
+    large = dict.fromkeys((f"{number}.ipynb" for number in range(5)), b'{"a": "' + b"a" * 100_000_000 + b'"}')
+    yield Case("500 MB in a zip", "refused", in_file("a.zip", zipped(large)))
+    output = json.dumps(
+        {"cell_type": "code", "metadata": {}, "source": "", "outputs": ["spam\n" * 15_000_000]}
+    ).encode()
+    yield Case(
+        "100 MB of output", "harmless", in_file(name, page.replace(b'"cells": [', b'"cells": [' + output + b",", 1))
+    )
     yield Case("nothing at all", "refused", lambda folder: None)
     yield Case("a folder called as the notebook", "refused", lambda folder: (folder / name).mkdir())
     yield Case("sixteen folders deep", "refused", deep)

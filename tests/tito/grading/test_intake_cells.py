@@ -14,6 +14,7 @@ import pytest
 from tito import course, editions, notebook
 from tito.formats import nbgrader
 from tito.grading import intake
+from tito.grading.aligning import Aligner, Slot
 from tito.grading.intake import lexing, reading
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -92,6 +93,86 @@ def test_a_cell_that_lost_its_directive_is_found_by_its_def(hand_in, line):
     assert any("double: cell 5 lost its line `#| exercise: double`" in remark for remark in found.remarks)
 
 
+def without_double(more: str = "") -> str:
+    """The toy notebook without the cell of `double`, and with other cells at its end."""
+    begin = TEXT.index("# %%\n#| export\n#| exercise: double")
+    return TEXT[:begin] + TEXT[TEXT.index("# %%\nassert double") :] + more
+
+
+NO_DEFINITIONS = {
+    "an import": "from toy.sums import double",
+    "an import under its name": "from other import twice as double",
+    "an import of all": "from toy.sums import *",
+    "a module of its name": "import double",
+    "a call": "double(2)",
+    "a call whose answer is changed": "double(x)[0] = 3",
+    "an attribute": "double.calls = 1",
+    "an index": "table[double] = 1",
+    "a keyword": "f = g(double=1)",
+    "a deletion": "del double",
+    "a comment": "# def double(x): return 2 * x",
+    "a text": '"""\ndef double(x):\n    return 2 * x\n"""',
+    "a function inside a function": "def outer():\n    def double(x):\n        return 2 * x",
+    "a method": "class Other:\n    def double(self, x):\n        return 2 * x",
+    "a loop's variable": "for double in (1, 2): pass",
+    "a manager's variable": "with open('x') as double: pass",
+    "a caught exception": "try: f()\nexcept ValueError as double: pass",
+    "a walrus": "print(double := 3)",
+    "a parameter": "def f(double=1): return double",
+    "an alias of it": "twice = double",
+    "a comparison": "double == 3",
+}
+
+
+@pytest.mark.parametrize("what", NO_DEFINITIONS)
+def test_a_cell_is_not_taken_for_an_exercise_that_it_does_not_define(hand_in, what):
+    (found,) = hand_in({"ada/toy_dev.py": without_double(f"\n# %%\n{NO_DEFINITIONS[what]}\n")})
+    assert set(found.cells) == {"counter"}
+    assert "double: no cell of it is in toy_dev.py" in found.remarks
+
+
+DEFINITIONS = {
+    "a def": "def double(x):\n    return 2 * x",
+    "a decorated def": "@cache\ndef double(x):\n    return 2 * x",
+    "an async def": "async def double(x):\n    return 2 * x",
+    "a def in a condition": "if True:\n    def double(x):\n        return 2 * x",
+    "a def after an attempt": "try: import double\nexcept ImportError:\n    def double(x):\n        return 2 * x",
+    "a def below a nested one": "def helper():\n    def inner(): pass\ndef double(x):\n    return 2 * x",
+    "a lambda": "double = lambda x: 2 * x",
+    "an annotated name": "double: Callable[[int], int] = partial(mul, 2)",
+    "one of several names": "double, treble = make(2), make(3)",
+}
+
+
+@pytest.mark.parametrize("what", DEFINITIONS)
+@pytest.mark.parametrize("scratch", NO_DEFINITIONS)
+def test_a_cell_that_lost_its_line_is_found_among_cells_that_only_use_its_name(module, what, scratch):
+    given = intake.given_cells(module)["double"]
+    sources = (NO_DEFINITIONS[scratch], DEFINITIONS[what], NO_DEFINITIONS[scratch])
+    cells = [notebook.Cell("code", source, number, None) for number, source in enumerate(sources, 1)]
+    aligner = Aligner(cells, {}, frozenset({"double"}))
+    assert aligner.fit("double", [Slot(source) for source in given], []) == (DEFINITIONS[what],)
+
+
+def test_a_scratch_cell_that_assigns_the_name_does_not_make_the_def_doubtful(hand_in):
+    text = changed(("#| export\n#| exercise: double\n", "")) + "\n# %%\ndouble = slow_double\n"
+    (found,) = hand_in({"ada/toy_dev.py": text})
+    assert answer(found) == "return 2 * x"
+
+
+def test_where_a_notebook_is_missing_no_import_of_another_takes_its_place(tmp_path):
+    """qat_dev imports from quantization_dev; two exercises may not be taken from such a cell."""
+    module = course.load(REAL, "17_quantization")
+    (tmp_path / "ada").mkdir()
+    for path in NOTEBOOKS:
+        if path.stem != "quantization_dev":
+            (tmp_path / "ada" / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    (found,) = intake.collect(module, tmp_path)
+    gone = next(entry for entry in module.notebooks if entry.path.stem == "quantization_dev")
+    assert not {exercise.id for exercise in gone.exercises} & found.cells.keys()
+    assert not [remark for remark in found.remarks if "lost its line" in remark]
+
+
 def test_of_two_cells_that_lost_their_directive_none_is_guessed(hand_in):
     cell = "\n# %%\ndef double(x):\n    return x\n"
     (found,) = hand_in({"ada.py": changed(("#| export\n#| exercise: double\n", "")) + cell})
@@ -164,14 +245,14 @@ def test_code_outside_of_exercises_is_named_where_an_exercise_needs_it(hand_in):
     )
     (found,) = hand_in({"ada.py": text})
     assert found.remarks == (
-        "double uses TWO, which only cell 5 defines: that is a cell of no exercise and is not graded; move it into the "
-        "exercise's cell",
+        "ada.py: double uses TWO, which only cell 5 defines: that is a cell of no exercise and is not graded; move it "
+        "into the exercise's cell",
     )
 
 
 def test_given_code_that_was_changed_is_named(hand_in):
     (found,) = hand_in({"ada.py": changed(("START = 0", "START = 100"))})
-    assert found.remarks == ("cell 7 is of no exercise and is not as it was given: what it says is not graded",)
+    assert found.remarks == ("ada.py: cell 7 is of no exercise and is not as it was given: what it says is not graded",)
 
 
 def test_of_two_files_of_a_notebook_the_newer_in_which_something_was_written_is_graded(tmp_path, module):
@@ -188,7 +269,10 @@ def test_of_two_files_of_a_notebook_the_newer_in_which_something_was_written_is_
         os.utime(path, (1_000_000_000 - age * 1_000,) * 2)
     (found,) = intake.collect(module, tmp_path / "all")
     assert answer(found) == "return 2 * x", "the untouched .ipynb is newest, and holds nothing"
-    assert found.remarks == ("toy_dev (1).py differs from toy_dev.py, the newer, which is graded",)
+    assert sorted(found.remarks) == [
+        "toy_dev (1).py differs from toy_dev.py, the newer, which is graded",
+        "toy_dev.ipynb differs from toy_dev.py, in which more is written, which is graded",
+    ]
 
 
 def test_a_notebook_under_another_name_is_known_by_its_exercises(hand_in):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +16,18 @@ from tito.course import Module, Notebook
 from tito.errors import TitoError, WrongCall
 from tito.grading.aligning import Aligner, Slot
 from tito.grading.intake import reading, unpacking
-from tito.grading.intake.arrivals import NOTEBOOKS, Arrival, arrivals
+from tito.grading.intake.arrivals import NOTEBOOKS, Arrival, Files, arrivals
+from tito.grading.intake.choosing import Cells, Sheet, best
 from tito.grading.intake.outside import text, ungraded
-from tito.grading.intake.reading import Page
 from tito.grading.intake.unpacking import Budget, Entry, Refused
 from tito.notebook import Cell
+from tito.project import RELEASED
 
 MOST_REMARKS = 20
 MOST_PAGES = 400  # .py and .ipynb that are read of one submission
 MOST_CODE = 2_000_000  # letters of code in them
 LONGEST_SUBMISSION = 1_000_000  # letters of all exercises' cells
-VERSION = re.compile(r"(?:[-_ ]|\()(\d{1,4})\)?$")  # what Canvas and browsers add: quantization_dev-1, ... (2)
+CLAIM = "the archive names its author: "
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,21 @@ def collect(module: Module, path: Path) -> list[Submission]:
     return sorted(read, key=lambda submission: submission.name)
 
 
+def one(module: Module, name: str, files: Files) -> Submission:
+    """What one person handed in, whatever lies there. Nothing is raised: what cannot be read is refused."""
+    return _submission(module, _given(module), Arrival(name, [files])) or Submission(name, {})
+
+
+def elsewhere(module: Module, chosen: Submission, entries: Sequence[Entry]) -> Iterator[str]:
+    """A sentence for each of these files in which exercises are written, and not as in what was chosen."""
+    with ExitStack() as stack, suppress(Refused):
+        reader = _Reader(module, _given(module), Budget(stack), [])
+        for sheet in reader.sheets(entries):
+            written = {key: cells for key, cells in reader.written(sheet).items() if cells != chosen.cells.get(key)}
+            if written:
+                yield f"{sheet.entry.path} is not handed in, and holds other work on {', '.join(written)}"
+
+
 def given_cells(module: Module) -> dict[str, tuple[str, ...]]:
     """Of every exercise the cells of the student's edition, as a Submission holds them."""
     return {
@@ -95,7 +111,9 @@ class _Given:
 def _given(module: Module) -> dict[Notebook, _Given]:
     found = dict[Notebook, _Given]()
     for entry in module.notebooks:
-        file = entry.path if entry.path.is_file() else entry.path.with_suffix(".ipynb")
+        released = entry.path.parent / RELEASED / entry.path.name  # in a student's edition, what was given
+        forms = (released, entry.path, entry.path.with_suffix(".ipynb"))
+        file = next((form for form in forms if form.is_file()), entry.path)
         try:
             cells = reading.page(bytearray(file.read_bytes()), file.name).cells
         except (OSError, Refused) as error:
@@ -124,18 +142,10 @@ def _submission(module: Module, given: Mapping[Notebook, _Given], arrival: Arriv
     return Submission(arrival.name, cells, remarks, why)
 
 
-@dataclass(frozen=True)
-class _Sheet:
-    """A notebook file of a submission that could be read."""
-
-    entry: Entry
-    page: Page
-    aligner: Aligner
-
-    @property
-    def newness(self) -> tuple[tuple[int, ...], int, str]:
-        match = VERSION.search(Path(self.entry.name).stem)
-        return self.entry.when, int(match[1]) if match else 0, self.entry.suffix
+def _is_of(sheet: Sheet, notebook: Notebook) -> bool:
+    """Does a file of another name hold exercises of this notebook, by their lines? A library may define their names."""
+    exercises = [exercise.id for exercise in notebook.exercises]
+    return any(cell.exercise in exercises for cell in sheet.page.cells)
 
 
 class _Reader:
@@ -151,12 +161,13 @@ class _Reader:
         entries = [entry for files in arrival.files for entry in unpacking.flat(files(), self._budget)]
         self._problems += [entry.problem for entry in entries if entry.problem]
         self._claim(entries)
+        before = len(self._told)
         found, missing = dict[str, tuple[str, ...]](), list[str]()
         for notebook, sheet in self._chosen(entries):
             found |= self._exercises_of(notebook, sheet) if sheet else {}
             missing += [] if sheet else [notebook.path.stem]
         told = [f"nothing of {stem} (.ipynb or .py) can be graded: its exercises earn no points" for stem in missing]
-        self._told += [*self._problems, *(told if found else [])]
+        self._told[before:before] = [*(told if found else []), *self._problems]  # first: of many remarks some are left
         if sum(len(source) for sources in found.values() for source in sources) > LONGEST_SUBMISSION:
             raise Refused(f"the exercises' cells hold more than {LONGEST_SUBMISSION} letters")
         return found
@@ -182,27 +193,30 @@ class _Reader:
                     continue
                 match = re.search(r'"student": "((?:[^"\\]|\\.){1,200})"', data.decode("utf-8", "replace"))
                 if match:
-                    self._told.append(f"the archive names its author: {unpacking.shown(match[1])} (not checked)")
+                    self._told.append(f"{CLAIM}{unpacking.shown(match[1])} (not checked)")
 
-    def _chosen(self, entries: list[Entry]) -> Iterator[tuple[Notebook, _Sheet | None]]:
-        """Of every notebook the file that is graded: by its name, else by the exercises in it."""
+    def _chosen(self, entries: list[Entry]) -> Iterator[tuple[Notebook, Sheet | None]]:
+        """Of every notebook the file that is graded: one of its name, else one with its exercises."""
         files = [entry for entry in entries if entry.suffix in NOTEBOOKS and not entry.problem]
         stems = {notebook.path.stem.lower(): notebook for notebook in self._module.notebooks}
         named: dict[Notebook | None, list[Entry]] = {None: [], **{notebook: [] for notebook in self._given}}
         for entry in files:
             stem = max((stem for stem in stems if stem in entry.name.lower()), key=len, default="")
             named[stems.get(stem)].append(entry)
-        sheets = {notebook: self._sheets(named[notebook]) for notebook in self._given}
-        own = {notebook: [it for it in found if self._holds(it, notebook)] for notebook, found in sheets.items()}
-        others = [] if all(own.values()) else [it for found in sheets.values() for it in found]
-        others += [] if all(own.values()) else self._sheets(named[None])
-        for notebook, found in own.items():
-            found = found or [sheet for sheet in others if self._holds(sheet, notebook)]
+        own = {notebook: self.sheets(named[notebook]) for notebook in self._given}
+        others = [sheet for found in own.values() for sheet in found]
+        begun = {notebook for notebook, found in own.items() if any(self._work(notebook, sheet) for sheet in found)}
+        others += self.sheets(named[None]) if len(begun) < len(own) else []
+        for notebook, sheets in own.items():
+            found = [sheet for sheet in sheets if self._holds(sheet, notebook)]
+            if notebook not in begun:
+                found += [sheet for sheet in others if sheet not in sheets and _is_of(sheet, notebook)]
             yield notebook, self._best(notebook, found) if found else None
 
-    def _sheets(self, files: list[Entry]) -> list[_Sheet]:
-        found = list[_Sheet]()
-        for entry in files:
+    def sheets(self, files: Iterable[Entry]) -> list[Sheet]:
+        """The files that can be read, up to as many as a person could have written; the newest first."""
+        found = list[Sheet]()
+        for entry in sorted(files, key=lambda entry: entry.when, reverse=True):
             try:
                 page = reading.page(unpacking.read(entry, self._budget), entry.path)
             except Refused as refusal:
@@ -211,37 +225,50 @@ class _Reader:
             self._pages_left -= 1
             self._code_left -= sum(len(cell.source) for cell in page.cells)
             if self._pages_left < 0 or self._code_left < 0:
-                raise Refused("far more code was handed in than the module has: hand in its notebooks only")
+                self._problems.append(f"{entry.path} was not read: far more code was handed in than the module has")
+                break
             self._seen.append(entry.path)
-            found.append(_Sheet(entry, page, Aligner(page.cells, page.grade_ids, self._exercises)))
+            found.append(Sheet(entry, page, Aligner(page.cells, page.grade_ids, self._exercises)))
         return found
 
-    def _holds(self, sheet: _Sheet, notebook: Notebook) -> bool:
+    def _holds(self, sheet: Sheet, notebook: Notebook) -> bool:
         slots = self._given[notebook].slots
         return any(sheet.aligner.has(exercise.id, slots[exercise.id]) for exercise in notebook.exercises)
 
-    def _best(self, notebook: Notebook, sheets: list[_Sheet]) -> _Sheet:
-        """The newest in which something was written; another one that differs is named."""
-        fitted = {sheet.entry: self._fitted(notebook, sheet)[0] for sheet in sheets}
-        slots = self._given[notebook].slots
-        untouched = {exercise: tuple(slot.source for slot in given) for exercise, given in slots.items()}
-        worked = [sheet for sheet in sheets if fitted[sheet.entry].items() - untouched.items()] or sheets
-        best = max(worked, key=lambda sheet: sheet.newness)
-        for sheet in worked:
-            if fitted[sheet.entry] != fitted[best.entry]:
-                self._told.append(f"{sheet.entry.path} differs from {best.entry.path}, the newer, which is graded")
-        return best
+    def written(self, sheet: Sheet) -> Cells:
+        """The exercises of all notebooks that are written in a file."""
+        return {key: cells for notebook in self._given for key, cells in self._work(notebook, sheet).items()}
 
-    def _fitted(self, notebook: Notebook, sheet: _Sheet) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    def _work(self, notebook: Notebook, sheet: Sheet) -> Cells:
+        """The exercises in which something was written, and no stub is left."""
+        slots = self._given[notebook].slots
+        return {
+            exercise: sources
+            for exercise, sources in self._fitted(notebook, sheet)[0].items()
+            if sources != tuple(slot.source for slot in slots[exercise])
+            and not any(editions.is_stub(source, exercise) for source in sources)
+        }
+
+    def _best(self, notebook: Notebook, sheets: list[Sheet]) -> Sheet:
+        """The one that is graded; the others, as far as they differ, are named."""
+        chosen, others = best(sheets, lambda sheet: self._work(notebook, sheet))
+        fitted = self._fitted(notebook, chosen)[0]
+        for sheet, why in others:
+            if self._fitted(notebook, sheet)[0] != fitted:
+                self._told.append(f"{sheet.entry.path} differs from {chosen.entry.path}, {why}, which is graded")
+        return chosen
+
+    def _fitted(self, notebook: Notebook, sheet: Sheet) -> tuple[Cells, list[str]]:
         slots, remarks = self._given[notebook].slots, list[str]()
         fitted = {item.id: sheet.aligner.fit(item.id, slots[item.id], remarks) for item in notebook.exercises}
         return {exercise: sources for exercise, sources in fitted.items() if sources}, remarks
 
-    def _exercises_of(self, notebook: Notebook, sheet: _Sheet) -> dict[str, tuple[str, ...]]:
+    def _exercises_of(self, notebook: Notebook, sheet: Sheet) -> Cells:
         found, remarks = self._fitted(notebook, sheet)
         missing = [exercise.id for exercise in notebook.exercises if exercise.id not in found]
         self._told += [*sheet.page.remarks, *remarks]
         self._told += [f"{exercise}: no cell of it is in {sheet.entry.path}" for exercise in missing]
         given = [cell for one in self._given.values() for cell in one.cells]
-        self._told += ungraded(given, sheet.page.cells, self._exercises)
+        told = ungraded(given, sheet.page.cells, self._exercises)
+        self._told += [f"{sheet.entry.path}: {sentence}" for sentence in told]
         return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins))
 SHORT = 5_000  # letters
 NEAR = 50  # tokens within which a `for` has its `in`, and a `lambda` its colon
 OPEN, CLOSE = frozenset("([{"), frozenset(")]}")
+BEYOND = frozenset(".([")  # after a name: what is meant is a part of the object, or a call
 
 
 class Token(NamedTuple):
@@ -80,6 +81,60 @@ def _defined(text: str) -> frozenset[str]:
 
 
 _remembered = lru_cache(maxsize=2_000)(_defined)  # given cells come back in every submission
+
+
+Definitions = Mapping[str, str]  # name -> `def`, `class` or `=`
+
+
+def definitions(text: str) -> Definitions:
+    """The names that a cell itself defines for others: by def, class or assignment, and by no import.
+
+    What stands in an `if`, `try`, `with` or loop counts, what stands in a function or a class does not.
+    """
+    return _remembered_definitions(text) if len(text) < SHORT else _definitions(text)
+
+
+def _definitions(text: str) -> Definitions:
+    found, scope = dict[str, str](), None  # scope: the indentation of the function or class that a line stands in
+    for line in filter(None, _statements(text)):
+        indent = _indent(text, line[0].start)
+        if scope is not None and indent > scope:
+            continue
+        words = [token.text for token in line[:3] if token.text != "async"]
+        scope = indent if words[0] in ("def", "class") else None
+        if scope is None:
+            found |= dict.fromkeys(_assigned(line), "=")
+        elif len(words) > 1:
+            found[words[1]] = words[0]
+    return found
+
+
+_remembered_definitions = lru_cache(maxsize=2_000)(_definitions)
+
+
+def _indent(text: str, place: int) -> int:
+    """How far the line in which a token stands is indented."""
+    line = text[text.rfind("\n", 0, place) + 1 : place]
+    return len(line) - len(line.lstrip())
+
+
+def _assigned(line: list[Token]) -> Iterator[str]:
+    """The plain names that a statement assigns to: `a`, `b` and `g` of `a, (b, c.d, e[f]) = g = h(i=1)`."""
+    depth, waiting = 0, list[str]()  # depth: of calls, indices and displays, in which nothing is assigned to
+    for before, token, after in zip([None, *line], line, [*line[1:], None], strict=False):
+        follows = before is not None and (before.kind == "name" or before.text in CLOSE)
+        if token.text in OPEN and (depth or follows or token.text == "{"):
+            depth += 1
+        elif depth:
+            depth -= token.text in CLOSE
+        elif token.text == "=":
+            yield from waiting
+            waiting = []
+        elif token.text == ":":  # of an annotation, of `if x:` or of a lambda
+            yield from waiting if len(waiting) == 1 and any(it.text == "=" for it in line) else ()
+            return
+        elif token.kind == "name" and not (before and before.text == ".") and not (after and after.text in BEYOND):
+            waiting.append(token.text)
 
 
 def free(text: str) -> set[str]:

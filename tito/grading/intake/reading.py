@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tito.grading.intake import pruning
 from tito.grading.intake.unpacking import MIB, Refused
 from tito.notebook import Cell
 
 MOST_TEXT = 80 * MIB  # bytes as Python holds it: one letter beyond Unicode's first 65 536 makes all letters four bytes
-MOST_SOURCE = 4 * MIB  # letters of a .py
+MOST_SOURCE = 32 * MIB  # letters of a .py: text cells may hold pictures
 MOST_VALUES = 1_000_000  # in JSON: an empty list takes 3 bytes of a file, and 64 of memory
 MOST_CELLS = 5_000
 LONGEST_CELL = 100_000  # letters; the longest of this course has 3 000
@@ -39,8 +40,11 @@ class Page:
 
 def page(data: bytearray, name: str) -> Page:
     """Read a notebook. Raises Refused, in one sentence that begins with its name."""
-    text, remarks = _text(data, name)
-    if name.lower().endswith(".ipynb") or text.lstrip()[:1] == "{":
+    is_json = pruning.is_json(data)
+    needed = pruning.pruned(data, name) if is_json else data
+    del data  # it may be large
+    text, remarks = _text(needed, name)
+    if is_json or name.lower().endswith(".ipynb") or text.lstrip()[:1] == "{":
         return _from_json(text, name, remarks)
     if len(text) > MOST_SOURCE:
         raise Refused(f"{name} is longer than {MOST_SOURCE // MIB} million letters")
@@ -48,7 +52,7 @@ def page(data: bytearray, name: str) -> Page:
     return Page(tuple(Cell("code", source, number, line) for number, source, line in cells), {}, tuple(remarks))
 
 
-def _text(data: bytearray, name: str) -> tuple[str, list[str]]:
+def _text(data: bytes | bytearray, name: str) -> tuple[str, list[str]]:
     remarks = list[str]()
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
@@ -58,7 +62,7 @@ def _text(data: bytearray, name: str) -> tuple[str, list[str]]:
         line = data[: error.start].count(b"\n") + 1
         remarks.append(f"{name}, line {line}: not UTF-8; what could not be read became �: save the file as UTF-8")
     if sys.getsizeof(text) > MOST_TEXT:
-        raise Refused(f"{name} holds too much text: clear its outputs and save it again")
+        raise Refused(f"{name} holds more text than {MOST_TEXT // MIB} MiB")
     return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
 
 
@@ -68,12 +72,14 @@ def _from_json(text: str, name: str, remarks: list[str]) -> Page:
     code = list[tuple[int, str, int | None]]()
     grade_ids = dict[int, str]()
     for number, cell in enumerate(cells, 1):
-        source = cell.get("source") if isinstance(cell, dict) else None
+        kind, source = (cell.get("cell_type"), cell.get("source")) if isinstance(cell, dict) else ("code", None)
+        if kind in ("markdown", "raw"):
+            continue
         if isinstance(source, list) and all(isinstance(part, str) for part in source):
             source = "".join(source)
         if not isinstance(source, str):
             remarks.append(f"{name}: cell {number} has no text and was not read")
-        elif cell.get("cell_type") == "code":
+        elif kind == "code":
             code.append((number, source.replace("\r\n", "\n"), None))
             grade_ids[number] = _grade_id(cell.get("metadata"))
     kept = _kept(code, name, remarks)
@@ -82,7 +88,7 @@ def _from_json(text: str, name: str, remarks: list[str]) -> Page:
 
 def _json_cells(text: str, name: str) -> list[Any]:
     if sum(map(text.count, "[{,")) > MOST_VALUES:
-        raise Refused(f"{name} holds more than {MOST_VALUES} values: clear its outputs and save it again")
+        raise Refused(f"{name} holds more than {MOST_VALUES} values in its code")
     try:  # as for Jupyter, of two equal keys the last counts; numbers are needed for nothing
         loaded = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_number)
     except json.JSONDecodeError as error:
