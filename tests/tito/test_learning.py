@@ -7,10 +7,13 @@ import os
 import sys
 import zipfile
 
+import jupytext
 import pytest
 
 from tito import progress
+from tito.course import load
 from tito.errors import Status
+from tito.grading import intake
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 PAGE = "modules/source/01_toy/toy_dev.ipynb"
@@ -193,8 +196,76 @@ def test_submit_names_code_that_would_not_be_graded(edition, solve):
     edition.change(NOTEBOOK, "START = 0", "START = 100")
     said = edition.tito("submit", "--untested")
     assert said.status == Status.DONE
-    assert f"{NOTEBOOK}: double uses TWO, which only cell 5 defines: that is a cell of no exercise" in said.out
-    assert f"{NOTEBOOK}: cell 8 is of no exercise and is not as it was given: what it says is not graded" in said.out
+    assert "toy_dev.py: double uses TWO, which only cell 5 defines: that is a cell of no exercise" in said.out
+    assert "toy_dev.py: cell 8 is of no exercise and is not as it was given: what it says is not graded" in said.out
+
+
+def as_page(edition, outputs=()):
+    """The notebook as Jupyter saves it; its .py is gone."""
+    page = json.loads(jupytext.writes(jupytext.reads(edition.read(NOTEBOOK), fmt="py:percent"), fmt="ipynb"))
+    for cell in page["cells"]:
+        cell |= {"outputs": [*outputs], "execution_count": 7} if cell["cell_type"] == "code" else {}
+    page["metadata"]["widgets"] = {"state": ["w" * 1_000_000]}
+    edition.write(PAGE, json.dumps(page))
+    (edition.root / NOTEBOOK).unlink()
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"output_type": "stream", "name": "stdout", "text": ["spam\n"] * 1_000_000},
+        {"output_type": "display_data", "metadata": {}, "data": {"image/png": "iVBORw0KGgo" * 500_000}},
+        {"output_type": "stream", "name": "stdout", "text": ["half a letter: \ud83d"]},
+    ],
+    ids=["lines", "a picture", "half a surrogate"],
+)
+def test_an_archive_holds_code_and_no_outputs_and_a_grader_reads_all_of_it(course, edition, solve, tmp_path, output):
+    solve(edition, "double")
+    as_page(edition, [output])
+    said = edition.tito("submit", "--untested")
+    assert said.status == Status.DONE, said.err
+    assert "not written yet: counter" in said.out and "widgets" not in said.out
+    path = edition.root / "01_toy_submission.zip"
+    assert path.stat().st_size < 10_000
+    with zipfile.ZipFile(path) as archive:
+        page = json.loads(archive.read("toy_dev.ipynb"))
+    assert {len(cell.get("outputs", ())) for cell in page["cells"]} == {0} and "widgets" not in page["metadata"]
+    (read,) = intake.collect(load(course.project, "01_toy"), path)
+    assert "return x + x" in read.cells["double"][0] or "return 2 * x" in read.cells["double"][0]
+
+
+def test_submit_says_what_a_grader_would_not_read(edition, solve):
+    """A cell that is too long, and one that lost its line, are told before they cost points."""
+    solve(edition, "double")
+    edition.change(NOTEBOOK, "return 2 * x", f"return 2 * x  # {'x' * 200_000}")
+    edition.change(NOTEBOOK, "#| exercise: counter\n", "")
+    said = edition.tito("submit", "--untested")
+    assert said.status == Status.DONE, said.err
+    assert "double is not in it, and earns no points: no cell of it was found" in said.out
+    assert "lost its line `#| exercise: counter`, and was taken nevertheless" in said.out
+    assert "letters and was not read; 100000 may be" in said.out
+
+
+def test_what_no_grader_could_read_is_not_written(edition):
+    edition.write(NOTEBOOK, "# %%\nprint('all exercises are gone')\n")
+    said = edition.tito("submit", "--untested")
+    said.refuses("nothing was written, for a grader could not read it", "no exercise of 01_toy was found in toy_dev.py")
+    assert not (edition.root / "01_toy_submission.zip").exists()
+
+
+@pytest.mark.parametrize(
+    "copy", ["toy_dev-Copy1.ipynb", "toy_dev (1).ipynb", "drafts/toy_dev.ipynb", "my homework.ipynb"]
+)
+def test_submit_names_work_in_a_copy_that_is_not_handed_in(edition, solve, copy):
+    given = edition.read(NOTEBOOK)
+    solve(edition, "double")
+    page = jupytext.writes(jupytext.reads(edition.read(NOTEBOOK), fmt="py:percent"), fmt="ipynb")
+    edition.write(f"modules/source/01_toy/{copy}", page)
+    same = edition.tito("submit", "--untested").out
+    assert "is not handed in" not in same, "a copy with the same work is no loss"
+    edition.write(NOTEBOOK, given)
+    said = edition.tito("submit", "--untested")
+    assert f"{copy} is not handed in, and holds other work on double" in said.out
 
 
 def test_the_same_work_gives_the_same_archive_and_an_earlier_one_is_kept(edition, solve):

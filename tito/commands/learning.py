@@ -130,7 +130,11 @@ def submit(
     width = max(map(len, made.files))
     for inside, data in made.files.items():
         console.say(f"  {inside:{width}}  {len(data):>8} bytes")
-    for sentence in made.ungraded:
+    for name in made.missing:
+        console.say(f"{name} is not in it, and earns no points: no cell of it was found", "yellow")
+    if untested and made.unwritten:
+        console.say(f"not written yet: {', '.join(made.unwritten)}", "yellow")
+    for sentence in made.remarks:
         console.say(sentence, "yellow")
     if earlier:
         console.say(f"The archive that was there is kept as {project.shown(earlier)}.")
