@@ -12,10 +12,15 @@ import subprocess
 import sys
 import zipfile
 
+import jupytext
 import pytest
 
+from tito import editions
+from tito.course import load
 from tito.errors import Status
+from tito.formats import autograder
 from tito.inkernel import passes
+from tito.project import Project
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 
@@ -117,13 +122,13 @@ def unpacked(made, tmp_path):
     return home
 
 
-def graded(home, submission):
+def graded(home, submission, may_fail=False):
     for name, data in submission.items():
         (home / "submission" / name).parent.mkdir(parents=True, exist_ok=True)
         (home / "submission" / name).write_bytes(data)
     command = ["bash", str(home / "source/run_autograder")]
     done = subprocess.run(command, env=os.environ | {"AUTOGRADER": str(home)}, capture_output=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
+    assert may_fail or done.returncode == 0, done.stderr
     return json.loads((home / "results/results.json").read_text(encoding="utf-8"))
 
 
@@ -134,6 +139,17 @@ class Counter:
         Counter.total += double(x)
         return Counter.total
 """
+
+BROKEN = {  # what stands in place of the class Counter
+    "an unfinished line": "class Counter:\n    total = 1 +",
+    "a dedented return": SHARED.lstrip() + "return Counter.total",
+    "a late import from the future": SHARED.lstrip() + "from __future__ import division",
+    "exit": SHARED.lstrip() + "exit()",
+    "an exit of the process": SHARED.lstrip() + "import os\nos._exit(0)",
+    "a loop at import": SHARED.lstrip() + "while True: pass",
+    "an exception": SHARED.lstrip() + "1 / 0",
+    "a question": SHARED.lstrip() + "input('how many? ')",
+}
 
 if sys.platform != "win32":  # Gradescope's container is Linux, and so are its scripts
 
@@ -164,14 +180,64 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
         text = course.read(NOTEBOOK).replace("START = 0", "START = 100").replace("assert double(2) == 4", "1 / 0")
         assert graded(unpacked(made, tmp_path), {"toy_dev.py": text.encode()})["score"] == 5
 
-    def test_gradescope_lets_a_broken_exercise_cost_that_exercise(course, made, tmp_path):
-        text = course.read(NOTEBOOK).replace("return self.total", "return self.total +")
-        result = graded(unpacked(made, tmp_path), {"toy_dev.py": text.encode()})
-        assert result["score"] == 2 and "counter is left out" in result["output"]
+    @pytest.mark.parametrize("broken", BROKEN)
+    def test_gradescope_lets_a_broken_exercise_cost_that_exercise(course, made, tmp_path, monkeypatch, broken):
+        begin = (text := course.read(NOTEBOOK)).index("class Counter")
+        here = Project(unpacked(made, tmp_path) / "source/course")
+        monkeypatch.setattr(autograder, "LIMIT_SECONDS", 40.0)
+        (tmp_path / "submission").mkdir()
+        (tmp_path / "submission/toy_dev.py").write_text(f"{text[:begin]}{BROKEN[broken]}\n", encoding="utf-8")
+        result = autograder.grade(here, load(here, "01_toy"), tmp_path / "submission", here.root.parent / "withheld")
+        assert [test["score"] for test in result["tests"]] == [2, 0] and result["score"] == 2
 
     def test_gradescope_tells_of_a_missing_notebook(made, tmp_path):
         result = graded(unpacked(made, tmp_path), {"other.txt": b""})
-        assert result["score"] == 0 and "toy_dev.py (or .ipynb) is not in the submission" in result["output"]
+        assert (
+            result["score"] == 0 and result["output"] == "no notebook was handed in: wanted toy_dev, as .ipynb or .py"
+        )
+
+    def test_gradescope_reads_what_tito_grade_reads(course, made, tmp_path):
+        """Without nbformat, with half a surrogate in an output, below a folder, beside a stub and another copy."""
+        page = json.loads(jupytext.writes(jupytext.reads(course.read(NOTEBOOK), fmt="py:percent"), fmt="ipynb"))
+        page["cells"][-1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["\ud800"]}]
+        files = {"toy_dev.py": editions.stub(course.read(NOTEBOOK)).encode(), "other.md": b"?"}
+        files["work/toy_dev-Copy1.ipynb"] = json.dumps({"cells": page["cells"]}).encode()
+        result = graded(unpacked(made, tmp_path), files)
+        assert result["score"] == 5, result
+        expected = "toy_dev.py differs from work/toy_dev-Copy1.ipynb, in which more is written, which is graded"
+        assert result["output"] == expected
+
+    def test_gradescope_opens_the_archive_of_tito_submit(course, made, tmp_path):
+        assert course.tito("submit", "--name", "Ada").status == Status.DONE
+        data = (course.root / "01_toy_submission.zip").read_bytes()
+        result = graded(unpacked(made, tmp_path), {"01_toy_submission.zip": data})
+        assert result["score"] == 5 and "output" not in result
+
+    FAULTS = {
+        "a table that is damaged": ("modules/source/01_toy/module.toml", "not toml", "is not valid TOML"),
+        "a test that is missing": ("tests/01_toy/test_double.py", None, "nobody can be graded without it"),
+        "a test that cannot be run": (
+            "tests/01_toy/test_double.py",
+            "import nothing_of_this_name",
+            "nothing_of_this_name",
+        ),
+        "a given notebook that is damaged": ("modules/source/01_toy/released/toy_dev.py", "{", "cannot be read"),
+        "a grader that does not start": ("tito/__init__.py", "raise SystemExit(3)", "did not come to its end"),
+    }
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_a_failure_of_the_autograders_own_is_told_and_is_no_ones_zero(course, made, tmp_path, fault):
+        home = unpacked(made, tmp_path)
+        file, text, said = FAULTS[fault]
+        path = home / "source/course" / file
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text, encoding="utf-8")
+        result = graded(home, {"toy_dev.py": course.read(NOTEBOOK).encode()}, may_fail=True)
+        assert "score" not in result and "tests" not in result
+        assert result["output"].startswith("The autograder itself ") and said in result["output"]
+        assert "is no grade: tell your instructor" in result["output"]
 
 
 def test_the_autograder_holds_hidden_tests_but_no_solution(made):

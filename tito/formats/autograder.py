@@ -1,0 +1,91 @@
+"""What runs in Gradescope's container for every submission, and writes results.json as Gradescope defines it.
+
+`python -m tito.formats.autograder MODULE SUBMISSION RESULTS`, called in the course's folder, reads and grades as
+`tito grade` does: the same intake, the same judge, the same points. Where the container allows no box, students' code
+runs in a process of its own without one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tito import course, files, project
+from tito.course import Module
+from tito.formats.gradescope import WITHHELD, entry
+from tito.grading import batch, intake
+from tito.grading.grade import Grade, MachineryError
+from tito.grading.intake import unpacking
+from tito.grading.judging import box
+from tito.grading.judging.judge import Judge
+from tito.project import Project
+
+LIMIT_SECONDS = 240.0  # for one submission; Gradescope itself ends what takes ten minutes
+SHOWN = {"stdout_visibility": "hidden", "visibility": "visible"}
+
+
+def grade(here: Project, module: Module, submission: Path, withheld: Path) -> dict[str, Any]:
+    """Gradescope's results for one submission. Raises MachineryError or TitoError where the grader itself failed."""
+    begun = time.monotonic()
+    read = intake.one(module, "submission", partial(unpacking.walk, submission))
+    graded = batch.refusal(module, None, read) if read.refused else _judged(here, module, read, withheld)
+    tests = [entry(number, outcome) for number, outcome in enumerate(graded.outcomes, 1)]
+    told: dict[str, Any] = {"score": graded.points, "execution_time": round(time.monotonic() - begun)} | SHOWN
+    said = [read.refused] if read.refused else []
+    said += [remark for remark in read.remarks if not remark.startswith(intake.CLAIM)]
+    return told | ({"output": "\n".join(said)} if said else {}) | {"tests": tests}
+
+
+def _judged(here: Project, module: Module, read: intake.Submission, withheld: Path) -> Grade:
+    unsafe = box.protection().kind == "none"
+    with _in_place(here, module, withheld):
+        patient = batch.Patient(partial(Judge, here, module, limit_seconds=LIMIT_SECONDS, unsafe=unsafe), LIMIT_SECONDS)
+        with closing(patient):
+            graded = patient.grade(read)
+    if graded.status == "machinery":
+        raise MachineryError(graded.remarks[-1])
+    return graded
+
+
+@contextmanager
+def _in_place(here: Project, module: Module, withheld: Path) -> Iterator[None]:
+    """The hidden tests, where the judge looks for them."""
+    target = here.test_files(module.name, "any")[1].parent
+    if withheld.is_dir():
+        shutil.copytree(withheld, target, dirs_exist_ok=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def failed(error: BaseException) -> dict[str, Any]:
+    """The results where the grader itself failed. They hold no score: Gradescope must not take them for a grade."""
+    reason = str(error).split("\n")[0] or type(error).__name__
+    told = f"The autograder itself failed ({reason}). This says nothing about your work, and is no grade: tell your "
+    return {"output": f"{told}instructor, who should run the autograder again, or mend it."} | SHOWN
+
+
+def main(arguments: list[str]) -> int:
+    """MODULE SUBMISSION RESULTS. Whatever happens, the results are written."""
+    name, submission, results = arguments
+    try:
+        here = project.find()
+        told = grade(here, course.load(here, name), Path(submission), here.root.parent / WITHHELD)
+    except BaseException as error:
+        traceback.print_exc()  # for the instructor
+        told = failed(error)
+    files.write_whole([(Path(results), json.dumps(told, indent=2) + "\n")])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
