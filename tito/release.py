@@ -81,6 +81,18 @@ def write(tree: Tree, folder: Path, kind: str, module: Module) -> list[str]:
     return [*tree, RECORD]
 
 
+def check_place(project: Project, folder: Path) -> None:
+    """Refuse a release into what releases are made from: the next one would carry it along. Raises WrongCall."""
+    place = folder.resolve()
+    sources = (project.package, project.root / COMMAND_LINE, project.source, project.tests)
+    for source in sources:
+        if place.is_relative_to(source.resolve()):
+            inside = (
+                f"{folder} lies in {project.shown(source)}/, which is given out: the next release would hold this one"
+            )
+            raise WrongCall(f"{inside}; name a folder outside of it")
+
+
 def _check_folder(folder: Path, tree: Tree) -> set[str]:
     """The names of the earlier release's files, all of which may be replaced."""
     if folder.exists() and not folder.is_dir():
@@ -124,12 +136,12 @@ def _folder(project: Project, folder: Path) -> Tree:
 
 
 def _given(folder: Path) -> Iterator[Path]:
-    """The files of a folder without what tools and people leave there."""
+    """The files of a folder without what tools and people leave there, an earlier release among it."""
     for path in sorted(folder.iterdir()):
         if LEFT_OUT.fullmatch(path.name):
             continue
         if path.is_dir():
-            yield from _given(path)
+            yield from () if read_record(path) else _given(path)
         elif path.is_file():
             yield path
 

@@ -168,6 +168,35 @@ def test_a_notebook_kept_as_ipynb_is_given_as_py(course, given):
     assert "# YOUR CODE HERE" in text and "return 2 * x" not in text
 
 
+@pytest.mark.parametrize(
+    "inside",
+    ["toy", "toy/given", "modules/source/01_toy/given", "modules/source/class", "tests/01_toy/given", "./toy/../toy/x"],
+)
+def test_a_release_into_what_is_given_out_is_refused(course, inside):
+    before = course.files()
+    said = course.tito("release", "01", "--to", str(course.root / inside))
+    said.refuses("which is given out", "name a folder outside of it", status=2)
+    assert course.files() == before
+
+
+def test_a_release_through_a_link_into_the_package_is_refused(course, tmp_path):
+    (tmp_path / "away").symlink_to(course.root / "toy", target_is_directory=True)
+    course.tito("release", "01", "--to", str(tmp_path / "away" / "given")).refuses("lies in toy/", status=2)
+
+
+def test_a_release_beside_the_modules_is_no_part_of_the_next(course, given):
+    course.tito("release", "01", "--to", str(course.root / "given"))
+    assert course.tito("release", "01", "--to", str(given)).status == Status.DONE
+    assert not [name for name in tree(given) if "given" in name]
+
+
+def test_an_earlier_release_that_was_moved_into_the_package_is_not_carried_along(course, given, tmp_path):
+    course.tito("release", "01", "--to", str(tmp_path / "earlier"))
+    (tmp_path / "earlier").rename(course.root / "toy" / "earlier")
+    assert course.tito("release", "01", "--to", str(given)).status == Status.DONE
+    assert not [name for name in tree(given) if "earlier" in name]
+
+
 def test_an_unknown_format_is_refused_with_those_there_are(course, given):
     course.tito("release", "01", "--to", str(given), "--format", "zip").refuses("student, nbgrader", status=2)
 

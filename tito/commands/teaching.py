@@ -29,6 +29,7 @@ def release(
         raise WrongCall(f"--format must be one of {', '.join(KINDS)}, got '{kind}'")
     project = project_of(context)
     loaded = course.load(project, course.find_name(project, module))
+    releasing.check_place(project, to)
     tree = formats.make(project, loaded, kind)
     written = releasing.write(tree, to, kind, loaded)
     size = sum(len(data) for data in tree.values())
