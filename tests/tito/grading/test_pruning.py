@@ -90,7 +90,8 @@ def test_a_message_still_names_the_line_on_which_json_breaks_off():
     whole = page()
     whole["cells"].insert(0, {"cell_type": "code", "metadata": {}, "source": "", "outputs": [["a"], ["b"], ["c"]]})
     text = json.dumps(whole, indent=1)
-    broken = text.replace('"source": [\n', '"source": [\n !\n', 1)
+    before, source, after = text.rpartition('"source": [\n')  # of the last cell, which is code
+    broken = f"{before}{source} !\n{after}"
     line = broken[: broken.index("!")].count("\n") + 1
     with pytest.raises(Refused, match=f"breaks off at line {line} "):
         reading.page(bytearray(broken.encode()), "a.ipynb")
@@ -104,7 +105,7 @@ def test_what_is_no_notebook_is_left_to_the_parser(text):
 
 
 def test_millions_of_brackets_are_refused_in_a_bounded_number_of_steps():
-    text = b'{"cells": [{"outputs": [' + b"[]," * 6_000_000 + b"[]]}]}"
+    text = b'{"cells": [{"outputs": [' + b"[]," * 2_000_000 + b"[]]}]}"
     with pytest.raises(Refused, match="more than 5000000 values"):
         pruning.pruned(bytearray(b'{"cells": [{"outputs": [' + b"[[]]," * 6_000_000 + b"[]]}]}"), "a.ipynb")
     assert b"[]" not in pruning.pruned(bytearray(text), "a.ipynb")[:30]
