@@ -130,8 +130,8 @@ def submit(
     width = max(map(len, made.files))
     for inside, data in made.files.items():
         console.say(f"  {inside:{width}}  {len(data):>8} bytes")
-    for name in made.missing:
-        console.say(f"{name} is not in it, and earns no points: no cell of it was found", "yellow")
+    for exercise in made.missing:
+        console.say(f"{exercise} is not in it, and earns no points: no cell of it was found", "yellow")
     if untested and made.unwritten:
         console.say(f"not written yet: {', '.join(made.unwritten)}", "yellow")
     for sentence in made.remarks:

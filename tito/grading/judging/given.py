@@ -131,6 +131,17 @@ class _Needed:
                 self._follow(self._file(base.joinpath(*(node.module or "").split("."))), node)
             for used in _names(node):
                 self._need(file, used)
+            for part in ast.walk(node):
+                if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+                    self._need_of_module(file, part.value.id, part.attr)
+
+    def _need_of_module(self, file: Path, module: str, name: str) -> None:
+        """`module.name`, where the file says `from . import module`."""
+        for node in self._open(file):
+            if isinstance(node, ast.ImportFrom) and node.level and not node.module and module in _defined(node):
+                beside = file.parents[node.level - 1] / f"{node.names[0].name}.py"
+                if beside.is_file():
+                    self._need(beside, name)
 
 
 def _singly(node: ast.stmt) -> list[ast.stmt]:
