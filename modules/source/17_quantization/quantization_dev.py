@@ -65,6 +65,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike, NDArray
 
 from tinytorch.core import (
@@ -106,6 +107,31 @@ four = np.array([-1, 0, 0.5, 2], np.float32)
 #
 # That formula is the whole module. Everything else is choosing the ruler, and multiplying by it without leaving the
 # integers.
+#
+# Three small checks are used all over this notebook. NumPy would go on in silence where they refuse: it stretches shapes
+# that were never meant to meet, and its own small integers wrap around.
+
+# %%
+#| export
+def as_count(name: str, value: Any, least: int = 0) -> int:
+    """value as a Python int, which cannot overflow. ValueError unless it is a whole number of at least `least`."""
+    if isinstance(value, (bool, np.bool)) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be one integer >= {least}, got {value!r}")
+    return int(value)
+
+
+def check_same_shape(**arrays: ArrayLike) -> None:
+    """ValueError unless all arrays have one shape: unequal ones would broadcast."""
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"wanted equal shapes, got {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")
+
+
+def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...]) -> None:
+    """ValueError unless an array of `shape` broadcasts against one of shape `into` without making it larger."""
+    if len(shape) > len(into) or any(n not in (1, m) for n, m in zip(shape[::-1], into[::-1], strict=False)):
+        raise ValueError(f"{name} of shape {shape} does not fit an array of shape {into}: it would enlarge the result")
+
 
 # %%
 #| export
@@ -124,6 +150,7 @@ class IntType:
     narrow: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", as_count("bits", self.bits))
         if not 2 <= self.bits <= 8:
             raise ValueError(f"bits must be 2 to 8, got {self.bits}: codes are stored in bytes")
         if self.narrow and not self.signed:
@@ -154,6 +181,22 @@ INT8, UINT8 = IntType(8), IntType(8, signed=False)
 INT4, UINT4 = IntType(4), IntType(4, signed=False)
 
 
+def as_int_type(value: Any) -> IntType:
+    """value, if it is an IntType. TypeError for anything else, such as a number of bits."""
+    if not isinstance(value, IntType):
+        raise TypeError(f"wanted an integer type such as INT8 or IntType(4), got {value!r}")
+    return value
+
+
+def check_codes(q: NDArray[Any], int_type: IntType) -> None:
+    """TypeError unless q is stored as codes of this type are, ValueError unless every code is one of its codes."""
+    if q.dtype != int_type.storage:
+        raise TypeError(f"codes of {int_type} are stored as {int_type.storage}, got {q.dtype}: quantize first")
+    if q.size and (q.min() < int_type.qmin or q.max() > int_type.qmax):
+        wanted = f"[{int_type.qmin}, {int_type.qmax}]"
+        raise ValueError(f"codes of {int_type} lie in {wanted}, got {q.min()} to {q.max()}: quantize clips")
+
+
 # %% [markdown]
 # The ruler itself. It is checked once, when it is made; everybody after that trusts it. `scale` and `zero_point` are
 # arrays of any shape that broadcasts against `x`: one ruler for the whole tensor has shape `()`, a ruler for each row
@@ -175,7 +218,7 @@ class QParams:
     int_type: IntType
 
     def __init__(self, scale: ArrayLike, zero_point: ArrayLike, int_type: IntType = INT8) -> None:
-        scale, zero_point = np.array(scale, np.float32), np.array(zero_point)
+        scale, zero_point, int_type = np.array(scale, np.float32), np.array(zero_point), as_int_type(int_type)
         if not np.all(np.isfinite(scale) & (scale > 0)):
             bad = scale[~(np.isfinite(scale) & (scale > 0))].flat[0]
             raise ValueError(f"scale must be > 0 and finite, got {bad:g}: choose_qparams makes one for any range")
@@ -235,6 +278,7 @@ def as_real(x: ArrayLike) -> NDArray[np.float32]:
 def as_range(lo: ArrayLike, hi: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """lo, hi as float64 (so that hi - lo cannot overflow). ValueError unless finite in float32, and lo <= hi."""
     lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
+    check_same_shape(lo=lo, hi=hi)
     largest = np.finfo(np.float32).max
     if not (np.all(np.abs(lo) <= largest) and np.all(np.abs(hi) <= largest)):
         raise ValueError(f"a range must be finite, got [{np.min(lo):g}, {np.max(hi):g}]: mask or clip x first")
@@ -284,7 +328,7 @@ def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symme
     (-128, 0)
     """
     lo, hi = as_range(lo, hi)
-    if symmetric and not int_type.signed:
+    if symmetric and not as_int_type(int_type).signed:
         raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)} or asymmetric")
     # About 6 lines: widen; one scale and zero_point for symmetric, another for asymmetric.
     ### BEGIN SOLUTION
@@ -340,6 +384,7 @@ def quantize(x: ArrayLike, qparams: QParams) -> NDArray[Any]:
     [-128, -43, -1, 127, 127]
     """
     x, int_type = as_real(x), qparams.int_type
+    check_fits("a scale", qparams.scale.shape, x.shape)
     # About 2 lines. Clip while the numbers are still float, then cast: int8 cannot hold 957 to be clipped later.
     ### BEGIN SOLUTION
     q = np.rint(x / qparams.scale) + qparams.zero_point.astype(np.float32)  # ties to even, before the zero point
@@ -356,6 +401,7 @@ def dequantize(q: NDArray[Any], qparams: QParams) -> NDArray[np.float32]:
     >>> dequantize(np.array([-43, 42], np.int8), QParams(0.5, -43)).tolist()
     [0.0, 42.5]
     """
+    check_fits("a scale", qparams.scale.shape, q.shape)
     # 1 line. Widen first: in int8, 127 - (-43) is -86.
     ### BEGIN SOLUTION
     return (q.astype(np.int32) - qparams.zero_point).astype(np.float32) * qparams.scale
@@ -445,6 +491,7 @@ def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
     (0.125, 2.0)
     """
     x = as_real(x)
+    check_fits("a scale", qparams.scale.shape, x.shape)
     # About 4 lines. Take the squared errors in float64: x.astype(np.float64) - dequantize(...)
     ### BEGIN SOLUTION
     unclipped = np.rint(x / qparams.scale) + qparams.zero_point
@@ -466,6 +513,7 @@ def sqnr_db(x: ArrayLike, x_hat: ArrayLike) -> float:
     20.0
     """
     x, x_hat = np.asarray(x, np.float64), np.asarray(x_hat, np.float64)
+    check_same_shape(x=x, x_hat=x_hat)
     # About 3 lines. No noise: return float("inf"). No signal: float("-inf"), for log10(0) would warn.
     ### BEGIN SOLUTION
     noise = ((x - x_hat) ** 2).sum()
@@ -537,15 +585,15 @@ def value_range(x: NDArray[Any], axis: int | tuple[int, ...] | None = None) -> t
     """The smallest and largest value: of all of x (axis None), or for each slice along the axes that are *kept*.
 
     The results have shape () for None, else that of x with every other axis reduced to 1, so they broadcast against x.
-    An empty x has the range (0, 0).
+    An empty x has the range (0, 0). AxisError for an axis that x does not have.
 
     >>> lo, hi = value_range(np.array([[-1.0, 0.0], [0.5, 2.0]]), axis=0)
     >>> lo.tolist(), hi.tolist()
     ([[-1.0], [0.5]], [[0.0], [2.0]])
     """
+    kept = () if axis is None else normalize_axis_tuple(axis, x.ndim)
     if x.size == 0:
         return np.zeros((), x.dtype), np.zeros((), x.dtype)
-    kept = () if axis is None else tuple(a % x.ndim for a in np.atleast_1d(axis))
     # About 3 lines: the axes to reduce are those not in `kept`; keepdims=True unless axis is None.
     ### BEGIN SOLUTION
     reduced = tuple(a for a in range(x.ndim) if a not in kept)
@@ -563,8 +611,9 @@ def split_groups(x: NDArray[Any], group_size: int) -> NDArray[Any]:
     >>> split_groups(np.array([[1, 2, 3]]), 2).tolist()
     [[[1, 2], [3, 0]]]
     """
-    if x.ndim != 2 or group_size < 1:
-        raise ValueError(f"groups need x of 2 axes and group_size >= 1, got shape {x.shape} and {group_size}")
+    group_size = as_count("groups need x of 2 axes, and group_size", group_size, 1)
+    if x.ndim != 2:
+        raise ValueError(f"groups need x of 2 axes, got shape {x.shape}")
     # About 3 lines: how many zeros are missing? np.pad(x, ((0, 0), (0, missing))), then reshape.
     ### BEGIN SOLUTION
     rows, columns = x.shape
@@ -616,6 +665,18 @@ plt.show()
 
 # %%
 #| export
+def packed_size(packed: NDArray[Any], bits: int, shape: tuple[int, ...]) -> int:
+    """How many codes of `bits` bits this shape has. TypeError or ValueError unless `packed` are exactly their bytes."""
+    if not isinstance(packed, np.ndarray) or packed.dtype != np.uint8:
+        raise TypeError(f"packed codes are an array of uint8, got {getattr(packed, 'dtype', type(packed).__name__)}")
+    size = int(np.prod([as_count("each size in shape", n) for n in np.atleast_1d(shape)], dtype=np.int64))
+    if packed.size != (size * bits + 7) // 8:
+        raise ValueError(f"shape {shape} takes {(size * bits + 7) // 8} bytes, got {packed.size}")
+    return size
+
+
+# %%
+#| export
 #| exercise: pack_int4
 def pack_int4(q: NDArray[Any]) -> NDArray[np.uint8]:
     """4-bit codes [any shape] -> uint8 [(size + 1) // 2]: first code in the low nibble, odd sizes filled up with 0.
@@ -626,11 +687,7 @@ def pack_int4(q: NDArray[Any]) -> NDArray[np.uint8]:
     [225, 3]
     """
     q = np.asarray(q)
-    if q.dtype not in (np.int8, np.uint8):
-        raise TypeError(f"codes must be int8 or uint8, got {q.dtype}: quantize first")
-    lowest, highest = (-8, 7) if q.dtype == np.int8 else (0, 15)
-    if q.size and (q.min() < lowest or q.max() > highest):
-        raise ValueError(f"4-bit codes must lie in [{lowest}, {highest}], got {q.min()} to {q.max()}")
+    check_codes(q, UINT4 if q.dtype == np.uint8 else INT4)
     # About 3 lines: flatten to uint8 nibbles (& 0xF), fill up to an even number, low | high << 4.
     ### BEGIN SOLUTION
     nibbles = np.append(q.astype(np.uint8) & 0xF, np.zeros(q.size % 2, np.uint8))
@@ -644,12 +701,12 @@ def pack_int4(q: NDArray[Any]) -> NDArray[np.uint8]:
 def unpack_int4(packed: NDArray[np.uint8], shape: tuple[int, ...], signed: bool = True) -> NDArray[Any]:
     """The inverse of `pack_int4`: int8 (signed) or uint8 codes [shape]. ValueError if the bytes are not those of shape.
 
+    TypeError for bytes that are not uint8: `>>` would carry the sign of an int8 along.
+
     >>> unpack_int4(np.array([225, 3], np.uint8), (3,)).tolist()
     [1, -2, 3]
     """
-    size = int(np.prod(shape, dtype=np.int64))
-    if packed.size != (size + 1) // 2:
-        raise ValueError(f"shape {tuple(shape)} takes {(size + 1) // 2} bytes, got {packed.size}")
+    size = packed_size(packed, 4, shape)
     # About 4 lines: both nibbles side by side, drop the filling, 8..15 -> -8..-1 if signed, reshape.
     ### BEGIN SOLUTION
     nibbles = np.stack([packed & 0xF, packed >> 4], axis=-1).ravel()[:size].reshape(shape)
@@ -677,17 +734,20 @@ def pack_bits(q: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     >>> pack_bits(np.array([1, -2, 1, 0], np.int8), 2).tolist()  # 01, 10, 01, 00, from the right
     [25]
     """
-    stream = (q.astype(np.uint8).reshape(-1, 1) >> np.arange(bits, dtype=np.uint8)) & 1
+    int_type = IntType(bits, signed=q.dtype != np.uint8)
+    check_codes(q, int_type)
+    stream = (q.astype(np.uint8).reshape(-1, 1) >> np.arange(int_type.bits, dtype=np.uint8)) & 1
     return np.packbits(stream, bitorder="little")
 
 
 def unpack_bits(packed: NDArray[np.uint8], bits: int, shape: tuple[int, ...], signed: bool = True) -> NDArray[Any]:
-    """The inverse of `pack_bits`: int8 (signed) or uint8 codes [shape].
+    """The inverse of `pack_bits`: int8 (signed) or uint8 codes [shape]. Refuses what `unpack_int4` refuses.
 
     >>> unpack_bits(np.array([25], np.uint8), 2, (4,)).tolist()
     [1, -2, 1, 0]
     """
-    size = int(np.prod(shape, dtype=np.int64))
+    bits = IntType(bits).bits
+    size = packed_size(packed, bits, shape)
     stream = np.unpackbits(packed, count=size * bits, bitorder="little").reshape(size, bits)
     q = (stream << np.arange(bits, dtype=np.uint8)).sum(1, dtype=np.uint8).reshape(shape)
     sign = np.uint8(1 << (bits - 1))
@@ -709,16 +769,22 @@ class QuantizedTensor:
 
     def __init__(self, q: NDArray[Any], qparams: QParams, shape: tuple[int, ...] | None = None) -> None:
         int_type = qparams.int_type
-        if q.dtype != int_type.storage:
-            raise TypeError(f"codes of {int_type} are stored as {int_type.storage}, got {q.dtype}: quantize first")
-        if q.size and (q.min() < int_type.qmin or q.max() > int_type.qmax):
-            wanted = f"[{int_type.qmin}, {int_type.qmax}]"
-            raise ValueError(f"codes of {int_type} lie in {wanted}, got {q.min()} to {q.max()}: quantize clips")
-        self.qparams, self.shape = qparams, q.shape if shape is None else shape
+        check_codes(q, int_type)
+        check_fits("a scale", qparams.scale.shape, q.shape)
+        self.qparams, self.shape = qparams, q.shape if shape is None else tuple(shape)
+        if self.shape != q.shape and not self._has_groups(q.shape):
+            raise ValueError(f"codes of shape {q.shape} are no tensor of shape {self.shape}, nor its rows in groups")
         self._q_shape = q.shape
         self.stored = np.array(q, order="C")
         if int_type.bits < 8:
             self.stored = pack_int4(q) if int_type.bits == 4 else pack_bits(q, int_type.bits)
+
+    def _has_groups(self, q_shape: tuple[int, ...]) -> bool:
+        """Whether q [rows, groups, group_size] are this shape's rows (rows, columns), as `split_groups` cuts them."""
+        if len(q_shape) != 3 or len(self.shape) != 2:
+            return False
+        rows, groups, group_size = q_shape
+        return rows == self.shape[0] and (groups - 1) * group_size < self.shape[1] <= groups * group_size
 
     @classmethod
     def from_float(
@@ -737,6 +803,8 @@ class QuantizedTensor:
         x = as_real(x)
         shape = x.shape
         if group_size is not None:
+            if axis not in (None, 0):
+                raise ValueError(f"groups run along the columns of each row: leave axis out, got {axis}")
             x, axis = split_groups(x, group_size), (0, 1)
         qparams = choose_qparams(*value_range(x, axis), int_type, symmetric)
         return cls(quantize(x, qparams), qparams, shape)
@@ -832,7 +900,7 @@ class Histogram:
     def __init__(self, bins: int = 4096) -> None:
         if bins < 4 or bins % 4:
             raise ValueError(f"bins must be a multiple of 4, got {bins}: cells are added in pairs, on both sides of 0")
-        self.counts = np.zeros(bins, np.int64)
+        self.counts = np.zeros(as_count("bins", bins), np.int64)
         self.limit = float(np.finfo(np.float32).tiny)
         self.lo, self.hi = np.inf, -np.inf
 
@@ -897,6 +965,8 @@ class MinMaxObserver(Observer):
         if x.size == 0:
             return
         lo, hi = as_range(*value_range(x, self.axis))
+        if self.lo is not None:
+            check_same_shape(lo_before=self.lo, lo_of_this_batch=lo)
         # About 4 lines: the first batch sets self.lo and self.hi; later ones may only widen them.
         ### BEGIN SOLUTION
         if self.lo is not None and self.hi is not None:
@@ -962,7 +1032,7 @@ class PercentileObserver(Observer):
     def __init__(self, percentile: float = 99.9) -> None:
         if not 0 < percentile <= 100:
             raise ValueError(f"percentile must be in (0, 100], got {percentile}: 99.9 keeps all but one in a thousand")
-        self.percentile, self.histogram = percentile, Histogram()
+        self.percentile, self.histogram = float(percentile), Histogram()
 
     def observe(self, x: ArrayLike) -> None:
         self.histogram.add(x)
@@ -1018,6 +1088,7 @@ def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparam
     >>> expected_mse(np.array([3, 1]), np.array([0.25, 2.0]), QParams(1.0, 0))  # three errors of 0.25, one of 0
     0.046875
     """
+    check_same_shape(counts=counts, centers=centers)
     # About 2 lines.
     ### BEGIN SOLUTION
     squared = (centers - dequantize(quantize(centers, qparams), qparams)) ** 2
@@ -1040,6 +1111,7 @@ def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArr
     >>> kl_divergence(np.array([4, 4, 8, 0]), codes, np.array([4, 4, 8, 0]))  # even within each code: nothing lost
     0.0
     """
+    check_same_shape(counts=counts, codes=codes, clipped=clipped)
     code_index = codes.astype(np.int64) - int(codes.min())
     occupied = counts > 0
     # About 5 lines. np.bincount(code_index, weights=...) sums over the cells of each code.
@@ -1071,7 +1143,7 @@ class HistogramObserver(Observer):
             raise ValueError(f"objective must be one of {self.objectives}, got {objective!r}")
         if candidates < 1:
             raise ValueError(f"candidates must be at least 1, got {candidates}: that many thresholds are tried")
-        self.objective, self.candidates, self.histogram = objective, candidates, Histogram()
+        self.objective, self.candidates, self.histogram = objective, as_count("candidates", candidates), Histogram()
 
     def observe(self, x: ArrayLike) -> None:
         self.histogram.add(x)
@@ -1189,20 +1261,41 @@ def exact_product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
 
 # %%
 #| export
+def as_zero_points(name: str, zero_point: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Zero points that broadcast to `shape` and against their operand: one, or one for each row of a, or column of b.
+
+    [M] for a stands for [M, 1], as in ONNX. TypeError for what is no integer, ValueError for no code, or another shape.
+    """
+    z = np.asarray(zero_point)
+    if z.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be an integer, got {z.dtype}: it is a code")
+    if z.size and (z.min() < -128 or z.max() > 255):
+        far = z.min() if z.min() < -128 else z.max()
+        raise ValueError(f"{name} must be an integer in [-128, 255], got {far}: it is a code")
+    z = z.reshape(-1, 1) if z.ndim == 1 and shape[-1] == 1 else z
+    if z.size == 1:
+        return z.reshape(()).astype(np.float64)
+    check_fits(name, z.shape, shape)
+    return z.astype(np.float64)
+
+
+# %%
+#| export
 #| exercise: integer_matmul
 def integer_matmul(
     a: NDArray[Any], b: NDArray[Any], a_zero_point: ArrayLike = 0, b_zero_point: ArrayLike = 0
 ) -> NDArray[np.int32]:
     """(a - a_zero_point) @ (b - b_zero_point), exactly: int32 [..., M, N].
 
-    a: int8 or uint8 codes [..., M, K], zero point () or [M, 1]. b: the same [..., K, N], zero point () or [N].
+    a: int8 or uint8 codes [..., M, K], zero point (), [M] or [M, 1]. b: the same [..., K, N], zero point () or [N].
     OverflowError if a result does not fit int32; never a wrapped sum. Source: ONNX MatMulInteger.
 
     >>> integer_matmul(np.array([[1, 2]], np.int8), np.array([[3], [4]], np.int8), 1, 2).tolist()
     [[2]]
     """
     acc, k = exact_product(a, b), a.shape[-1]
-    za, zb = np.asarray(a_zero_point, np.float64), np.asarray(b_zero_point, np.float64)
+    za = as_zero_points("a_zero_point", a_zero_point, (*a.shape[:-1], 1))
+    zb = as_zero_points("b_zero_point", b_zero_point, (*b.shape[:-2], 1, b.shape[-1]))
     # About 5 lines: the three corrections (sums over K, with keepdims=True), the check, the cast.
     ### BEGIN SOLUTION
     column_sums, row_sums = b.sum(-2, np.int64, keepdims=True), a.sum(-1, np.int64, keepdims=True)
@@ -1294,6 +1387,16 @@ def quantize_multiplier(m: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int
 ROUNDINGS = ("float", "gemmlowp", "single")
 
 
+def as_sums(acc: ArrayLike) -> NDArray[np.int64]:
+    """int32 sums as int64. TypeError for what is no integer, OverflowError for what int32 cannot hold."""
+    wide = np.asarray(acc)
+    if wide.dtype.kind not in "iu":
+        raise TypeError(f"acc must be int32 sums of products, got {wide.dtype}")
+    if wide.size and (wide.min() < -(2**31) or wide.max() >= 2**31):
+        raise OverflowError(f"acc must fit int32, got {wide.min()} to {wide.max()}")
+    return wide.astype(np.int64)
+
+
 # %%
 #| export
 #| exercise: requantize
@@ -1310,7 +1413,9 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
     q31, e = quantize_multiplier(m)  # refuses a multiplier that is none, whatever the rounding
-    wide = np.asarray(acc).astype(np.int64)
+    wide = as_sums(acc)
+    check_fits("m", np.shape(m), wide.shape)
+    check_fits("a scale", qparams.scale.shape, wide.shape)
     # About 8 lines: three ways to `rounded`, then zero point, clip, cast.
     ### BEGIN SOLUTION
     if rounding == "float":
@@ -2117,7 +2222,8 @@ def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float,
     >>> [round(v, 4) for v in accuracy_interval(490, 500)]
     [0.9636, 0.9891]
     """
-    if not 0 <= correct <= total or total < 1:
+    correct, total = as_count("correct", correct), as_count("total", total)
+    if not correct <= total or total < 1:
         raise ValueError(f"wanted 0 <= correct <= total and total >= 1, got {correct} of {total}")
     if not z > 0:
         raise ValueError(f"z must be > 0, got {z:g}: 1.96 gives the interval of 95 %")
@@ -2142,6 +2248,7 @@ def speedup(baseline: ArrayLike, candidate: ArrayLike) -> float:
     >>> speedup([2.0, 2.0, 90.0], [1.0, 1.0, 30.0])
     2.0
     """
+    check_same_shape(baseline=baseline, candidate=candidate)
     # 1 line.
     ### BEGIN SOLUTION
     return float(np.median(np.asarray(baseline, np.float64) / np.asarray(candidate, np.float64)))
