@@ -31,7 +31,7 @@ def calibrated(model: Callable[[], Sequential | Residual]) -> Callable[[], objec
         (lambda: HistogramObserver("mse", 0), "candidates must be at least 1, got 0"),
         (lambda: accuracy_interval(490, 500, -1.0), "z must be > 0, got -1"),
         (lambda: accuracy_interval(490, 500, float("nan")), "z must be > 0, got nan"),
-        (calibrated(lambda: Sequential(Linear(8, 8))), "one ruler for all its numbers, but MinMaxObserver gives 8"),
+        (calibrated(lambda: Sequential(Linear(8, 8))), "layer 'layers.0' needs one scale for all .* gives 8"),
         (
             calibrated(lambda: Residual(Sequential(Linear(8, 8)))),
             "MinMaxObserver gives 8: leave the axis out",

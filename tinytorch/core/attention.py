@@ -61,7 +61,7 @@ class SelfAttention(Module):
             raise ValueError(f"{self!r} wants input of shape (N, tokens, {width}), got {x.shape}")
         n, tokens, _ = x.shape
         query, key, value = (
-            layer(x).reshape(n, tokens, self.heads, -1).transpose(0, 2, 1, 3)  # [N, heads, tokens, d]
+            layer(x).reshape(n, tokens, self.heads, width // self.heads).transpose(0, 2, 1, 3)  # [N, heads, tokens, d]
             for layer in (self.query, self.key, self.value)
         )
         fit = query @ key.transpose(0, 1, 3, 2) / math.sqrt(width / self.heads)

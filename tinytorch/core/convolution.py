@@ -110,6 +110,7 @@ class Conv2d(Module):
             least = 0 if name == "padding" else 1
             if not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"Conv2d needs {name} as one integer >= {least}, got {value!r}")
+        n_in, n_out, kernel_size = int(n_in), int(n_out), int(kernel_size)  # NumPy's small integers wrap around
         if n_in % groups or n_out % groups:
             raise ValueError(f"groups must divide n_in and n_out, got {groups} for {n_in} and {n_out}")
         rng = np.random.default_rng(rng)  # a Generator passes as it is
@@ -117,7 +118,7 @@ class Conv2d(Module):
         bound = 1 / np.sqrt(np.prod(shape[1:]))
         self.weight = Tensor(rng.uniform(-bound, bound, shape).astype(np.float32), requires_grad=True)
         self.bias = Tensor(rng.uniform(-bound, bound, n_out).astype(np.float32), requires_grad=True) if bias else None
-        self.stride, self.padding, self.groups = stride, padding, groups
+        self.stride, self.padding, self.groups = int(stride), int(padding), int(groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, n_in, H, W] -> [N, n_out, rows, columns]; ValueError for another shape, or images below the kernel."""

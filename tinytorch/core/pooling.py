@@ -54,9 +54,9 @@ class Pool2d(Module):
 
     def __init__(self, size: int, stride: int | None = None) -> None:
         stride = size if stride is None else stride
-        if size < 1 or stride < 1:
+        if not all(isinstance(value, (int, np.integer)) and value >= 1 for value in (size, stride)):
             raise ValueError(f"{type(self).__name__} needs size and stride >= 1, got {size} and {stride}")
-        self.size, self.stride = size, stride
+        self.size, self.stride = int(size), int(stride)  # NumPy's small integers wrap around
 
     def _checked(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or min(x.shape[2:]) < self.size:

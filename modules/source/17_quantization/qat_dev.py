@@ -48,6 +48,7 @@ from tito.inkernel import check  # check("ID") says what `tito test` would say
 
 # %%
 #| export
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -56,7 +57,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.core import BatchNorm2d, Conv2d, Linear, Module, Sequential, Tensor, no_grad
+from tinytorch.core import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool2d,
+    Linear,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Sequential,
+    Tensor,
+    no_grad,
+)
 from tinytorch.quantization.quantize import (
     INT8,
     IntType,
@@ -64,12 +78,17 @@ from tinytorch.quantization.quantize import (
     Observer,
     QParams,
     QuantizedTensor,
+    Wrapped,
+    as_int_type,
     as_range,
     as_scale,
     check_rules,
+    check_same_shape,
     choose_qparams,
     dequantize,
     fuse_chain,
+    inputs_of,
+    is_quantizable,
     map_modules,
     quantize,
     quantized_layer,
@@ -80,7 +99,7 @@ from tinytorch.quantization.quantize import (
 # %%
 import matplotlib.pyplot as plt
 
-from tinytorch.core import Adam, ReLU, accuracy, fit, load_digits
+from tinytorch.core import Adam, accuracy, fit, load_digits
 from tinytorch.quantization.quantize import quantize_dynamic
 
 four = np.array([-1, 0, 0.5, 2], np.float32)
@@ -158,6 +177,7 @@ def fold_batch_norm(conv: Conv2d, bn: BatchNorm2d) -> Conv2d:
     With g = gamma / sqrt(running_var + eps): weight * g a row, bias = (bias - running_mean) * g + beta.
     """
     bias = np.zeros(len(conv.weight.data), np.float32) if conv.bias is None else conv.bias.data
+    check_same_shape(channels_of_conv=bias, channels_of_bn=bn.running_mean)
     folded = copy(conv)
     # About 3 lines: g, then folded.weight and folded.bias, as Tensor(..., requires_grad=True).
     ### BEGIN SOLUTION
@@ -201,47 +221,67 @@ assert np.allclose(folded(image).data, bn.eval()(conv(image)).data, atol=1e-5), 
 # %%
 #| export
 def fold_batch_norms(model: Module) -> Module:
-    """A new model in which every BatchNorm2d right behind a Conv2d of a Sequential is folded into it."""
+    """A new model in which every BatchNorm2d right behind a Conv2d of a Sequential is folded into it.
+
+    Subclasses of the three stay as they are: what their `forward` computes is not known.
+    """
 
     def replace(name: str, m: Module) -> Module | None:
-        if not isinstance(m, Sequential):
+        if type(m) is not Sequential:
             return None
-        layers: list[Module] = []
+        folded = copy(m)
+        folded.layers = []
         for layer in m.layers:
-            if isinstance(layer, BatchNorm2d) and layers and isinstance(layers[-1], Conv2d):
-                layers[-1] = fold_batch_norm(layers[-1], layer)
+            before = folded.layers[-1] if folded.layers else None
+            if type(layer) is BatchNorm2d and type(before) is Conv2d:
+                folded.layers[-1] = fold_batch_norm(before, layer)
             else:
-                layers.append(map_modules(layer, replace, name))
-        return Sequential(*layers)
+                folded.layers.append(map_modules(layer, replace, name))
+        return folded
 
     return map_modules(model, replace)
 
 
-HOMOGENEOUS = ("ReLU", "MaxPool2d", "AvgPool2d", "Flatten", "Identity")  # f(s x) = s f(x) for s > 0, channel by channel
-
-
 def equalized_pairs(model: Module) -> Iterator[tuple[Linear | Conv2d, Linear | Conv2d]]:
-    """Pairs of layers of a Sequential with nothing between them that a positive factor could not pass."""
+    """Pairs of layers of a Sequential: a channel of the first reaches known columns of the second, and no others.
+
+    Between the two lies nothing that a positive factor could not pass. Layers that share a tensor with others are left.
+    """
+    count = Counter(tensor for _, tensor in model.named_tensors())
     for _, m in model.named_modules():
-        previous = None
-        for layer in m.layers if isinstance(m, Sequential) else []:
-            if isinstance(layer, (Linear, Conv2d)):
-                if previous is not None and getattr(layer, "groups", 1) == 1:
-                    yield previous, layer
-                previous = layer
-            elif type(layer).__name__ not in HOMOGENEOUS:
-                previous = None
+        for first, second in _neighbours(m.layers) if type(m) is Sequential else ():
+            if all(count[t] == 1 for t in (first.weight, first.bias, second.weight) if t is not None):
+                yield first, second
+
+
+def _neighbours(layers: list[Module]) -> Iterator[tuple[Linear | Conv2d, Linear | Conv2d]]:
+    """The pairs within one chain. axis: where the first layer's channels lie, 1 of images, or -1."""
+    first: Linear | Conv2d | None = None
+    axis = 0
+    for layer in layers:
+        kind = type(layer)
+        if isinstance(layer, (Linear, Conv2d)) and is_quantizable(layer):
+            wanted = -1 if kind is Linear else 1
+            if first is not None and axis == wanted and getattr(layer, "groups", 1) == 1:
+                yield first, layer
+            first, axis = layer, wanted
+        elif kind is Flatten and axis == 1:
+            axis = -1  # [N, channels, ...] becomes [N, values], each channel's side by side
+        elif kind is not ReLU and not (axis == 1 and kind in (MaxPool2d, AvgPool2d, GlobalAvgPool2d)):
+            first = None
 
 
 def equalize(model: Module, sweeps: int = 20) -> Module:
     """A new model of the same function, whose neighbouring layers have equally large weights channel by channel."""
-    new = map_modules(model, lambda name, m: copy(m) if isinstance(m, (Linear, Conv2d)) else None)
+    new = map_modules(model, lambda name, m: copy(m) if is_quantizable(m) else None)
+    pairs = list(equalized_pairs(new))
     for _ in range(sweeps):
-        for first, second in equalized_pairs(new):
+        for first, second in pairs:
             rows, columns = first.weight.data, second.weight.data
             channels = len(rows)
             fed = columns.reshape(len(columns), channels, -1)  # behind a Flatten, a channel feeds several columns
             s = equalization_scales(np.abs(rows.reshape(channels, -1)).max(1), np.abs(fed).max((0, 2)))
+            s = np.clip(s, 2.0**-32, 2.0**32).astype(np.float32)  # a bias divided by much less would overflow
             first.weight = Tensor((rows.reshape(channels, -1) / s[:, None]).reshape(rows.shape), requires_grad=True)
             if first.bias is not None:
                 first.bias = Tensor(first.bias.data / s, requires_grad=True)
@@ -375,7 +415,7 @@ class OutputSums:
 # %%
 #| export
 #| exercise: qat
-class FakeQuantized(Module):
+class FakeQuantized(Wrapped):
     """A Linear or Conv2d whose input and weight pass through quantizers on their way into the product.
 
     layer: holds the float weights that are trained. weight, input: FakeQuantize or LearnedStepSize modules.
@@ -385,6 +425,9 @@ class FakeQuantized(Module):
         self.layer, self.weight, self.input = layer, weight, input
         self.enabled = True
         self.seen: OutputSums | None = None  # where bias correction adds up the outputs
+
+    def explanation(self) -> str:
+        return f"{type(self.layer).__name__} with {self.weight.int_type} weights, rounded in float for training"
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._rounded(x) if self.enabled else self.layer(x)
@@ -409,7 +452,7 @@ class FakeQuantized(Module):
 #| export
 def prepare_qat(
     model: Module,
-    batches: Iterable[NDArray[Any]],
+    batches: Iterable[Any],
     weight_type: IntType = INT8,
     activation_type: IntType = INT8,
     axis: int | None = 0,
@@ -419,9 +462,13 @@ def prepare_qat(
     """A new model to be trained: every Linear and Conv2d FakeQuantized, its rulers set by running the batches.
 
     axis: 0 a ruler for each row of a weight, None one for all. learned: steps are trained (LSQ), else they follow the
-    ranges. rules: weight types by module name; None leaves the layer in float. The given model stays as it is.
+    ranges. rules: weight types by module name; None leaves the layer in float. The given model stays as it is, and
+    tensors that several of its layers share are shared in the new one.
     """
     check_rules(model, rules)
+    as_int_type(activation_type)
+    if axis not in (0, None):
+        raise ValueError(f"axis must be 0, a scale for each output of a weight, or None, one for all, got {axis}")
 
     def replace(name: str, m: Module) -> Module | None:
         int_type = rule_for(name, m, weight_type, rules)
@@ -434,15 +481,16 @@ def prepare_qat(
         return FakeQuantized(copy(m), FakeQuantize(int_type, symmetric=True, axis=axis), watched)
 
     prepared = map_modules(model, replace).train()
-    for _, m in prepared.named_modules():  # tensors of its own, for training changes them in place
+    own: dict[Tensor, Tensor] = {}  # tensors of its own, for training changes them in place
+    for _, m in prepared.named_modules():
         for key, value in vars(m).items():
             if isinstance(value, Tensor):
-                setattr(m, key, Tensor(value.data.copy(), value.requires_grad))
+                setattr(m, key, own.setdefault(value, Tensor(value.data.copy(), value.requires_grad)))
     learned_steps = [m for _, m in prepared.named_modules() if isinstance(m, LearnedStepSize)]
     for m in learned_steps:
         m.calibrating = True
     with no_grad():
-        for batch in batches:
+        for batch in inputs_of(batches):
             if len(batch):
                 prepared(batch)
     for m in learned_steps:
@@ -464,8 +512,10 @@ def freeze(model: Module) -> Module:
 def convert(model: Module) -> Module:
     """The integer network of a prepared one: each FakeQuantized becomes a QuantizedLinear or QuantizedConv2d.
 
-    Weight codes and input rulers are exactly those that training saw.
+    Weight codes and input rulers are exactly those that training saw. ValueError for a model that was not prepared.
     """
+    if not any(isinstance(m, FakeQuantized) for _, m in model.named_modules()):
+        raise ValueError("nothing to convert: the model holds no FakeQuantized layer; prepare_qat makes them")
 
     def replace(name: str, m: Module) -> Module | None:
         if not isinstance(m, FakeQuantized):
@@ -643,7 +693,7 @@ plt.show()
 
 # %%
 #| export
-def correct_bias(model: Module, batches: Iterable[NDArray[Any]]) -> Module:
+def correct_bias(model: Module, batches: Iterable[Any]) -> Module:
     """Move the bias of each FakeQuantized layer so that its mean output on the batches is that without quantizers.
 
     The mean is over all samples, however they are batched. model: from `prepare_qat`; it is changed, and returned.
@@ -651,7 +701,7 @@ def correct_bias(model: Module, batches: Iterable[NDArray[Any]]) -> Module:
     """
     prepared = [m for _, m in model.named_modules() if isinstance(m, FakeQuantized)]
     layers = [m for m in prepared if m.layer.bias is not None]
-    inputs = [batch for batch in batches if len(batch)]
+    inputs = [batch for batch in inputs_of(batches) if len(batch)]
     if not prepared or not inputs:
         lacking = "at least one sample" if prepared else "a model from prepare_qat"
         raise ValueError(f"correct_bias needs {lacking}, got none")

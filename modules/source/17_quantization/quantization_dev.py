@@ -70,8 +70,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinytorch.core import (
     GELU,
+    AvgPool2d,
+    BatchNorm2d,
     Conv2d,
+    Embedding,
     Flatten,
+    GlobalAvgPool2d,
+    LayerNorm,
     Linear,
     MaxPool2d,
     Module,
@@ -83,7 +88,7 @@ from tinytorch.core import (
     Tensor,
     evaluating,
 )
-from tinytorch.core.windows import count_windows, padded, patches, window_views
+from tinytorch.core.windows import count_windows, padded, patches
 
 # %%
 import time
@@ -107,9 +112,10 @@ four = np.array([-1, 0, 0.5, 2], np.float32)
 #
 # That formula is the whole module. Everything else is choosing the ruler, and multiplying by it without leaving the
 # integers.
-#
-# Three small checks are used all over this notebook. NumPy would go on in silence where they refuse: it stretches shapes
-# that were never meant to meet, and its own small integers wrap around.
+
+# %% [markdown]
+# Three small checks come first, given and used all over this notebook. Where they refuse, NumPy would go on in silence: it
+# stretches shapes that were never meant to meet, and its own small integers wrap around.
 
 # %%
 #| export
@@ -1486,25 +1492,92 @@ def quantize_bias(bias: NDArray[np.float32], scale: NDArray[np.float32], weight_
     OverflowError, naming the channel, if bias plus the largest possible sum of products might not fit int32.
     weight_q: the layer's codes [N, K].
     """
-    q = np.rint(bias.astype(np.float64) / scale)
-    reach = np.abs(q) + 255.0 * np.abs(weight_q.astype(np.int64)).sum(1)
-    if np.any(reach >= 2**31):
-        n = int(reach.argmax())
+    q, reach = bias_steps(bias, scale), largest_sums(weight_q)
+    if np.any(np.abs(q) + reach >= 2**31):
+        n = int((np.abs(q) + reach).argmax())
         raise OverflowError(
-            f"the bias of channel {n} ({bias[n]:g}) is {q[n]:.3g} steps of {scale[n]:.3g} and would overflow int32: "
-            "its weights are tiny; quantize this layer dynamically, or leave it in float"
+            f"channel {n}: its sum of K = {weight_q.shape[1]} products may reach {reach[n]:.3g}, its bias is "
+            f"{q[n]:.3g} steps, together beyond int32: split K, or leave this layer in float"
         )
     return q.astype(np.int32)
 
 
+def bias_steps(bias: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float64]:
+    """rint(bias / scale), float64 [N]; infinite where the scale is too small for a number to say."""
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.rint(np.divide(bias, scale, out=np.zeros(bias.shape), where=bias != 0, dtype=np.float64))
+
+
+def largest_sums(weight_q: NDArray[Any]) -> NDArray[np.float64]:
+    """The largest |sum of products| that codes of 8 bits can make with each row of weight_q [N, K]: float64 [N]."""
+    return 255.0 * np.abs(weight_q.astype(np.int64)).sum(1)
+
+
+def with_room_for_bias(weight: QuantizedTensor, bias: NDArray[Any], input_scale: NDArray[Any]) -> QuantizedTensor:
+    """The weight [N, K], its scale larger in rows that say less than their bias, which there becomes 2**30 steps.
+
+    These are rows of zeros, where nothing else chooses the scale, and rows so small that the bias does not fit int32.
+    All others stay as they are.
+    """
+    q, scale = weight.q, np.broadcast_to(weight.qparams.scale.ravel(), bias.shape)
+    needed = np.maximum(np.abs(bias) / (2.0**30 * input_scale.astype(np.float64)), np.finfo(np.float32).tiny)
+    zeros = ~q.any(1) & (bias != 0) & (weight.qparams.scale.shape != () or not q.any())
+    small = (np.abs(bias_steps(bias, input_scale * scale)) + largest_sums(q) >= 2**31) & (needed > scale)
+    if not np.any(zeros | small):
+        return weight
+    larger = QParams(np.where(zeros | small, needed, scale)[:, None], 0, weight.qparams.int_type)
+    return QuantizedTensor(np.where(small[:, None], quantize(weight.dequantize(), larger), q), larger)
+
+
+def as_bias(bias: ArrayLike | None, outputs: int) -> NDArray[np.float32]:
+    """The bias as float32 [outputs], zeros for None: a copy, for a view would keep the float layer alive."""
+    real = np.zeros(outputs, np.float32) if bias is None else as_real(bias).copy()
+    if real.shape != (outputs,) or not np.all(np.isfinite(real)):
+        raise ValueError(f"bias must be {outputs} finite numbers, one for each output, got shape {real.shape}")
+    return real
+
+
+def one_scale(name: str, qparams: QParams | None) -> QParams | None:
+    """qparams as they are. ValueError if they have a scale for each slice: a product of codes needs one for all."""
+    if qparams is not None and qparams.scale.shape != ():
+        raise ValueError(f"{name} must have one scale for all numbers, got shape {qparams.scale.shape}")
+    return qparams
+
+
 def symmetric_codes(weight: ArrayLike | QuantizedTensor, int_type: IntType, axis: int | None) -> QuantizedTensor:
-    """A weight as codes of zero point 0: as they come, or quantized. ValueError for codes of another zero point."""
+    """A weight [out, ...] as codes: as they come, or quantized.
+
+    ValueError unless they have zero point 0 and one scale, or one for each output.
+    """
     if not isinstance(weight, QuantizedTensor):
-        return QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
-    if weight.qparams.zero_point.any():
-        got = int(weight.qparams.zero_point.flat[np.abs(weight.qparams.zero_point).argmax()])
+        weight = QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
+    p, each = weight.qparams, weight.shape[:1] + (1,) * (len(weight.shape) - 1)
+    if p.zero_point.any():
+        got = int(p.zero_point.flat[np.abs(p.zero_point).argmax()])
         raise ValueError(f"weight codes must have zero point 0, got {got}: quantize the weight with symmetric=True")
+    if p.scale.shape not in ((), each):
+        raise ValueError(
+            f"a weight has one scale (axis None), or one for each output (axis 0) of shape {each}, got {p.scale.shape}"
+        )
     return weight
+
+
+def codes_of(x: Any, qparams: QParams | None) -> tuple[NDArray[Any], QParams]:
+    """The codes of x and their parameters: as they come, or quantized by those given, or (None) dynamically.
+
+    ValueError for codes of another scale than the one given.
+    """
+    if not isinstance(x, QuantizedTensor):
+        return dynamic_quantize(x.data) if qparams is None else (quantize(x.data, qparams), qparams)
+    one_scale("an input of codes", x.qparams)
+    if qparams is not None and x.qparams.scale != qparams.scale:
+        raise ValueError("the codes are of another scale than this layer was calibrated for: dequantize first")
+    return x.q, x.qparams
+
+
+def gives(layer: Any) -> str:
+    """What a layer hands out, for its explanation."""
+    return ", gives float" if layer.output_qparams is None else f", gives {layer.output_qparams.int_type} codes"
 
 
 # %% [markdown]
@@ -1538,13 +1611,15 @@ class QuantizedLinear(Module):
         self.weight = symmetric_codes(weight, int_type, axis)
         if len(self.weight.shape) != 2:
             raise ValueError(f"weight must be [out, in], got shape {self.weight.shape}")
-        if self.weight.qparams.scale.shape not in ((), (self.weight.shape[0], 1)):
-            raise ValueError(f"a ruler for each output or one for all (axis 0 or None), got axis {axis}")
-        self.input_qparams, self.output_qparams = input_qparams, output_qparams
-        real = np.zeros(self.weight.shape[0], np.float32) if bias is None else as_real(bias)
-        self.bias: NDArray[Any] = (  # a copy: a view would keep the float layer alive
-            real.copy() if input_qparams is None else quantize_bias(real, self._scale(input_qparams), self.weight.q)
-        )
+        self.input_qparams = one_scale("input_qparams", input_qparams)
+        self.output_qparams = one_scale("output_qparams", output_qparams)
+        self.bias: NDArray[Any] = as_bias(bias, self.weight.shape[0])
+        if input_qparams is not None:
+            self.weight = with_room_for_bias(self.weight, self.bias, input_qparams.scale)
+            self.bias = quantize_bias(self.bias, self._scale(input_qparams), self.weight.q)
+
+    def explanation(self) -> str:
+        return f"{self.weight.qparams.int_type} weights, {'static' if self.input_qparams else 'dynamic'}{gives(self)}"
 
     def _scale(self, input_qparams: QParams) -> NDArray[np.float32]:
         """s_x * s_w, float32 [out]: what one unit of each int32 sum is worth."""
@@ -1553,17 +1628,11 @@ class QuantizedLinear(Module):
 
     def _codes(self, x: Tensor | QuantizedTensor) -> tuple[NDArray[Any], QParams]:
         """The input's codes [..., in] and their ruler: as they come, by calibration, or dynamic."""
-        if isinstance(x, QuantizedTensor):
-            if self.input_qparams is not None and np.any(x.qparams.scale != self.input_qparams.scale):
-                raise ValueError("the codes are of another ruler than this layer was calibrated for: dequantize first")
-            return x.q, x.qparams
-        if self.input_qparams is None:
-            return dynamic_quantize(x.data)
-        return quantize(x.data, self.input_qparams), self.input_qparams
+        return codes_of(x, self.input_qparams)
 
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
         q, qparams = self._codes(x)
-        if q.shape[-1] != self.weight.shape[1]:
+        if q.shape[-1:] != self.weight.shape[1:]:
             raise ValueError(f"wanted input [..., {self.weight.shape[1]}], got shape {q.shape}")
         rows = q.reshape(-1, q.shape[-1])
         # About 10 lines. 1. integer_matmul(rows, self.weight.q.T, the input's zero point). 2. Dynamic: y = acc * scale +
@@ -1603,15 +1672,6 @@ for name, ruler in {"dynamic": None, "static": choose_qparams(-1, 2)}.items():
 
 # %%
 #| export
-def codes_of(x: Tensor | QuantizedTensor, qparams: QParams | None) -> QuantizedTensor:
-    """x as codes: as they come, or by the ruler given, or (None) dynamic."""
-    if isinstance(x, QuantizedTensor):
-        return x
-    if qparams is None:
-        return QuantizedTensor(*dynamic_quantize(x.data))
-    return QuantizedTensor(quantize(x.data, qparams), qparams)
-
-
 class QuantizedConv2d(Module):
     """`Conv2d` in integers: for each group of channels a QuantizedLinear over the windows. Source: ONNX QLinearConv.
 
@@ -1630,15 +1690,13 @@ class QuantizedConv2d(Module):
         padding: int = 0,
         groups: int = 1,
     ) -> None:
-        for name, value, least in (("stride", stride, 1), ("padding", padding, 0), ("groups", groups, 1)):
-            if not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"QuantizedConv2d needs {name} as one integer >= {least}, got {value!r}")
+        stride, padding = as_count("stride", stride, 1), as_count("padding", padding)
+        groups = as_count("groups", groups, 1)
         weight = symmetric_codes(weight, int_type, axis)
         if len(weight.shape) != 4 or weight.shape[0] % groups:
             raise ValueError(f"weight must be [out, in / groups, kh, kw], {groups} dividing out, got {weight.shape}")
         self.kernel, self.stride, self.padding = (weight.shape[2], weight.shape[3]), stride, padding
-        real = np.zeros(weight.shape[0], np.float32) if bias is None else as_real(bias)
-        parts = zip(_row_blocks(weight, groups), np.split(real, groups), strict=True)
+        parts = zip(_row_blocks(weight, groups), np.split(as_bias(bias, weight.shape[0]), groups), strict=True)
         self.products = [QuantizedLinear(w, b, input_qparams, output_qparams) for w, b in parts]
 
     @property
@@ -1659,26 +1717,28 @@ class QuantizedConv2d(Module):
         for product in self.products:
             product.output_qparams = qparams
 
+    def explanation(self) -> str:
+        return self.products[0].explanation()
+
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
         """[N, in, H, W] -> [N, out, rows, columns]."""
-        codes = codes_of(x, self.input_qparams)
+        q, qparams = codes_of(x, self.input_qparams)
         channels = sum(p.weight.shape[1] for p in self.products) // (self.kernel[0] * self.kernel[1])
-        if len(codes.shape) != 4 or codes.shape[1] != channels:
-            raise ValueError(f"wanted images (N, {channels}, height, width), got shape {codes.shape}")
-        n, image = len(codes.q), padded(codes.q, self.padding, int(codes.qparams.zero_point))
+        if q.ndim != 4 or q.shape[1] != channels:
+            raise ValueError(f"wanted images (N, {channels}, height, width), got shape {q.shape}")
+        n, image = len(q), padded(q, self.padding, int(qparams.zero_point))
         rows, columns = (count_windows(s, k, self.stride) for s, k in zip(image.shape[2:], self.kernel, strict=True))
         if rows < 1 or columns < 1:
-            raise ValueError(f"wanted images of at least {self.kernel} with the padding, got shape {codes.shape}")
+            raise ValueError(f"wanted images of at least {self.kernel} with the padding, got shape {q.shape}")
         windows = patches(image, self.kernel, self.stride)  # [N, in, kh * kw, rows, columns]
         outs = []
         for part, product in zip(np.split(windows, len(self.products), axis=1), self.products, strict=True):
-            flat = part.transpose(0, 3, 4, 1, 2).reshape(n, rows * columns, -1)
-            outs.append(product(QuantizedTensor(flat, codes.qparams)))
-        if isinstance(outs[0], QuantizedTensor):
-            q = np.concatenate([out.q for out in outs], axis=-1).transpose(0, 2, 1)
-            return QuantizedTensor(q.reshape(n, -1, rows, columns), outs[0].qparams)
-        y = np.concatenate([out.data for out in outs], axis=-1).transpose(0, 2, 1)
-        return Tensor(y.reshape(n, -1, rows, columns))
+            flat = part.transpose(0, 3, 4, 1, 2).reshape(n, rows * columns, product.weight.shape[1])
+            outs.append(product(QuantizedTensor(flat, qparams)))
+        gives_codes = isinstance(outs[0], QuantizedTensor)
+        y = np.concatenate([out.q if gives_codes else out.data for out in outs], axis=-1).transpose(0, 2, 1)
+        y = y.reshape(n, y.shape[1], rows, columns)
+        return QuantizedTensor(y, outs[0].qparams) if gives_codes else Tensor(y)
 
 
 def _row_blocks(weight: QuantizedTensor, blocks: int) -> list[QuantizedTensor]:
@@ -1702,13 +1762,20 @@ class Lookup(Module):
     """
 
     def __init__(self, function: Module, input_qparams: QParams, output_qparams: QParams | None = None) -> None:
+        one_scale("input_qparams", input_qparams)
         int_type = input_qparams.int_type
         codes = np.arange(int_type.qmin, int_type.qmax + 1).astype(int_type.storage)
         self.input_qparams, self.values = input_qparams, function(dequantize(codes, input_qparams)).data
-        self.output_qparams = output_qparams
+        self.output_qparams = one_scale("output_qparams", output_qparams)
+
+    def explanation(self) -> str:
+        return f"a table of {len(self.values)} answers{gives(self)}"
 
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
-        index = codes_of(x, self.input_qparams).q.astype(np.int32) - self.input_qparams.int_type.qmin
+        q, p = codes_of(x, self.input_qparams)
+        if p.zero_point != self.input_qparams.zero_point or p.int_type != self.input_qparams.int_type:
+            raise ValueError("the codes are not those that this table was made for: dequantize first")
+        index = q.astype(np.int32) - p.int_type.qmin
         if self.output_qparams is None:
             return Tensor(self.values[index])
         return QuantizedTensor(quantize(self.values, self.output_qparams)[index], self.output_qparams)
@@ -1716,6 +1783,7 @@ class Lookup(Module):
 
 def quantized_add(a: QuantizedTensor, b: QuantizedTensor, output_qparams: QParams) -> QuantizedTensor:
     """a + b as codes of `output_qparams`: both differences from zero times their scale / s_y, added, rounded once."""
+    check_same_shape(a=a.q, b=b.q)
 
     def units(t: QuantizedTensor) -> NDArray[np.float32]:
         steps = (t.q.astype(np.int32) - t.qparams.zero_point).astype(np.float32)
@@ -1732,9 +1800,13 @@ class QuantizedResidual(Module):
     def __init__(self, block: Module, input_qparams: QParams, output_qparams: QParams | None = None) -> None:
         self.block, self.input_qparams, self.output_qparams = block, input_qparams, output_qparams
 
+    def explanation(self) -> str:
+        return f"adds codes{gives(self)}"
+
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
-        codes = codes_of(x, self.input_qparams)
+        codes = QuantizedTensor(*codes_of(x, self.input_qparams))
         y = self.block(codes)
+        check_same_shape(block=y.q, x=codes.q)
         if self.output_qparams is None:
             return Tensor(codes.dequantize() + y.dequantize())
         return quantized_add(codes, y, self.output_qparams)
@@ -1743,20 +1815,24 @@ class QuantizedResidual(Module):
 class OnCodes(Module):
     """MaxPool2d, Flatten or ReLU on codes as they are: a larger number has a larger code, and 0.0 is the zero point."""
 
+    kinds: ClassVar[tuple[type[Module], ...]] = (MaxPool2d, Flatten, ReLU)
+
     def __init__(self, layer: Module) -> None:
+        if type(layer) not in self.kinds:
+            raise TypeError(f"only MaxPool2d, Flatten and ReLU work on codes as they are, got {layer!r}")
         self.layer = layer
 
+    def explanation(self) -> str:
+        return f"{type(self.layer).__name__} on codes"
+
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
+        """On codes the layer is given their steps from zero, whole numbers that float32 holds exactly."""
         if not isinstance(x, QuantizedTensor):
             return self.layer(x)
-        q, layer = x.q, self.layer
-        if isinstance(layer, MaxPool2d):
-            q = np.maximum.reduce(list(window_views(q, (layer.size, layer.size), layer.stride)))
-        elif isinstance(layer, Flatten):
-            q = q.reshape(len(q), -1)
-        else:
-            q = np.maximum(q, x.qparams.zero_point.astype(q.dtype))
-        return QuantizedTensor(q, x.qparams)
+        q, p = codes_of(x, None)
+        steps = self.layer(Tensor((q.astype(np.int32) - p.zero_point).astype(np.float32))).data
+        return QuantizedTensor((steps + p.zero_point).astype(q.dtype), p)
+
 
 # %% [markdown]
 # ## 11. A whole network
@@ -1788,7 +1864,10 @@ class WeightOnlyLinear(Module):
     """`Linear` with stored codes and float arithmetic: for memory, not speed. Weights are dequantized at each call."""
 
     def __init__(self, weight: QuantizedTensor, bias: ArrayLike | None = None) -> None:
-        self.weight, self.bias = weight, None if bias is None else np.array(bias, np.float32)
+        self.weight, self.bias = weight, None if bias is None else as_bias(bias, weight.shape[0])
+
+    def explanation(self) -> str:
+        return f"{self.weight.qparams.int_type} weights, float arithmetic"
 
     @property
     def state_type(self) -> str:
@@ -1800,25 +1879,29 @@ class WeightOnlyLinear(Module):
         return Tensor(y if self.bias is None else y + self.bias)
 
 
-class Observed(Module):
+class Wrapped(Module):
+    """A layer within another module that watches or rounds what passes. Such a layer is not quantized where it is."""
+
+    layer: Any
+
+
+class Observed(Wrapped):
     """A layer whose inputs are watched on their way in, and the type its weights will have; None: it has none.
 
-    result: watches what the block of a Residual gives out.
+    result: watches what the layer, the block of a Residual, gives out.
     """
 
     def __init__(
         self, layer: Module, observer: Observer, int_type: IntType | None = None, result: Observer | None = None
     ) -> None:
-        self.layer: Any = layer
-        self.observer, self.int_type, self.result = observer, int_type, result
+        self.layer, self.observer, self.int_type, self.result = layer, observer, int_type, result
 
     def forward(self, x: Tensor) -> Tensor:
         self.observer.observe(x.data)
-        if self.result is None:
-            return self.layer(x)
-        y = self.layer.block(x)
-        self.result.observe(y.data)
-        return x + y
+        y = self.layer(x)
+        if self.result is not None:
+            self.result.observe(y.data)
+        return y
 
 
 Replace = Callable[[str, Module], Module | None]
@@ -1828,7 +1911,8 @@ def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
     """A new tree: `replace(name, m)` for each module m where that is not None, else a copy with its children mapped.
 
     name: the dotted name, as in `named_modules()`: "layers.0", and "" for the whole. A module that is used twice
-    becomes two: each place may get a type, rulers and a ReLU of its own.
+    becomes two: each place may get a type, rulers and a ReLU of its own. Other modules keep their class, attributes and
+    `forward`. TypeError for modules in a tuple, dict or set, where none is found.
     """
     replacement = replace(name, module)
     if replacement is not None:
@@ -1837,6 +1921,9 @@ def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
     def mapped(value: Any, name: str) -> Any:
         if isinstance(value, Module):
             return map_modules(value, replace, name)
+        held = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, set)) else ()
+        if any(isinstance(v, Module) for v in held):
+            raise TypeError(f"{name} holds modules in a {type(value).__name__}, where they are not found: use a list")
         return [mapped(v, f"{name}.{i}") for i, v in enumerate(value)] if isinstance(value, list) else value
 
     new = copy(module)
@@ -1851,8 +1938,11 @@ def bias_of(layer: Linear | Conv2d) -> NDArray[Any] | None:
 
 
 def is_quantizable(module: Module) -> TypeGuard[Linear | Conv2d]:
-    """Whether the module is a product of weights, which has an integer form here: Linear or Conv2d."""
-    return isinstance(module, (Linear, Conv2d))
+    """Whether the module is a product of weights that has an integer form here: a Linear or Conv2d.
+
+    A subclass is neither: what its `forward` computes is not known.
+    """
+    return type(module) in (Linear, Conv2d)
 
 
 TABLED = (GELU, Sigmoid, Tanh)  # functions of one number: a table of their 256 answers is all there is to them
@@ -1860,18 +1950,45 @@ Rules = Mapping[str, IntType | None]
 
 
 def check_rules(model: Module, rules: Rules | None) -> None:
-    """KeyError for a rule whose name is not that of a quantizable layer."""
-    names = [name for name, m in model.named_modules() if is_quantizable(m)]
+    """Refuses what cannot be quantized as it is asked.
+
+    TypeError for what is no Module, ValueError where no layer can be quantized, or where one is prepared for training,
+    KeyError for a rule whose name is not that of a layer that can be quantized.
+    """
+    if not isinstance(model, Module):
+        kind = type(model)
+        raise TypeError(f"wanted a Module of tinytorch.core, got a {kind.__module__}.{kind.__qualname__}")
+    modules = dict(model.named_modules())
+    wrapped = [name for name, m in modules.items() if isinstance(m, Wrapped)]
+    if wrapped:
+        raise ValueError(f"layer {wrapped[0]!r} is prepared for training: convert(model) makes its integer form")
+    names = [name for name, m in modules.items() if is_quantizable(m)]
+    if not names:
+        raise ValueError("nothing to quantize: the model holds no Linear or Conv2d, subclasses aside")
     for name in rules or ():
         if name not in names:
             raise KeyError(f"a rule names {name!r}, but the layers that can be quantized are {', '.join(names)}")
 
 
+def inputs_of(batches: Iterable[Any]) -> Iterator[NDArray[Any] | Tensor]:
+    """The inputs of calibration batches: arrays as they are, of pairs (x, y) the x. TypeError for anything else."""
+    if isinstance(batches, (np.ndarray, Tensor)):
+        shape = batches.shape
+        raise TypeError(f"wanted several batches, got one array of shape {shape}: its rows are not batches; pass [x]")
+    return (_input_of(batch) for batch in batches)
+
+
+def _input_of(batch: Any) -> NDArray[Any] | Tensor:
+    x = batch[0] if isinstance(batch, (tuple, list)) and len(batch) == 2 else batch
+    if not isinstance(x, (np.ndarray, Tensor)):
+        raise TypeError(f"a batch is an array or a pair (x, y) of arrays, got {type(x).__name__}")
+    return x
+
+
 def rule_for(name: str, module: Module, default: IntType | None, rules: Rules | None) -> IntType | None:
     """The weight type for this module: by its rule, else the default; None: leave it in float."""
-    if not is_quantizable(module):
-        return None
-    return (rules or {}).get(name, default)
+    wanted = (rules or {}).get(name, default) if is_quantizable(module) else None
+    return None if wanted is None else as_int_type(wanted)
 
 
 def quantized_layer(
@@ -1884,9 +2001,10 @@ def quantized_layer(
 
     weight: ready codes, or the type to quantize the layer's weight to, with a ruler for each slice along `axis`.
     """
-    if not isinstance(layer, (Linear, Conv2d)):
-        raise TypeError(f"only Linear and Conv2d have an integer form, got {layer!r}: leave it as it is")
-    if isinstance(weight, IntType):
+    if not is_quantizable(layer):
+        kind = type(layer).__name__
+        raise TypeError(f"only Linear and Conv2d themselves have an integer form, got a {kind}: leave it as it is")
+    if not isinstance(weight, QuantizedTensor):
         weight = QuantizedTensor.from_float(layer.weight.data, weight, symmetric=True, axis=axis)
     if isinstance(layer, Conv2d):
         return QuantizedConv2d(
@@ -1905,12 +2023,15 @@ def quantize_weight_only(
     """A new model whose `Linear` weights are stored as codes: one ruler a group of `group_size` weights of a row.
 
     group_size None: one ruler for each slice along `axis` (0: a row), or for the whole matrix (axis None).
-    rules: other types by layer name, None: stays in float.
+    rules: other types by layer name, None: stays in float. A Conv2d stays in float, and a rule that gives it a type is
+    refused with ValueError.
     """
     check_rules(model, rules)
 
     def replace(name: str, m: Module) -> Module | None:
         wanted = rule_for(name, m, int_type, rules)
+        if isinstance(m, Conv2d) and (rules or {}).get(name) is not None:
+            raise ValueError(f"a rule gives {name!r} a type, but a Conv2d has no weight-only form, only a dynamic one")
         if wanted is None or not isinstance(m, Linear):
             return None
         weight = QuantizedTensor.from_float(m.weight.data, wanted, axis=axis, group_size=group_size)
@@ -1931,7 +2052,7 @@ def fuse_chain(module: Module) -> None:
     Between the two, MaxPool2d and Flatten work on codes, and a ReLU is clipping's work where the ruler begins at 0.
     """
     for _, m in module.named_modules():
-        if isinstance(m, Sequential):
+        if type(m) is Sequential:
             m.layers = list(_fused(m.layers))
 
 
@@ -1943,7 +2064,7 @@ def _fused(layers: list[Module]) -> Iterator[Module]:
         i = start
         if not hasattr(layer, "output_qparams") or getattr(layer, "input_qparams", None) is None:
             continue
-        while i < len(layers) and isinstance(layers[i], (ReLU, MaxPool2d, Flatten)):
+        while i < len(layers) and type(layers[i]) in OnCodes.kinds:
             i += 1
         qparams = getattr(layers[i], "input_qparams", None) if i < len(layers) else None
         if qparams is None:
@@ -1957,35 +2078,40 @@ def _fused(layers: list[Module]) -> Iterator[Module]:
 def observe_layers(
     model: Module, observer: Callable[[], Observer], int_type: IntType | None, rules: Rules | None
 ) -> Module:
-    """A new model in which every layer that will be quantized is Observed."""
+    """A new model in which every layer that will be quantized is Observed, and so is the block of a Residual."""
+    if not callable(observer):
+        raise TypeError(f"wanted what makes an observer, such as MinMaxObserver, got {observer!r}: pass the class")
 
     def replace(name: str, m: Module) -> Module | None:
         wanted = rule_for(name, m, int_type, rules)
-        if wanted is not None or isinstance(m, TABLED):
+        if wanted is not None or type(m) in TABLED:
             return Observed(m, observer(), wanted)
-        if isinstance(m, Residual) and m.shortcut is None:
+        if type(m) is Residual and m.shortcut is None:
             block = map_modules(m.block, replace, f"{name}.block" if name else "block")
-            return Observed(Residual(block), observer(), None, observer())
+            return Residual(Observed(block, observer(), None, observer()))
         return None
 
     return map_modules(model, replace)
 
 
-def one_ruler(observer: Observer) -> QParams:
-    """An activation's ruler. ValueError from an observer that has one for each slice: the product needs one for all."""
-    qparams = observer.qparams(INT8)
+def seen_by(observer: Observer, name: str) -> QParams:
+    """The parameters of what a layer is given. ValueError, naming it, if nothing was seen, or slice by slice."""
+    try:
+        qparams = observer.qparams(INT8)
+    except ValueError as error:
+        raise ValueError(f"layer {name!r} was not calibrated: {error}") from error
     if qparams.scale.shape != ():
         got = f"{type(observer).__name__} gives {qparams.scale.size}"
-        raise ValueError(f"a layer's input has one ruler for all its numbers, but {got}: leave the axis out")
+        raise ValueError(f"layer {name!r} needs one scale for all its numbers, but {got}: leave the axis out")
     return qparams
 
 
 def ends(block: Any) -> tuple[Any, Any]:
     """The first and the last layer of a block: of a Sequential, what an input meets first and last."""
     first = last = block
-    while isinstance(first, Sequential):
+    while type(first) is Sequential and first.layers:
         first = first.layers[0]
-    while isinstance(last, Sequential):
+    while type(last) is Sequential and last.layers:
         last = last.layers[-1]
     return first, last
 
@@ -1994,19 +2120,23 @@ def quantize_observed(model: Module, axis: int | None) -> Module:
     """A new model in which everything Observed has become integers, with the ruler of its observer."""
 
     def replace(name: str, m: Module) -> Module | None:
+        if type(m) is Residual and isinstance(m.block, Observed) and m.block.result is not None:
+            return added(m.block, f"{name}.block" if name else "block")
         if not isinstance(m, Observed):
             return None
-        input_qparams = one_ruler(m.observer)
-        if m.result is not None:
-            block = map_modules(m.layer.block, replace)
-            takes_in, hands_out = ends(block)
-            if getattr(takes_in, "input_qparams", None) is None or getattr(hands_out, "input_qparams", None) is None:
-                return Residual(block)  # its block takes or gives numbers, not codes: added in float
-            hands_out.output_qparams = one_ruler(m.result)
-            return QuantizedResidual(block, input_qparams)
+        input_qparams = seen_by(m.observer, name)
         if m.int_type is None:
             return Lookup(m.layer, input_qparams)
         return quantized_layer(m.layer, m.int_type, input_qparams, axis)
+
+    def added(m: Observed, name: str) -> Module:
+        block = map_modules(m.layer, replace, name)
+        takes_in, hands_out = ends(block)
+        if getattr(takes_in, "input_qparams", None) is None or getattr(hands_out, "input_qparams", None) is None:
+            return Residual(block)  # its block takes or gives numbers, not codes: added in float
+        assert m.result is not None
+        hands_out.output_qparams = seen_by(m.result, name)
+        return QuantizedResidual(block, seen_by(m.observer, name))
 
     return map_modules(model, replace)
 
@@ -2044,7 +2174,7 @@ def quantize_dynamic(
 #| exercise: quantize_model
 def quantize_static(
     model: Module,
-    batches: Iterable[NDArray[Any]],
+    batches: Iterable[Any],
     observer: Callable[[], Observer] = MinMaxObserver,
     int_type: IntType | None = INT8,
     axis: int | None = 0,
@@ -2052,11 +2182,12 @@ def quantize_static(
 ) -> Module:
     """A new model whose every `Linear` and `Conv2d` is quantized statically: int8 weights, int8 codes between layers.
 
-    batches: calibration inputs, [batch, ...] each. observer: called without arguments, makes an Observer.
+    batches: calibration inputs, [batch, ...] each, or pairs (x, y). observer: called without arguments, makes one.
     int_type, axis: of the weights. rules: other weight types by layer name, None: stays in float. GELU, Tanh, Sigmoid
     become tables, a Residual adds codes. `explain(model)` tells what became of each layer. ValueError without batches.
     """
     check_rules(model, rules)
+    batches = inputs_of(batches)
     # About 6 lines: observe_layers(model, observer, int_type, rules), run every batch through it inside evaluating(...),
     # quantize_observed(..., axis), fuse_chain(...), return.
     ### BEGIN SOLUTION
@@ -2072,56 +2203,51 @@ def quantize_static(
 
 # %%
 #| export
-WHY_FLOAT = {
-    "BatchNorm2d": "fold it into the convolution before it first: fold_batch_norms(model)",
-    "LayerNorm": "its mean and variance are taken of each input, in float",
-    "Embedding": "it looks rows up and multiplies nothing",
-    "AvgPool2d": "a mean of codes is no code; the next layer quantizes it again",
-    "GlobalAvgPool2d": "a mean of codes is no code; the next layer quantizes it again",
-    "Residual": "its sum is taken in float: a shortcut of its own, or a block that takes or gives numbers",
-    "Linear": "left in float by its rule",
-    "Conv2d": "left in float by its rule",
+WHY_FLOAT: dict[type[Module], str] = {
+    BatchNorm2d: "fold_batch_norms(model) makes it part of a convolution right before it",
+    LayerNorm: "its mean and variance are taken of each input, in float",
+    Embedding: "it looks rows up and multiplies nothing",
+    AvgPool2d: "a mean of codes is no code; the next layer quantizes it again",
+    GlobalAvgPool2d: "a mean of codes is no code; the next layer quantizes it again",
+    Residual: "its sum is taken in float: a shortcut of its own, or a block that takes or gives numbers",
+    Linear: "not quantized",
+    Conv2d: "not quantized",
 }
+
+
+def why_float(m: Module) -> str | None:
+    """Why a module is in float; None for one that only holds others."""
+    if type(m) in WHY_FLOAT:
+        return WHY_FLOAT[type(m)]
+    if isinstance(m, (Linear, Conv2d)):
+        return "a subclass of Linear or Conv2d, whose forward may be any function"
+    if any(isinstance(v, Tensor) for v in vars(m).values()):
+        return "parameters of its own"
+    return None if any(isinstance(v, (Module, list)) for v in vars(m).values()) else "nothing to quantize"
 
 
 def explain(model: Module) -> list[tuple[str, str, str]]:
     """What became of each layer of a quantized model, as (name, layer, how or why not). Names are the new model's.
 
+    A module with a method `explanation()` says so itself, for itself and its parts.
+
     >>> for row in explain(quantize_dynamic(Sequential(Linear(8, 4), ReLU(), Linear(4, 2)), rules={"layers.2": None})):
     ...     print(*row, sep=" | ")
     layers.0 | QuantizedLinear | int8 weights, dynamic, gives float
     layers.1 | ReLU | in float: nothing to quantize
-    layers.2 | Linear | in float: left in float by its rule
+    layers.2 | Linear | in float: not quantized
     """
     rows: list[tuple[str, str, str]] = []
-    done: tuple[str, ...] = ()
+    told: list[str] = []
     for name, m in model.named_modules():
-        if name.startswith(done or ("\0",)):
+        if any(name.startswith(prefix) for prefix in told):
             continue  # a part of a layer that is told already
-        kind = type(m).__name__
-        if isinstance(m, (QuantizedLinear, QuantizedConv2d, WeightOnlyLinear, Lookup, OnCodes)):
-            done += (f"{name}.",)
-            rows.append((name, kind, _how(m)))
-        elif isinstance(m, QuantizedResidual):
-            rows.append((name, kind, "adds codes" + _gives(m)))
-        elif kind in WHY_FLOAT or not any(isinstance(v, (Module, list)) for v in vars(m).values()):
-            rows.append((name, kind, f"in float: {WHY_FLOAT.get(kind, 'nothing to quantize')}"))
+        if hasattr(m, "explanation"):
+            rows.append((name, type(m).__name__, m.explanation()))
+            told += [] if isinstance(m, QuantizedResidual) else [f"{name}." if name else ""]
+        elif (why := why_float(m)) is not None:
+            rows.append((name, type(m).__name__, f"in float: {why}"))
     return rows
-
-
-def _gives(m: Any) -> str:
-    return ", gives float" if m.output_qparams is None else f", gives {m.output_qparams.int_type} codes"
-
-
-def _how(m: Any) -> str:
-    if isinstance(m, OnCodes):
-        return f"{type(m.layer).__name__} on codes"
-    if isinstance(m, Lookup):
-        return f"a table of {len(m.values)} answers{_gives(m)}"
-    weight = m.products[0].weight if isinstance(m, QuantizedConv2d) else m.weight
-    if isinstance(m, WeightOnlyLinear):
-        return f"{weight.qparams.int_type} weights, float arithmetic"
-    return f"{weight.qparams.int_type} weights, {'dynamic' if m.input_qparams is None else 'static'}{_gives(m)}"
 
 
 # %%

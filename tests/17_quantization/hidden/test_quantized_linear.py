@@ -102,12 +102,19 @@ def test_dynamic_quantize_is_the_onnx_rule(student, oracle, xs):
     assert codes.tolist() == [oracle.code(x, float(p.scale), int(p.zero_point), 0, 255) for x in xs]
 
 
-def test_a_bias_too_large_for_int32_names_its_channel(student):
-    weight = np.array([[1.0, 1.0], [1e-9, 1e-9]], np.float32)
-    with pytest.raises(OverflowError, match="channel 1"):
-        student.QuantizedLinear(weight, np.array([1.0, 1.0], np.float32), student.QParams(1e-3, 0))
-    y = student.QuantizedLinear(weight, np.array([1.0, 1.0], np.float32))(np.ones((1, 2), np.float32)).data
-    assert np.allclose(y, [[3.0, 1.0]], atol=0.02), "dynamically the same layer works"
+@pytest.mark.parametrize("tiny", [0.0, 1e-9, 1e-30])
+def test_a_row_that_says_less_than_its_bias_gives_its_bias(student, tiny):
+    weight, bias = np.array([[1.0, 1.0], [tiny, tiny]], np.float32), np.array([1.0, 0.45], np.float32)
+    for input_qparams in (None, student.QParams(1.0, 0), student.QParams(1e-3, 0)):
+        y = student.QuantizedLinear(weight, bias, input_qparams)(np.zeros((1, 2), np.float32)).data
+        assert np.allclose(y[0, 1], 0.45, rtol=1e-6), "the bias of a row of zeros is no whole number of input steps"
+
+
+def test_sums_too_large_for_int32_name_their_channel_and_k(student):
+    weight = np.zeros((2, 70_000), np.float32)
+    weight[1] = 1
+    with pytest.raises(OverflowError, match="channel 1: its sum of K = 70000"):
+        student.QuantizedLinear(weight, None, student.QParams(1e-3, 0))
 
 
 def test_a_layer_keeps_nothing_of_the_arrays_it_was_given(student):
