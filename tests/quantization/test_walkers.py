@@ -537,7 +537,7 @@ def test_pairs_of_inputs_and_labels_calibrate_as_the_inputs_do() -> None:
         got = quantize_static(model, given).state_dict()
         assert all(np.array_equal(got[name], wanted[name]) for name in wanted)
     prepared = prepare_qat(model, batches(x, y, 8))
-    assert all(np.isfinite(a).all() for a in correct_bias(prepared, batches(x, y, 8)).state_dict().values())
+    assert all(np.isfinite(p.data).all() for p in correct_bias(prepared, batches(x, y, 8)).parameters())
 
 
 @pytest.mark.parametrize(
