@@ -197,3 +197,26 @@ def test_an_exception_that_cannot_be_shown_is_told_as_such():
 
     told = child.failure(Silent())
     assert told[0] in ("Exception", "RuntimeError") and "cannot be shown" in told[2]
+
+
+@pytest.mark.box  # where there is one, the kernel has the filter too
+def test_the_kernel_refuses_processes_and_lets_threads_start(opened):
+    code = "import ctypes, os, threading\n"
+    code += "def fork():\n    got = ctypes.CDLL(None).fork()\n    return got if got else os._exit(0)\n"
+    code += "def thread():\n    t = threading.Thread(target=int)\n    t.start()\n    t.join()\n    return 'ended'\n"
+    with opened(code, limits=box.limits(20)) as box_:
+        assert student(box_).thread() == "ended"
+        assert student(box_).fork() == -1
+
+
+def test_a_line_of_a_later_cell_is_told_of_that_cell(opened):
+    with opened("x = 1\n\n\n", "y = 2", "\ndef f():\n    return 1 / 0") as box_:
+        with pytest.raises(ZeroDivisionError) as caught:
+            student(box_).f()
+        assert caught.value.student_frames[-1] == ("cell 2", 3)
+
+
+def test_a_package_that_lies_beside_numpy_is_not_found(opened):
+    with opened("from importlib.util import find_spec\ndef found(name): return find_spec(name) is not None") as box_:
+        assert student(box_).found("numpy") and student(box_).found("toy")
+        assert not student(box_).found("pytest") and not student(box_).found("jupytext")

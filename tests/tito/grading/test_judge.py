@@ -239,10 +239,18 @@ for number in (1, 2): os.write(number, b'x' * 10_000_000)""",
 try: os.fork()
 except OSError: pass
 else: return 0""",
-    "a thread": """
-try: threading.Thread(target=print).start()
+    "a process by the number of its call": """
+import ctypes
+call, ended = ctypes.CDLL(None, use_errno=True).syscall, 17
+calls = {'x86_64': [(57,), (58,), (56, ended), (435, 0, 88)], 'aarch64': [(220, ended), (435, 0, 88)]}
+if any(call(*numbers, 0, 0, 0, 0) != -1 for numbers in calls.get(os.uname().machine, ())): return 0""",
+    "threads without end": """
+held, started = threading.Event(), 0
+try:
+    for started in range(1000): threading.Thread(target=held.wait, daemon=True).start()
 except RuntimeError: pass
-else: return 0""",
+held.set()
+if started > 100: return 0""",
     "memory": """
 try: np.ones(3 << 30, np.int8)
 except MemoryError: pass
@@ -257,7 +265,9 @@ else: return 0""",
 try: socket.create_connection(('127.0.0.1', 9), 1)
 except OSError: pass
 else: return 0""",
-    "environment": "if set(os.environ) & {'PATH', 'HOME', 'PYTHONPATH', 'USER'}: return 0",
+    "environment": """
+if os.environ['HOME'] != '/tmp' or os.environ['USER'] != 'student' or 'PYTHONPATH' in os.environ: return 0
+if os.environ['PATH'] != os.defpath: return 0""",
     "other libraries": """
 others = ('scipy', 'numba', 'torch', 'pytest', 'hypothesis', 'pip', 'jupytext')
 if any(map(importlib.util.find_spec, others)): return 0""",
