@@ -81,5 +81,5 @@ def test_attention_names_its_projections_and_refuses_other_shapes() -> None:
         layer(np.ones((3, 4)))
     with pytest.raises(ValueError, match="heads must divide width, got 3 for 4"):
         SelfAttention(4, heads=3)
-    with pytest.raises(ValueError, match="Embedding needs n and width >= 1, got 0 and 3"):
+    with pytest.raises(ValueError, match="Embedding needs n as one integer >= 1, got 0"):
         Embedding(0, 3)

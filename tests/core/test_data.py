@@ -33,7 +33,7 @@ def test_a_seed_is_an_order() -> None:
 def test_wrong_batches_are_refused_at_the_call() -> None:
     with pytest.raises(ValueError, match="as many rows, got 3 and 2"):
         batches(np.ones(3), np.ones(2), 1)
-    with pytest.raises(ValueError, match="batch size must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="batches needs size as one integer >= 1, got 0"):
         batches(np.ones(3), np.ones(3), 0)
 
 

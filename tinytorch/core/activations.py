@@ -9,6 +9,7 @@ import numpy as np
 from numpy.polynomial import Chebyshev
 from numpy.polynomial.chebyshev import chebval
 
+from .checks import checked_axis
 from .layers import Module
 from .tensor import Array, Tensor
 
@@ -55,8 +56,8 @@ def gelu(x: Tensor) -> Tensor:
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) / sum of exp(x) along `axis`, computed in float32 at least; x's dtype."""
-    z = _wide(x)
-    out = np.exp(z - z.max(axis, keepdims=True))  # exp of the largest is 1: no overflow
+    z, axis = _wide(x), int(np.asarray(checked_axis(axis)))
+    out = np.exp(z - z.max(axis, keepdims=True, initial=np.finfo(z.dtype).min))  # exp of the largest is 1: no overflow
     out /= out.sum(axis, keepdims=True)
 
     def backward(grad: Array) -> tuple[Array]:
@@ -68,6 +69,8 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 class Sigmoid(Module):
     """1 / (1 + exp(-x)), element by element."""
 
+    of_one_tensor = True
+
     def forward(self, x: Tensor) -> Tensor:
         return sigmoid(x)
 
@@ -75,12 +78,16 @@ class Sigmoid(Module):
 class Tanh(Module):
     """tanh(x), element by element."""
 
+    of_one_tensor = True
+
     def forward(self, x: Tensor) -> Tensor:
         return x.tanh()
 
 
 class GELU(Module):
     """x * P(a standard normal value <= x), element by element: the exact form, as PyTorch's default."""
+
+    of_one_tensor = True
 
     def forward(self, x: Tensor) -> Tensor:
         return gelu(x)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from .activations import softmax
+from .checks import real_array, whole_number
 from .layers import Linear, Module
 from .tensor import Array, Tensor
 
@@ -18,9 +19,10 @@ class Embedding(Module):
     rng     where the first weights come from; None: another start at every call
     """
 
+    of_one_tensor = True
+
     def __init__(self, n: int, width: int, rng: np.random.Generator | None = None) -> None:
-        if n < 1 or width < 1:
-            raise ValueError(f"Embedding needs n and width >= 1, got {n} and {width}")
+        n, width = whole_number("Embedding", "n", n), whole_number("Embedding", "width", width)
         weights = np.random.default_rng(rng).normal(size=(n, width)).astype(np.float32)
         self.weight = Tensor(weights, requires_grad=True)
 
@@ -29,12 +31,11 @@ class Embedding(Module):
 
         A module wraps an integer array in a float32 Tensor, which is exact up to 2**24.
         """
-        values = np.asarray(x)
+        values = real_array("tokens", x)
         n = len(self.weight)
-        tokens = values.astype(np.int64)
-        if np.any(tokens != values) or np.any((tokens < 0) | (tokens >= n)):
+        if not np.all((values >= 0) & (values < n) & (np.rint(values) == values)):  # NaN is none of these
             raise ValueError(f"{self!r} wants whole numbers in 0 .. {n - 1}, got {values.min():g} .. {values.max():g}")
-        return self.weight[tokens]
+        return self.weight[values.astype(np.int64)]
 
     def __repr__(self) -> str:
         return f"Embedding({', '.join(map(str, self.weight.shape))})"
@@ -47,8 +48,11 @@ class SelfAttention(Module):
     projections are the Linear layers query, key, value and out.
     """
 
+    of_one_tensor = True
+
     def __init__(self, width: int, heads: int = 1, rng: np.random.Generator | None = None) -> None:
-        if heads < 1 or width < 1 or width % heads:
+        width, heads = whole_number("SelfAttention", "width", width), whole_number("SelfAttention", "heads", heads)
+        if width % heads:
             raise ValueError(f"heads must divide width, got {heads} for {width}")
         rng = np.random.default_rng(rng)
         self.query, self.key, self.value, self.out = (Linear(width, width, rng=rng) for _ in range(4))

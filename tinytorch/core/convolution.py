@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .checks import whole_number
 from .layers import Module
 from .products import operand
 from .tensor import Array, Tensor
@@ -94,6 +95,8 @@ class Conv2d(Module):
     rng     where the first weights come from; None: another start at every call
     """
 
+    of_one_tensor = True
+
     def __init__(
         self,
         n_in: int,
@@ -106,11 +109,8 @@ class Conv2d(Module):
         groups: int = 1,
     ) -> None:
         sizes = {"n_in": n_in, "n_out": n_out, "kernel_size": kernel_size, "stride": stride, "groups": groups}
-        for name, value in {**sizes, "padding": padding}.items():
-            least = 0 if name == "padding" else 1
-            if not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"Conv2d needs {name} as one integer >= {least}, got {value!r}")
-        n_in, n_out, kernel_size = int(n_in), int(n_out), int(kernel_size)  # NumPy's small integers wrap around
+        n_in, n_out, kernel_size, stride, groups = (whole_number("Conv2d", *size) for size in sizes.items())
+        padding = whole_number("Conv2d", "padding", padding, 0)
         if n_in % groups or n_out % groups:
             raise ValueError(f"groups must divide n_in and n_out, got {groups} for {n_in} and {n_out}")
         rng = np.random.default_rng(rng)  # a Generator passes as it is

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .checks import whole_number
 from .tensor import Array
 
 
@@ -36,8 +37,7 @@ def batches(x: Array, y: Array, size: int, seed: int | tuple[int, ...] | None = 
     """
     if len(x) != len(y):
         raise ValueError(f"x and y must have as many rows, got {len(x)} and {len(y)}")
-    if size < 1:
-        raise ValueError(f"batch size must be >= 1, got {size}")
+    size = whole_number("batches", "size", size)
     order = np.arange(len(x)) if seed is None else np.random.default_rng(seed).permutation(len(x))
     parts = (order[start : start + size] for start in range(0, len(x), size))
     return ((x[rows], y[rows]) for rows in parts)

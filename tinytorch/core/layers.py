@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from .checks import whole_number
 from .products import operand
 from .tensor import Array, Tensor
 
@@ -95,6 +96,7 @@ class Module:
     """
 
     training: bool = True
+    of_one_tensor: bool = False
 
     @property
     def state_type(self) -> str:
@@ -105,8 +107,14 @@ class Module:
         return ""
 
     def __call__(self, x: Any) -> Any:
-        """`forward(x)`; an ndarray is first wrapped in a Tensor, anything else passes as it is."""
-        return self.forward(Tensor(x) if isinstance(x, np.ndarray) else x)
+        """`forward(x)`; an ndarray is first wrapped in a Tensor, anything else passes as it is.
+
+        TypeError for what is neither array nor Tensor, if the module is of_one_tensor.
+        """
+        x = Tensor(x) if isinstance(x, np.ndarray) else x
+        if self.of_one_tensor and not isinstance(x, Tensor):
+            raise TypeError(f"{type(self).__name__} takes a Tensor or an array, got {type(x).__name__}")
+        return self.forward(x)
 
     def forward(self, x: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
@@ -232,9 +240,10 @@ class Linear(Module):
     rng     where the first weights come from; None: another start at every call
     """
 
+    of_one_tensor = True
+
     def __init__(self, n_in: int, n_out: int, bias: bool = True, rng: np.random.Generator | None = None) -> None:
-        if n_in < 1 or n_out < 1:
-            raise ValueError(f"Linear needs n_in and n_out >= 1, got {n_in} and {n_out}")
+        n_in, n_out = whole_number("Linear", "n_in", n_in), whole_number("Linear", "n_out", n_out)
         rng = np.random.default_rng(rng)  # a Generator passes as it is
         bound = 1 / np.sqrt(n_in)
         self.weight = Tensor(rng.uniform(-bound, bound, (n_out, n_in)).astype(np.float32), requires_grad=True)
@@ -255,6 +264,8 @@ class Linear(Module):
 
 class ReLU(Module):
     """max(x, 0), element by element."""
+
+    of_one_tensor = True
 
     def forward(self, x: Tensor) -> Tensor:
         return x.relu()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .checks import real_array
 from .tensor import Array, Tensor
 
 
 def _checked(labels: ArrayLike, shape: tuple[int, ...]) -> Array:
-    y = np.asarray(labels)
+    y = real_array("labels", labels)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"logits must have shape (batch, classes) and not be empty, got {shape}")
     if y.shape != shape[:1]:
@@ -32,6 +33,8 @@ class CrossEntropyLoss:
 
         Raises TypeError for labels that are not integers, ValueError for wrong shapes or labels out of range.
         """
+        if not isinstance(logits, Tensor):
+            raise TypeError(f"logits must be a Tensor, so that they have a gradient, got {type(logits).__name__}")
         y = _checked(labels, logits.shape)
         z = logits.data.astype(np.result_type(logits.dtype, np.float32), copy=False)
         z = z - z.max(axis=1, keepdims=True)  # exp of the largest is 1: no overflow

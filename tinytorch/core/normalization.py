@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .checks import whole_number
 from .layers import Module
 from .tensor import Array, Tensor
 
@@ -57,7 +58,10 @@ class BatchNorm2d(Module):
     running_mean, running_var  float32 [n], from 0 and 1; state, but no parameters
     """
 
+    of_one_tensor = True
+
     def __init__(self, n: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        n = whole_number("BatchNorm2d", "n", n)
         self.weight = Tensor(np.ones(n, np.float32), requires_grad=True)
         self.bias = Tensor(np.zeros(n, np.float32), requires_grad=True)
         self.running_mean, self.running_var = np.zeros(n, np.float32), np.ones(n, np.float32)
@@ -96,7 +100,10 @@ class BatchNorm2d(Module):
 class LayerNorm(Module):
     """The last axis [..., n] standardized, then times weight, plus bias (float32 [n], from 1 and 0). Ba et al. 2016."""
 
+    of_one_tensor = True
+
     def __init__(self, n: int, eps: float = 1e-5) -> None:
+        n = whole_number("LayerNorm", "n", n)
         self.weight = Tensor(np.ones(n, np.float32), requires_grad=True)
         self.bias = Tensor(np.zeros(n, np.float32), requires_grad=True)
         self.eps = eps

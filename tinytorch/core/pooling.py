@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .checks import whole_number
 from .layers import Module
 from .tensor import Array, Tensor
 from .windows import window_views
@@ -52,11 +53,12 @@ def avg_pool2d(x: Tensor, size: int, stride: int) -> Tensor:
 class Pool2d(Module):
     """Windows of size x size pixels, `stride` apart (None: side by side). What does not fill a window is left out."""
 
+    of_one_tensor = True
+
     def __init__(self, size: int, stride: int | None = None) -> None:
-        stride = size if stride is None else stride
-        if not all(isinstance(value, (int, np.integer)) and value >= 1 for value in (size, stride)):
-            raise ValueError(f"{type(self).__name__} needs size and stride >= 1, got {size} and {stride}")
-        self.size, self.stride = int(size), int(stride)  # NumPy's small integers wrap around
+        name = type(self).__name__
+        self.size = whole_number(name, "size", size)
+        self.stride = self.size if stride is None else whole_number(name, "stride", stride)
 
     def _checked(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or min(x.shape[2:]) < self.size:
@@ -85,12 +87,20 @@ class AvgPool2d(Pool2d):
 class GlobalAvgPool2d(Module):
     """The mean of each channel: [N, C, H, W] -> [N, C, 1, 1]."""
 
+    of_one_tensor = True
+
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or 0 in x.shape[2:]:
+            raise ValueError(f"{self!r} wants images of shape (N, channels, height, width), got {x.shape}")
         return x.mean(axis=(2, 3), keepdims=True)
 
 
 class Flatten(Module):
     """A row a sample: [N, ...] -> [N, values of a sample]."""
 
+    of_one_tensor = True
+
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 0:
+            raise ValueError(f"{self!r} wants input of shape (N, ...), got one number")
         return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .checks import checked_axis, real_array
 from .products import current_matmul, operand
 
 Array: TypeAlias = NDArray[Any]
@@ -41,10 +42,15 @@ def no_grad() -> Iterator[None]:
 
 
 def _real(data: ArrayLike) -> Array:
-    array = np.asarray(data)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"a Tensor holds real numbers, got {type(data).__name__} of dtype {array.dtype}")
-    return array
+    return real_array("a Tensor's data", data)
+
+
+def _reduced(x: Array, axis: Any, name: str) -> Axis:
+    """The axis or axes to reduce over. ValueError where a reduction has no number to take."""
+    axes = checked_axis(axis)
+    if x.size == 0 and (name == "maximum" or np.sum(x, axes).size):
+        raise ValueError(f"the {name} of no numbers is none: shape {x.shape}, axis {axes}")
+    return axes
 
 
 def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
@@ -269,16 +275,19 @@ class Tensor:
     # Reductions over an axis, a tuple of axes, or everything
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        kept = self.data.sum(axis, keepdims=True)
+        kept = self.data.sum(axis := checked_axis(axis), keepdims=True)
         out = kept if keepdims else kept.squeeze(axis)
         return Tensor.from_op(out, (self,), lambda grad: (np.broadcast_to(grad.reshape(kept.shape), self.shape),))
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        kept = self.data.mean(axis, keepdims=True)  # not sum / n: a float16 sum overflows where its mean does not
+        axis = _reduced(self.data, axis, "mean")
+        reduce = np.mean if self.data.size else np.sum  # not sum / n: a float16 sum overflows where its mean does not
+        kept = reduce(self.data, axis, keepdims=True)
         out, n = kept if keepdims else kept.squeeze(axis), self.data.size / max(kept.size, 1)
         return Tensor.from_op(out, (self,), lambda grad: (np.broadcast_to(grad.reshape(kept.shape) / n, self.shape),))
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        axis = _reduced(self.data, axis, "maximum")
         kept = self.data.max(axis, keepdims=True)
         out = kept if keepdims else kept.squeeze(axis)
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .checks import real_array, whole_number
 from .data import batches
 from .layers import Module
 from .losses import CrossEntropyLoss
@@ -54,6 +55,7 @@ def fit(
     optimizer = optimizer or Adam(model.parameters())
     if len(x) == 0:
         raise ValueError("fit needs at least one sample, got none")
+    whole_number("fit", "epochs", epochs, 0)
     losses = []
     model.train()
     for epoch in range(epochs):
@@ -86,10 +88,21 @@ def _values(out: Any) -> Array:
     return out.data if isinstance(out, Tensor) else np.asarray(out)
 
 
+def _hits(outputs: Array, labels: Array) -> int:
+    """How many rows of outputs [N, classes] are largest at their label."""
+    if outputs.ndim != 2 or labels.min() < 0 or labels.max() >= outputs.shape[1]:
+        got = f"labels {labels.min()} .. {labels.max()} for outputs of shape {outputs.shape}"
+        raise ValueError(f"accuracy wants outputs [N, classes] and labels in 0 .. classes - 1, got {got}")
+    return int(np.sum(outputs.argmax(axis=-1) == labels))
+
+
 def accuracy(model: Module, x: Array, y: Array, batch_size: int = 1000) -> float:
     """The fraction of samples, in [0, 1], whose largest output is at their label. Evaluated in eval mode."""
     if len(x) == 0:
         raise ValueError("accuracy needs at least one sample, got none")
+    y = real_array("labels", y)
+    if y.shape != (len(x),) or y.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers of shape ({len(x)},), one a sample, got {y.dtype} of {y.shape}")
     with evaluating(model):
-        hits = sum(np.sum(_values(model(a)).argmax(axis=-1) == b) for a, b in batches(x, y, batch_size))
+        hits = sum(_hits(_values(model(a)), b) for a, b in batches(x, y, batch_size))
     return float(hits / len(x))

@@ -45,16 +45,18 @@ from tinytorch.core import (
     evaluating,
     wide_matmul,
 )
+from tinytorch.core.checks import float32_array, real_array, real_number
 from tinytorch.quantization.quantize import IntType, QuantizedTensor, is_quantizable, quantize_dynamic, sqnr_db
 
 
+@np.errstate(over="ignore")  # the bits of a NaN may wrap around: it is put back
 def to_bfloat16(x: ArrayLike) -> NDArray[np.float32]:
     """x rounded to bfloat16 (ties to even), held in float32 [shape of x]. Infinity stays, NaN stays NaN.
 
     >>> to_bfloat16([-1.0, 0.5, 1.01]).tolist()
     [-1.0, 0.5, 1.0078125]
     """
-    x = np.asarray(x, np.float32)
+    x = float32_array("x", x)
     bits = x.view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
     return np.where(np.isnan(x), x, rounded.view(np.float32))
@@ -70,7 +72,7 @@ def round_half(x: NDArray[Any], dtype: str) -> NDArray[Any]:
     if dtype == "bfloat16":
         return to_bfloat16(x)
     with np.errstate(over="ignore"):  # beyond 65504 is infinity: that is what the lesson is about
-        return np.asarray(x).astype(np.float16, copy=False)
+        return real_array("x", x).astype(np.float16, copy=False)
 
 
 def lost_share(x: ArrayLike, dtype: str) -> tuple[float, float]:
@@ -81,7 +83,7 @@ def lost_share(x: ArrayLike, dtype: str) -> tuple[float, float]:
     >>> lost_share([1e-8, 1.0, 1e5, 0.0], "float16")
     (0.25, 0.25)
     """
-    x = np.asarray(x, np.float32)
+    x = float32_array("x", x)
     half, size = round_half(x, dtype), max(x.size, 1)
     return float(((half == 0) & (x != 0)).sum() / size), float((np.isinf(half) & ~np.isinf(x)).sum() / size)
 
@@ -91,9 +93,7 @@ LOSS_SCALES = (2.0**-32, 2.0**127)  # beyond them a scaled loss, or a gradient d
 
 def check_between(name: str, value: Any, above: float, below: float) -> None:
     """TypeError unless the value is a real number, ValueError unless above < value < below."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not above < value < below:
+    if not above < real_number(name, value) < below:
         raise ValueError(f"{name} must be above {above:g} and below {below:g}, got {value:g}")
 
 

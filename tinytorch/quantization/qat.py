@@ -166,6 +166,7 @@ def equalize(model: Module, sweeps: int = 20) -> Module:
     return new
 
 
+@np.errstate(over="ignore")  # x / scale may overflow to infinity, which is clipped
 def fake_quantize(x: Tensor, qparams: QParams) -> Tensor:
     """`dequantize(quantize(x))`, whose gradient passes where `qmin <= rint(x / scale) + zero_point <= qmax`, else is 0.
 
@@ -355,6 +356,8 @@ def learned_step_quantize(x: Tensor, scale: Tensor, zero_point: int, int_type: I
     >>> x.grad.tolist(), round(float(s.grad[0]), 4)  # inside (0 - 0.3) / 1; above qmax = 1
     ([1.0, 0.0], 0.7)
     """
+    if not np.all((scale.data > 0) & np.isfinite(scale.data)):
+        raise ValueError(f"scale must be > 0 and finite, got {np.min(scale.data):g} to {np.max(scale.data):g}")
     qmin, qmax = int_type.qmin, int_type.qmax
     steps = x.data / scale.data
     q = np.rint(steps) + zero_point
