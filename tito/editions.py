@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tito import splitting
 from tito.errors import TitoError
 
 MARKER = re.compile(r"^(?P<indent>[ \t]*)#{2,}\s*(?P<edge>BEGIN|END) SOLUTION\s*$")
 NEARLY = re.compile(r"^\s*#[\s#]*(BEGIN|END)[ _-]*SOLUTIONS?\b", re.IGNORECASE)
 EXERCISE = re.compile(r"^#\s*\|\s*exercise(?:\s*:)?\s*(\S+)\s*$")
-CELL = re.compile(r"^#\s*%%(?P<text>.*\[(markdown|md|raw)\])?")
 YOURS = "# YOUR CODE HERE"
 UNWRITTEN = "your code is not written yet"
 ANSWER = "*Your answer here.*"
@@ -58,18 +58,21 @@ class Line:
 
 def lines(text: str, name: str = "notebook") -> Iterator[Line]:
     """Every line of a percent .py, or of one cell. Raises TitoError, as NAME:LINE, where markers do not pair."""
-    whole, exercise, in_text, inside, begun = text.split("\n"), "", False, False, 1
-    starts = [number for number, line in enumerate(whole, 1) if CELL.match(line) and number > 1]
-    for number, line in enumerate(whole, 1):
-        if number == begun:
-            end = next((start - 1 for start in starts if start > number), len(whole))
-            in_text = bool((cell := CELL.match(line)) and cell["text"])
-            cells_text, first = "\n".join(whole[begun - 1 : end]), begun
-            check_markers(cells_text, lambda n, first=first: f"{name}:{first + n - 1}", in_text)  # type: ignore[misc]
-            begun, exercise = end + 1, ""
-        exercise = match[1] if (match := EXERCISE.match(line)) else exercise
-        edge = marker(line, in_text)
-        yield Line(line, number, exercise, in_text, edge, inside and edge is None)
+    whole, (_, cells) = text.split("\n"), splitting.split(text)
+    begins = [cell.begin for cell in cells] + [len(whole) + 1]
+    for number in range(1, begins[0]):  # the header
+        yield Line(whole[number - 1], number, "", False, None, False)
+    for cell, end in zip(cells, begins[1:], strict=True):
+        yield from _cell_lines(whole[cell.begin - 1 : end - 1], cell.begin, cell.kind != "code", name)
+
+
+def _cell_lines(texts: list[str], begin: int, in_text: bool, name: str) -> Iterator[Line]:
+    check_markers("\n".join(texts), lambda number: f"{name}:{begin + number - 1}", in_text)
+    exercise, inside = "", False
+    for number, text in enumerate(texts, begin):
+        exercise = match[1] if (match := EXERCISE.match(text)) else exercise
+        edge = marker(text, in_text)
+        yield Line(text, number, exercise, in_text, edge, inside and edge is None)
         inside = edge["edge"] == "BEGIN" if edge else inside
 
 

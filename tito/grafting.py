@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from tito.course import Exercise
+from tito.errors import TitoError
 from tito.notebook import Cell, Document
+
+HALVES = re.compile("[\ud800-\udfff]")  # of a surrogate pair: JSON spells them as it found them
 
 
 def cells_of(document: Document, exercise: str) -> list[Cell]:
@@ -31,17 +35,25 @@ def graft(base: Document, student: Document, exercises: tuple[Exercise, ...]) ->
 
 def replaced(document: Document, sources: Mapping[int, str]) -> str:
     """The file's text with other sources for the cells of these numbers; every other line stays as it was."""
-    text = document.path.read_text(encoding="utf-8-sig")
     if document.path.suffix == ".ipynb":
-        page = json.loads(text)
+        page = json.loads(document.text)
         for number, source in sources.items():
             cell = page["cells"][number - 1]
             cell["source"] = source.splitlines(keepends=True)
             cell["outputs"], cell["execution_count"] = [], None
-        return json.dumps(page, indent=1, ensure_ascii=False) + "\n"
-    lines = text.split("\n")
-    for cell in sorted(document.code, key=lambda cell: cell.first_line or 0, reverse=True):
-        if cell.number in sources and cell.first_line is not None:
-            begin = cell.first_line - 1
-            lines[begin : begin + cell.source.count("\n") + 1] = sources[cell.number].split("\n")
+        text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+        return HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+    lines = document.text.split("\n")
+    for cell in reversed(document.cells):
+        if cell.number in sources:
+            begin = _begin(document, lines, cell)
+            lines[begin : begin + cell.height] = sources[cell.number].split("\n")
     return "\n".join(lines)
+
+
+def _begin(document: Document, lines: list[str], cell: Cell) -> int:
+    """Where a cell's text begins among the lines. Raises TitoError where it does not stand there as it was read."""
+    begin = (cell.first_line or 0) - 1
+    if cell.first_line is None or "\n".join(lines[begin : begin + cell.height]) != cell.source:
+        raise TitoError(f"{document.name}: cell {cell.number} cannot be found in the file: nothing was changed")
+    return begin

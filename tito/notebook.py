@@ -6,20 +6,23 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
-from tito import pairing
+from tito import pairing, splitting
 from tito.errors import TitoError
 from tito.project import Project
 
 # `#| export`, `#| exercise: quantize`. No two parts of a pattern may match the same blanks: a million of them would do.
 DIRECTIVE = re.compile(r"#\s*\|\s*([A-Za-z_]\w*)(?:\s*:)?(.*)")
 DEFAULT_EXP = re.compile(r"^#[ \t]*\|[ \t]*default_exp(?:[ \t]*:)?[ \t]+(\S+)[ \t]*$", re.MULTILINE)
-PERCENT = {"extension": ".py", "format_name": "percent", "comment_magics": False}
-CELL_MARKER = re.compile(r"\s*#\s*%%")
+COMMENT = re.compile(r"#|%%\w")  # may stand above a directive, as may `%%time`, which Jupyter runs and no export holds
+PERCENT = splitting.PERCENT
+T = TypeVar("T")
+KINDS = ("code", "markdown", "raw")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Cell:
 
     @cached_property
     def directives(self) -> dict[str, str]:
-        """The `#|` lines at the top of a code cell: {"export": "", "exercise": "quantize"}."""
+        """The `#|` lines above a code cell's code: {"export": "", "exercise": "quantize"}."""
         return {match[1]: match[2].strip() for _, match in self._directive_lines()}
 
     @property
@@ -43,6 +46,11 @@ class Cell:
     @property
     def exercise(self) -> str | None:
         return self.directives.get("exercise")
+
+    @property
+    def height(self) -> int:
+        """How many lines of the file its text takes."""
+        return self.source.count("\n") + 1 if self.source else 0
 
     @cached_property
     def body(self) -> tuple[tuple[int, str], ...]:
@@ -61,16 +69,17 @@ class Cell:
             match = DIRECTIVE.match(line)
             if match:
                 yield number, match
-            elif line.strip():
+            elif line.strip() and not COMMENT.match(line):
                 return
 
 
 @dataclass(frozen=True)
 class Document:
-    """A notebook file that was read. `name` is its path as messages show it."""
+    """A notebook file that was read. `name` is its path as messages show it, `text` what the file holds."""
 
     path: Path
     name: str
+    text: str = field(repr=False)
     cells: tuple[Cell, ...]
     paired: bool = False  # there is an .ipynb of it too, in which lines are counted by cell
 
@@ -79,16 +88,21 @@ class Document:
         return tuple(cell for cell in self.cells if cell.kind == "code")
 
     @cached_property
-    def essence(self) -> tuple[tuple[str, str, Cell], ...]:
-        """Kind and text of every cell that is not empty, magics and blank edges made equal; and the cell."""
-        texts = ["\n".join(map(_uncommented, cell.source.split("\n"))).strip() for cell in self.cells]
-        return tuple((cell.kind, text, cell) for cell, text in zip(self.cells, texts, strict=True) if text)
+    def essence(self) -> tuple[tuple[str, str], ...]:
+        """Kind and text, blank edges aside, of every cell of the .py, as jupytext reads it; of an .ipynb, of the .py
+        that JupyterLab writes beside it: what the two forms can hold alike, however magics and text are commented.
+        """
+        try:
+            text = percent_text(self)
+            cells = _quietly(lambda jupytext: jupytext.reads(text, fmt=PERCENT).cells)
+        except Exception as error:  # jupytext raises many kinds
+            raise _unreadable(self.name, error) from None
+        return tuple((cell.cell_type, cell.source.strip()) for cell in cells if cell.source.strip())
 
     @cached_property
     def digest(self) -> str:
         """A hash of what must agree between two forms of a notebook: kinds and texts, not ids, outputs, blank edges."""
-        essence = [(kind, text) for kind, text, _ in self.essence]
-        return hashlib.sha256(json.dumps(essence).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.essence).encode()).hexdigest()
 
     def at(self, cell: Cell, line: int = 1) -> str:
         """Where a cell's line stands, as a person finds it: FILE:LINE, in an .ipynb cell and line, or both."""
@@ -116,7 +130,7 @@ def _changed(project: Project, text: Document, page: Document) -> Document:
     """Of a .py and its .ipynb, the one that was changed since they agreed; the .py where they still do."""
     if text.digest == page.digest:
         pairing.remember(project, text.path, text.digest)
-        return replace(text, paired=True)
+        return replace(text, paired=len(text.cells) == len(page.cells))
     released = project.released(text.path)
     base = pairing.agreed(project, text.path) or (load(project, released).digest if released.is_file() else "")
     if base in (text.digest, page.digest):
@@ -130,11 +144,15 @@ def _changed(project: Project, text: Document, page: Document) -> Document:
 
 
 def _first_difference(text: Document, page: Document) -> str:
+    """Which exercise differs first, and the line of the .py on which it, or else the cell that differs, begins."""
     pairs = zip(text.essence, page.essence, strict=False)
-    cell = next((own[2] for own, other in pairs if own[:2] != other[:2]), None)
-    if cell is None or cell.first_line is None:
+    kind, source = next((own for own, other in pairs if own != other), ("", ""))
+    exercise = Cell(kind, source, 0, None).exercise
+    same = (cell for cell in text.cells if (cell.exercise == exercise if exercise else cell.source.strip() == source))
+    cell = next(same, None)
+    if not source or cell is None or cell.first_line is None:
         return ""
-    return f", first {f'in exercise {cell.exercise}' if cell.exercise else 'in the cell'} at line {cell.first_line}"
+    return f", first {f'in exercise {exercise}' if exercise else 'in the cell'} at line {cell.first_line}"
 
 
 def _between(newer: Path, older: Path) -> str:
@@ -143,15 +161,34 @@ def _between(newer: Path, older: Path) -> str:
 
 
 def percent_text(document: Document) -> str:
-    """The notebook as the text of a percent .py: the file itself, or what jupytext makes of an .ipynb."""
-    text = document.path.read_text(encoding="utf-8-sig")
+    """The notebook as the text of a percent .py: the file itself, or what JupyterLab writes beside an .ipynb."""
     if document.path.suffix == ".py":
-        return text
-    import jupytext  # type: ignore[import-untyped]
+        return document.text
+    page = json.loads(document.text)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return str(jupytext.writes(jupytext.reads(text, fmt="ipynb"), fmt=PERCENT))
+    def writes(jupytext: Any) -> str:
+        import nbformat
+
+        v4: Any = nbformat.v4
+        new = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell, "raw": v4.new_raw_cell}
+        about = [_table(cell.get("metadata")) for cell in page["cells"]]
+        cells = [new[cell.kind](cell.source, metadata=data) for cell, data in zip(document.cells, about, strict=True)]
+        book = _as_pair(v4.new_notebook(cells=cells, metadata=_table(page.get("metadata"))))
+        return str(jupytext.writes(book, fmt=PERCENT))
+
+    return writable(_quietly(writes))
+
+
+def page_text(document: Document) -> str:
+    """A .py as the text of the .ipynb that JupyterLab makes of it."""
+    return _quietly(lambda jupytext: str(jupytext.writes(_as_pair(jupytext.reads(document.text, PERCENT)), "ipynb")))
+
+
+def _as_pair(book: Any) -> Any:
+    """Note in a notebook, as JupyterLab does, that it has two forms, and what runs it."""
+    book.metadata["jupytext"] = _table(book.metadata.get("jupytext")) | {"formats": "ipynb,py:percent"}
+    book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
+    return book
 
 
 def default_exp(path: Path) -> str | None:
@@ -159,53 +196,79 @@ def default_exp(path: Path) -> str | None:
     file = path if path.is_file() else path.with_suffix(".ipynb")
     text = file.read_text(encoding="utf-8-sig")
     if file.suffix == ".ipynb":
-        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+        text = "\n".join(cell.source for cell in _page_cells(text) if cell.kind == "code")
     match = DEFAULT_EXP.search(text)
     return match[1] if match else None
 
 
 def load(project: Project, path: Path) -> Document:
     """One file, .py or .ipynb, as cells. Raises TitoError where it cannot be read as a notebook."""
-    import jupytext
-
     name = project.shown(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
+        cells = _text_cells(text) if path.suffix == ".py" else _page_cells(text)
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise TitoError(f"{name}:{line}: this line is not UTF-8; save the file as UTF-8") from None
-    # Magics stay as they are written: `# %timeit` in a .py is a comment, and every line keeps its place.
-    fmt = PERCENT if path.suffix == ".py" else {"extension": path.suffix}
+    except OSError:
+        raise
+    except Exception as error:  # of damaged JSON, or of a header that is no YAML
+        raise _unreadable(name, error) from None
+    return Document(path, name, text, cells)
+
+
+def _unreadable(name: str, error: Exception) -> TitoError:
+    reason = str(error).split("\n")[0][:200] or type(error).__name__
+    return TitoError(f"{name} cannot be read as a notebook ({reason}); restore it, or save it again")
+
+
+def _text_cells(text: str) -> tuple[Cell, ...]:
+    header, pieces = splitting.split(text)
+    cells = [Cell("raw", header, 1, None)] if header else []
+    cells += [
+        Cell(piece.kind, piece.source, number, piece.first_line if piece.kind == "code" else None)
+        for number, piece in enumerate(pieces, len(cells) + 1)
+    ]
+    return tuple(cells)
+
+
+def _page_cells(text: str) -> tuple[Cell, ...]:
+    """The cells of an .ipynb, whose JSON need hold no more than them. Raises ValueError where it does not."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nbformat's advice about cell ids is not for students
-            cells = jupytext.reads(text, fmt=fmt).cells
-    except Exception as error:  # jupytext and nbformat raise many kinds; to a person they are one
-        reason = str(error).split("\n")[0][:200] or type(error).__name__
-        raise TitoError(f"{name} cannot be read as a notebook ({reason}); restore it, or save it again") from None
-    sources = [(cell.cell_type, cell.source) for cell in cells]
-    lines = _first_lines(text, sources) if path.suffix == ".py" else [None] * len(sources)
-    placed = enumerate(zip(sources, lines, strict=True), 1)
-    return Document(path, name, tuple(Cell(kind, source, number, line) for number, ((kind, source), line) in placed))
+        page = json.loads(text)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+    if isinstance(page, dict) and "worksheets" in page:
+        raise ValueError("it is of a format before 2015: open it in JupyterLab and save it there")
+    cells = page.get("cells") if isinstance(page, dict) else None
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise ValueError("it has no list of cells")
+    return tuple(_page_cell(cell, number) for number, cell in enumerate(cells, 1))
 
 
-def _first_lines(text: str, cells: list[tuple[str, str]]) -> list[int | None]:
-    """The line of a percent .py on which each cell's text begins: it follows a `# %%` line, verbatim."""
-    file, position, found = text.split("\n"), 0, list[int | None]()
-    after_marker = [True] + [bool(CELL_MARKER.match(line)) for line in file]
-    for kind, source in cells:
-        lines = source.split("\n")
-        matches = (
-            start
-            for start in range(position, len(file))
-            if kind == "code" and after_marker[start] and file[start : start + len(lines)] == lines
-        )
-        start = next(matches, None)
-        found.append(None if start is None else start + 1)
-        position = position if start is None else start + len(lines)
-    return found
+def _page_cell(cell: dict[str, Any], number: int) -> Cell:
+    source, kind = cell.get("source", ""), cell.get("cell_type")
+    if isinstance(source, list):
+        source = "".join(part for part in source if isinstance(part, str))
+    if not isinstance(source, str):
+        raise ValueError(f"cell {number} has no text")
+    source = source.replace("\r\n", "\n").replace("\r", "\n")
+    return Cell(kind if kind in KINDS else "raw", writable(source), number, None)
 
 
-def _uncommented(line: str) -> str:
-    """A magic is written `# %timeit` in a .py and `%timeit` in an .ipynb: both are one line."""
-    return re.sub(r"^(\s*)#\s*(?=[%!])", r"\1", line).rstrip()
+def _table(metadata: Any) -> dict[str, Any]:
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def writable(text: str) -> str:
+    """The text with `?` for half a surrogate pair, which JSON can hold and no file can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _quietly(use: Callable[[Any], T]) -> T:
+    """Call a function with jupytext; its advice, and nbformat's, is not for students."""
+    import jupytext  # type: ignore[import-untyped]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return use(jupytext)

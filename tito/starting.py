@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -29,21 +28,12 @@ def pair(project: Project, entry: Notebook) -> Path:
 
     What is replaced is kept first. Raises TitoError where both were changed.
     """
-    import jupytext  # type: ignore[import-untyped]
-
     page = entry.path.with_suffix(".ipynb")
     document = notebook.read(project, entry.path)
     if page.is_file() and entry.path.is_file() and _same(project, entry):
         return _not_newer(page, entry.path)
-    text = document.path.read_text(encoding="utf-8-sig")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        book = jupytext.reads(text, fmt=notebook.PERCENT if document.path.suffix == ".py" else "ipynb")
-        book.metadata.setdefault("jupytext", {})["formats"] = "ipynb,py:percent"
-        book.metadata["jupytext"].pop("comment_magics", None)  # how we read it is not how it is paired
-        book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
-        target = page if document.path.suffix == ".py" else entry.path
-        made = jupytext.writes(book, fmt="ipynb" if target is page else notebook.PERCENT)
+    target = page if document.path.suffix == ".py" else entry.path
+    made = notebook.page_text(document) if target is page else notebook.percent_text(document)
     if target.is_file():
         backups.keep(project, target, "replaced")
     files.write_whole([(target, made)])

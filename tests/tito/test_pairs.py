@@ -1,0 +1,104 @@
+"""A notebook that JupyterLab saves in two forms: they agree, whatever Jupyter can run and whatever people write."""
+
+from __future__ import annotations
+
+import os
+
+import jupytext
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
+
+from tito import notebook
+
+NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+PAGE = "modules/source/01_toy/toy_dev.ipynb"
+KINDS = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
+SOURCES = [
+    *("double?", "double??", "?double", "??double", "x = !ls", "t = %timeit -o double(2)", "ls", "ls -l", "cd .."),
+    *("pip install x", "%pip install x", "!pip install x", "!ls \\\n  -l", "%%bash\necho $PATH", "%%html\n<b>"),
+    *("# !x", "# %x", "#!x", "# ?x", "#%x", "# ls", "# cd ..", "# x?", "#x?", "# %%time", "#%%time", "# # %x"),
+    *("x = 1\n# %timeit x\n!ls", "if 1:\n    !ls\n    # !ls\n    %cd ..", "x = '''\n!ls\n%x\n# %y\n'''", "# x = !ls"),
+    *("# %%", "# %% x", "x = 1\n# %%\ny = 2", "# In[1]:", "# <codecell>\nx", '"""\n# %%\n"""', "# +", "# # +", "# ---"),
+    *("", " ", "\n", "x = 1\n\n\n", "\n\nx = 1", "x = 1\n# the end", "x = 1  ", "\tx = 1", "x\x0cy", "x = 'a\u2028b'"),
+    *("%load_ext x\n%matplotlib inline", "%x # noescape", "x # escape %y", "---\ntitle: x\n---", "```\n# %%\n```"),
+    *("%%writefile a.py\nx = 1", "%%javascript\nalert(1)", "%%capture out\nx = 1", "help(x)?", "x.y?", "*int*?", "# ü"),
+]
+
+
+def saved(course, book):
+    """As JupyterLab saves a paired notebook; what it shows when the notebook is opened again."""
+    text = jupytext.writes(book, fmt="py:percent")
+    course.write(NOTEBOOK, text)
+    course.write(PAGE, jupytext.writes(book, fmt="ipynb"))
+    return jupytext.reads(text, fmt="py:percent")
+
+
+@pytest.fixture
+def book(edition):
+    return jupytext.reads(notebook.page_text(notebook.load(edition.project, edition.root / NOTEBOOK)), "ipynb")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_two_forms_agree_at_every_save(edition, book, kind):
+    for source in SOURCES:
+        changed = jupytext.reads(jupytext.writes(book, "ipynb"), "ipynb")
+        changed.cells.insert(3, KINDS[kind](source))
+        for _ in range(2):
+            changed = saved(edition, changed)
+            document = notebook.read(edition.project, edition.root / NOTEBOOK)
+            assert document.path.suffix == ".py", source
+            again = jupytext.reads(edition.read(PAGE), "ipynb")
+            again.cells = changed.cells
+            changed = again
+
+
+@pytest.mark.parametrize("metadata", [{"tags": ["active-ipynb"]}, {"tags": ["x", "y"]}, {"collapsed": True}, {"k": {}}])
+@pytest.mark.parametrize("source", ["x = 1\n!ls", "# x = 1", "double?", "#| hide\nx = 1"])
+def test_the_metadata_of_a_cell_makes_no_difference(edition, book, metadata, source):
+    book.cells.insert(3, new_code_cell(source, metadata=metadata))
+    saved(edition, book)
+    assert notebook.read(edition.project, edition.root / NOTEBOOK).path.suffix == ".py"
+
+
+def test_every_command_goes_on_beside_a_cell_that_asks_for_help(edition, book):
+    book.cells.insert(3, new_code_cell("double?"))
+    book.cells.insert(3, new_code_cell("x = !ls"))
+    saved(edition, book)
+    assert edition.tito("status").status == 0
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 2 * x")  # in the .py alone: it is the one that was changed
+    assert edition.tito("export").status == 0
+    assert edition.tito("submit", "--untested").status == 0
+    assert edition.tito("start", "--no-lab").status == 0
+    assert "return 2 * x" in edition.read(PAGE) and '"double?"' in edition.read(PAGE), "a magic is one in the .ipynb"
+    assert "# double?" in edition.read(NOTEBOOK)
+
+
+@pytest.mark.parametrize("form", [NOTEBOOK, PAGE])
+@pytest.mark.parametrize("source", ["double?", "# !x", "x = !ls", "# %%", "%%bash\nls"])
+def test_of_the_two_the_one_that_was_changed_is_read(edition, book, form, source):
+    book.cells.insert(3, new_code_cell(source))
+    saved(edition, book)
+    assert notebook.read(edition.project, edition.root / NOTEBOOK).paired == (source != "# %%")
+    edition.change(form, "# YOUR CODE HERE", "return 2 * x #")
+    assert notebook.read(edition.project, edition.root / NOTEBOOK).path == edition.root / form
+
+
+def test_where_both_were_changed_the_exercise_that_differs_is_named(edition, book):
+    book.cells.insert(3, new_code_cell("double?"))
+    saved(edition, book)
+    notebook.read(edition.project, edition.root / NOTEBOOK)
+    edition.change(PAGE, "# YOUR CODE HERE", "return 2 * x #")
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x #")
+    line = edition.line_of(NOTEBOOK, "#| exercise: double") - 1
+    edition.tito("export").refuses(f"hold different cells, first in exercise double at line {line};", "Keep one")
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\r"])
+def test_line_ends_and_a_byte_order_mark_make_no_difference(edition, book, ends):
+    saved(edition, book)
+    path = edition.root / NOTEBOOK
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", ends.encode()))
+    page = edition.root / PAGE
+    page.write_bytes(b"\xef\xbb\xbf" + page.read_bytes().replace(b"\\n", ends.encode("unicode_escape")))
+    os.utime(path, (1e9, 1e9))
+    assert notebook.read(edition.project, path).path == path
