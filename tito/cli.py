@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tito import processes
 from tito.commands import grading, learning, teaching
 from tito.commands.common import JsonPath, LimitSeconds, MaybeModule, ModuleName, module_of, project_of
 from tito.errors import Status, TitoError
@@ -95,7 +96,7 @@ def test(
     import time
     from contextlib import closing
 
-    from tito import console, exporting, files, progress, testing
+    from tito import console, exporting, files, progress, shadows, testing
     from tito.grading import offered
 
     begun = time.monotonic()
@@ -105,8 +106,10 @@ def test(
         loaded.notebook_of(name)
     chosen = [item for item in loaded.exercises if not exercise or item.id in exercise]
     width = max(len(item.id) for item in chosen)
-    made = exporting.make(project, loaded)
+    made = exporting.make(project, loaded, forgiving=True)
     exporting.write(project, made)
+    for fault in (fault for file in made for fault in file.broken if not fault.exercise):
+        console.say(f"{fault.sentence}\nIt was tested with what was given there.\n", "yellow")
     outcomes = []
     with closing(testing.run(project, loaded, made, chosen, limit_seconds)) as finished:
         for outcome in finished:
@@ -119,6 +122,8 @@ def test(
     if result.most_useful:
         console.say(f"\n{result.most_useful.id}: {result.most_useful.title}")
         console.say(textwrap.indent(result.most_useful.message, "  "))
+        if cause := shadows.told(project):
+            console.say(cause, "yellow")
     cells = (cell for file in made for cell in file.document.code if cell.exercise in {item.id for item in chosen})
     for sentence in offered.told(project, loaded, cells):
         console.say(f"\n{sentence}", "yellow")
@@ -133,7 +138,7 @@ def test(
 @app.command(add_help_option=False, context_settings=OPEN)  # behind a module's name, --help is the demo's
 def demo(context: typer.Context, module: ModuleName) -> None:
     """Show what a module can do; options go to its demo. Example: tito demo 17 --seed 0 --json result.json"""
-    from tito import console, course, editions, exporting, processes
+    from tito import console, course, editions, exporting
     from tito.errors import WrongCall
 
     if module in ("-h", "--help"):
@@ -156,7 +161,6 @@ def demo(context: typer.Context, module: ModuleName) -> None:
 @app.command(add_help_option=False, context_settings=OPEN)
 def bench(context: typer.Context) -> None:
     """Time the compiled kernels beside their peers; options go on. Example: tito bench --quick"""
-    from tito import processes
     from tito.errors import WrongCall
 
     project = project_of(context)
@@ -189,9 +193,15 @@ for instructors in (*teaching.COMMANDS, *grading.COMMANDS):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: a person's mistake is one sentence, never a traceback."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a console that cannot show a letter shows its number
+    with processes.ended_with_care():
+        return _run(argv)
+
+
+def _run(argv: list[str] | None) -> int:
     try:
         status = int(app(args=argv, prog_name="tito", standalone_mode=False) or Status.DONE)
         if status == Status.INTERRUPTED:  # newer Typers turn Ctrl-C into this status, older ones into Abort
@@ -213,6 +223,17 @@ def main(argv: list[str] | None = None) -> int:
             print(f"tito: {error.strerror or error}" + (f": {what}" if what else ""), file=sys.stderr)
         _give_up_output()
         return Status.FAILED
+
+
+def _open_closed_streams() -> None:
+    """Where a standard stream was closed (`tito status >&-`) it leads nowhere; no file may get its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def _give_up_output() -> None:

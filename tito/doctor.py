@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tito import course, exporting, processes, project
+from tito import course, exporting, processes, project, shadows
 from tito.errors import TitoError
 from tito.project import Project
 
@@ -63,7 +63,7 @@ def examine(start: Path | None) -> list[Finding]:
         lost = Finding("course", "none", f"no course found in {where} or above it", fix)
         return [_python(), _terminal(), *_numpy(), lost]
     assert here is not None
-    checks: list[Callable[[Project], Iterator[Finding]]] = [_packages, _package_and_kernels, _modules, _grading]
+    checks: list[Callable[[Project], Iterator[Finding]]] = [_packages, _package_and_kernels, _names, _modules, _grading]
     found = [finding for check in checks for finding in check(here)]
     return [_python(), _terminal(), Finding("course", str(here.root)), *_numpy(), *found]
 
@@ -101,6 +101,13 @@ def _packages(here: Project) -> Iterator[Finding]:
             continue
         good = requirement.specifier.contains(version, prereleases=True)
         yield Finding(requirement.name, version, "" if good else f"the course needs {requirement}", "" if good else fix)
+
+
+def _names(here: Project) -> Iterator[Finding]:
+    """Does a file of the person's stand in the place of a module that others import by its name?"""
+    for path in shadows.found(here):
+        problem = f"everything that asks for {path.stem} imports it instead"
+        yield Finding("names", here.shown(path), problem, "rename it")
 
 
 def _numpy() -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,6 +56,25 @@ def end(process: subprocess.Popen[bytes], patience: float = 0) -> None:
         else:
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@contextmanager
+def ended_with_care() -> Iterator[None]:
+    """Let SIGTERM, and the SIGHUP of a closed terminal, end the block as Ctrl-C does: with everything tidied."""
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    wanted = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+    heard = threading.current_thread() is threading.main_thread()
+    ours = [number for number in wanted if heard and signal.getsignal(number) is signal.SIG_DFL]  # not under nohup
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def run_script(project: Project, script: Path, arguments: list[str]) -> int:

@@ -10,8 +10,9 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
-from tito import exporting, running
+from tito import exporting, running, shadows
 from tito.course import Exercise, Module
+from tito.errors import TitoError
 from tito.exporting import Exported
 from tito.project import Project
 from tito.verdicts import Listener, Locate, Located, Outcome, Record, TaskStatus, Verdicts, record
@@ -60,9 +61,12 @@ def run(
     process. Raises TitoError when pytest itself cannot run: that is no one's pass.
     """
     verdicts = Verdicts(project, module, _locate(files))
+    broken = {fault.exercise: fault.sentence for file in files for fault in file.broken}
     waiting = deque(exercises)
     while waiting:
         records = {exercise.id: record(project, module, exercise) for exercise in waiting}
+        for name in records.keys() & broken.keys():
+            records[name].ended = "failed", broken[name]
         with closing(_follow(project, list(records.values()), limit)) as changes:
             for _ in changes:
                 while waiting and records[waiting[0].id].complete:
@@ -73,7 +77,7 @@ def run(
 def whole(project: Project, module: Module, limit: float = LIMIT_SECONDS) -> Result:
     """Export a module and run all its tests."""
     begun = time.monotonic()
-    made = exporting.make(project, module)
+    made = exporting.make(project, module, forgiving=True)
     exporting.write(project, made)
     outcomes = tuple(run(project, module, made, list(module.exercises), limit))
     return Result(module.name, time.monotonic() - begun, outcomes)
@@ -89,7 +93,11 @@ def _follow(project: Project, records: list[Record], limit: float) -> Generator[
     if not listener.files:
         return
     for event in running.events(project, listener.files, listener.left, limit):
-        listener.hear(event)
+        try:
+            listener.hear(event)
+        except TitoError as error:
+            cause = shadows.told(project)
+            raise TitoError(f"{error}. {cause}" if cause else str(error)) from None
         yield None
 
 

@@ -29,7 +29,7 @@ def play(project: Project, module: Module, exercise: Exercise, limit: float = te
     """Export the module and run one exercise's tests; the result is remembered."""
     begun = time.monotonic()
     try:
-        made = exporting.make(project, module)
+        made = exporting.make(project, module, forgiving=True)
         exporting.write(project, made)
         outcome = next(testing.run(project, module, made, [exercise], limit))
     except TitoError as error:

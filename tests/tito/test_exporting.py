@@ -157,7 +157,6 @@ REFUSED = [
     # what is changed in the notebook, into what, which line is named (the nth that holds the part), what is said
     ("return 2 * x", "return 2 *", ("return 2 *", 1), "invalid syntax: `return 2 *`"),
     ("    return 2 * x", "  return 2 * x", ("  return 2 * x", 1), "`return 2 * x`"),
-    ("assert double(2) == 4", "assert double(2) = 4", ("assert double(2) = 4", 1), "`assert double(2) = 4`"),
     ("START = 0", "START = 0\n%timeit START", ("%timeit", 1), "`%timeit START` works in Jupyter only"),
     ("START = 0", "START = 0\n!pip list", ("!pip", 1), "`!pip list` works in Jupyter only"),
     ("START = 0", "START = 0\nSTART?", ("START?", 1), "`START?` works in Jupyter only"),

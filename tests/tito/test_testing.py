@@ -322,9 +322,11 @@ def test_what_lies_in_front_of_the_person_is_tested_not_an_older_export(course):
     assert "counter" not in said.out, "only the exercise that was asked for"
 
 
-def test_a_notebook_that_cannot_be_exported_is_the_result(course):
+def test_a_cell_that_cannot_be_exported_is_the_result_of_its_exercise(course):
     course.change(NOTEBOOK, "return 2 * x", "return 2 *")
-    course.tito("test", "01").refuses(f"{NOTEBOOK}:{course.line_of(NOTEBOOK, 'return 2 *')}: invalid syntax")
+    said = course.tito("test", "01")
+    sentence = f"{NOTEBOOK}:{course.line_of(NOTEBOOK, 'return 2 *')}: invalid syntax: `return 2 *`"
+    assert said.status == 1 and said.out.endswith(f"\ndouble: Twice a number\n  {sentence}\n")
 
 
 def test_an_error_while_the_module_is_loaded_names_the_notebook_line(course):

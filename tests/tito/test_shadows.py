@@ -1,0 +1,49 @@
+"""A file that has the name of something that others import: it is named as the cause."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tito import shadows
+
+MINE = "print('my own')\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["copy.py", "json.py", "numpy.py", "random.py", "typing.py", "numpy/__init__.py", "pytest.py", "hypothesis.py"],
+)
+def test_a_file_that_is_imported_in_the_place_of_another_is_named(course, name):
+    course.write(name, MINE)
+    shown = name.removesuffix("__init__.py")
+    said = course.tito("test", "01", "--exercise", "double")
+    if said.status:  # what asks for typing or random may come before the course's folder is looked at
+        assert f"{shown} in the course's folder is imported by everything that asks for" in said.out + said.err
+        assert "rename it, and try again." in said.out + said.err
+    doctor = course.tito("doctor")
+    assert doctor.status == 1 and shown.rstrip("/") in doctor.out and "Fix: rename it" in doctor.out
+
+
+def test_two_are_named_in_one_sentence(course):
+    course.write("json.py", MINE)
+    course.write("copy.py", MINE)
+    course.tito("test", "01").refuses("copy.py, json.py in the course's folder are imported by", "rename them")
+
+
+@pytest.mark.parametrize(
+    "name", ["test.py", "my_copy.py", "numpy/readme.txt", "numpys.py", "toy.py", "tests/__init__.py"]
+)
+def test_other_names_are_nobodys_business(course, name):
+    course.write(name, MINE)
+    assert shadows.told(course.project) == ""
+
+
+@pytest.mark.parametrize("name", ["copy.py", "json.py", "typing.py", "dataclasses.py"])
+def test_python_m_tito_does_not_import_what_lies_where_one_stands(course, name):
+    course.write(name, "raise SystemExit('imported')\n")
+    command = [sys.executable, "-m", "tito", "export", "01"]
+    done = subprocess.run(command, cwd=course.root, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
