@@ -255,7 +255,7 @@ class InProcess:
         __tracebackhide__ = True
         try:
             return plain(function(*args, **kwargs), self._keep)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # exit() is told with its line, like everything else
             raise as_builtin(error) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 from tito.errors import TitoError
 
 _threads = threading.RLock()
+atexit.register(_threads.acquire)  # when Python ends, a thread may not be in the middle of writing
 
 
 def write_whole(texts: Sequence[tuple[Path, str | bytes]]) -> None:
@@ -23,6 +25,11 @@ def write_whole(texts: Sequence[tuple[Path, str | bytes]]) -> None:
     naming the target that could not be written, because the disk is full, read-only, or says no. Each target then
     holds either all of its old text or all of its new one; those that hold the new one already are named.
     """
+    with _threads:
+        _write_whole(texts)
+
+
+def _write_whole(texts: Sequence[tuple[Path, str | bytes]]) -> None:
     beside, written = list[tuple[Path, Path]](), list[Path]()
     try:
         for target, text in texts:

@@ -82,10 +82,15 @@ def _watcher() -> Any:
 
 
 def _follow_files(module: Module, changes: Any, stop: threading.Event, events: queue.Queue[Event]) -> None:
-    """Tell of every save of one of the module's notebooks, in whichever way an editor saves."""
+    """Tell of every save of one of the module's notebooks, in whichever way an editor saves.
+
+    The folder is looked at again and again: that works on network drives too, and where the system, which could tell
+    of changes, has told too many others already.
+    """
     names = {name for n in module.notebooks for name in (n.path.name, n.path.with_suffix(".ipynb").name)}
     folder = _in_unicode(module.notebooks[0].path.parent)
-    for found in changes(folder, stop_event=stop, debounce=200, step=20, recursive=False, raise_interrupt=False):
+    often = {"force_polling": True, "poll_delay_ms": 200, "debounce": 200, "step": 20}
+    for found in changes(folder, stop_event=stop, recursive=False, raise_interrupt=False, **often):
         if any(Path(path).name in names for _, path in found):
             events.put(("saved", None))
 

@@ -101,6 +101,8 @@ def describe(error: BaseException, test_file: Path) -> dict[str, Any]:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     text = str(error)
+    if text.startswith("pytest: reading from stdin") or (isinstance(error, EOFError) and "reading a line" in text):
+        text = "the code calls input(), but while tests run there is nobody who could type"
     if isinstance(error, AssertionError) and not text.startswith("assert "):
         text = text.split("\nassert ")[0]  # what follows the author's message is pytest's view of the expression
     frames = [(str(file), line) for file, line in getattr(error, "student_frames", ())]

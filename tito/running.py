@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import re
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from tito import processes
@@ -28,8 +31,8 @@ class Tests:
         one_thread = dict.fromkeys(processes.THREADS, "1")  # tests multiply small matrices: threads would only wait
         env = processes.environment(project) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | one_thread | variables
         env.pop("PYTEST_ADDOPTS", None)
-        where = ["--rootdir", str(project.root), "-c", str(project.root / PYPROJECT)]
-        command = ["-m", program, *PYTEST, *where, *arguments]
+        where = ["--rootdir", ".", "-c", PYPROJECT]  # the folder's own name may hold what pytest takes for a pattern
+        command = ["-m", program, *PYTEST, *where, *(_from_root(project, argument) for argument in arguments)]
         pipe = subprocess.PIPE
         self._open = ExitStack()
         self._errors = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
@@ -66,11 +69,19 @@ class Tests:
             return ""
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        return f" ({lines[-1].removeprefix('E').strip()[:300]})" if lines else ""
+        return f" ({re.sub(r'^E +', '', lines[-1])[:300]})" if lines else ""  # pytest's mark of an error's line
 
     def close(self) -> None:
         """End it, and all that it started."""
         self._open.close()
+
+
+def _from_root(project: Project, argument: str) -> str:
+    """An argument; of a file in the course, its path as it is seen from the course's folder."""
+    if not Path(argument).is_absolute():
+        return argument
+    root, path = os.path.realpath(project.root), os.path.realpath(argument)
+    return os.path.relpath(path, root) if Path(path).is_relative_to(root) else argument
 
 
 def events(project: Project, paths: list[str], left: Callable[[], float], limit: float) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from tito import hints, notebook, progress
 from tito.course import Exercise, Module
-from tito.errors import WrongCall
+from tito.errors import TitoError, WrongCall
 from tito.notebook import Document
 from tito.project import Project
 
@@ -40,10 +40,21 @@ def _document(project: Project, path: Path, theirs: Path) -> Document:
         raise WrongCall(f"{theirs} does not exist: name a .py, an .ipynb, an archive of `tito submit`, or an edition")
     if theirs.suffix != ".zip":
         return notebook.load(project, theirs)
-    with zipfile.ZipFile(io.BytesIO(theirs.read_bytes())) as archive, TemporaryDirectory() as folder:
-        for name in archive.namelist():
-            if PurePosixPath(name).stem == path.stem and name.endswith((".py", ".ipynb")):
-                copy = Path(folder, PurePosixPath(name).name)
-                copy.write_bytes(archive.read(name))
-                return notebook.load(project, copy)
+    with TemporaryDirectory() as folder:
+        return notebook.load(project, _unpacked(path, theirs, Path(folder)))
+
+
+def _unpacked(path: Path, theirs: Path, folder: Path) -> Path:
+    """The notebook of this name out of an archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(theirs.read_bytes())) as archive:
+            for name in archive.namelist():
+                if PurePosixPath(name).stem == path.stem and name.endswith((".py", ".ipynb")):
+                    copy = folder / PurePosixPath(name).name
+                    copy.write_bytes(archive.read(name))
+                    return copy
+    except Exception as error:  # zipfile and what unpacks for it raise many kinds
+        raise TitoError(
+            f"{theirs} cannot be unpacked ({error}): it is damaged or encrypted; ask for it again"
+        ) from None
     raise WrongCall(f"{theirs} holds no {path.name} (or .ipynb)")
