@@ -4,15 +4,18 @@ Import it (and `gemm`, `threads`) only when a compiled kernel is wanted: it impo
 """
 
 import hashlib
+import inspect
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
@@ -56,25 +59,39 @@ class Entry:
     """A function called from Python: compiled for one signature when it is first called, kept on disk, run without the
     GIL."""
 
-    __slots__ = ("_function", "_made", "_signature")
+    __slots__ = ("_function", "_made", "_signature", "_whole_numbers")
 
-    def __init__(self, function: Callable[..., Any], signature: str) -> None:
-        self._function, self._signature, self._made = function, signature, None
+    def __init__(self, function: Callable[..., Any], signature: str, whole_numbers: bool = False) -> None:
+        """whole_numbers: it computes with nothing else, and the floating-point mode does not matter."""
+        self._function, self._signature, self._whole_numbers, self._made = function, signature, whole_numbers, None
 
     @property
     def made(self) -> Any:
         """Numba's dispatcher."""
         if self._made is None:
-            self._made = _dispatcher(self._function, self._signature)
+            self._made = _dispatcher(self._function, self._signature, self._whole_numbers)
         return self._made
 
     def __call__(self, *arguments: Any) -> Any:
         return (self._made or self.made)(*arguments)
 
 
+def _in_default_mode(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which computes in the processor's default floating-point mode, whatever its caller has set.
+
+    That mode rounds to nearest, ties to even, keeps subnormal numbers and raises no signal. If another library has set
+    another one for this thread, it gets it back. A worker of the pool stays in the default mode for its life.
+    """
+    names = ", ".join(inspect.signature(function).parameters)
+    lines = f"def entry({names}):", "mode = enter()", f"result = body({names})", "leave(mode)", "return result"
+    scope = {"enter": enter_default_mode, "leave": leave_default_mode, "body": inlined(function)}
+    exec("\n    ".join(lines), scope | {"__name__": function.__module__}, scope)
+    return scope["entry"]
+
+
 @once
-def _dispatcher(function: Callable[..., Any], signature: str) -> Any:
-    made = numba.njit(nogil=True, boundscheck=False)(function)
+def _dispatcher(function: Callable[..., Any], signature: str, whole_numbers: bool) -> Any:
+    made = numba.njit(nogil=True, boundscheck=False)(function if whole_numbers else _in_default_mode(function))
     made._cache = _OnDisk(function)
     made.compile(signature)
     made.disable_compile()
@@ -127,6 +144,68 @@ def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _pointer(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, I64.as_pointer())
+
+
+@dataclass(frozen=True)
+class ModeRegister:
+    """A processor's floating-point mode: instructions that move it to and from a pointer's place, and its default."""
+
+    read: str
+    write: str
+    default: int
+    flags: int = 0  # bits that say what has happened
+
+
+MODES = {
+    "x86_64": ModeRegister("stmxcsr ($0)", "ldmxcsr ($0)", 0x1F80, 0x3F),
+    "aarch64": ModeRegister("mrs x9, fpcr\nstr x9, [$0]", "ldr x9, [$0]\nmsr fpcr, x9", 0),
+}
+MODES["arm64"] = MODES["aarch64"]
+llvm.initialize_native_asmparser()  # these are assembly text
+MODE = MODES.get(llvm.get_process_triple().partition("-")[0])
+
+
+def _move_mode(builder: Any, instructions: str, place: Any) -> None:
+    """The clobbered memory keeps LLVM from moving loads and stores, and so arithmetic, across."""
+    clobbered = "~{memory},~{x9}" if "x9" in instructions else "~{memory}"
+    kind = ir.FunctionType(ir.VoidType(), [I64.as_pointer()])
+    builder.call(ir.InlineAsm(kind, instructions, f"r,{clobbered}", side_effect=True), [place])
+
+
+def _is_other(builder: Any, register: ModeRegister, mode: Any) -> Any:
+    return builder.icmp_unsigned("!=", builder.and_(mode, I64(~register.flags)), I64(register.default))
+
+
+@_intrinsic
+def enter_default_mode(typing: Any) -> Any:
+    """Set the default floating-point mode; returns the one before."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        if MODE is None:
+            return I64(0)
+        place = cgutils.alloca_once(builder, I64)
+        _move_mode(builder, MODE.read, place)
+        half = builder.bitcast(place, ir.IntType(32).as_pointer())  # all that x86 has written; arm64's upper half is 0
+        before = builder.zext(builder.load(half), I64)
+        with builder.if_then(_is_other(builder, MODE, before), likely=False):
+            builder.store(I64(MODE.default), place)
+            _move_mode(builder, MODE.write, place)
+        return before
+
+    return types.int64(), generate
+
+
+@_intrinsic
+def leave_default_mode(typing: Any, before: Any) -> Any:
+    """Set the mode that `enter_default_mode` returned."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        if MODE is not None:
+            with builder.if_then(_is_other(builder, MODE, values[0]), likely=False):
+                _move_mode(builder, MODE.write, cgutils.alloca_once_value(builder, values[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
 
 
 @_intrinsic

@@ -115,8 +115,10 @@ def _large_matmul(pool: int, threads: int, plan: Array, a: Array, zero_point: in
     return DONE
 
 
+WHOLE = True  # these compute with integers alone
 INPUT = {kind: f"Array({name}, 2, 'A', readonly=True)" for kind, name in TYPES.items()}
-MATMUL = {kind: Entry(_small_matmul, f"int64(int64[::1], {INPUT[kind]}, int64, int32[:, ::1])") for kind in "bB"}
+MATMUL = {kind: Entry(_small_matmul, f"int64(int64[::1], {INPUT[kind]}, int64, int32[:, ::1])", WHOLE) for kind in "bB"}
 LARGE = {
-    kind: Entry(_large_matmul, f"int64(int64, int64, int64[::1], {INPUT[kind]}, int64, int32[:, ::1])") for kind in "bB"
+    kind: Entry(_large_matmul, f"int64(int64, int64, int64[::1], {INPUT[kind]}, int64, int32[:, ::1])", WHOLE)
+    for kind in "bB"
 }
