@@ -116,7 +116,8 @@ def test_numpy_is_there_and_no_other_library(laid_out):
 
 @needs_a_box
 def test_the_given_package_works_and_does_no_exercise(laid_out):
-    ran = "import tinytorch.core\nfrom tinytorch.acceleration import bf16_matmul, kernels\nimport numpy as np\n"
+    ran = "import warnings; warnings.simplefilter('ignore')  # that there is no compiler is told once\n"
+    ran += "import tinytorch.core\nfrom tinytorch.acceleration import bf16_matmul, kernels\nimport numpy as np\n"
     ran += "print(kernels(), bf16_matmul(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)).tolist())"
     assert inside(ran, laid_out) == "('numpy',) [[2.0, 2.0], [2.0, 2.0]]"
     for name in ("int8_matmul", "quantize", "pack_int4", "accelerate"):
@@ -189,6 +190,20 @@ def test_of_a_package_only_what_is_needed_is_given(tmp_path):
     assert {path.name: " ".join(text.split()) for path, text in texts.items()} == {
         "__init__.py": "from .a import one",
         "a.py": "from .b import three LIMIT = 3 def one(): return three() + LIMIT",
+        "b.py": "def three(): return 3",
+    }
+
+
+def test_of_a_module_that_is_imported_by_name_what_is_used_of_it_is_given(tmp_path):
+    package = tmp_path / "toy"
+    (package / "fast").mkdir(parents=True)
+    (package / "fast/__init__.py").write_text("from .a import one\n", encoding="utf-8")
+    (package / "fast/a.py").write_text("from . import b\ndef one(): return b.three() + 1\n", encoding="utf-8")
+    (package / "fast/b.py").write_text("def three(): return 3\ndef four(): return 4\n", encoding="utf-8")
+    texts = given._Needed(package, {package}).texts(["from toy.fast import one"])
+    assert {path.name: " ".join(text.split()) for path, text in texts.items()} == {
+        "__init__.py": "from .a import one",
+        "a.py": "from . import b def one(): return b.three() + 1",
         "b.py": "def three(): return 3",
     }
 
