@@ -213,6 +213,13 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
         result = graded(unpacked(made, tmp_path), {"01_toy_submission.zip": data})
         assert result["score"] == 5 and "output" not in result
 
+    def test_the_autograder_removes_no_hidden_tests_that_are_not_its_own(course, tmp_path):
+        before = course.files()
+        (tmp_path / "withheld").mkdir()
+        with autograder._in_place(course.project, load(course.project, "01_toy"), tmp_path / "withheld"):
+            assert course.files() == before
+        assert course.files() == before and any("hidden/" in name for name in before)
+
     FAULTS = {
         "a table that is damaged": ("modules/source/01_toy/module.toml", "not toml", "is not valid TOML"),
         "a test that is missing": ("tests/01_toy/test_double.py", None, "nobody can be graded without it"),

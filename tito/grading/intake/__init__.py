@@ -26,6 +26,7 @@ from tito.project import RELEASED
 MOST_REMARKS = 20
 MOST_PAGES = 400  # .py and .ipynb that are read of one submission
 MOST_CODE = 2_000_000  # letters of code in them
+LEAST_CELL = 100  # letters that a cell counts for, be it empty
 LONGEST_SUBMISSION = 1_000_000  # letters of all exercises' cells
 CLAIM = "the archive names its author: "
 
@@ -156,6 +157,7 @@ class _Reader:
         self._exercises = frozenset(exercise.id for exercise in module.exercises)
         self._problems, self._seen, self._pages_left = list[str](), list[str](), MOST_PAGES
         self._code_left = MOST_CODE
+        self._fits = dict[tuple[Path, int], tuple[Cells, list[str]]]()
 
     def cells(self, arrival: Arrival) -> dict[str, tuple[str, ...]]:
         entries = [entry for files in arrival.files for entry in unpacking.flat(files(), self._budget)]
@@ -223,7 +225,7 @@ class _Reader:
                 self._problems.append(str(refusal))
                 continue
             self._pages_left -= 1
-            self._code_left -= sum(len(cell.source) for cell in page.cells)
+            self._code_left -= sum(max(LEAST_CELL, len(cell.source)) for cell in page.cells)
             if self._pages_left < 0 or self._code_left < 0:
                 self._problems.append(f"{entry.path} was not read: far more code was handed in than the module has")
                 break
@@ -259,9 +261,13 @@ class _Reader:
         return chosen
 
     def _fitted(self, notebook: Notebook, sheet: Sheet) -> tuple[Cells, list[str]]:
-        slots, remarks = self._given[notebook].slots, list[str]()
-        fitted = {item.id: sheet.aligner.fit(item.id, slots[item.id], remarks) for item in notebook.exercises}
-        return {exercise: sources for exercise, sources in fitted.items() if sources}, remarks
+        """The exercises of a notebook that are in a file, and what is to be said of them; found out once."""
+        key = notebook.path, id(sheet)
+        if key not in self._fits:
+            slots, remarks = self._given[notebook].slots, list[str]()
+            fitted = {item.id: sheet.aligner.fit(item.id, slots[item.id], remarks) for item in notebook.exercises}
+            self._fits[key] = {exercise: sources for exercise, sources in fitted.items() if sources}, remarks
+        return self._fits[key]
 
     def _exercises_of(self, notebook: Notebook, sheet: Sheet) -> Cells:
         found, remarks = self._fitted(notebook, sheet)

@@ -166,9 +166,9 @@ class Judge:
         """Raise MachineryError for a failure that the reference has as well, here and now: it is no student's.
 
         Asked once for each exercise that somebody fails; and again where a test's own code raised an exception, which
-        may have been its answer to the student's, or a fault of this process since.
+        may have been its answer to the student's, or a fault of this process since. A stub says itself that it is one.
         """
-        failed = {outcome.id for outcome in outcomes if outcome.status != "passed"}
+        failed = {outcome.id for outcome in outcomes if outcome.status in ("failed", "timeout")}
         asked = failed - self._sound | {name for name in failed if records[name].failures_of("unknown")}
         control = [item for item in self._exercises if item.id in asked and self._edition.reference]
         for outcome in self._outcomes(self._edition.reference, control)[1] if control else ():
