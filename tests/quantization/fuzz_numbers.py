@@ -201,8 +201,8 @@ def _(rng: Rng) -> Call:
     x_hat = numbers(rng, other, wild=False) if chance(rng, 0.7) else np.resize(x, other)
     (a, may_a), (b, may_b) = disguised(rng, x), disguised(rng, x_hat)
     if chance(rng, 0.15):
-        bad = no_array(rng, shape or (1,)) if chance(rng, 0.5) else np.full(shape or (1,), np.nan)
-        return Call(lambda: tq.sqnr_db(bad, np.ones(shape or (1,))), REFUSED)
+        bad = no_array(rng, (2, 3)) if chance(rng, 0.5) else np.full((2, 3), np.nan)
+        return Call(lambda: tq.sqnr_db(bad, np.ones((2, 3))), REFUSED)
     if other != shape:
         return Call(lambda: tq.sqnr_db(a, b), REFUSED, (a, b))
     signal, noise = math.fsum(Fraction(v) ** 2 for v in x.ravel().tolist()), 0.0
@@ -225,6 +225,7 @@ def _(rng: Rng) -> Call:
         return Call(lambda: tq.value_range(given, axis), REFUSED, (given,))
     kept = tuple(a % x.ndim for a in kept)
     shape = () if axis is None else tuple(n if i in kept else 1 for i, n in enumerate(x.shape))
+    shape = shape if x.size else ()  # without a number the range is (0, 0)
     lo, hi = np.zeros(shape), np.zeros(shape)
     for at in product(*(range(n) for n in shape)):
         values = [x[i].item() for i in np.ndindex(x.shape) if axis is None or all(i[a] == at[a] for a in kept)]
@@ -430,7 +431,7 @@ def _(rng: Rng) -> Call:
     zero: Any = an_integer(rng, za)
     kind = rng.integers(6)
     if kind == 0:
-        zero, wanted = [0.5, math.nan, "1", np.full((m + 1, 1), za), None][int(rng.integers(5))], REFUSED
+        zero, wanted = [0.5, math.nan, "1", np.full((m + 2, 1), za), None][int(rng.integers(5))], REFUSED
     elif kind == 1:
         given, wanted = (
             [a.astype(np.int32), a.astype(np.float32), a[:, :-1] if k else a.ravel(), None][int(rng.integers(4))],

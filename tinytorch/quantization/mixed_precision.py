@@ -194,7 +194,9 @@ class MasterWeights:
     """
 
     def __init__(self, params: Iterable[Tensor], make_optimizer: Callable[[list[Tensor]], Optimizer] = Adam) -> None:
-        self.params = list(params)
+        self.params = list(params) if isinstance(params, Iterable) else [params]
+        if not all(isinstance(p, Tensor) for p in self.params):
+            raise TypeError("MasterWeights copies Tensors, got something else: pass the parameters of a model")
         self.masters = [Tensor(p.data.astype(np.float32), requires_grad=True) for p in self.params]
         self.optimizer = make_optimizer(self.masters)
 

@@ -55,7 +55,9 @@ from tinytorch.quantization.quantize import (
     Wrapped,
     as_int_type,
     as_range,
+    as_real,
     as_scale,
+    check_fits,
     check_rules,
     check_same_shape,
     choose_qparams,
@@ -175,6 +177,8 @@ def fake_quantize(x: Tensor, qparams: QParams) -> Tensor:
     >>> x.grad.tolist()
     [1.0, 1.0, 0.0]
     """
+    as_real(x.data)
+    check_fits("a scale", qparams.scale.shape, x.shape)
     q = np.rint(x.data / qparams.scale) + qparams.zero_point
     inside = (q >= qparams.int_type.qmin) & (q <= qparams.int_type.qmax)
     x_hat = dequantize(quantize(x.data, qparams), qparams)
@@ -295,22 +299,31 @@ def prepare_qat(
         watched = FakeQuantize(activation_type, observer=MovingAverageObserver())
         return FakeQuantized(copy(m), FakeQuantize(int_type, symmetric=True, axis=axis), watched)
 
-    prepared = map_modules(model, replace).train()
+    prepared = map_modules(model, replace)
     own: dict[Tensor, Tensor] = {}  # tensors of its own, for training changes them in place
     for _, m in prepared.named_modules():
         for key, value in vars(m).items():
             if isinstance(value, Tensor):
                 setattr(m, key, own.setdefault(value, Tensor(value.data.copy(), value.requires_grad)))
-    learned_steps = [m for _, m in prepared.named_modules() if isinstance(m, LearnedStepSize)]
-    for m in learned_steps:
-        m.calibrating = True
+    _calibrate(prepared, batches)
+    return prepared
+
+
+def _calibrate(prepared: Module, batches: Iterable[Any]) -> None:
+    """Let the batches pass: ranges and learned steps follow them, but no statistics of a batch norm."""
+    modules = [m for _, m in prepared.named_modules()]
+    for m in modules:
+        m.training = not isinstance(m, BatchNorm2d)
+    learned = [m for m in modules if isinstance(m, LearnedStepSize)]
+    for step in learned:
+        step.calibrating = True
     with no_grad():
         for batch in inputs_of(batches):
             if len(batch):
                 prepared(batch)
-    for m in learned_steps:
-        m.calibrating = False
-    return prepared
+    for step in learned:
+        step.calibrating = False
+    prepared.train()
 
 
 def freeze(model: Module) -> Module:
@@ -358,6 +371,7 @@ def learned_step_quantize(x: Tensor, scale: Tensor, zero_point: int, int_type: I
     """
     if not np.all((scale.data > 0) & np.isfinite(scale.data)):
         raise ValueError(f"scale must be > 0 and finite, got {np.min(scale.data):g} to {np.max(scale.data):g}")
+    check_fits("a scale", scale.shape, as_real(x.data).shape)
     qmin, qmax = int_type.qmin, int_type.qmax
     steps = x.data / scale.data
     q = np.rint(steps) + zero_point

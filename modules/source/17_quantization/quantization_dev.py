@@ -88,6 +88,7 @@ from tinytorch.core import (
     Tensor,
     evaluating,
 )
+from tinytorch.core.checks import checked_axis, float32_array, real_array, real_number
 from tinytorch.core.windows import count_windows, padded, patches
 
 # %%
@@ -224,7 +225,8 @@ class QParams:
     int_type: IntType
 
     def __init__(self, scale: ArrayLike, zero_point: ArrayLike, int_type: IntType = INT8) -> None:
-        scale, zero_point, int_type = np.array(scale, np.float32), np.array(zero_point), as_int_type(int_type)
+        scale, zero_point = float32_array("scale", scale).copy(), real_array("zero_point", zero_point)
+        int_type = as_int_type(int_type)
         if not np.all(np.isfinite(scale) & (scale > 0)):
             bad = scale[~(np.isfinite(scale) & (scale > 0))].flat[0]
             raise ValueError(f"scale must be > 0 and finite, got {bad:g}: choose_qparams makes one for any range")
@@ -270,20 +272,26 @@ class QParams:
 #| export
 def as_real(x: ArrayLike) -> NDArray[np.float32]:
     """x as float32. TypeError for what is not a real number, ValueError for NaN, which has no code."""
-    x = np.asarray(x)
-    if x.dtype.kind not in "fiub":
-        raise TypeError(f"x must be real numbers, got {x.dtype}: pass a NumPy array (of a Tensor: its .data)")
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which saturates
-        x = x.astype(np.float32, copy=False)
+    x = float32_array("x", x)  # a float64 beyond float32 becomes infinity, which saturates
     if np.isnan(np.min(x, initial=np.inf)):
         where = np.argwhere(np.isnan(x))[0].tolist()
         raise ValueError(f"x must not hold NaN, got one at index {where}: no code stands for it; find where it arose")
     return x
 
 
+def as_integers(name: str, q: ArrayLike) -> NDArray[Any]:
+    """q as an array of integers. TypeError for anything else, OverflowError for what int32 cannot hold."""
+    q = real_array(name, q)
+    if q.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {q.dtype}")
+    if q.size and not np.can_cast(q.dtype, np.int32) and (q.min() < -(2**31) or q.max() >= 2**31):
+        raise OverflowError(f"{name} must fit int32, got {q.min()} to {q.max()}")
+    return q
+
+
 def as_range(lo: ArrayLike, hi: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """lo, hi as float64 (so that hi - lo cannot overflow). ValueError unless finite in float32, and lo <= hi."""
-    lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
+    lo, hi = real_array("lo", lo).astype(np.float64), real_array("hi", hi).astype(np.float64)
     check_same_shape(lo=lo, hi=hi)
     largest = np.finfo(np.float32).max
     if not (np.all(np.abs(lo) <= largest) and np.all(np.abs(hi) <= largest)):
@@ -407,6 +415,7 @@ def dequantize(q: NDArray[Any], qparams: QParams) -> NDArray[np.float32]:
     >>> dequantize(np.array([-43, 42], np.int8), QParams(0.5, -43)).tolist()
     [0.0, 42.5]
     """
+    q = as_integers("codes", q)
     check_fits("a scale", qparams.scale.shape, q.shape)
     # 1 line. Widen first: in int8, 127 - (-43) is -86.
     ### BEGIN SOLUTION
@@ -509,6 +518,22 @@ def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
 
 # %%
 #| export
+def as_signals(x: ArrayLike, x_hat: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both as float64, divided by one power of two, which is exact: no square of them overflows or vanishes.
+
+    ValueError unless they are finite and of one shape.
+    """
+    x, x_hat = real_array("x", x).astype(np.float64), real_array("x_hat", x_hat).astype(np.float64)
+    check_same_shape(x=x, x_hat=x_hat)
+    largest = max(np.abs(x).max(initial=0), np.abs(x_hat).max(initial=0))
+    if not np.isfinite(largest):
+        raise ValueError(f"x and x_hat must be finite, got {largest:g}: infinity and NaN have no power")
+    exponent = np.frexp(largest)[1]
+    return np.ldexp(x, -exponent), np.ldexp(x_hat, -exponent)
+
+
+# %%
+#| export
 #| exercise: error_parts
 def sqnr_db(x: ArrayLike, x_hat: ArrayLike) -> float:
     """Signal to quantization noise, in decibels: `10 log10(sum x**2 / sum (x - x_hat)**2)`.
@@ -518,8 +543,7 @@ def sqnr_db(x: ArrayLike, x_hat: ArrayLike) -> float:
     >>> round(sqnr_db([3.0, 4.0], [3.0, 4.5]), 6)  # 25 / 0.25 is a factor of 100
     20.0
     """
-    x, x_hat = np.asarray(x, np.float64), np.asarray(x_hat, np.float64)
-    check_same_shape(x=x, x_hat=x_hat)
+    x, x_hat = as_signals(x, x_hat)
     # About 3 lines. No noise: return float("inf"). No signal: float("-inf"), for log10(0) would warn.
     ### BEGIN SOLUTION
     noise = ((x - x_hat) ** 2).sum()
@@ -597,6 +621,7 @@ def value_range(x: NDArray[Any], axis: int | tuple[int, ...] | None = None) -> t
     >>> lo.tolist(), hi.tolist()
     ([[-1.0], [0.5]], [[0.0], [2.0]])
     """
+    x, axis = real_array("x", x), checked_axis(axis)
     kept = () if axis is None else normalize_axis_tuple(axis, x.ndim)
     if x.size == 0:
         return np.zeros((), x.dtype), np.zeros((), x.dtype)
@@ -618,6 +643,7 @@ def split_groups(x: NDArray[Any], group_size: int) -> NDArray[Any]:
     [[[1, 2], [3, 0]]]
     """
     group_size = as_count("groups need x of 2 axes, and group_size", group_size, 1)
+    x = real_array("x", x)
     if x.ndim != 2:
         raise ValueError(f"groups need x of 2 axes, got shape {x.shape}")
     # About 3 lines: how many zeros are missing? np.pad(x, ((0, 0), (0, missing))), then reshape.
@@ -746,6 +772,7 @@ def pack_bits(q: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     return np.packbits(stream, bitorder="little")
 
 
+@np.errstate(over="ignore")  # -128 wraps around to itself
 def unpack_bits(packed: NDArray[np.uint8], bits: int, shape: tuple[int, ...], signed: bool = True) -> NDArray[Any]:
     """The inverse of `pack_bits`: int8 (signed) or uint8 codes [shape]. Refuses what `unpack_int4` refuses.
 
@@ -1001,7 +1028,7 @@ class MovingAverageObserver(MinMaxObserver):
     """
 
     def __init__(self, momentum: float = 0.9) -> None:
-        if not 0 <= momentum < 1:
+        if not 0 <= real_number("momentum", momentum) < 1:
             raise ValueError(f"momentum must be in [0, 1), got {momentum}: it is the weight of what was seen before")
         super().__init__()
         self.momentum = momentum
@@ -1036,7 +1063,7 @@ class PercentileObserver(Observer):
     """
 
     def __init__(self, percentile: float = 99.9) -> None:
-        if not 0 < percentile <= 100:
+        if not 0 < real_number("percentile", percentile) <= 100:
             raise ValueError(f"percentile must be in (0, 100], got {percentile}: 99.9 keeps all but one in a thousand")
         self.percentile, self.histogram = float(percentile), Histogram()
 
@@ -1299,6 +1326,7 @@ def integer_matmul(
     >>> integer_matmul(np.array([[1, 2]], np.int8), np.array([[3], [4]], np.int8), 1, 2).tolist()
     [[2]]
     """
+    a, b = real_array("a", a), real_array("b", b)
     acc, k = exact_product(a, b), a.shape[-1]
     za = as_zero_points("a_zero_point", a_zero_point, (*a.shape[:-1], 1))
     zb = as_zero_points("b_zero_point", b_zero_point, (*b.shape[:-2], 1, b.shape[-1]))
@@ -1374,7 +1402,7 @@ def quantize_multiplier(m: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int
     >>> [int(v) for v in quantize_multiplier(0.75)], [int(v) for v in quantize_multiplier(0.25)]
     ([1610612736, 0], [1073741824, -1])
     """
-    m = np.asarray(m, np.float64)
+    m = real_array("m", m).astype(np.float64)
     if not np.all((m > 0) & (m < 2**30)):
         raise ValueError(f"a multiplier must be in (0, 2**30), got {np.min(m):g} to {np.max(m):g}: check the scales")
     # About 5 lines.
@@ -1395,12 +1423,7 @@ ROUNDINGS = ("float", "gemmlowp", "single")
 
 def as_sums(acc: ArrayLike) -> NDArray[np.int64]:
     """int32 sums as int64. TypeError for what is no integer, OverflowError for what int32 cannot hold."""
-    wide = np.asarray(acc)
-    if wide.dtype.kind not in "iu":
-        raise TypeError(f"acc must be int32 sums of products, got {wide.dtype}")
-    if wide.size and (wide.min() < -(2**31) or wide.max() >= 2**31):
-        raise OverflowError(f"acc must fit int32, got {wide.min()} to {wide.max()}")
-    return wide.astype(np.int64)
+    return as_integers("acc", acc).astype(np.int64)
 
 
 # %%
@@ -1568,6 +1591,8 @@ def codes_of(x: Any, qparams: QParams | None) -> tuple[NDArray[Any], QParams]:
     ValueError for codes of another scale than the one given.
     """
     if not isinstance(x, QuantizedTensor):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"a layer on codes takes a QuantizedTensor, a Tensor or an array, got {type(x).__name__}")
         return dynamic_quantize(x.data) if qparams is None else (quantize(x.data, qparams), qparams)
     one_scale("an input of codes", x.qparams)
     if qparams is not None and x.qparams.scale != qparams.scale:
@@ -1783,6 +1808,9 @@ class Lookup(Module):
 
 def quantized_add(a: QuantizedTensor, b: QuantizedTensor, output_qparams: QParams) -> QuantizedTensor:
     """a + b as codes of `output_qparams`: both differences from zero times their scale / s_y, added, rounded once."""
+    for t in (a, b):
+        if not isinstance(t, QuantizedTensor):
+            raise TypeError(f"quantized_add takes two QuantizedTensors, got {type(t).__name__}: quantize it first")
     check_same_shape(a=a.q, b=b.q)
 
     def units(t: QuantizedTensor) -> NDArray[np.float32]:
@@ -2374,6 +2402,9 @@ def speedup(baseline: ArrayLike, candidate: ArrayLike) -> float:
     >>> speedup([2.0, 2.0, 90.0], [1.0, 1.0, 30.0])
     2.0
     """
+    for name, seconds in {"baseline": baseline, "candidate": candidate}.items():
+        if not np.all(real_array(name, seconds) > 0) or not np.all(np.isfinite(seconds)) or np.size(seconds) == 0:
+            raise ValueError(f"{name} must be seconds > 0, at least one, got {seconds!r}")
     check_same_shape(baseline=baseline, candidate=candidate)
     # 1 line.
     ### BEGIN SOLUTION
