@@ -54,7 +54,8 @@ def test_the_version_is_one_line(capsys):
         (["demo"], "Missing argument 'MODULE'"),
         (["export", "01", "--chek"], "No such option"),
         (["test", "01", "--limit-seconds", "soon"], "'--limit-seconds'"),
-        (["test", "01", "--limit-seconds", "0"], "'--limit-seconds'"),
+        *((["test", "01", "--limit-seconds", text], "--limit-seconds must be") for text in ("nan", "inf", "-1")),
+        (["test", "01", "--limit-seconds", "0"], "--limit-seconds must be from 0.1 to 86400, got 0.0"),
     ],
 )
 def test_a_wrong_call_is_status_2_and_names_what_is_wrong(course, arguments, said):
