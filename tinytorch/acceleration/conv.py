@@ -98,11 +98,12 @@ class Int8Conv2d:
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         x = np.asarray(x)
         if x.dtype.char in "bB":
-            if self.input_qparams is None:
+            qparams = self.input_qparams
+            if qparams is None:
                 raise ValueError(
                     f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams"
                 )
-            return self.of_codes(x, self.input_qparams)
+            return self.of_codes(x, qparams)
         if x.dtype.char != "f":  # of any byte order
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
         self._check(x)

@@ -146,7 +146,8 @@ class Int8Linear:
         """The definition, in NumPy."""
         zero_point, lo, hi, scale_in = self.ruler_in
         if rows.dtype == np.float32:
-            if self.input_qparams is None:
+            is_dynamic = self.input_qparams is None
+            if is_dynamic:
                 scale_in, zero_point = choose_dynamic(rows)
             rows = quantize_plain(rows, scale_in, np.float32(zero_point), lo, hi)
         return self.from_codes(rows, zero_point, scale_in)
