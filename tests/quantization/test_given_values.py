@@ -74,6 +74,12 @@ def test_negative_axes_count_from_the_end() -> None:
     [
         (lambda: sqnr_db([1.0, 2, 3], [[1.0], [2], [3]]), r"wanted equal shapes, got x \(3,\), x_hat \(3, 1\)"),
         (lambda: speedup([1.0, 2], [[1.0], [2]]), "wanted equal shapes"),
+        (lambda: speedup([], []), "must be seconds > 0, at least one"),
+        (lambda: speedup([1.0], [0.0]), "candidate must be seconds > 0"),
+        (lambda: expected_mse(np.zeros(2), np.zeros(2), QParams(1, 0)), "not all 0"),
+        (lambda: expected_mse(np.array([-1, 2]), np.zeros(2), QParams(1, 0)), "counts must be >= 0"),
+        (lambda: kl_divergence(np.zeros(0), np.zeros(0, int), np.zeros(0)), "not all 0"),
+        (lambda: QParams(1, True), "zero_point must be an integer"),
         (lambda: choose_qparams([-1.0, -2], [[1.0], [2]]), "wanted equal shapes"),
         (lambda: expected_mse(np.ones(2), np.ones((2, 1)), QParams(1, 0)), "wanted equal shapes"),
         (lambda: kl_divergence(np.ones(2), np.ones(2, int), np.ones((2, 1))), "wanted equal shapes"),
@@ -206,6 +212,8 @@ def test_other_numbers_of_bits_and_other_dtypes_are_not_packed() -> None:
 def test_counts_may_be_numpys_own_integers(total: np.integer) -> None:
     correct = type(total)(int(total) * 9 // 10)
     assert accuracy_interval(correct, total) == accuracy_interval(int(correct), int(total))  # type: ignore[arg-type]
+    for z in (np.int8(100), np.float16(1.5)):
+        assert accuracy_interval(correct, total, z) == accuracy_interval(correct, total, float(z))  # type: ignore[arg-type]
     lo, hi = accuracy_interval(correct, total)  # type: ignore[arg-type]
     assert 0.75 < lo < int(correct) / int(total) < hi < 0.96
 

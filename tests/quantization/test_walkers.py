@@ -34,6 +34,7 @@ from tinytorch.core import (
 from tinytorch.quantization import (
     INT4,
     INT8,
+    LearnedStepSize,
     Lookup,
     MinMaxObserver,
     OnCodes,
@@ -49,6 +50,7 @@ from tinytorch.quantization import (
     explain,
     fold_batch_norm,
     fold_batch_norms,
+    learned_step_quantize,
     prepare_qat,
     quantize_dynamic,
     quantize_static,
@@ -294,8 +296,7 @@ def test_layers_where_none_are_found_are_not_left_in_silence(kind: Any) -> None:
 def test_what_is_no_module_is_refused() -> None:
     for wrong in (np.ones(3), "model", Linear, None):
         for call in (
-            quantize_dynamic,
-            quantize_weight_only,
+            *(quantize_dynamic, quantize_weight_only, equalize, fold_batch_norms, explain, convert),
             lambda m: quantize_static(m, []),
             lambda m: prepare_qat(m, []),
         ):
@@ -334,6 +335,15 @@ def test_a_weight_has_a_scale_for_each_output_or_one(axis: Any) -> None:
     groups = QuantizedTensor.from_float(numbers(3, 4), INT4, group_size=4)
     with pytest.raises(ValueError, match="one for each output"):
         QuantizedLinear(groups)
+
+
+def test_a_learned_step_counts_axes_as_numpy_does() -> None:
+    for axis, shape in ((-1, (1, 4)), (1, (1, 4)), (-2, (3, 1))):
+        step = LearnedStepSize(INT8, axis)
+        step(Tensor(numbers(3, 4)))
+        assert step.scale is not None and step.scale.shape == shape
+    with pytest.raises(np.exceptions.AxisError):
+        LearnedStepSize(INT8, 2)(Tensor(numbers(3, 4)))
 
 
 def test_axes_that_count_from_the_end_and_reach_the_outputs_are_taken() -> None:
@@ -390,6 +400,16 @@ def test_axes_that_count_from_the_end_and_reach_the_outputs_are_taken() -> None:
         ),
         (lambda: quantize_static(Residual(Linear(6, 1)), [numbers(4, 6)]), "adds equal shapes"),
         (lambda: fold_batch_norm(Conv2d(1, 4, 1), BatchNorm2d(1)), "wanted equal shapes"),
+        (lambda: Lookup(Sequential(Linear(256, 1)), QParams(1, 0)), "wanted equal shapes, got codes"),
+        (lambda: WeightOnlyLinear(QuantizedTensor.from_float(np.ones(3)))(np.ones((2, 3))), "wanted input"),
+        (
+            lambda: WeightOnlyLinear(QuantizedTensor.from_float(np.eye(3)))(np.ones((2, 1))),
+            r"\(3, 3\), got shape \(2, 1\)",
+        ),
+        (
+            lambda: learned_step_quantize(Tensor(numbers(1, 3)), Tensor(np.ones((5, 1), np.float32)), 0, INT8, 1),
+            "would enlarge the result",
+        ),
     ],
 )
 def test_what_would_broadcast_in_a_layer_is_refused(call: Callable[[], object], said: str) -> None:

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import NDArray
 
 from tinytorch.core import (
@@ -54,6 +55,7 @@ from tinytorch.quantization.quantize import (
     QuantizedTensor,
     Wrapped,
     as_int_type,
+    as_module,
     as_range,
     as_real,
     as_scale,
@@ -339,7 +341,7 @@ def convert(model: Module) -> Module:
 
     Weight codes and input rulers are exactly those that training saw. ValueError for a model that was not prepared.
     """
-    if not any(isinstance(m, FakeQuantized) for _, m in model.named_modules()):
+    if not any(isinstance(m, FakeQuantized) for _, m in as_module(model).named_modules()):
         raise ValueError("nothing to convert: the model holds no FakeQuantized layer; prepare_qat makes them")
 
     def replace(name: str, m: Module) -> Module | None:
@@ -395,6 +397,7 @@ class Magnitudes:
     lowest: float = 0.0
 
     def add(self, x: NDArray[Any], axis: int | None) -> None:
+        axis = None if axis is None else normalize_axis_index(axis, x.ndim)
         reduced = tuple(a for a in range(x.ndim) if a != axis)
         self.total = self.total + np.abs(x).sum(reduced, dtype=np.float64, keepdims=axis is not None)
         self.count += x.size // (1 if axis is None else x.shape[axis])

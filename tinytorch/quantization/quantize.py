@@ -38,6 +38,7 @@ __all__ = [
     "MinMaxObserver",
     "MovingAverageObserver",
     "PercentileObserver",
+    "check_counts",
     "expected_mse",
     "kl_divergence",
     "HistogramObserver",
@@ -68,6 +69,7 @@ __all__ = [
     "WeightOnlyLinear",
     "Wrapped",
     "Observed",
+    "as_module",
     "Replace",
     "map_modules",
     "bias_of",
@@ -231,7 +233,7 @@ class QParams:
         if not np.all(np.isfinite(scale) & (scale > 0)):
             bad = scale[~(np.isfinite(scale) & (scale > 0))].flat[0]
             raise ValueError(f"scale must be > 0 and finite, got {bad:g}: choose_qparams makes one for any range")
-        if np.any(zero_point != np.rint(zero_point)):
+        if zero_point.dtype.kind not in "iuf" or np.any(zero_point != np.rint(zero_point)):
             raise ValueError("zero_point must be an integer: it is a code, so round it first (np.rint)")
         qmin, qmax = int_type.qmin, int_type.qmax
         if np.any((zero_point < qmin) | (zero_point > qmax)):
@@ -747,6 +749,12 @@ class PercentileObserver(Observer):
         return np.asarray(max(h.lo, -t)), np.asarray(min(h.hi, t))
 
 
+def check_counts(counts: NDArray[Any]) -> None:
+    """ValueError unless something was counted, and nothing less than never."""
+    if not counts.size or counts.min() < 0 or not counts.any():
+        raise ValueError("counts must be >= 0, and not all 0: of nothing there is no mean")
+
+
 def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparams: QParams) -> float:
     """The mean squared error of quantizing `counts[i]` numbers at `centers[i]`, in squared units of x.
 
@@ -754,6 +762,7 @@ def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparam
     0.046875
     """
     check_same_shape(counts=counts, centers=centers)
+    check_counts(counts)
     squared = (centers - dequantize(quantize(centers, qparams), qparams)) ** 2
     return float((counts * squared).sum() / counts.sum())
 
@@ -771,6 +780,7 @@ def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArr
     0.0
     """
     check_same_shape(counts=counts, codes=codes, clipped=clipped)
+    check_counts(clipped)
     code_index = codes.astype(np.int64) - int(codes.min())
     occupied = counts > 0
     total, cells = np.bincount(code_index, weights=counts), np.bincount(code_index, weights=occupied)
@@ -1120,7 +1130,7 @@ class QuantizedLinear(Module):
         q, qparams = self._codes(x)
         if q.shape[-1:] != self.weight.shape[1:]:
             raise ValueError(f"wanted input [..., {self.weight.shape[1]}], got shape {q.shape}")
-        rows = q.reshape(-1, q.shape[-1])
+        rows = q.reshape(int(np.prod(q.shape[:-1])), q.shape[-1])
         acc = integer_matmul(rows, self.weight.q.T, qparams.zero_point)
         scale, shape = self._scale(qparams), (*q.shape[:-1], self.weight.shape[0])
         if self.input_qparams is None:
@@ -1225,6 +1235,7 @@ class Lookup(Module):
         int_type = input_qparams.int_type
         codes = np.arange(int_type.qmin, int_type.qmax + 1).astype(int_type.storage)
         self.input_qparams, self.values = input_qparams, function(dequantize(codes, input_qparams)).data
+        check_same_shape(codes=codes, answers=self.values)
         self.output_qparams = one_scale("output_qparams", output_qparams)
 
     def explanation(self) -> str:
@@ -1311,6 +1322,8 @@ class WeightOnlyLinear(Module):
         return "float arithmetic"
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1:] != self.weight.shape[1:]:
+            raise ValueError(f"wanted input [..., in] for a weight [out, in] {self.weight.shape}, got shape {x.shape}")
         y = x.data @ self.weight.dequantize().T
         return Tensor(y if self.bias is None else y + self.bias)
 
@@ -1340,6 +1353,14 @@ class Observed(Wrapped):
         return y
 
 
+def as_module(model: Any) -> Module:
+    """model, if it is a Module. TypeError for anything else, such as another library's network."""
+    if not isinstance(model, Module):
+        kind = type(model)
+        raise TypeError(f"wanted a Module of tinytorch.core, got a {kind.__module__}.{kind.__qualname__}")
+    return model
+
+
 Replace = Callable[[str, Module], Module | None]
 
 
@@ -1350,7 +1371,7 @@ def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
     becomes two: each place may get a type, rulers and a ReLU of its own. Other modules keep their class, attributes and
     `forward`. TypeError for modules in a tuple, dict or set, where none is found.
     """
-    replacement = replace(name, module)
+    replacement = replace(name, as_module(module))
     if replacement is not None:
         return replacement
 
@@ -1391,10 +1412,9 @@ def check_rules(model: Module, rules: Rules | None) -> None:
     TypeError for what is no Module, ValueError where no layer can be quantized, or where one is prepared for training,
     KeyError for a rule whose name is not that of a layer that can be quantized.
     """
-    if not isinstance(model, Module):
-        kind = type(model)
-        raise TypeError(f"wanted a Module of tinytorch.core, got a {kind.__module__}.{kind.__qualname__}")
-    modules = dict(model.named_modules())
+    if not isinstance(rules, Mapping | None):
+        raise TypeError(f"rules must be a mapping from names of layers to types, got {rules!r}")
+    modules = dict(as_module(model).named_modules())
     wrapped = [name for name, m in modules.items() if isinstance(m, Wrapped)]
     if wrapped:
         raise ValueError(f"layer {wrapped[0]!r} is prepared for training: convert(model) makes its integer form")
@@ -1651,7 +1671,7 @@ def explain(model: Module) -> list[tuple[str, str, str]]:
     """
     rows: list[tuple[str, str, str]] = []
     told: list[str] = []
-    for name, m in model.named_modules():
+    for name, m in as_module(model).named_modules():
         if any(name.startswith(prefix) for prefix in told):
             continue  # a part of a layer that is told already
         if hasattr(m, "explanation"):
@@ -1707,6 +1727,7 @@ def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float,
     correct, total = as_count("correct", correct), as_count("total", total)
     if not correct <= total or total < 1:
         raise ValueError(f"wanted 0 <= correct <= total and total >= 1, got {correct} of {total}")
+    z = float(z)
     if not z > 0:
         raise ValueError(f"z must be > 0, got {z:g}: 1.96 gives the interval of 95 %")
     p = correct / total

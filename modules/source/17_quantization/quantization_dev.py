@@ -230,7 +230,7 @@ class QParams:
         if not np.all(np.isfinite(scale) & (scale > 0)):
             bad = scale[~(np.isfinite(scale) & (scale > 0))].flat[0]
             raise ValueError(f"scale must be > 0 and finite, got {bad:g}: choose_qparams makes one for any range")
-        if np.any(zero_point != np.rint(zero_point)):
+        if zero_point.dtype.kind not in "iuf" or np.any(zero_point != np.rint(zero_point)):
             raise ValueError("zero_point must be an integer: it is a code, so round it first (np.rint)")
         qmin, qmax = int_type.qmin, int_type.qmax
         if np.any((zero_point < qmin) | (zero_point > qmax)):
@@ -1114,6 +1114,14 @@ assert tuple(map(float, seen[2].range())) == (-3, 4), f"99 % of six numbers is a
 
 # %%
 #| export
+def check_counts(counts: NDArray[Any]) -> None:
+    """ValueError unless something was counted, and nothing less than never."""
+    if not counts.size or counts.min() < 0 or not counts.any():
+        raise ValueError("counts must be >= 0, and not all 0: of nothing there is no mean")
+
+
+# %%
+#| export
 #| exercise: histogram_observer
 def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparams: QParams) -> float:
     """The mean squared error of quantizing `counts[i]` numbers at `centers[i]`, in squared units of x.
@@ -1122,6 +1130,7 @@ def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparam
     0.046875
     """
     check_same_shape(counts=counts, centers=centers)
+    check_counts(counts)
     # About 2 lines.
     ### BEGIN SOLUTION
     squared = (centers - dequantize(quantize(centers, qparams), qparams)) ** 2
@@ -1145,6 +1154,7 @@ def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArr
     0.0
     """
     check_same_shape(counts=counts, codes=codes, clipped=clipped)
+    check_counts(clipped)
     code_index = codes.astype(np.int64) - int(codes.min())
     occupied = counts > 0
     # About 5 lines. np.bincount(code_index, weights=...) sums over the cells of each code.
@@ -1659,7 +1669,7 @@ class QuantizedLinear(Module):
         q, qparams = self._codes(x)
         if q.shape[-1:] != self.weight.shape[1:]:
             raise ValueError(f"wanted input [..., {self.weight.shape[1]}], got shape {q.shape}")
-        rows = q.reshape(-1, q.shape[-1])
+        rows = q.reshape(int(np.prod(q.shape[:-1])), q.shape[-1])
         # About 10 lines. 1. integer_matmul(rows, self.weight.q.T, the input's zero point). 2. Dynamic: y = acc * scale +
         # bias, quantized if codes are wanted. Static: acc + bias, then requantize(acc, scale / s_y, ...) or acc * scale.
         ### BEGIN SOLUTION
@@ -1791,6 +1801,7 @@ class Lookup(Module):
         int_type = input_qparams.int_type
         codes = np.arange(int_type.qmin, int_type.qmax + 1).astype(int_type.storage)
         self.input_qparams, self.values = input_qparams, function(dequantize(codes, input_qparams)).data
+        check_same_shape(codes=codes, answers=self.values)
         self.output_qparams = one_scale("output_qparams", output_qparams)
 
     def explanation(self) -> str:
@@ -1903,6 +1914,8 @@ class WeightOnlyLinear(Module):
         return "float arithmetic"
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1:] != self.weight.shape[1:]:
+            raise ValueError(f"wanted input [..., in] for a weight [out, in] {self.weight.shape}, got shape {x.shape}")
         y = x.data @ self.weight.dequantize().T
         return Tensor(y if self.bias is None else y + self.bias)
 
@@ -1932,6 +1945,14 @@ class Observed(Wrapped):
         return y
 
 
+def as_module(model: Any) -> Module:
+    """model, if it is a Module. TypeError for anything else, such as another library's network."""
+    if not isinstance(model, Module):
+        kind = type(model)
+        raise TypeError(f"wanted a Module of tinytorch.core, got a {kind.__module__}.{kind.__qualname__}")
+    return model
+
+
 Replace = Callable[[str, Module], Module | None]
 
 
@@ -1942,7 +1963,7 @@ def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
     becomes two: each place may get a type, rulers and a ReLU of its own. Other modules keep their class, attributes and
     `forward`. TypeError for modules in a tuple, dict or set, where none is found.
     """
-    replacement = replace(name, module)
+    replacement = replace(name, as_module(module))
     if replacement is not None:
         return replacement
 
@@ -1983,10 +2004,9 @@ def check_rules(model: Module, rules: Rules | None) -> None:
     TypeError for what is no Module, ValueError where no layer can be quantized, or where one is prepared for training,
     KeyError for a rule whose name is not that of a layer that can be quantized.
     """
-    if not isinstance(model, Module):
-        kind = type(model)
-        raise TypeError(f"wanted a Module of tinytorch.core, got a {kind.__module__}.{kind.__qualname__}")
-    modules = dict(model.named_modules())
+    if not isinstance(rules, Mapping | None):
+        raise TypeError(f"rules must be a mapping from names of layers to types, got {rules!r}")
+    modules = dict(as_module(model).named_modules())
     wrapped = [name for name, m in modules.items() if isinstance(m, Wrapped)]
     if wrapped:
         raise ValueError(f"layer {wrapped[0]!r} is prepared for training: convert(model) makes its integer form")
@@ -2267,7 +2287,7 @@ def explain(model: Module) -> list[tuple[str, str, str]]:
     """
     rows: list[tuple[str, str, str]] = []
     told: list[str] = []
-    for name, m in model.named_modules():
+    for name, m in as_module(model).named_modules():
         if any(name.startswith(prefix) for prefix in told):
             continue  # a part of a layer that is told already
         if hasattr(m, "explanation"):
@@ -2379,6 +2399,7 @@ def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float,
     correct, total = as_count("correct", correct), as_count("total", total)
     if not correct <= total or total < 1:
         raise ValueError(f"wanted 0 <= correct <= total and total >= 1, got {correct} of {total}")
+    z = float(z)
     if not z > 0:
         raise ValueError(f"z must be > 0, got {z:g}: 1.96 gives the interval of 95 %")
     # About 4 lines.
