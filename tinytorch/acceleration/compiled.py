@@ -113,7 +113,7 @@ class Task:
 
     __slots__ = ("_address", "_function")
 
-    def __init__(self, function: Callable[[Any, int], None]) -> None:
+    def __init__(self, function: Callable[[Any, int, int], None]) -> None:
         self._function, self._address = function, 0
 
     @property
@@ -125,15 +125,15 @@ class Task:
 
 
 @once
-def _callback(function: Callable[[Any, int], None]) -> Any:
-    made: Any = CFunc(function, normalize_signature("void(CPointer(int64), int64)"), locals={}, options={})
+def _callback(function: Callable[[Any, int, int], None]) -> Any:
+    made: Any = CFunc(function, normalize_signature("void(CPointer(int64), int64, int64)"), locals={}, options={})
     made._cache = _OnDisk(function)
     made.compile()
     return made
 
 
-def task(function: Callable[[Any, int], None]) -> Task:
-    """`function(args: pointer to int64, index)` as a Task; see `threads`."""
+def task(function: Callable[[Any, int, int], None]) -> Task:
+    """`function(args: pointer to int64, index, thread)` as a Task; see `threads.run`."""
     return Task(function)
 
 

@@ -121,6 +121,8 @@ class Int8Conv2d:
         """The same for codes of any ruler, such as a dynamic layer before gave them."""
         self._check(q)
         zero_point, scale = int(np.asarray(ruler.zero_point).item()), np.float32(np.asarray(ruler.scale).item())
+        for layer in self.layers:
+            layer.check_reach(zero_point)
         p, images = self.padding, q.transpose(0, 2, 3, 1)
         if p:
             count, height, width, channels = images.shape
@@ -147,7 +149,7 @@ class Int8Conv2d:
             n = layer.weights.shape[1]
             shape = [*self.kernel, self.stride, *out.shape[1:3], g * channels, channels, g * n, out.shape[3]]
             driver.convolve(
-                *run.team(), run.addresses, driver.window_task.address, source, np.array(shape, np.int64), flip,
+                *run.pool(), run.addresses, driver.window_task.address, source, np.array(shape, np.int64), flip,
                 zero_point + shift, scale, *layer.after, target,
             )  # fmt: skip
 

@@ -39,7 +39,7 @@ def find_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
     if name == "numpy" or x.size == 0:
         return choose_dynamic(x)
     run, ruler = rung(name), np.zeros(4, np.float32)
-    refuse(x, load("fused").range_of(run.team()[0], run.addresses, run.extremes, x.ravel(order="K"), ruler))
+    refuse(x, load("fused").range_of(run.pool()[0], run.addresses, run.extremes, x.ravel(order="K"), ruler))
     return ruler[3], int(ruler[0])
 
 

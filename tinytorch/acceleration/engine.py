@@ -49,8 +49,8 @@ class Rung:
             return 0, 0
         return 128, -128 if self.signed else 128
 
-    def team(self) -> tuple[int, int]:
-        """(pool, threads) for the drivers."""
+    def pool(self) -> tuple[int, int]:
+        """(address, threads) of the pool, for the drivers."""
         pool = threads.pool()
         return pool.address, pool.threads
 

@@ -44,7 +44,7 @@ from .small import (
     scratch,
     small_product,
 )
-from .threads import run
+from .threads import EVERYBODY, run
 
 BIAS, FLOATS = "Array(int32, 1, 'C', readonly=True)", "Array(float32, 1, 'C', readonly=True)"
 ONE: Any = np.float32(1)
@@ -105,7 +105,7 @@ def linear_codes(
 
 
 @task
-def extremes_task(w: Any, index: int) -> None:
+def extremes_task(w: Any, index: int, thread: int) -> None:
     """The range of a piece of x, to two floats of its own."""
     first = index * CHUNK
     seen = call(w[0], (w[1] + first * 4, 0, 1, min(CHUNK, w[2] - first), w[3] + index * 64, 0, 0, 0))
@@ -119,7 +119,7 @@ def extremes(pool: int, rung: Array, task_address: int, x: Array) -> Any:
     w, count = np.zeros(6, np.int64), up(x.size, CHUNK) // CHUNK
     parts = np.zeros((count + 1, 16), np.float32)
     w[0], w[1], w[2], w[3] = rung[EXTREMES], at(x), x.size, at(parts)
-    run(pool, task_address, at(w), count, x.size >= MANY)
+    run(pool, task_address, at(w), count, EVERYBODY, x.size >= MANY)
     lo, hi = np.float32(0), np.float32(0)
     for i in range(count):
         lo, hi = min(lo, parts[i, 0]), max(hi, parts[i, 1])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .compiled import Array, add, at, call, compiled, inlined, keep, peek, task
-from .threads import run
+from .threads import EVERYBODY, run
 
 L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
 L1 = 1 << 15  # bytes of a tile's rows that the first cache keeps while panels pass by
@@ -53,9 +53,10 @@ def aligned(nbytes: int) -> tuple[Array, int]:
 
 
 @task
-def product_task(w: Any, index: int) -> None:
+def product_task(w: Any, index: int, thread: int) -> None:
     """Some rows x some panels, tile by tile. A tile's rows go through the pass `before` into the first cache and meet
-    all the panels there; its sums are finished while they are there too. NaNs met are counted in w[25].
+    all the panels there; its sums are finished while they are there too. NaNs met are counted in w[25]. Scratch is at
+    w[27], w[28] bytes for each thread: sums, and from w[29] on the rows.
 
     Where K is deep, so that rows do not fit there, it is the other way round: a piece of K of one tile's weights stays,
     and all rows pass by, piece after piece, their sums waiting in between; the next piece is fetched meanwhile."""
@@ -72,9 +73,8 @@ def product_task(w: Any, index: int) -> None:
     ld_codes, whole, strip = row_bytes(depth * step), high * wide * 64, wide if deep else block_panels
     tiles_high, across = up(last_row - first_row, high) // high, up(strip, wide) // wide
     near, kept = depth < steps and not deep, 0 if depth >= steps else tiles_high * across * whole
-    sums_block, sums = aligned(kept + whole)  # those to take up again, tile by tile; then those of a finished tile
-    codes_block, codes = aligned(high * ld_codes if before != NONE else 0)
-    ready, seen = 0, 0
+    sums = w[27] + thread * w[28]  # those to take up again, tile by tile; then those of a finished tile
+    codes, ready, seen = sums + w[29], 0, 0
     for p_first in range(first_panel, last_panel, strip):
         p_end = min(p_first + strip, last_panel)
         for first in range(0, steps, depth):
@@ -115,12 +115,10 @@ def product_task(w: Any, index: int) -> None:
     call(peek(rung + 8 * RELEASE), (0,))
     if seen != 0:
         add(at(w) + 200, seen)
-    keep(sums_block)
-    keep(codes_block)
 
 
 @task
-def sweep_task(w: Any, index: int) -> None:
+def sweep_task(w: Any, index: int, thread: int) -> None:
     """Some rows of a pass. NaNs met are counted in w[10]."""
     x, ldx, rows, cols, y, ldy, block = w[1], w[2], w[3], w[4], w[5], w[6], w[9]
     first = index * block
@@ -137,7 +135,7 @@ def sweep(
     w = np.zeros(11, np.int64)
     block = max(1, CHUNK // max(cols, 1))
     w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9] = function, x, ldx, rows, cols, y, ldy, u, v, block
-    run(pool, rung[SWEEP], at(w), up(rows, block) // block, rows * cols >= MANY)
+    run(pool, rung[SWEEP], at(w), up(rows, block) // block, EVERYBODY, rows * cols >= MANY)
     seen: int = w[10]  # also what keeps w alive until here
     return seen
 
@@ -150,6 +148,15 @@ def passed(
     block, address = aligned(m * ld)
     seen: int = sweep(pool, rung, before, a, lda, m, k, address, ld, u, v)
     return block, address, seen
+
+
+@inlined
+def sums_bytes(rung: Any, block_rows: int, strip: int, waiting: bool) -> int:
+    """Bytes for the sums of a thread: of a tile, and of all tiles whose sums wait for the next piece of K."""
+    high, wide = rung[HIGH], rung[WIDE]
+    tiles = up(block_rows, high) // high * (up(strip, wide) // wide) if waiting else 0
+    nbytes: int = (tiles + 1) * high * wide * 64
+    return nbytes
 
 
 @inlined
@@ -192,13 +199,17 @@ def product(
         ld = up(k, 64) | 64 if deep else row_bytes(k)  # where K is deep, an odd number of cache lines is best
         block, a, seen = passed(pool, rung, before, a, lda, m, k, before_u, before_v, ld)
         lda, a_size, before = ld, 1, NONE
-    w = np.empty(27, np.int64)
+    w = np.empty(30, np.int64)
     w[0], w[1], w[2], w[3], w[4], w[5], w[6] = a, lda, b, panel, steps, m, n
     w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14] = c, ldc, size, start, finish, u, v, v_step
     w[15], w[16], w[17], w[18], w[19] = at(rung), block_rows, block_panels, row_blocks, depth
     w[20], w[21], w[22], w[23], w[24], w[25] = k, a_size, before, before_u, before_v, seen
-    w[26] = deep
-    run(pool, rung[PRODUCT], at(w), row_blocks * column_blocks, work >= LONG)
+    w[26], w[29] = deep, sums_bytes(rung, block_rows, wide if deep else block_panels, depth < steps)
+    w[28] = w[29] + up(high * row_bytes(depth * rung[STEP]) if before != NONE else 0, 64)
+    room = threads if pool != 0 else 1
+    scratch, w[27] = aligned(room * w[28])
+    run(pool, rung[PRODUCT], at(w), row_blocks * column_blocks, room, work >= LONG)
+    keep(scratch)
     keep(block)
     met: int = w[25]  # also what keeps w alive until here
     return met

@@ -6,11 +6,11 @@ import numpy as np
 
 from .compiled import Array, at, call, compiled, inlined, keep, task
 from .gemm import ALONE, BYTES, DIRECT, FOUR, MANY, NONE, aligned, product, row_bytes, up
-from .threads import run
+from .threads import EVERYBODY, run
 
 
 @task
-def convert_task(w: Any, index: int) -> None:
+def convert_task(w: Any, index: int, thread: int) -> None:
     """A strip of a conversion, of 128 steps or of 64 columns, along which x lies in memory; 32 steps x 16 columns at a
     time."""
     block, ldx, k, n, ldy, along_n = w[0], w[4], w[5], w[6], w[10], w[3] == 4
@@ -34,7 +34,7 @@ def convert(
     w[0], w[1], w[2], w[3], w[4], w[5], w[6] = block, x, k_step, n_step, ldx, k, n
     w[7], w[8], w[9], w[10] = y, y_k, y_n, ldy
     strips = up(k, 128) // 128 if n_step == 4 else up(n, 64) // 64
-    run(pool if k * n > ALONE // 64 else 0, function, at(w), strips, k * n >= MANY // 2)
+    run(pool if k * n > ALONE // 64 else 0, function, at(w), strips, EVERYBODY, k * n >= MANY // 2)
     keep(w)
 
 

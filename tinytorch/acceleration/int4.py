@@ -149,7 +149,7 @@ def _of_codes(
     flip, shift = run.conversion(rows.dtype == np.int8)
     weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
     load("engine").nibbles(run.name)[1].of_codes(
-        *run.team(), run.addresses, *weights, rows.view(np.uint8), flip, zero_point + shift, scale, bias, floats, at
+        *run.pool(), run.addresses, *weights, rows.view(np.uint8), flip, zero_point + shift, scale, bias, floats, at
     )
 
 
@@ -188,7 +188,7 @@ def int4_linear(
         weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
         _, driver = load("engine").nibbles(run.name)
         status = driver.of_reals(
-            *run.team(), run.addresses, *weights, run.extremes, rows,
+            *run.pool(), run.addresses, *weights, run.extremes, rows,
             np.array(ruler, np.float32), flip, shift, addend, at,
         )  # fmt: skip
         if status < 0:

@@ -85,8 +85,8 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
             if m <= plan.rows:
                 status = (plan.run or plan.compiled())(plan.words, a, zero_point, out)
             else:
-                team = plan.team()
-                status = plan.large.made(team.address, team.threads, plan.words, a, zero_point, out)
+                pool = plan.pool()
+                status = plan.large.made(pool.address, pool.threads, plan.words, a, zero_point, out)
             if status == 0:
                 return out
     a = np.asarray(a)
@@ -107,5 +107,5 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     run, out = rung(name, m <= b.few), room(count, np.int32, 4)
     flip, shift = run.conversion(kind == "b")
     rows = rows if kind == "B" else rows.view(np.uint8)
-    skip = run.matmul(*run.team(), run.addresses, rows, b.data, b.panel, b.column_sums, flip, zero_point + shift, out)
+    skip = run.matmul(*run.pool(), run.addresses, rows, b.data, b.panel, b.column_sums, flip, zero_point + shift, out)
     return filled(out, skip, count).reshape(shape)

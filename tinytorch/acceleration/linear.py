@@ -41,6 +41,7 @@ class Int8Linear:
     relu: bool = False
     floats: NDArray[np.float32] = field(init=False, repr=False)  # the bias, as one of the two; the other is empty
     integers: NDArray[np.int32] = field(init=False, repr=False)
+    largest_bias: int = field(init=False, repr=False)  # of the sums
     ruler_in: tuple[int, int, int, np.float32] = field(init=False, repr=False)
     ruler_out: NDArray[np.float32] = field(init=False, repr=False)  # zero point, lowest, highest code, scale
     target: np.dtype[Any] = field(init=False, repr=False)  # of the result
@@ -49,7 +50,7 @@ class Int8Linear:
     plans: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small calls: see find_plan
 
     def __post_init__(self, bias: ArrayLike | None) -> None:
-        (k, n), bias = self.weights.shape, bias_of(bias, self.weights.shape[1])
+        (_, n), bias = self.weights.shape, bias_of(bias, self.weights.shape[1])
         scale, whole = np.array(self.scale, np.float32).reshape(-1), bias.dtype == np.int32
         if scale.size not in (1, n):
             raise ValueError(f"scale must have 1 or {n} values, one a column of the weights, got {scale.size}")
@@ -60,12 +61,10 @@ class Int8Linear:
             (0, 0, 0, np.float32(1)) if self.output_qparams is None else ruler_of(self.output_qparams, "output_qparams")
         )
         floats, integers = (NO_FLOATS, bias) if whole else (bias, NO_INTS)
-        reach = (255 + abs(ruler[0])) * self.weights.reach + int(np.abs(integers.astype(np.int64)).max(initial=0))
-        if reach >= 2**31:
-            raise OverflowError(f"the sums of K = {k} products and their bias may reach {reach}, beyond int32: split K")
         lowest = max(out[0], out[1]) if self.relu else out[1]  # the code of 0
         for name, value in {
-            "scale": scale, "floats": floats, "integers": integers, "ruler_in": ruler,
+            "scale": scale, "floats": floats, "integers": integers,
+            "largest_bias": int(np.abs(integers.astype(np.int64)).max(initial=0)), "ruler_in": ruler,
             "ruler_out": np.array([out[0], lowest, *out[2:]], np.float32), "ruler": np.array(ruler, np.float32),
             "target": np.dtype(np.float32 if self.output_qparams is None else self.output_qparams.int_type.storage),
         }.items():  # fmt: skip
@@ -74,6 +73,14 @@ class Int8Linear:
         after = b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self.ruler_out, finish
         object.__setattr__(self, "after", after)
         object.__setattr__(self, "plans", {})
+        self.check_reach(ruler[0])
+
+    def check_reach(self, zero_point: int) -> None:
+        """Refuse codes of a zero point with which a sum might not fit int32."""
+        reach = (255 + abs(zero_point)) * self.weights.reach + self.largest_bias
+        if reach >= 2**31:
+            k = self.weights.shape[0]
+            raise OverflowError(f"the sums of K = {k} products and their bias may reach {reach}, beyond int32: split K")
 
     def find_plan(self, name: str, kind: str, few: bool) -> Any:
         """The plan (see `plans`) of small inputs of type `kind` on rung `name`; None where there is none."""
@@ -98,8 +105,8 @@ class Int8Linear:
                     if m <= plan.rows:
                         status = (plan.run or plan.compiled())(plan.words, x, out)
                     else:
-                        team = plan.team()
-                        status = plan.large.made(team.address, team.threads, plan.words, x, out)
+                        pool = plan.pool()
+                        status = plan.large.made(pool.address, pool.threads, plan.words, x, out)
                 except TypeError:  # reals that are not `readable`
                     x = readable(x)
                 if status == 0:
@@ -115,42 +122,48 @@ class Int8Linear:
             )
         if kind != "f" and not codes:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
-        k, n = self.weights.shape
+        return self._general(x, self.ruler_in)
+
+    def of_codes(self, q: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
+        """The same for codes of other quantization parameters, such as a dynamic layer before gave them."""
+        check(q, self.weights)
+        ruler = ruler_of(qparams, "qparams")
+        self.check_reach(ruler[0])
+        return self._general(q, ruler)
+
+    def _general(self, x: NDArray[Any], ruler: tuple[int, int, int, np.float32]) -> NDArray[Any]:
+        """For any shape and strides. x: float32, or codes of `ruler`."""
+        (k, n), codes = self.weights.shape, x.dtype.char != "f"
         rows = rows_of(x if codes else np.ascontiguousarray(readable(x)), k)
         name, m = kernel(), rows.shape[0]
         if name == "numpy" or 0 in (m, k, n):
-            return self._plain(rows).reshape(*x.shape[:-1], n)
+            y = self.from_codes(rows, ruler[0], ruler[3]) if codes else self._plain(rows)
+            return y.reshape(*x.shape[:-1], n)
         run, target = rung(name, m <= self.weights.few), self.target
         nbytes = m * n * target.itemsize
         out = room(nbytes, np.uint8, 1)
-        skip = (self._of_codes if codes else self._of_reals)(run, rows, out)
+        skip = self._of_codes(run, rows, ruler, out) if codes else self._of_reals(run, rows, out)
         if skip < 0:
             refuse(x, skip)
         return filled(out, skip, nbytes).view(target).reshape(x.shape[:-1] + (n,))
 
-    def _of_codes(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
+    def _of_codes(self, run: Any, rows: NDArray[Any], ruler: tuple[Any, ...], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(rows.dtype.char == "b")
-        zero_point, scale = self.ruler_in[0] + shift, self.ruler_in[3]
-        return int(
-            load("fused").linear_codes(
-                *run.team(), run.addresses, rows.view(np.uint8), flip, zero_point, scale, *self.after, out
-            )
-        )
+        driver, codes = load("fused").linear_codes, rows.view(np.uint8)
+        return int(driver(*run.pool(), run.addresses, codes, flip, ruler[0] + shift, ruler[3], *self.after, out))
 
     def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(self.ruler_in[1] < 0)
         driver = load("fused").linear
-        return int(driver(*run.team(), run.addresses, run.extremes, rows, self.ruler, flip, shift, *self.after, out))
+        return int(driver(*run.pool(), run.addresses, run.extremes, rows, self.ruler, flip, shift, *self.after, out))
 
-    def _plain(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def _plain(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         """The definition, in NumPy."""
         zero_point, lo, hi, scale_in = self.ruler_in
-        if rows.dtype == np.float32:
-            is_dynamic = self.input_qparams is None
-            if is_dynamic:
-                scale_in, zero_point = choose_dynamic(rows)
-            rows = quantize_plain(rows, scale_in, np.float32(zero_point), lo, hi)
-        return self.from_codes(rows, zero_point, scale_in)
+        is_dynamic = self.input_qparams is None
+        if is_dynamic:
+            scale_in, zero_point = choose_dynamic(rows)
+        return self.from_codes(quantize_plain(rows, scale_in, np.float32(zero_point), lo, hi), zero_point, scale_in)
 
     def from_codes(self, rows: NDArray[Any], zero_point: int, scale_in: np.float32) -> NDArray[Any]:
         """The definition in NumPy, from codes [M, K] on."""

@@ -7,7 +7,7 @@ this package does not import the notebook's. A subclass of one may have another 
 """
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -102,7 +102,6 @@ class AcceleratedLinear(Accelerated):
         packed = pack_int8(weight.q.T)
         self.input_qparams, self.output_qparams = layer.input_qparams, out
         self._product = Int8Linear(packed, scale, layer.bias, layer.input_qparams, out if static else None, relu)
-        self._other: Int8Linear | None = None  # for codes of another ruler than the expected one
         self.codes, self.column_sums, self.scale = packed.data, packed.column_sums, self._product.scale
         self.bias = self._product.integers if static else self._product.floats
         self._explanation = explained(weight, self, relu)
@@ -110,17 +109,14 @@ class AcceleratedLinear(Accelerated):
     def explanation(self) -> str:
         return self._explanation
 
-    def _for(self, ruler: Any) -> Int8Linear:
-        if same_ruler(ruler, self.input_qparams):
-            return self._product
-        if self._other is None or not same_ruler(ruler, self._other.input_qparams):
-            self._other = replace(self._product, bias=self.bias, input_qparams=ruler)
-        return self._other
-
     def run(self, x: Any) -> Any:
+        product = self._product
         if has_codes(x):
             check_scale(x.qparams, self.input_qparams)
-        y = self._for(x.qparams)(x.q) if has_codes(x) else self._product(np.asarray(x.data, np.float32))
+        if has_codes(x) and not same_ruler(x.qparams, self.input_qparams):
+            y = product.of_codes(x.q, x.qparams)
+        else:
+            y = product(x.q if has_codes(x) else np.asarray(x.data, np.float32))
         return finished(y, self.output_qparams, self.kind)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import Array, at, call, compiled, inlined, keep, peek, task
+from .compiled import Array, at, call, compiled, inlined, ints, keep, peek, task
 from .fused import FLOATS, REALS, find_ruler
 from .gemm import (
     ALONE,
@@ -32,25 +32,25 @@ PIECE = 512  # steps of K unpacked at once: 8 KB for each panel
 
 
 @task
-def nibble_task(w: Any, index: int) -> None:
-    """All rows x some panels: group by group, piece by piece."""
+def nibble_task(w: Any, index: int, thread: int) -> None:
+    """All rows x some panels: group by group, piece by piece. Scratch is at w[19], w[20] bytes for each thread: codes,
+    a tile's sums, and for all rows int32 sums and float32 results; at w[21] are the zeros that sums start from."""
     a, lda, data, panel, m, n, k, c = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
     group, groups, zero_point, rung, passes, block = w[8], w[9], w[10], w[11], w[12], w[13]
     floats, scale, column_sums, scale_in, bias = w[14], w[15], w[16], w[17], w[18]
     unpack, gather, settle = peek(passes), peek(passes + 8), peek(passes + 16 + 8 * floats)
     high, wide, step = peek(rung + 8 * HIGH), peek(rung + 8 * WIDE), peek(rung + 8 * STEP)
     tile, configure, copy = peek(rung + 8 * TILE), peek(rung + 8 * CONFIGURE), peek(rung + 8 * FINISH)
-    codes_block, codes = aligned(wide * PIECE * 16)
-    sums_block, sums = aligned(high * wide * 64)
-    total_block, total = aligned(m * wide * 64)
-    y_block, y = aligned(m * wide * 64 * floats)
-    start = np.zeros(wide * 16, np.int32)
+    codes = w[19] + thread * w[20]
+    sums = codes + wide * PIECE * 16
+    total = sums + high * wide * 64
+    y, start = total + m * wide * 64, w[21]
     last = min(index * block + block, up(n, 16) // 16)
     for p in range(index * block, last, wide):
         panels, j = min(wide, last - p), p * 64  # j: bytes of a row up to here
         cols = panels * 16
-        for i in range(total_block.size):
-            total_block[i] = 0
+        for i in range(m * wide * 16):
+            ints(total)[i] = 0
         call(copy, (bias + j, 0, m * floats, cols, y, cols * 4, 0, 0))
         for g in range(groups):
             end, of_group = min(k, g * group + group), up(n, 16) * 4 * g + j
@@ -63,17 +63,12 @@ def nibble_task(w: Any, index: int) -> None:
                     kernel = peek(tile + 8 * ((rows - 1) * wide + panels - 1))
                     call(configure, (rows,))
                     x, steps = a + i * lda + first, length // step
-                    call(kernel, (x, lda, codes, PIECE * 16, steps, sums, cols * 4, at(start), NONE, NONE, NONE))
+                    call(kernel, (x, lda, codes, PIECE * 16, steps, sums, cols * 4, start, NONE, NONE, NONE))
                     call(gather, (total + i * cols * 4, sums, rows * cols))
             call(settle, (y, total, m, cols, column_sums + of_group, scale + of_group, zero_point, scale_in))
         result, width = y if floats else total, min(cols, n - p * 16)
         call(copy, (result, cols * 4, m, width, c + j, n * 4, 0, 0))
     call(peek(rung + 8 * RELEASE), (0,))
-    keep(codes_block)
-    keep(sums_block)
-    keep(total_block)
-    keep(y_block)
-    keep(start)
 
 
 @inlined
@@ -93,9 +88,14 @@ def product(
     w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7] = address, lda, at(data), panel, m, n, up(k, rung[STEP]), c
     w[8], w[9], w[10], w[11], w[12], w[13], w[14] = group, groups, zero_point, at(rung), at(passes), block, floats
     w[15], w[16], w[17], w[18] = at(scales), at(column_sums), at(scale), at(bias)
-    run(pool, function, at(w), up(panels, block) // block, work >= LONG)
+    room, start = threads if pool != 0 else 1, np.zeros(wide * 16, np.int32)
+    w[20], w[21] = wide * (PIECE * 16 + rung[HIGH] * 64 + m * 64 * (1 + floats)), at(start)
+    scratch, w[19] = aligned(room * w[20])
+    run(pool, function, at(w), up(panels, block) // block, room, work >= LONG)
     keep(w)
     keep(scale)
+    keep(start)
+    keep(scratch)
 
 
 SCALES, COUNTS = "Array(float32, 2, 'C', readonly=True)", "Array(int32, 2, 'C', readonly=True)"

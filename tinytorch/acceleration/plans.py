@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Plan:
-    """small: compiled, takes `words`, input and result; large: the same after a team of threads. rows: the most that
+    """small: compiled, takes `words`, input and result; large: the same after a thread pool. rows: the most that
     are small. most: the most whose result is not worth an aligned start. columns: of the result."""
 
     small: Entry
@@ -30,7 +30,7 @@ class Plan:
     columns: int
     keep: tuple[Any, ...]  # what the addresses among the words belong to
     run: Any = None
-    team: Callable[[], Any] = threads.pool
+    pool: Callable[[], Any] = threads.pool
 
     def compiled(self) -> Any:
         """`run`: `small`, compiled when it is first called."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from .compiled import Array, Entry, add, at, call, compiled, inlined, keep, prefetch, task
 from .gemm import CHUNK, MANY, NONE, up
-from .threads import run
+from .threads import EVERYBODY, run
 
 ZEROS = "Array(int32, 1, 'C', readonly=True)"
 TYPES = {"b": "int8", "B": "uint8", "f": "float32"}  # by NumPy's characters
@@ -32,7 +32,7 @@ def walk(function: int, x: int, y: int, n: int, x_size: int, y_size: int, u: int
 
 
 @task
-def stream_task(w: Any, index: int) -> None:
+def stream_task(w: Any, index: int, thread: int) -> None:
     """A chunk of a pass. NaNs met are counted in w[9]."""
     function, x, y, n, x_size, y_size, far, first = w[0], w[1], w[2], w[3], w[4], w[5], w[8] != 0, index * CHUNK
     seen = walk(
@@ -55,7 +55,7 @@ def elementwise(
         return seen + walk(function, x, y, n, x_size, y_size, u, v, far)
     w = np.empty(10, np.int64)
     w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9] = function, x, y, n, x_size, y_size, u, v, far, seen
-    run(pool, stream, at(w), up(n, CHUNK) // CHUNK, far)
+    run(pool, stream, at(w), up(n, CHUNK) // CHUNK, EVERYBODY, far)
     seen = w[9]  # also what keeps w alive until here
     return seen
 

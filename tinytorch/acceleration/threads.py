@@ -8,6 +8,10 @@ one costs the caller itself some 50 microseconds in a virtual machine, so a shor
 many in a row. A second caller finds the pool busy and does its job alone. Once started, a worker never touches Python:
 it sleeps in the interpreter's own lock (PyThread_acquire_lock, which needs no GIL) and is woken from compiled code.
 
+There is one pool in a process, and its memory is never freed: so its address is good for whoever holds it, whatever
+becomes of the workers meanwhile. Workers start and end under the lock of `once`, where no signal stops half-way what is
+being done. A caller needs none of them: those that could not be started, or have ended, only do not come.
+
 On Linux a worker is kept off its caller's processor, and only off that one. A kernel in a virtual machine takes a
 halted processor for one that its host has given to somebody else, wakes the worker where the caller is, and lets the
 two share it for milliseconds while the other processor idles.
@@ -18,19 +22,27 @@ import ctypes
 import os
 import platform
 import threading
+import warnings
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .compiled import add, call, compiled, inlined, peek, poke, relax
+from .once import MAKING, whole
 
 # Offsets in bytes into the pool's shared words, a cache line each: what several threads write does not share one.
-OPEN, NEXT, ACTIVE, BUSY, STOP, JOB, LOCKS, PLACES, WORKERS = 0, 64, 128, 192, 256, 320, 384, 448, 640
-ASLEEP, LOCK, THREAD, AWAY = 0, 8, 16, 24  # of a worker; AWAY: the processor that it is kept off, plus 1
-HERE, MOVE, MASK, MASK_BYTES = 0, 8, 16, 128  # of PLACES: sched_getcpu, sched_setaffinity, where workers may run
+OPEN, NEXT, ACTIVE, BUSY = range(0, 256, 64)
+FUNCTION, ARGUMENTS, COUNT, ROOM, MISSED = range(256, 296, 8)  # the job; ROOM: how many threads it has scratch for
+ACQUIRE, RELEASE, STARTED = range(320, 344, 8)  # of a lock; and how many workers there are
+HERE, MOVE, MASK_BYTES = 344, 352, 128  # sched_getcpu, sched_setaffinity; 0 where there is only one processor
+MASK, OTHERS, WORKERS = 384, 512, 640  # where workers may run; MASK without the caller's processor; the workers
+ASLEEP, LOCK, THREAD, AWAY, END = range(0, 40, 8)  # of a worker; AWAY: the processor that it is kept off, plus 1
+MOST = 1 << 12  # workers
+EVERYBODY = 1 << 30  # as `room` of a job that needs no scratch
 FRONT, BACK, LOWER = 1, 1 << 32, (1 << 32) - 1  # steps of NEXT, and the mask of its lower half
 LOOKOUT = 40_000  # looks before a thread sleeps: 0.5 to 2 ms, as long as a processor's PAUSE takes
-MISSED, PATIENCE = JOB + 24, 8  # short jobs in a row that found a worker asleep, and how many of them wake it
+PATIENCE = 8  # MISSED short jobs in a row that found a worker asleep wake it
 
 
 @inlined
@@ -40,41 +52,41 @@ def taken(both: int) -> int:
 
 
 @inlined
-def take(pool: int, side: int) -> None:
+def take(pool: int, side: int, thread: int) -> None:
     """Do tasks of the open job until none is left, from the FRONT or from the BACK."""
-    function, arguments, count = peek(pool + JOB), peek(pool + JOB + 8), peek(pool + JOB + 16)
+    function, arguments, count = peek(pool + FUNCTION), peek(pool + ARGUMENTS), peek(pool + COUNT)
     before = add(pool + NEXT, side)
     while taken(before) < count:
         index = before & LOWER if side == FRONT else count - 1 - (before >> 32)
-        call(function, (arguments, index))
+        call(function, (arguments, index, thread))
         before = add(pool + NEXT, side)
 
 
 @inlined
 def keep_off(pool: int, worker: int, here: int) -> None:
     """Let a worker run on any processor but `here`."""
-    word, bit = pool + PLACES + MASK + here // 64 * 8, 1 << (here % 64)
-    before = peek(word)
-    poke(word, before & ~bit)
-    call(peek(pool + PLACES + MOVE), (peek(worker + THREAD), MASK_BYTES, pool + PLACES + MASK))
-    poke(word, before)
+    for byte in range(0, MASK_BYTES, 8):
+        poke(pool + OTHERS + byte, peek(pool + MASK + byte))
+    word = pool + OTHERS + here // 64 * 8
+    poke(word, peek(word) & ~(1 << (here % 64)))
+    call(peek(pool + MOVE), (peek(worker + THREAD), MASK_BYTES, pool + OTHERS))
     poke(worker + AWAY, here + 1)
 
 
 @inlined
 def ring(pool: int, enough: int, long: bool) -> None:
     """Wake workers that sleep, up to `enough`, if the job is long. Only the pool's present owner rings."""
-    worker, last = pool + WORKERS, pool + WORKERS + 64 * min(enough, peek(pool + LOCKS + 16))
+    worker, last = pool + WORKERS, pool + WORKERS + 64 * min(enough, peek(pool + STARTED))
     wake, missed, here = long or peek(pool + MISSED) >= PATIENCE, 0, -1
-    if peek(pool + PLACES + HERE) != 0:
-        here = call(peek(pool + PLACES + HERE), (0,)) & 0xFFFF
+    if peek(pool + HERE) != 0:
+        here = call(peek(pool + HERE), (0,)) & 0xFFFF
     while worker < last:
-        if 0 <= here < 8 * MASK_BYTES and peek(worker + AWAY) != here + 1:
+        if 0 <= here < 8 * MASK_BYTES and peek(worker + AWAY) != here + 1 and peek(worker + THREAD) != 0:
             keep_off(pool, worker, here)
         if peek(worker + ASLEEP) == 1:
             if wake:
                 poke(worker + ASLEEP, 0)
-                call(peek(pool + LOCKS + 8), (peek(worker + LOCK),))
+                call(peek(pool + RELEASE), (peek(worker + LOCK),))
             else:
                 missed = peek(pool + MISSED) + 1
         worker += 64
@@ -82,54 +94,65 @@ def ring(pool: int, enough: int, long: bool) -> None:
 
 
 @inlined
-def run(pool: int, function: int, arguments: int, count: int, long: bool) -> None:
-    """Do `count` tasks, with the workers' help where there is more than one and the pool is free. pool 0: alone. long:
-    whether they take 100 microseconds or more."""
+def run(pool: int, function: int, arguments: int, count: int, room: int, long: bool) -> None:
+    """Do `count` tasks, with the workers' help where there is more than one and the pool is free. pool 0: alone.
+
+    A task is called as function(arguments, index, thread). The caller is thread 0; only threads below `room` come, for
+    so many the arguments hold scratch: a task must not allocate, as it could not say that it failed. long: whether the
+    tasks take 100 microseconds or more.
+    """
     if count <= 1 or pool == 0:
         for index in range(count):
-            call(function, (arguments, index))
+            call(function, (arguments, index, 0))
         return
     if add(pool + BUSY, 1) == 0:
-        poke(pool + JOB, function)
-        poke(pool + JOB + 8, arguments)
-        poke(pool + JOB + 16, count)
+        poke(pool + FUNCTION, function)
+        poke(pool + ARGUMENTS, arguments)
+        poke(pool + COUNT, count)
+        poke(pool + ROOM, room)
         poke(pool + NEXT, 0)
         poke(pool + OPEN, 1)
-        ring(pool, count - 1, long)
-        take(pool, FRONT)
+        ring(pool, min(count, room) - 1, long)
+        take(pool, FRONT, 0)
         poke(pool + OPEN, 0)
         while peek(pool + ACTIVE) != 0:  # those who came are still at their last task
             relax()
     else:
         for index in range(count):
-            call(function, (arguments, index))
+            call(function, (arguments, index, 0))
     add(pool + BUSY, -1)
 
 
 @compiled("void(int64, int64, int64)")
 def work(pool: int, worker: int, patience: int) -> None:
     """A worker's life: join every job that opens; after `patience` looks in vain, sleep until somebody rings."""
-    looks = 0
-    while peek(pool + STOP) == 0:
+    looks, thread = 0, (worker - pool - WORKERS) // 64 + 1
+    while peek(worker + END) == 0:
         looks += 1
-        if peek(pool + OPEN) == 1 and taken(peek(pool + NEXT)) < peek(pool + JOB + 16):
+        if peek(pool + OPEN) == 1 and taken(peek(pool + NEXT)) < peek(pool + COUNT):
             add(pool + ACTIVE, 1)  # first say so, then look again: the caller closes first, then asks who is there
-            if peek(pool + OPEN) == 1:
-                take(pool, BACK)
+            if peek(pool + OPEN) == 1 and thread < peek(pool + ROOM):
+                take(pool, BACK, thread)
                 looks = 0
             add(pool + ACTIVE, -1)
         elif looks > patience:
             poke(worker + ASLEEP, 1)
-            call(peek(pool + LOCKS), (peek(worker + LOCK), 1))
+            if peek(worker + END) == 0:  # here, too: first say so, then look again
+                call(peek(pool + ACQUIRE), (peek(worker + LOCK), 1))
             looks = 0
         relax()
+    poke(worker + ASLEEP, 0)
+    poke(worker + THREAD, 0)
 
 
-@compiled("void(int64)")
-def stop(pool: int) -> None:
-    """Tell all workers to end."""
-    poke(pool + STOP, 1)
-    ring(pool, 1 << 30, True)
+@compiled("void(int64, int64)")
+def end(pool: int, worker: int) -> None:
+    """Tell a worker to end. If a caller rings just now, too, the lock is released twice: who sleeps there next is woken
+    once in vain."""
+    poke(worker + END, 1)
+    if peek(worker + ASLEEP) == 1:
+        poke(worker + ASLEEP, 0)
+        call(peek(pool + RELEASE), (peek(worker + LOCK),))
 
 
 def _cpus() -> int:
@@ -140,65 +163,114 @@ def _address(library: Any, name: str) -> int:
     return int(ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0)
 
 
-def _places() -> list[int]:
-    """The words of PLACES: all 0 where a thread cannot be kept off a processor, or there is no other one."""
+def _places() -> tuple[list[int], NDArray[np.int64]]:
+    """What stands at HERE and MOVE, and the MASK: all 0 where there is no other processor to keep a thread on."""
     if platform.system() != "Linux" or _cpus() < 2:
-        return []
+        return [0, 0], np.zeros(MASK_BYTES // 8, np.int64)
     library, mask = ctypes.CDLL(None), sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < 8 * MASK_BYTES)
-    words = np.frombuffer(mask.to_bytes(MASK_BYTES, "little"), np.int64)
-    return [_address(library, "sched_getcpu"), _address(library, "sched_setaffinity"), *words]
+    functions = [_address(library, "sched_getcpu"), _address(library, "sched_setaffinity")]
+    return functions, np.frombuffer(mask.to_bytes(MASK_BYTES, "little"), np.int64)
+
+
+def _new_lock() -> int:
+    """The address of a lock of the interpreter, acquired."""
+    python = ctypes.pythonapi
+    python.PyThread_allocate_lock.restype = ctypes.c_void_p
+    lock = python.PyThread_allocate_lock()
+    if lock is None:
+        raise MemoryError("there is no memory for a lock")
+    python.PyThread_acquire_lock(ctypes.c_void_p(lock), 1)
+    return int(lock)
 
 
 class Pool:
-    """`threads` - 1 workers beside the caller. address: what `run` takes."""
+    """threads: the caller and its workers; 0: not started. address: what `run` takes; 0 while the caller is alone."""
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self._words = np.zeros(WORKERS // 8 + 8 * threads + 8, np.int64)
-        base = int(self._words.ctypes.data)
-        base += -base % 64
-        words = self._words[(base - int(self._words.ctypes.data)) // 8 :]
-        self.address = base if threads > 1 else 0
+    def __init__(self) -> None:
+        words = np.zeros((WORKERS + 64 * MOST) // 8 + 8, np.int64)  # of which the system gives the pages that are used
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(words))  # never freed, not even when Python ends
+        self._base = -(-words.ctypes.data // 64) * 64
+        self._words = words[(self._base - words.ctypes.data) // 8 :]
+        for offset, verb in ((ACQUIRE, "acquire"), (RELEASE, "release")):
+            self._words[offset // 8] = _address(ctypes.pythonapi, f"PyThread_{verb}_lock")
         self._workers: list[threading.Thread] = []
-        acquire, release = (_address(ctypes.pythonapi, f"PyThread_{verb}_lock") for verb in ("acquire", "release"))
-        words[LOCKS // 8 : LOCKS // 8 + 3] = acquire, release, threads - 1
-        places = _places()
-        words[PLACES // 8 : PLACES // 8 + len(places)] = places
-        ctypes.pythonapi.PyThread_allocate_lock.restype = ctypes.c_void_p
-        for offset in range(WORKERS, WORKERS + 64 * (threads - 1), 64):
-            lock = ctypes.pythonapi.PyThread_allocate_lock()
-            ctypes.pythonapi.PyThread_acquire_lock(ctypes.c_void_p(lock), 1)
-            words[(offset + LOCK) // 8] = lock
-            self._workers.append(threading.Thread(target=work, args=(base, base + offset, LOOKOUT), daemon=True))
-            self._workers[-1].start()
-            words[(offset + THREAD) // 8] = self._workers[-1].native_id or 0
+        self._closed = False
+        self.threads = self.address = 0
 
-    def stop(self) -> None:
-        """End the workers and wait for them."""
-        while any(worker.is_alive() for worker in self._workers):
-            stop(self.address)
-            self._workers[-1].join(0.001)
-            self._workers = [worker for worker in self._workers if worker.is_alive()]
+    def resize(self, threads: int) -> None:
+        """Start or end workers until there are as many threads as wanted, or as the system allows."""
+        wanted = 0 if self._closed else threads - 1
+        failure: Exception | None = None
+        while len(self._workers) > wanted:
+            end(self._base, self._base + WORKERS + 64 * (len(self._workers) - 1))
+            self._workers[-1].join()
+            self._workers.pop()
+        while len(self._workers) < wanted and failure is None:
+            failure = self._start(len(self._workers))
+        self._words[STARTED // 8] = len(self._workers)
+        self.address = self._base if self._workers else 0
+        self.threads = 1 + len(self._workers)
+        if failure is not None:
+            _tell(threads, self.threads, failure)
+
+    def _start(self, index: int) -> Exception | None:
+        """Start a worker; returns why not, if the system refuses."""
+        if index >= MOST:
+            return RuntimeError("there is no room for more")
+        live, _ = work.made, end.made  # compiled here: all workers want them at the same time
+        self._words[[HERE // 8, MOVE // 8]], self._words[MASK // 8 : OTHERS // 8] = _places()
+        worker = WORKERS + 64 * index
+        words = self._words[worker // 8 : worker // 8 + 8]
+        words[LOCK // 8] = words[LOCK // 8] or _new_lock()  # it stays for the next worker that lives here
+        words[END // 8] = words[AWAY // 8] = 0
+        thread = threading.Thread(target=live, args=(self._base, self._base + worker, LOOKOUT), daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as failure:
+            return failure
+        self._workers.append(thread)
+        words[THREAD // 8] = thread.native_id or 0
+        return None
+
+    def close(self) -> None:
+        """End the workers for good: while Python ends, and after, callers are alone."""
+        self._closed = True
+        self.resize(1)
 
 
-_pool: list[Pool] = []
+_pool = Pool()
+_told: list[bool] = []
+
+
+def _tell(wanted: int, got: int, failure: Exception) -> None:
+    """Say once that there are fewer threads than wanted."""
+    if not _told:
+        _told.append(True)
+        text = f"{wanted} threads were wanted, and {got} could be had ({failure}): products are as right, and slower"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def pool() -> Pool:
-    """The process's pool; made at the first call, with a thread for each processor this process may use."""
-    if not _pool:
-        _pool.append(Pool(_cpus()))
-    return _pool[0]
+    """The process's pool; started at the first call, with a thread for each processor this process may use."""
+    if _pool.threads == 0:
+        whole(_start)
+    return _pool
+
+
+def _start() -> None:
+    if _pool.threads == 0:
+        _pool.resize(_cpus())
 
 
 def set_num_threads(n: int) -> None:
-    """Let products use `n` threads, the caller's among them. Answers do not depend on it."""
+    """Let products use `n` threads, the caller's among them. Answers do not depend on it.
+
+    Calls that run meanwhile in other threads are not disturbed. Where the system does not start so many threads, there
+    are fewer, and a RuntimeWarning says so once.
+    """
     if not isinstance(n, int) or n < 1:
         raise ValueError(f"the number of threads must be an integer >= 1, got {n!r}")
-    if _pool and _pool[0].threads != n:
-        _pool.pop().stop()
-    if not _pool:
-        _pool.append(Pool(n))
+    whole(lambda: _pool.resize(n))
 
 
 def get_num_threads() -> int:
@@ -207,10 +279,16 @@ def get_num_threads() -> int:
 
 
 @atexit.register
-def _stop() -> None:
-    if _pool:
-        _pool.pop().stop()
+def _close() -> None:
+    with MAKING:
+        _pool.close()
+
+
+def _renew() -> None:
+    """A child has no workers, and the words may say that somebody is calling."""
+    global _pool
+    _pool = Pool()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.clear)  # a child has no workers, and makes its own pool
+    os.register_at_fork(after_in_child=_renew)

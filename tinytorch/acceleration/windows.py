@@ -4,23 +4,24 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import Array, at, call, compiled, keep, peek, task
+from .compiled import Array, at, call, compiled, keep, peek, task, words
 from .fused import LAYER, per_column
-from .gemm import ALONE, COPY, DIRECT, FINISH, FOUR, HIGH, LONG, NONE, PRODUCT, STEP, aligned, row_bytes, up
+from .gemm import ALONE, COPY, DIRECT, FINISH, FOUR, HIGH, LONG, NONE, PRODUCT, STEP, aligned, row_bytes, sums_bytes, up
 from .threads import run
 
+WORDS = 256  # bytes of what `product_task` reads
 NEAR = 96 << 10  # bytes of windows that stay in the second cache until all weights have met them
 
 
 @task
-def window_task(v: Any, index: int) -> None:
-    """A block of windows: copied row by row to where the product reads, then multiplied."""
+def window_task(v: Any, index: int, thread: int) -> None:
+    """A block of windows: copied row by row to where the product reads, then multiplied. Scratch is at v[15], v[16]
+    bytes for each thread: windows, what `product_task` reads, and its scratch."""
     image, image_step, row, pixel, stride, high, wide = v[0], v[1], v[2], v[3], v[4], v[5], v[6]
     kernel_rows, kernel_columns, channels, block, m, ld, rung = v[7], v[8], v[9], v[10], v[11], v[12], v[13]
     mask, copy = v[14], peek(rung + 8 * COPY)
     first, segment = index * block, kernel_columns * channels
-    rows = min(block, m - first)
-    codes, address = aligned(rows * ld)
+    rows, address = min(block, m - first), v[15] + thread * v[16]
     for i in range(rows):
         n, place = (first + i) // (high * wide), (first + i) % (high * wide)
         x = image + n * image_step + place // wide * stride * row + place % wide * stride * pixel
@@ -30,13 +31,12 @@ def window_task(v: Any, index: int) -> None:
         else:
             for r in range(kernel_rows):
                 call(copy, (x + r * row, pixel, kernel_columns, channels, y + r * segment, channels, mask, 0))
-    w = np.empty(27, np.int64)
-    for i in range(27):
+    w = words(address + block * ld)
+    for i in range(30):
         w[i] = v[24 + i]
-    w[0], w[1], w[5], w[7], w[16] = address, ld, rows, w[7] + first * w[8], up(rows, 1)
-    call(peek(rung + 8 * PRODUCT), (at(w), 0))
-    keep(codes)
-    keep(w)
+    w[0], w[1], w[5], w[7], w[16] = address, ld, rows, w[7] + first * w[8], rows
+    w[27], w[28], w[29] = address + block * ld + WORDS, 0, 0
+    call(peek(rung + 8 * PRODUCT), (at(w), 0, 0))
 
 
 IMAGES = "Array(uint8, 4, 'C', readonly=True)"
@@ -62,7 +62,7 @@ def convolve(
         pool = 0
     share = up(m, 4 * threads) // (4 * threads) if pool != 0 else m
     block = up(max(1, min(share, NEAR // ld)), rung[HIGH])
-    w = np.empty(51, np.int64)
+    w = np.empty(54, np.int64)
     w[0], w[1], w[2], w[3] = at(images) + channel, height * width * pixel, width * pixel, pixel
     w[4], w[5], w[6], w[7], w[8], w[9] = stride, high, wide, kernel_rows, kernel_columns, channels
     w[10], w[11], w[12], w[13], w[14] = block, m, ld, at(rung), at(mask)
@@ -72,7 +72,11 @@ def convolve(
     w[35], w[36] = DIRECT if finish == 0 else rung[FINISH + finish], at(u)
     w[37], w[38] = at(ruler_out) if finish == 3 else at(v), 0 if finish == 3 else FOUR
     w[39], w[41], w[42], w[43], w[44], w[45], w[46], w[50] = at(rung), up(n, 16) // 16, 1, w[28], k, 1, NONE, 0
-    run(pool, function, at(w), up(m, block) // block, work >= LONG)
+    room = threads if pool != 0 else 1
+    w[16] = block * ld + WORDS + sums_bytes(rung, block, w[41], False)
+    scratch, w[15] = aligned(room * w[16])
+    run(pool, function, at(w), up(m, block) // block, room, work >= LONG)
+    keep(scratch)
     keep(w)
     keep(start)
     keep(u)

@@ -1,0 +1,122 @@
+"""Memory runs out in the middle of a call: the answer is MemoryError, never a number."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tinytorch.acceleration import kernels
+
+Run, Size = Callable[..., str], Callable[..., int]
+pytestmark = [
+    pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler it is NumPy that allocates"),
+    pytest.mark.skipif(sys.platform != "linux", reason="malloc is replaced as Linux allows it"),
+]
+
+FAILING_MALLOC = """
+#include <errno.h>
+#include <stddef.h>
+void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+static long left, on;     /* allocations of 64 bytes or more that still succeed; 1: then one fails, 2: all */
+static int fails(size_t n) {
+    if (!on || n < 64 || __atomic_fetch_sub(&left, 1, __ATOMIC_SEQ_CST) > 0) return 0;
+    if (on == 1) on = 0;
+    errno = ENOMEM;
+    return 1;
+}
+void arm(long after, long kind) { left = after; on = kind; }
+long disarm(void) { long rest = left; on = 0; return rest; }
+void *malloc(size_t n) { return fails(n) ? 0 : __libc_malloc(n); }
+void *calloc(size_t n, size_t size) { return fails(n * size) ? 0 : __libc_calloc(n, size); }
+void *realloc(void *p, size_t n) { return fails(n) ? 0 : __libc_realloc(p, n); }
+"""
+
+
+def allocations_fail(kernel: str, threads: int, kind: int) -> None:
+    """Of each call the first allocation fails, then the second, and so on until none is left to fail."""
+    import ctypes
+
+    import numpy as np
+
+    from tinytorch.acceleration import (
+        Int8Conv2d,
+        Int8Linear,
+        bf16_matmul,
+        dequantize,
+        int4_linear,
+        int4_matmul,
+        int8_matmul,
+        pack_bf16,
+        pack_int4,
+        pack_int8,
+        quantize,
+        set_num_threads,
+        use_kernel,
+    )
+    from tinytorch.acceleration.features import bf16_kernel
+    from tinytorch.quantization import INT8, QParams
+
+    memory, rng = ctypes.PyDLL(None), np.random.default_rng(0)
+    memory.arm.argtypes, memory.disarm.restype = [ctypes.c_long, ctypes.c_long], ctypes.c_long
+    x = rng.normal(size=(300, 300)).astype(np.float32)
+    codes, weights = rng.integers(0, 256, (300, 300)).astype(np.uint8), rng.integers(-8, 8, (300, 300)).astype(np.int8)
+    deep, deep_weights = codes.reshape(-1)[:84000].reshape(7, 12000), np.resize(weights, (12000, 110))
+    images, kernels = np.resize(x, (4, 16, 32, 32)), rng.integers(-128, 128, (48, 16, 3, 3)).astype(np.int8)
+    one = QParams(np.float32(0.02), np.int32(3), INT8)
+    rows = QParams(np.full((300, 1), 0.02, np.float32), np.zeros((300, 1), np.int32), INT8)
+    packed, packed_deep, packed4 = pack_int8(weights), pack_int8(deep_weights), pack_int4(weights)
+    layer, half = Int8Linear(packed, np.float32(0.1)), pack_bf16(x)
+    static = Int8Linear(packed, np.float32(0.1), None, one, one, relu=True)
+    conv = Int8Conv2d(kernels, np.float32(0.1), padding=1)
+    operations = {
+        "int8_matmul": lambda: int8_matmul(codes, packed, 7),
+        "a few rows": lambda: int8_matmul(codes[:5], packed, 7),
+        "three axes": lambda: int8_matmul(codes.reshape(3, 100, 300), packed, 7),
+        "deep K": lambda: int8_matmul(deep, packed_deep, 7),
+        "Int8Linear": lambda: layer(x),
+        "a few reals": lambda: layer(x[:5]),
+        "codes out": lambda: static(x),
+        "other codes": lambda: layer.of_codes(codes, one),
+        "Int8Conv2d": lambda: conv(images),
+        "int4_matmul": lambda: int4_matmul(codes, packed4, 7),
+        "int4_linear": lambda: int4_linear(x, packed4),
+        "quantize": lambda: quantize(x, one),
+        "quantize rows": lambda: quantize(x, rows),
+        "dequantize": lambda: dequantize(codes.view(np.int8), one),
+        "dequantize rows": lambda: dequantize(codes.view(np.int8), rows),
+    }
+    if bf16_kernel(kernel):  # else it is NumPy's
+        operations |= {"pack_bf16": lambda: pack_bf16(x).data, "bf16_matmul": lambda: bf16_matmul(x, half)}
+    set_num_threads(threads)
+    failures = 0
+    with use_kernel(kernel):
+        for name, operation in operations.items():
+            wanted, rest, after = operation(), -1, 0
+            while rest < 0:
+                memory.arm(after, kind)
+                try:
+                    got = operation()
+                except MemoryError:
+                    got = None
+                rest, after = memory.disarm(), after + 1
+                failures += got is None
+                assert got is None or np.array_equal(got, wanted), f"{name} with allocation {after} failing"
+            assert after > 1, f"{name} allocated nothing"
+    print(failures)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="the failing malloc is written in C")
+@pytest.mark.parametrize("kernel", kernels()[:-1])
+def test_whichever_allocation_fails_the_answer_is_right_or_memory_error(
+    kernel: str, in_child: Run, size: Size, tmp_path: Path
+) -> None:
+    source, library = tmp_path / "malloc.c", tmp_path / "malloc.so"
+    source.write_text(FAILING_MALLOC, encoding="utf-8")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
+    for threads in (3, 1)[: size(short=1, long=2)]:
+        for kind in (1, 2):
+            failures = in_child(allocations_fail, kernel, threads, kind, environment={"LD_PRELOAD": str(library)})
+            assert int(failures) > 20, "hardly any allocation was made to fail"
