@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 import numba
+import numpy.ma  # noqa: F401  Numba asks for it in a call, where a fork of another thread could catch its import
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils

@@ -14,8 +14,10 @@ pytestmark = [
 ]
 
 
-def fork_while_others(do: str, forks: int) -> None:
-    """Fork again and again; each child makes calls old and new, and leaves."""
+def fork_while_others(do: str, forks: int, seconds: int) -> None:
+    """Fork again and again; each child makes calls old and new, and leaves, or says after so many seconds where it
+    hangs."""
+    import faulthandler
     import os
     import threading
     import time
@@ -52,15 +54,11 @@ def fork_while_others(do: str, forks: int) -> None:
         time.sleep(0.01 * (number % 7))
         child = os.fork()
         if child == 0:
+            faulthandler.dump_traceback_later(seconds, exit=True)
             right = bool((int8_matmul(a, packed) == 600).all() and (int4_matmul(a, packed4) == 600).all())
             os._exit(0 if right else 1)
-        end = time.monotonic() + 120
-        while (left := os.waitpid(child, os.WNOHANG)) == (0, 0):
-            if time.monotonic() > end:
-                os.kill(child, 9)
-                raise AssertionError(f"child {number} hangs")
-            time.sleep(0.005)
-        assert left[1] == 0, f"child {number} ended with {left[1]}"
+        _, status = os.waitpid(child, 0)
+        assert status == 0, f"child {number} ended with {status}"
     ended.set()
     for other in others:
         other.join()
@@ -70,7 +68,7 @@ def fork_while_others(do: str, forks: int) -> None:
 @pytest.mark.parametrize("do", ["rest", "compute", "resize", "compile"])
 def test_a_child_computes_whatever_other_threads_did_at_the_fork(do: str, in_child: Run, size: Size) -> None:
     for _ in range(size(short=1, long=50)):
-        in_child(fork_while_others, do, size(short=8, long=40))
+        in_child(fork_while_others, do, size(short=8, long=40), 250)
 
 
 def fork_by_multiprocessing() -> None:
@@ -114,3 +112,36 @@ def fork_by_multiprocessing() -> None:
 def test_forked_processes_of_multiprocessing_compute(in_child: Run, size: Size) -> None:
     for _ in range(size(short=1, long=50)):
         in_child(fork_by_multiprocessing)
+
+
+def import_under_the_lock() -> None:
+    """All that calls import is seen, and whether a fork would wait for it: a child can never import what it has half."""
+    import sys
+    from typing import Any
+
+    import numpy as np
+    import numpy.random
+
+    from tinytorch.acceleration import Int8Linear, int4_linear, int8_matmul, pack_int4, pack_int8, quantize
+    from tinytorch.acceleration.once import MAKING
+    from tinytorch.quantization import INT8, QParams
+
+    seen: list[str] = []
+
+    class Spy:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if not MAKING._is_owned():
+                seen.append(name)
+
+    x, ones = np.ones((300, 300), np.float32), np.ones((300, 300), np.int8)
+    packed, packed4, layer = pack_int8(ones), pack_int4(ones), Int8Linear(pack_int8(ones), np.float32(1))
+    sys.meta_path.insert(0, Spy())
+    int8_matmul(ones, packed)
+    layer(x)
+    int4_linear(x, packed4)
+    quantize(x, QParams(np.float32(0.5), np.int32(1), INT8))
+    assert not seen, seen
+
+
+def test_what_a_call_imports_is_imported_while_no_fork_can_happen(in_child: Run) -> None:
+    in_child(import_under_the_lock)
