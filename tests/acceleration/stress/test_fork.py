@@ -115,7 +115,7 @@ def test_forked_processes_of_multiprocessing_compute(in_child: Run, size: Size) 
 
 
 def import_under_the_lock() -> None:
-    """All that calls import is seen, and whether a fork would wait for it: a child can never import what it has half."""
+    """All that calls import is seen, and whether a fork waits for it: a child could not import what it has half."""
     import sys
     from typing import Any
 
