@@ -6,6 +6,7 @@ makes it while the others that want it wait for MAKING. What is made already is 
 A half-made thing would be worse than none: a Ctrl-C may not stop the making, and a fork may not copy it.
 """
 
+import atexit
 import contextvars
 import os
 import signal
@@ -73,6 +74,13 @@ def once(make: Callable[..., T]) -> Callable[..., T]:
 def load(name: str) -> Any:
     """A module of this package that needs numba. So it is imported when it is first wanted, and never by half."""
     return import_module(f"{__package__}.{name}")
+
+
+@atexit.register
+def _wait() -> None:
+    """Python ends: LLVM may not be taken down while a thread, whose caller was interrupted, still compiles."""
+    with MAKING:
+        pass
 
 
 _held: list[Any] = []  # locks that this thread holds while it forks

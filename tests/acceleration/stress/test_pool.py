@@ -219,6 +219,28 @@ def interrupted_first_call(milliseconds: int) -> None:
     assert (quantize(x, QParams(np.float32(0.5), np.int32(1), INT8)) == 5).all()
 
 
+def leave_first_call(milliseconds: int) -> None:
+    """Ctrl-C during the very first call, and the process ends at once."""
+    import signal
+    from contextlib import suppress
+
+    import numpy as np
+
+    from tinytorch.acceleration import int8_matmul, pack_int8
+
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
+    with suppress(KeyboardInterrupt):
+        int8_matmul(np.ones((300, 300), np.uint8), pack_int8(np.ones((300, 300), np.int8)))
+        signal.pause()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timers")
+def test_python_ends_after_a_first_call_that_was_interrupted(in_child: Run, size: Size) -> None:
+    for number in range(size(short=3, long=200)):
+        in_child(leave_first_call, 1 + 397 * number % 2000)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timers")
 def test_a_first_call_that_is_interrupted_does_not_spoil_the_next(in_child: Run, size: Size) -> None:
     for number in range(size(short=4, long=200)):
