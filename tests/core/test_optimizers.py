@@ -129,3 +129,22 @@ def test_no_parameters_and_impossible_rates_are_refused(make: Callable[..., Opti
     for lr in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="lr must be > 0"):
             make([Tensor(1.0, requires_grad=True)], lr)
+
+
+def test_adam_refuses_a_gradient_whose_square_is_infinite() -> None:
+    """1e30**2 is infinite in float32: the parameter would stand still, and be NaN a step later."""
+    p = Tensor(np.ones(2, np.float32), requires_grad=True)
+    optimizer = Adam([p])
+    p.grad = np.float32([1e30, 1])
+    with pytest.raises(OverflowError, match=r"a gradient of 1e\+30 is too large"):
+        optimizer.step()
+    assert p.data.tolist() == [1, 1]
+    p.grad = np.float32([1e18, 1])
+    optimizer.step()
+    assert np.isfinite(p.data).all() and (p.data < 1).all()
+
+
+@pytest.mark.parametrize("params", [None, 3, "weights", [np.ones(2)], [None]])
+def test_what_is_no_tensor_is_not_optimized(params: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="an optimizer (changes Tensors|needs at least one parameter)"):
+        Adam(params)
