@@ -16,6 +16,7 @@ from tinytorch.quantization import (
     QuantizedLinear,
     QuantizedTensor,
     choose_qparams,
+    explain,
     model_arrays,
     model_nbytes,
     quantize_dynamic,
@@ -247,7 +248,7 @@ def test_subclasses_and_wrappers_keep_their_forward(on_kernel: str, static: bool
 
 def test_layers_say_what_became_of_them() -> None:
     def said(fast: Module) -> list[str]:
-        return [m.explanation() for _, m in fast.named_modules() if hasattr(m, "explanation")]
+        return [how for _, kind, how in explain(fast) if kind.startswith("Accelerated")]
 
     model, x = image_network()
     static = said(accelerate(quantize_static(model, [x])))

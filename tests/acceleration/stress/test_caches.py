@@ -1,0 +1,121 @@
+"""Processes that share a folder of compiled code, and folders that take no files: speed is lost, never an answer."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinytorch.acceleration import disk, kernels
+
+pytestmark = [
+    pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler nothing is kept on disk"),
+    pytest.mark.skipif(sys.platform == "win32", reason="users, mounts and SIGKILL are POSIX's"),
+]
+as_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount or change user"
+)
+NOBODY = 54_321  # without a name and a home
+
+
+def product(user: int | None = None) -> None:
+    """Two products on a kernel that has to be compiled or read. Becomes `user` after the import."""
+    import os
+
+    import numpy as np
+
+    from tinytorch.acceleration import int8_matmul, pack_int8, quantize
+    from tinytorch.quantization import QParams
+
+    a, b = np.full((2, 70), 3, np.uint8), np.full((70, 20), -2, np.int8)
+    assert (int8_matmul(a, pack_int8(b), 1) == -280).all()
+    if user is not None:
+        os.setgid(user)
+        os.setuid(user)
+    assert (quantize(np.ones((9, 9), np.float32), QParams(1 / 64, 0)) == 64).all()
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    code = f"import runpy; runpy.run_path({str(Path(__file__))!r})['product']()"
+    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "NUMBA_CACHE_DIR": str(folder)})
+
+
+def test_processes_that_are_killed_leave_only_whole_files(tmp_path: Path, in_child: Any, size: Any) -> None:
+    """Half of them die at some moment while they write; the others, and all that come later, are right."""
+    running = [start(tmp_path) for _ in range(size(short=4, long=20))]
+    while len(files(tmp_path)) < 2 and any(process.poll() is None for process in running):
+        time.sleep(0.01)
+    for process in running[::2]:
+        process.send_signal(signal.SIGKILL)
+        time.sleep(0.05)
+    assert [process.wait() for process in running[1::2]] == [0] * len(running[1::2])
+    for process in running[::2]:
+        process.wait()
+    assert all(disk._read(file) is not None for file in files(tmp_path) if file.suffix != ".part")
+    in_child(product, environment={"NUMBA_CACHE_DIR": str(tmp_path)})
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KB, which the first kernels fill."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode(errors='replace').strip()}")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def warned(*prefix: str, environment: dict[str, str], user: int | None = None) -> int:
+    """How often a process that ran `product(user)` said that nothing can be kept."""
+    code = f"import runpy; runpy.run_path({str(Path(__file__))!r})['product']({user})"
+    command = [*prefix, sys.executable, "-c", code]
+    env = {**os.environ, **environment}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return done.stderr.count("cannot be kept on disk")
+
+
+@as_root
+def test_a_full_disk_costs_speed_only(small_disk: Path) -> None:
+    for _ in range(2):
+        assert warned(environment={"NUMBA_CACHE_DIR": str(small_disk)}) == 1
+        assert all(disk._read(file) is not None for file in files(small_disk)), "and nothing half written stays"
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv makes the user who may read all and write nothing")
+@pytest.mark.parametrize("good", [True, False])
+def test_a_user_without_name_and_home_computes(good: bool) -> None:
+    """A good NUMBA_CACHE_DIR serves; without one nothing is left in /tmp."""
+    folder, temporary = (Path(tempfile.mkdtemp()) for _ in range(2))
+    for path in (folder, temporary):
+        path.chmod(0o777 if path == temporary or good else 0o755)
+    user = "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"
+    reader = "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"
+    environment = {"HOME": "", "XDG_CACHE_HOME": "", "TMPDIR": str(temporary), "NUMBA_CACHE_DIR": str(folder)}
+    try:
+        assert warned(*user, *reader, environment=environment) <= (not good)
+        assert bool(files(folder)) == good and not files(temporary)
+    finally:
+        shutil.rmtree(folder)
+        shutil.rmtree(temporary)
+
+
+@as_root
+@pytest.mark.skipif(
+    not all(parent.stat().st_mode & 0o001 for parent in Path(sys.executable).resolve().parents),
+    reason="this Python lies where other users may not read, and imports more when it compiles",
+)
+def test_privileges_that_are_dropped_after_the_import_cost_speed_only(tmp_path: Path) -> None:
+    assert warned(environment={"NUMBA_CACHE_DIR": str(tmp_path), "HOME": "/"}, user=NOBODY) <= 1
