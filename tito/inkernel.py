@@ -88,7 +88,7 @@ def passes(
         (copy / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         told = _run(where / f"test_{exercise}.py", copy, defined)
     if told:
-        raise AssertionError(f"{exercise}: {told}")
+        raise AssertionError(f"{exercise}: {'a hidden test: ' if hidden else ''}{told}")
 
 
 def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:

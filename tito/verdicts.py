@@ -195,7 +195,7 @@ class Verdicts:
         if exercise.id in stubs:
             return "not started", f"not started yet: write your code {self._place(stubs[exercise.id])}"
         if real:
-            return "failed", self._told(*real[0])
+            return "failed", self._not_begun(exercise, real[0][1]) or self._told(*real[0])
         if others:
             return "not started", f"needs {others[0]} first"
         if record.skipped:
@@ -227,6 +227,15 @@ class Verdicts:
     def _place(self, failure: dict[str, Any]) -> str:
         located = self._located(failure)
         return f"at {located[-1][0]}" if located else "in its cell of the notebook"
+
+    def _not_begun(self, exercise: Exercise, failure: dict[str, Any]) -> str:
+        """Whose cell kept a test from beginning: a notebook is loaded whole. Empty where no cell did."""
+        located = [] if failure["test_line"] else self._located(failure)
+        owner = located[-1][1] if located else None
+        if owner in (None, exercise.id):
+            return self._unloaded(failure) if owner else ""
+        told = self._unloaded(failure).partition("\n")[2]
+        return f"not tested, for a cell of {owner} cannot be loaded; mend it, or clear it, and test again:\n{told}"
 
     def _unloaded(self, failure: dict[str, Any]) -> str:
         located = self._located(failure)

@@ -11,8 +11,11 @@ import os
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import jupytext
+import nbclient
+import nbformat
 import pytest
 
 from tito import editions
@@ -49,6 +52,16 @@ def test_nbgrader_gets_solution_cells_and_test_cells_with_points(made):
     assert all(meta["grade"] and meta["locked"] and not meta["solution"] for meta in tests.values())
     solved = [cell for name, cell in found.items() if not name.startswith("test-")]
     assert len(solved) == 2 and all(cell["metadata"]["nbgrader"]["solution"] for cell in solved)
+
+
+def test_a_cell_that_ends_python_does_not_end_nbgraders_kernel(made):
+    config = SimpleNamespace(**{name: SimpleNamespace() for name in ("CourseDirectory", "ClearSolutions", "Execute")})
+    exec((made("nbgrader") / "nbgrader_config.py").read_text(encoding="utf-8"), {"get_config": lambda: config})
+    sources = ["exit()", "quit(1)", "import sys\nsys.exit(3)", "print(1 + 1)"]
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    arguments = config.Execute.extra_arguments
+    nbclient.NotebookClient(page, allow_errors=True, extra_arguments=arguments, timeout=120).execute()
+    assert page.cells[-1].outputs[0]["text"] == "2\n"
 
 
 def test_nbgraders_test_cells_judge_what_the_notebook_defines(made, monkeypatch):

@@ -21,6 +21,10 @@ c.CourseDirectory.course_id = "{module}"
 c.ClearSolutions.code_stub = {{"python": {code!r}}}
 c.ClearSolutions.text_stub = {text!r}
 c.Execute.timeout = 300  # seconds a cell: some train a network
+c.Execute.extra_arguments = [  # a student's exit() would end the kernel, and with it the grading of the notebook
+    "--HistoryManager.hist_file=:memory:",
+    "--IPKernelApp.exec_lines=import sys; exit = quit = sys.exit",
+]
 """
 STUB = f'{editions.YOURS}\nraise NotImplementedError("{editions.UNWRITTEN}")'
 PLAIN = {"grade": False, "locked": False, "schema_version": 3, "solution": False, "task": False}

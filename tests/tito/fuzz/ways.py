@@ -1,0 +1,324 @@
+"""Five ways from a student's work to points: test, submit, grade, Gradescope, nbgrader. Each reads for real."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tito import course, exporting, formats, rehearsal, release, submission, testing
+from tito.course import Exercise, Module
+from tito.errors import TitoError
+from tito.formats import autograder, nbgrader
+from tito.grading import intake
+from tito.grading.grade import Grade, MachineryError
+from tito.grading.judging import box
+from tito.grading.judging.judge import Judge
+from tito.project import Project
+from tito.testing import Outcome
+
+from .kernel import Kernel
+from .kinds import Files
+from .memory import Memory, meaning
+from .page import Page
+
+COURSE = Path(__file__).parent / "course"
+ROOT = Path(__file__).parents[3]  # the course that this repository is
+FORKS = hasattr(os, "fork")  # without it, on Windows, a notebook's cells are not run as nbgrader runs them
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one way gives: points, what it says of each exercise, and what it says of the work as a whole."""
+
+    points: dict[str, int]
+    messages: dict[str, str] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
+    refused: str = ""
+
+
+class Ways:
+    """The course in its editions, and what runs the tests. A context manager."""
+
+    def __init__(self, folder: Path, memory: Memory, source: Path = COURSE) -> None:
+        self._folder, self._memory, self._open = folder, memory, ExitStack()
+        self.real = source == ROOT
+        self.here = Project(folder / "instructor's course")
+        shutil.copytree(source, self.here.root, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info"))
+        self.module = course.load(self.here, course.module_names(self.here)[0])
+        exporting.write(self.here, exporting.make(self.here, self.module))
+        self.ids = [exercise.id for exercise in self.module.exercises]
+
+    def __enter__(self) -> Ways:
+        self._edition = Project(self._released("student"))
+        self._container = self._unpacked(self._released("gradescope"))
+        books = self._released("nbgrader")
+        self._test_cells = {
+            entry.path.stem: [cell for cell in nbgrader._page(self.here, self.module, entry)["cells"] if _tests(cell)]
+            for entry in self.module.notebooks
+        }
+        if FORKS:
+            self._kernel = Kernel(books / "source" / self.module.name, self.here.root)
+            self._open.callback(self._kernel.close)
+        unsafe = box.protection().kind == "none"
+        self._judge = self._open.enter_context(Judge(self.here, self.module, unsafe=unsafe))
+        self._given = {
+            path: path.read_bytes() for path in self._edition.root.rglob("*") if path.is_file() and path.suffix == ".py"
+        }
+        self._open.enter_context(remembered(self._memory))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def test(self, home: Files) -> tuple[Result, testing.Result | None]:
+        """`tito test` in the student's edition, in which these notebooks lie."""
+        module = self._at_home(home)
+        try:
+            found = testing.whole(self._edition, module)
+        except TitoError as error:
+            return self._nothing(str(error)), None
+        return self._of(found.exercises, tuple(rehearsal.lacking(self._edition, module))), found
+
+    def submit(self, tested: testing.Result | None) -> tuple[Result, Path | None]:
+        """`tito submit` after that (`--untested` where it cannot be tested): its manifest's points, and its archive."""
+        module = self._module_at_home()
+        try:
+            made = submission.make(self._edition, module, tested)
+            told = rehearsal.lacking(self._edition, module)
+            if tested:
+                tried = rehearsal.rehearse(self._edition, module, made, tested)
+                made, told = submission.make(self._edition, module, tried.result), [*told, *tried.told]
+        except TitoError as error:
+            return self._nothing(str(error)), None
+        submission.write(self._edition, made)
+        with zipfile.ZipFile(made.path) as archive:
+            manifest = json.loads(archive.read(submission.MANIFEST))
+        status = manifest["exercises"]
+        points = {item.id: item.points * (status.get(item.id) == "passed") for item in self.module.exercises}
+        told += [*made.remarks, *(f"nothing of {exercise} is in it" for exercise in made.missing)]
+        # submit prints how each exercise stands, and `tito test`, which it follows, prints why
+        why = {outcome.id: outcome.message for outcome in tested.exercises} if tested else {}
+        return Result(points, why, tuple(told), "" if tested else "not tested"), made.path
+
+    def grade(self, files: Files) -> Result:
+        """`tito grade` of a folder in which these files lie."""
+        folder = self._written(files, "handed in")
+        return self.grade_path(folder)
+
+    def grade_path(self, path: Path) -> Result:
+        try:
+            found = intake.collect(self.module, path)
+        except TitoError as error:
+            return self._nothing(str(error))
+        if len(found) != 1:
+            return self._nothing(f"{len(found)} submissions were found: {', '.join(one.name for one in found)}")
+        if found[0].refused:
+            return self._nothing(found[0].refused, found[0].remarks)
+        outcomes = self._memory.recall(["grade", _meanings(found[0])], lambda: self._judge.grade(found[0]).outcomes)
+        return self._of(outcomes, found[0].remarks)
+
+    def gradescope(self, files: Files) -> Result:
+        """The autograder in its container, these files in its submission folder."""
+        folder = self._written(files, "submission")
+        module = course.load(self._container, self.module.name)
+        try:
+            told = autograder.grade(self._container, module, folder, self._container.root.parent / "withheld")
+        except (TitoError, MachineryError) as error:
+            return self._nothing(str(error))
+        return self._of_gradescope(told)
+
+    def _of_gradescope(self, told: dict[str, Any]) -> Result:
+        names = [test["name"].partition(":")[0] for test in told["tests"]]
+        points = {name: test["score"] for name, test in zip(names, told["tests"], strict=True)}
+        messages = {name: test["output"] for name, test in zip(names, told["tests"], strict=True)}
+        return Result(points, messages, tuple(told.get("output", "").split("\n")))
+
+    def nbgrader(self, pages: list[Page]) -> Result:
+        """What autograde runs: all cells of the student's notebooks, then the instructor's test cells."""
+        points, messages = dict[str, int](), dict[str, str]()
+        for page in pages:
+            tests = self._test_cells[page.stem]
+            cells = page.as_nbgrader(tests)["cells"]
+            code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code" or _graded(cell)]
+            asked = ["nbgrader", [meaning(source) for source in code]]
+            raised = self._memory.recall(asked, lambda code=code: self._kernel.run(code))  # type: ignore[misc]
+            for cell, message in zip(tests, raised[-len(tests) :], strict=True):
+                exercise = cell["id"].removeprefix("test-")
+                points[exercise] = 0 if message else cell["metadata"]["nbgrader"]["points"]
+                messages[exercise] = message
+        return Result({name: points[name] for name in self.ids}, messages)
+
+    def _released(self, kind: str) -> Path:
+        folder = self._folder / kind
+        release.write(formats.make(self.here, self.module, kind), folder, kind, self.module)
+        return folder
+
+    def _unpacked(self, made: Path) -> Project:
+        with zipfile.ZipFile(made / "autograder.zip") as archive:
+            archive.extractall(made / "source")
+        return Project(made / "source" / "course")
+
+    def _module_at_home(self) -> Module:
+        return course.load(self._edition, self.module.name)
+
+    def _at_home(self, home: Files) -> Module:
+        """Put the course back to how it was given, and these notebooks into it."""
+        folder = self._edition.module(self.module.name)
+        for path in [*folder.glob("*_dev.*"), *self._edition.root.glob("*.zip")]:
+            path.unlink()
+        shutil.rmtree(self._edition.personal, ignore_errors=True)
+        for path, data in self._given.items():
+            path.write_bytes(data)
+        for path in folder.glob("*_dev.py"):
+            path.unlink()
+        for name, file in home.items():
+            (folder / name).write_bytes(file.data)
+        return self._module_at_home()
+
+    def _written(self, files: Files, name: str) -> Path:
+        """The files on disk, as old as they are said to be."""
+        folder = self._folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for path, file in files.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.data)
+            os.utime(target, (time.time() - 3600 * file.hours,) * 2)
+        return folder
+
+    def _of(self, outcomes: tuple[Outcome, ...], told: tuple[str, ...] = ()) -> Result:
+        return Result({o.id: o.points for o in outcomes}, {o.id: o.message for o in outcomes}, told)
+
+    def _nothing(self, why: str, told: tuple[str, ...] = ()) -> Result:
+        return Result(dict.fromkeys(self.ids, 0), told=(*told, why), refused=why)
+
+
+class Commands(Ways):
+    """The same five ways through the commands that people call, each a process; nothing is remembered."""
+
+    def test(self, home: Files) -> tuple[Result, bool]:  # type: ignore[override]
+        self._at_home(home)
+        report = self._folder / "test.json"
+        report.unlink(missing_ok=True)
+        done = self._tito(self._edition, "test", self.module.name, "--json", str(report))
+        if not report.is_file():
+            return self._nothing(done.stderr.strip()), False
+        outcomes = tuple(Outcome(**one) for one in json.loads(report.read_text(encoding="utf-8"))["exercises"])
+        return self._of(outcomes), True
+
+    def submit(self, tested: Any) -> tuple[Result, Path | None]:
+        done = self._tito(self._edition, "submit", self.module.name, *([] if tested else ["--untested"]))
+        archive = self._edition.root / f"{self.module.name}_submission.zip"
+        if not archive.is_file():
+            return self._nothing(done.stderr.strip()), None
+        with zipfile.ZipFile(archive) as packed:
+            status = json.loads(packed.read(submission.MANIFEST))["exercises"]
+        points = {item.id: item.points * (status.get(item.id) == "passed") for item in self.module.exercises}
+        return Result(points, told=tuple(done.stdout.split("\n")), refused="" if tested else "not tested"), archive
+
+    def grade_path(self, path: Path) -> Result:
+        out, report = self._folder / "grades", self._folder / "grades.json"
+        shutil.rmtree(out, ignore_errors=True)
+        report.unlink(missing_ok=True)
+        unsafe = ["--unsafe"] if box.protection().kind == "none" else []
+        options = ["--out", str(out), "--json", str(report), *unsafe]
+        done = self._tito(self.here, "grade", self.module.name, str(path), *options)
+        if not report.is_file():
+            return self._nothing(done.stderr.strip())
+        grades = [Grade.from_json(one) for one in json.loads(report.read_text(encoding="utf-8"))["grades"]]
+        if len(grades) != 1:
+            return self._nothing(f"{len(grades)} submissions were found")
+        if grades[0].status != "graded":
+            return self._nothing(grades[0].remarks[-1], grades[0].remarks)
+        return self._of(grades[0].outcomes, grades[0].remarks)
+
+    def gradescope(self, files: Files) -> Result:
+        folder, results = self._written(files, "submission"), self._folder / "results.json"
+        command = [sys.executable, "-m", "tito.formats.autograder", self.module.name, str(folder), str(results)]
+        subprocess.run(command, cwd=self._container.root, env=self._environment(), capture_output=True, check=True)
+        told = json.loads(results.read_text(encoding="utf-8"))
+        if not told.get("tests"):
+            return self._nothing(told["output"])
+        return self._of_gradescope(told)
+
+    def _tito(self, where: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tito", "--project", str(where.root), *arguments]
+        return subprocess.run(command, cwd=where.root, env=self._environment(), capture_output=True, encoding="utf-8")
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "1000"}
+
+
+class RememberingJudge:
+    """A Judge that starts only for cells that none has judged."""
+
+    def __init__(self, memory: Memory, project: Project, module: Module, **options: Any) -> None:
+        self._memory, self._project, self._module, self._options = memory, project, module, options
+
+    def __enter__(self) -> RememberingJudge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def grade(self, read: intake.Submission) -> Grade:
+        hidden = sorted(path.name for path in self._project.module_tests(self._module.name).glob("hidden/*.py"))
+        asked = ["judge", self._project.root.name, hidden, _meanings(read)]
+        known = self._memory.recall(asked, lambda: self._judged(read))
+        return dataclasses.replace(known, submission=read.name, remarks=read.remarks, digest=read.digest)
+
+    def _judged(self, read: intake.Submission) -> Grade:
+        with Judge(self._project, self._module, **self._options) as judge:
+            return judge.grade(read)
+
+
+@contextmanager
+def remembered(memory: Memory) -> Iterator[None]:
+    """Within, the tests of one content run once: those of an export, and those of submit's and Gradescope's judges."""
+    run = testing.run
+
+    def recalling(
+        project: Project, module: Module, files: list[Any], exercises: list[Exercise], *rest: Any
+    ) -> Iterator[Outcome]:
+        asked = ["test", [_told(file, project) for file in files], [item.id for item in exercises]]
+        yield from memory.recall(asked, lambda: list(run(project, module, files, exercises, *rest)))
+
+    testing.run = recalling  # type: ignore[assignment]
+    autograder.Judge = rehearsal.Judge = partial(RememberingJudge, memory)  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        testing.run, autograder.Judge, rehearsal.Judge = run, Judge, Judge  # type: ignore[misc]
+
+
+def _meanings(submission: intake.Submission) -> dict[str, list[str]]:
+    return {name: [meaning(cell) for cell in cells] for name, cells in submission.cells.items()}
+
+
+def _told(file: Any, project: Project) -> list[Any]:
+    """What of an exported file the outcome depends on: its place and meaning, and what else the export says of it."""
+    aside = ("document", "origin", "text", "target")
+    more = {part.name: repr(getattr(file, part.name)) for part in dataclasses.fields(file) if part.name not in aside}
+    return [project.shown(file.target), meaning(file.text), more]
+
+
+def _graded(cell: dict[str, Any]) -> bool:
+    """nbgrader makes a cell that it knows code again, whatever it has become."""
+    return "grade_id" in cell["metadata"].get("nbgrader", {})
+
+
+def _tests(cell: dict[str, Any]) -> bool:
+    return bool(cell["metadata"].get("nbgrader", {}).get("locked"))
