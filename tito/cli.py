@@ -64,7 +64,7 @@ def export(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a file is not up to date.")] = False,
 ) -> None:
     """Write a module's notebooks into the package. Example: tito export 17_quantization"""
-    from tito import exporting
+    from tito import console, exporting, shadows
 
     project = project_of(context)
     loaded = module_of(project, module)
@@ -79,6 +79,8 @@ def export(
             print(f"{where} is not what {file.document.name} exports: run `tito export {loaded.name}`")
         else:
             print(f"{shown}  up to date")
+    if cause := shadows.told(project):
+        console.say(cause, "yellow")
     if check and changed:
         raise typer.Exit(Status.FAILED)
 
@@ -96,7 +98,7 @@ def test(
     import time
     from contextlib import closing
 
-    from tito import console, exporting, files, progress, shadows, testing
+    from tito import console, files, progress, shadows, testing
     from tito.grading import offered
 
     begun = time.monotonic()
@@ -106,25 +108,24 @@ def test(
         loaded.notebook_of(name)
     chosen = [item for item in loaded.exercises if not exercise or item.id in exercise]
     width = max(len(item.id) for item in chosen)
-    made = exporting.make(project, loaded, forgiving=True)
-    exporting.write(project, made)
-    for fault in (fault for file in made for fault in file.broken if not fault.exercise):
-        console.say(f"{fault.sentence}\nIt was tested with what was given there.\n", "yellow")
+    exports = testing.Exports(project, loaded, lambda sentence: console.say(sentence, "yellow"))
     outcomes = []
-    with closing(testing.run(project, loaded, made, chosen, limit_seconds)) as finished:
+    with closing(testing.run(project, loaded, exports, chosen, limit_seconds)) as finished:
         for outcome in finished:
             outcomes.append(outcome)
             earned = console.points(outcome.points, outcome.of)
             console.say(f"{outcome.id:{width}}  {earned:>16}  {outcome.status}", console.COLOURS[outcome.status])
     result = testing.Result(loaded.name, time.monotonic() - begun, tuple(outcomes))
-    kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in made))
+    kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in exports.files))
     console.say(f"{'total':{width}}  {console.points(result.points, result.of):>16}  in {result.seconds:.1f} s")
     if result.most_useful:
         console.say(f"\n{result.most_useful.id}: {result.most_useful.title}")
         console.say(textwrap.indent(result.most_useful.message, "  "))
         if cause := shadows.told(project):
             console.say(cause, "yellow")
-    cells = (cell for file in made for cell in file.document.code if cell.exercise in {item.id for item in chosen})
+    cells = (
+        cell for file in exports.files for cell in file.document.code if cell.exercise in {item.id for item in chosen}
+    )
     for sentence in offered.told(project, loaded, cells):
         console.say(f"\n{sentence}", "yellow")
     if not kept:

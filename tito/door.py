@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol, cast
 import numpy as np
 
 SCALARS = (bool, int, float, str, bytes)
+MODULE = "<module>"  # what Python calls the code of a module, outside of its functions
 NUMBER_KINDS = "biufc"  # what an array may hold: bool, int, unsigned, float, complex
 
 

@@ -12,6 +12,7 @@ import re
 import stat
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -61,15 +62,18 @@ class Exported:
         return self.document.at(cell, number), cell, cell.source.split("\n")[number - 1].strip()
 
 
-def make(project: Project, module: Module, forgiving: bool = False) -> list[Exported]:
+def make(
+    project: Project, module: Module, forgiving: bool = False, unloaded: Mapping[Cell, str] | None = None
+) -> list[Exported]:
     """The files of a module, complete and checked, not yet written. Raises TitoError at the first thing wrong.
 
     forgiving: what is wrong in an exercise's cells is told as `broken`, and what was given stands in their place.
+    unloaded: cells that raise when they are run, and the sentence that says so: they are wrong too.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's advice on a cell would name a line of no file
         faults = [Faults(forgiving, entry, project.released(entry.path).is_file()) for entry in module.notebooks]
-        made = [_make_one(project, module, found) for found in faults]
+        made = [_make_one(project, module, found, unloaded or {}) for found in faults]
         for number, later in enumerate(made):
             for earlier in made[:number]:
                 _check_apart(project, faults[number], earlier, later)
@@ -101,7 +105,7 @@ def target(project: Project, path: Path, name: str | None) -> Path:
     return file
 
 
-def _make_one(project: Project, module: Module, faults: Faults) -> Exported:
+def _make_one(project: Project, module: Module, faults: Faults, unloaded: Mapping[Cell, str]) -> Exported:
     document = notebook.read(project, faults.entry.path)
     given = standins.given_of(project, document)
     file = _target(project, faults, document, given)
@@ -113,6 +117,8 @@ def _make_one(project: Project, module: Module, faults: Faults) -> Exported:
             if cell.exported:
                 check_markers(cell.source, lambda line, cell=cell: document.at(cell, line))  # type: ignore[misc]
                 checking.check_syntax(document, cell)
+                if cell in unloaded:
+                    raise TitoError(unloaded[cell])
                 cells.append(cell)
     if not cells:
         raise TitoError(f"{document.name}: no cell is exported; begin those for the package with `#| export`")

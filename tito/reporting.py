@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -62,11 +63,10 @@ class Reporter:
 
     def _tell_where(self) -> None:
         """A test takes long: where is it now?"""
-        frame, frames = sys._current_frames().get(threading.main_thread().ident or 0), list[tuple[str, int]]()
-        while frame is not None:
-            frames.append((frame.f_code.co_filename, frame.f_lineno))
-            frame = frame.f_back
-        self.send("stuck", frames=frames[::-1][-LAST_FRAMES:])
+        steps = list(traceback.walk_stack(sys._current_frames().get(threading.main_thread().ident or 0)))[::-1]
+        frames = [(frame.f_code.co_filename, line) for frame, line in steps]
+        loading = [(frame.f_code.co_filename, line) for frame, line in steps if frame.f_code.co_name == door.MODULE]
+        self.send("stuck", frames=frames[-LAST_FRAMES:], loading=loading)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -95,7 +95,10 @@ class Reporter:
 
 
 def describe(error: BaseException, test_file: Path) -> dict[str, Any]:
-    """An exception as plain data: its type, its text without pytest's explanation, where it came through, and whose."""
+    """An exception as plain data: its type, its text without pytest's explanation, where it came through, and whose.
+
+    `loading` are the lines of modules that were being run, where it was raised while the judged module was loaded.
+    """
     if isinstance(error, pytest.Collector.CollectError) and error.__cause__:
         error = error.__cause__  # pytest wraps what importing a test file raised
     while isinstance(error, BaseExceptionGroup):
@@ -110,6 +113,7 @@ def describe(error: BaseException, test_file: Path) -> dict[str, Any]:
         "type": type(error).__name__,
         "text": text,
         "frames": frames[-LAST_FRAMES:],
+        "loading": [(str(file), line) for file, line in getattr(error, "loading", ())],
         "test_line": _line_in(error, test_file),
         "whose": _whose(error),
     }

@@ -10,14 +10,16 @@ import importlib
 import importlib.util
 import itertools
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 import pytest
 
 from tito import course, exporting, notebook
-from tito.door import InProcess, Opaque, Student, as_builtin, type_name
+from tito.door import MODULE, InProcess, Opaque, Student, as_builtin, type_name
 from tito.errors import TitoError
 from tito.project import Project
 
@@ -55,8 +57,16 @@ def open_file(path: Path) -> Student:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise as_builtin(error) from None
+        raise _while_loaded(error) from None
     return Student(InProcess(module), path.name)
+
+
+def _while_loaded(error: BaseException) -> BaseException:
+    """The exception as a builtin one, with the lines of modules (not of their functions) that were being run."""
+    shown: Any = as_builtin(error)
+    steps = traceback.walk_tb(error.__traceback__)
+    shown.loading = [(frame.f_code.co_filename, line) for frame, line in steps if frame.f_code.co_name == MODULE]
+    return cast(BaseException, shown)
 
 
 def _exported(root: Path, test_file: Path) -> Student:
@@ -78,7 +88,7 @@ def _load(project: Project, target: Path) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise as_builtin(error) from None
+        raise _while_loaded(error) from None
     finally:
         sys.path.remove(str(project.root))
     if not module.__file__ or not Path(module.__file__).samefile(target):

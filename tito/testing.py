@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import deque
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
-from tito import exporting, running, shadows
+from tito import running, shadows
 from tito.course import Exercise, Module
 from tito.errors import TitoError
-from tito.exporting import Exported
+from tito.loading import Exports
 from tito.project import Project
-from tito.verdicts import Listener, Locate, Located, Outcome, Record, TaskStatus, Verdicts, record
+from tito.verdicts import Listener, Outcome, Record, TaskStatus, record
 
-__all__ = ["LIMIT_SECONDS", "Outcome", "Result", "TaskStatus", "run", "whole"]
+__all__ = ["LIMIT_SECONDS", "Exports", "Outcome", "Result", "TaskStatus", "run", "whole"]
 
 LIMIT_SECONDS = 60.0  # for one test
 
@@ -53,22 +52,24 @@ class Result:
 
 
 def run(
-    project: Project, module: Module, files: list[Exported], exercises: list[Exercise], limit: float = LIMIT_SECONDS
+    project: Project, module: Module, exports: Exports, exercises: list[Exercise], limit: float = LIMIT_SECONDS
 ) -> Generator[Outcome]:
-    """The outcomes of these exercises, in order. `files` is what the module's notebooks export, already written.
+    """The outcomes of these exercises of a module, in order.
 
-    A test that takes longer than `limit` seconds, or that ends Python, costs its exercise; the others go on in a new
-    process. Raises TitoError when pytest itself cannot run: that is no one's pass.
+    A test that takes longer than `limit` seconds, or that ends Python, costs its exercise, and so does a cell that
+    cannot be loaded; the others go on in a new process. Raises TitoError when pytest itself cannot run: that is no
+    one's pass.
     """
-    verdicts = Verdicts(project, module, _locate(files))
-    broken = {fault.exercise: fault.sentence for file in files for fault in file.broken}
     waiting = deque(exercises)
     while waiting:
+        verdicts = exports.verdicts()
         records = {exercise.id: record(project, module, exercise) for exercise in waiting}
-        for name in records.keys() & broken.keys():
-            records[name].ended = "failed", broken[name]
+        for name in records.keys() & exports.ended.keys():
+            records[name].ended = exports.ended[name]
         with closing(_follow(project, list(records.values()), limit)) as changes:
             for _ in changes:
+                if exports.replaced(records.values(), limit):
+                    break
                 while waiting and records[waiting[0].id].complete:
                     exercise = waiting.popleft()
                     yield verdicts.outcome(exercise, records[exercise.id])
@@ -77,9 +78,7 @@ def run(
 def whole(project: Project, module: Module, limit: float = LIMIT_SECONDS) -> Result:
     """Export a module and run all its tests."""
     begun = time.monotonic()
-    made = exporting.make(project, module, forgiving=True)
-    exporting.write(project, made)
-    outcomes = tuple(run(project, module, made, list(module.exercises), limit))
+    outcomes = tuple(run(project, module, Exports(project, module), list(module.exercises), limit))
     return Result(module.name, time.monotonic() - begun, outcomes)
 
 
@@ -99,14 +98,3 @@ def _follow(project: Project, records: list[Record], limit: float) -> Generator[
             cause = shadows.told(project)
             raise TitoError(f"{error}. {cause}" if cause else str(error)) from None
         yield None
-
-
-def _locate(files: list[Exported]) -> Locate:
-    by_path = {os.path.realpath(file.target): file for file in files}
-
-    def locate(path: str, line: int) -> Located | None:
-        file = by_path.get(os.path.realpath(path))
-        found = file.locate(line) if file else None
-        return (found[0], found[1].exercise, found[2]) if found else None
-
-    return locate

@@ -19,6 +19,7 @@ Located = tuple[str, str | None, str]  # where a line stands, as a person finds 
 Locate = Callable[[str, int], Located | None]  # (file, line) of a step of an exception -> where that is
 NOTHING = re.compile(r"'NoneType' object|unsupported operand type.*'NoneType'|cannot unpack non-iterable NoneType")
 LONGEST_MESSAGE = 20  # lines
+LOADING = "while its cell was loaded"
 HIDDEN = "a hidden test: it tries the same claim with inputs of its own"
 
 
@@ -49,6 +50,7 @@ class Record:
     ended: tuple[TaskStatus, str] | None = None  # cut short, and why
     lost: bool = False  # cut short because the process ended, and not because its time was up
     stuck: list[tuple[str, int]] = field(default_factory=list)  # where a test was that took long
+    loading: list[tuple[str, int]] = field(default_factory=list)  # the lines of modules among these
     unloaded: dict[str, Any] | None = None  # why a cell of it could not be loaded
 
     @property
@@ -97,7 +99,7 @@ class Listener:
             os.path.realpath(f): record for record in self._records if not record.ended for f in record.files
         }
         self._tests: dict[str, Record] = {}
-        self._current, self._stuck = "", list[tuple[str, int]]()
+        self._current, self._stuck, self._loading = "", list[tuple[str, int]](), list[tuple[str, int]]()
 
     @property
     def files(self) -> list[str]:
@@ -125,14 +127,14 @@ class Listener:
                     record.tests = {test for test in self._tests if self._tests[test] is record}
                     record.collected = True
             case {"event": "start", "test": test}:
-                self._current, self._stuck = test, []
-            case {"event": "stuck", "frames": frames}:
-                self._stuck = frames
+                self._current, self._stuck, self._loading = test, [], []
+            case {"event": "stuck", "frames": frames, "loading": loading}:
+                self._stuck, self._loading = frames, loading
             case {"event": "finish", "test": test}:
                 self._current = ""
                 self._tests[test].note(event)
             case {"event": "lost", "exercise": exercise, "test": test, "why": why, "message": message}:
-                during = claim(test) if test else "while its cell was loaded"
+                during = claim(test) if test else LOADING
                 self._of(exercise).cut_short(why, message, self._limit, during)
             case {"event": "unloaded", "exercise": exercise, "failure": failure}:
                 self._of(exercise).unloaded = failure
@@ -149,7 +151,7 @@ class Listener:
         if stopped and (self._current or event["event"] != "broken"):
             during = claim(self._current) if self._current else "between two tests"
             stopped.cut_short(event["event"], event["message"], self._limit, during)
-            stopped.stuck = self._stuck
+            stopped.stuck, stopped.loading = self._stuck, self._loading
         elif not all(record.complete for record in self._records):
             raise TitoError(f"the tests could not be run: {event['message']}{event.get('said', '')}")
 
@@ -191,11 +193,11 @@ class Verdicts:
         others = [other.id for other in self._module.exercises if other.id in stubs]
         real = [(test, failure) for test, failure in record.failures if self._stub_of(failure) is None]
         if record.unloaded:
-            return "failed", self._unloaded(record.unloaded)
+            return "failed", self.unloaded(record.unloaded)
         if exercise.id in stubs:
             return "not started", f"not started yet: write your code {self._place(stubs[exercise.id])}"
         if real:
-            return "failed", self._not_begun(exercise, real[0][1]) or self._told(*real[0])
+            return "failed", self._told(*real[0])
         if others:
             return "not started", f"needs {others[0]} first"
         if record.skipped:
@@ -228,16 +230,8 @@ class Verdicts:
         located = self._located(failure)
         return f"at {located[-1][0]}" if located else "in its cell of the notebook"
 
-    def _not_begun(self, exercise: Exercise, failure: dict[str, Any]) -> str:
-        """Whose cell kept a test from beginning: a notebook is loaded whole. Empty where no cell did."""
-        located = [] if failure["test_line"] else self._located(failure)
-        owner = located[-1][1] if located else None
-        if owner in (None, exercise.id):
-            return self._unloaded(failure) if owner else ""
-        told = self._unloaded(failure).partition("\n")[2]
-        return f"not tested, for a cell of {owner} cannot be loaded; mend it, or clear it, and test again:\n{told}"
-
-    def _unloaded(self, failure: dict[str, Any]) -> str:
+    def unloaded(self, failure: dict[str, Any]) -> str:
+        """That a cell cannot be loaded, and why."""
         located = self._located(failure)
         told = f"its cell cannot be loaded:\n{failure['type']}: {failure['text']}"
         return f"{told}\n{located[-1][0]}: {located[-1][2]}" if located else told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from tito import console, exporting, hints, progress, testing
+from tito import console, hints, progress, testing
 from tito.course import Exercise, Module
 from tito.errors import TitoError
 from tito.project import Project
@@ -29,12 +29,11 @@ def play(project: Project, module: Module, exercise: Exercise, limit: float = te
     """Export the module and run one exercise's tests; the result is remembered."""
     begun = time.monotonic()
     try:
-        made = exporting.make(project, module, forgiving=True)
-        exporting.write(project, made)
-        outcome = next(testing.run(project, module, made, [exercise], limit))
+        exports = testing.Exports(project, module)
+        outcome = next(testing.run(project, module, exports, [exercise], limit))
     except TitoError as error:
         return Round(exercise, None, str(error), time.monotonic() - begun)
-    progress.record(project, module, [outcome], progress.digests(file.document for file in made))
+    progress.record(project, module, [outcome], progress.digests(file.document for file in exports.files))
     return Round(exercise, outcome, "", time.monotonic() - begun)
 
 

@@ -248,6 +248,67 @@ def test_a_name_may_be_defined_in_any_way_that_python_knows(solved, defining):
     assert defined["half"](4) == 2
 
 
+UNLOADED = {
+    # what stands below `half`, what is said of it, and how the exercise ended
+    "a number": ("1 / 0", "ZeroDivisionError: division by zero", "failed"),
+    "sys.exit": ("import sys; sys.exit('bye')", "SystemExit: bye", "failed"),
+    "an assertion": ("assert half(4) == 3, 'I thought so'", "AssertionError: I thought so", "failed"),
+    "a name": ("print(halve(2))", "NameError: name 'halve' is not defined", "failed"),
+    "a decorator": ("@half", "TypeError: unsupported operand", "failed"),
+    "an import": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'", "failed"),
+    "a loop": ("while True: pass", "stopped after 2 seconds", "timeout"),
+}
+
+
+@pytest.mark.parametrize("kind", UNLOADED)
+def test_a_cell_that_cannot_be_loaded_costs_its_exercise_and_no_other(solved, kind):
+    code, sentence, status = UNLOADED[kind]
+    below = "\ndef last(): ..." if kind == "a decorator" else ""
+    solved.change(NOTEBOOK, "return x / 2", f"return x / 2\n\n\n{code}{below}")
+    limit = ["--limit-seconds", "2"] if status == "timeout" else []
+    said = solved.tito("test", "01", "--json", str(solved.root / "out.json"), *limit)
+    found = {row["id"]: row for row in json.loads(solved.read("out.json"))["exercises"]}
+    assert (found["double"]["status"], found["counter"]["status"]) == (status, "passed"), said.out
+    message = found["double"]["message"]
+    assert sentence in message and f"{NOTEBOOK}:{solved.line_of(NOTEBOOK, code)}: {code}" in message, message
+
+
+def test_two_cells_that_cannot_be_loaded_cost_two_exercises(solved):
+    solved.change(NOTEBOOK, "return x / 2", "return x / 2\n\n\n1 / 0")
+    solved.change(NOTEBOOK, "class Counter:", "1 + 'a'\n\n\nclass Counter:")
+    _, found = outcomes(solved)
+    assert [row["status"] for row in found.values()] == ["failed", "failed"]
+    assert "ZeroDivisionError" in found["double"]["message"] and "TypeError" in found["counter"]["message"]
+
+
+def test_what_needs_a_cell_that_cannot_be_loaded_waits_for_its_exercise(solved):
+    solved.change(NOTEBOOK, "return 2 * x", "return 2 * x\n\n\n1 / 0")
+    _, found = outcomes(solved)
+    assert "ZeroDivisionError" in found["double"]["message"]
+    assert (found["counter"]["status"], found["counter"]["message"]) == ("not started", "needs double first")
+
+
+def test_given_code_that_cannot_be_loaded_is_told_and_stood_in_for(solved):
+    solved.change(NOTEBOOK, "START = 0", "START = 0\n1 / 0")
+    said, found = outcomes(solved)
+    assert "given code: its cell cannot be loaded" in said.out
+    assert "ZeroDivisionError" in said.out and "It was tested with what was given there." in said.out
+    assert [row["status"] for row in found.values()] == ["passed", "passed"]
+
+
+def test_watch_submit_and_grade_agree_on_a_cell_that_cannot_be_loaded(solved):
+    from tito import watching
+
+    solved.change(NOTEBOOK, "return x / 2", "return x / 2\n\n\n1 / 0")
+    said = solved.tito("submit", "01")
+    assert said.status == 0 and "3 of 5 points by the tests that you have" in said.out
+    assert "would not where it is graded" not in said.out
+    module = load(solved.project, "01_toy")
+    rounds = [watching.play(solved.project, module, exercise) for exercise in module.exercises]
+    assert [done.outcome.status for done in rounds] == ["failed", "passed"]
+    assert "ZeroDivisionError: division by zero" in rounds[0].outcome.message
+
+
 def test_watch_and_submit_let_the_other_exercises_go_on(solved):
     from tito import watching
 

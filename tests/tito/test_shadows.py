@@ -27,6 +27,12 @@ def test_a_file_that_is_imported_in_the_place_of_another_is_named(course, name):
     assert doctor.status == 1 and shown.rstrip("/") in doctor.out and "Fix: rename it" in doctor.out
 
 
+def test_export_names_it_too(course):
+    course.write("numpy.py", MINE)
+    said = course.tito("export", "01")
+    assert said.status == 0 and "numpy.py in the course's folder is imported by everything that asks for" in said.out
+
+
 def test_two_are_named_in_one_sentence(course):
     course.write("json.py", MINE)
     course.write("copy.py", MINE)

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tito import testing
-from tito.course import load
 from tito.editions import stub
 from tito.testing import Outcome, Result
 
@@ -423,12 +421,3 @@ def test_an_error_in_given_code_is_shown_at_the_students_line(course):
     line = course.line_of(NOTEBOOK, "return refuse(x)")
     said = course.tito("test", "01", "--exercise", "double").out
     assert "ValueError: no ruler" in said and f"{NOTEBOOK}:{line}: return refuse(x)" in said
-
-
-@pytest.mark.parametrize("line", ["1 / 0", "import no_such_module", "name = input('Who? ')"])
-def test_a_cell_that_cannot_be_loaded_is_named_to_the_exercises_that_wait_for_it(course, line):
-    course.change(NOTEBOOK, "# %%\nassert double(2) == 4", f"{line}\n\n\n# %%\nassert double(2) == 4")
-    result = testing.whole(course.project, load(course.project, "01_toy"))
-    double, counter = (outcome.message for outcome in result.exercises)
-    assert double.startswith("its cell cannot be loaded:\n") and line in double
-    assert counter.startswith("not tested, for a cell of double cannot be loaded; mend it") and line in counter

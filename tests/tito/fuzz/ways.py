@@ -25,6 +25,7 @@ from tito.grading import intake
 from tito.grading.grade import Grade, MachineryError
 from tito.grading.judging import box
 from tito.grading.judging.judge import Judge
+from tito.loading import Exports
 from tito.project import Project
 from tito.testing import Outcome
 
@@ -291,10 +292,10 @@ def remembered(memory: Memory) -> Iterator[None]:
     run = testing.run
 
     def recalling(
-        project: Project, module: Module, files: list[Any], exercises: list[Exercise], *rest: Any
+        project: Project, module: Module, exports: Exports, exercises: list[Exercise], *rest: Any
     ) -> Iterator[Outcome]:
-        asked = ["test", [_told(file, project) for file in files], [item.id for item in exercises]]
-        yield from memory.recall(asked, lambda: list(run(project, module, files, exercises, *rest)))
+        asked = ["test", [_told(file, project) for file in exports.files], [item.id for item in exercises]]
+        yield from memory.recall(asked, lambda: list(run(project, module, exports, exercises, *rest)))
 
     testing.run = recalling  # type: ignore[assignment]
     autograder.Judge = rehearsal.Judge = partial(RememberingJudge, memory)  # type: ignore[assignment,misc]

@@ -1,0 +1,90 @@
+"""What tests load: a module's exports, where given code takes the place of cells that raise when they are run.
+
+That a cell raises is only found out when its module is loaded. Grading runs cell by cell; here the module is exported
+once more without that cell, and the tests begin again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from tito import exporting
+from tito.course import Module
+from tito.exporting import Exported
+from tito.notebook import Cell
+from tito.project import Project
+from tito.verdicts import LOADING, Located, Record, TaskStatus, Verdicts
+
+Steps = list[tuple[str, int]]
+
+
+def _silent(_: str) -> None:
+    """Nobody is told."""
+
+
+class Exports:
+    """A module's exports, as they were written last. Of given code that is broken, `tell` is told.
+
+    `ended` holds the exercises that cannot pass, whatever their tests say, and why.
+    """
+
+    def __init__(self, project: Project, module: Module, tell: Callable[[str], None] = _silent) -> None:
+        self._project, self._module, self._tell = project, module, tell
+        self._is_edition = any(project.released(entry.path).is_file() for entry in module.notebooks)
+        self._unloaded = dict[Cell, str]()
+        self._told = set[str]()
+        self.ended = dict[str, tuple[TaskStatus, str]]()
+        self.files = list[Exported]()
+        self._write()
+
+    def verdicts(self) -> Verdicts:
+        return Verdicts(self._project, self._module, self._locate)
+
+    def replaced(self, records: Iterable[Record], limit: float) -> bool:
+        """Was a cell found that cannot be loaded? Then the files are written anew, with what was given in its place."""
+        for record in records:
+            if record.loading and record.ended:
+                stopped = Record("", [])
+                stopped.cut_short("late", "", limit, LOADING)
+                assert stopped.ended
+                if self._replace(record.loading, *stopped.ended):
+                    return True
+            for _, failure in record.failures:
+                if self._replace(failure["loading"], "failed", self.verdicts().unloaded(failure)):
+                    return True
+        return False
+
+    def _replace(self, loading: Steps, status: TaskStatus, told: str) -> bool:
+        """Give up the cell of the innermost of these lines of modules. False where none is a cell's."""
+        located = [step for file, line in loading if (step := self._cell(file, line))]
+        if not located or located[-1][1] in self._unloaded:
+            return False
+        where, cell, text = located[-1]
+        if not cell.exercise and not self._is_edition:
+            return False  # in the instructor's own, nothing can stand in for given code
+        told = told if where in told else f"{told}\n{where}: {text}"
+        self._unloaded[cell] = told if cell.exercise else f"{where}: given code: {told}"
+        if cell.exercise:
+            self.ended.setdefault(cell.exercise, (status, told))
+        self._write()
+        return True
+
+    def _write(self) -> None:
+        self.files = exporting.make(self._project, self._module, forgiving=True, unloaded=self._unloaded)
+        exporting.write(self._project, self.files)
+        for fault in (fault for file in self.files for fault in file.broken):
+            if fault.exercise:
+                self.ended.setdefault(fault.exercise, ("failed", fault.sentence))
+            elif fault.sentence not in self._told:
+                self._told.add(fault.sentence)
+                self._tell(f"{fault.sentence}\nIt was tested with what was given there.\n")
+
+    def _cell(self, path: str, line: int) -> tuple[str, Cell, str] | None:
+        found = (file for file in self.files if os.path.realpath(file.target) == os.path.realpath(path))
+        file = next(found, None)
+        return file.locate(line) if file else None
+
+    def _locate(self, path: str, line: int) -> Located | None:
+        found = self._cell(path, line)
+        return (found[0], found[1].exercise, found[2]) if found else None
