@@ -99,7 +99,6 @@ def test(
     from contextlib import closing
 
     from tito import console, files, progress, shadows, testing
-    from tito.grading import offered
 
     begun = time.monotonic()
     project = project_of(context)
@@ -115,7 +114,8 @@ def test(
             outcomes.append(outcome)
             earned = console.points(outcome.points, outcome.of)
             console.say(f"{outcome.id:{width}}  {earned:>16}  {outcome.status}", console.COLOURS[outcome.status])
-    result = testing.Result(loaded.name, time.monotonic() - begun, tuple(outcomes))
+    lacking = testing.lacking(project, loaded, (file.document for file in exports.files), chosen)
+    result = testing.Result(loaded.name, time.monotonic() - begun, tuple(outcomes), lacking)
     kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in exports.files))
     console.say(f"{'total':{width}}  {console.points(result.points, result.of):>16}  in {result.seconds:.1f} s")
     if result.most_useful:
@@ -123,10 +123,7 @@ def test(
         console.say(textwrap.indent(result.most_useful.message, "  "))
         if cause := shadows.told(project):
             console.say(cause, "yellow")
-    cells = (
-        cell for file in exports.files for cell in file.document.code if cell.exercise in {item.id for item in chosen}
-    )
-    for sentence in offered.told(project, loaded, cells):
+    for sentence in result.lacking:
         console.say(f"\n{sentence}", "yellow")
     if not kept:
         console.say(f"\n{project.shown(project.personal)} cannot be written, so `tito status` will not know of this.")

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import linecache
 import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Mapping
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,10 +34,9 @@ def check(exercise: str, defined: dict[str, Any] | None = None) -> None:
     defined = vars(sys.modules["__main__"]) if defined is None else defined
     try:
         here, module = _module_of(exercise)
-        passes(exercise, defined, tests=here.module_tests(module.name))
+        _test(exercise, defined, here.module_tests(module.name))
         print(f"{exercise}: passed")
-        for sentence in offered.told(here, module, _last_run(exercise, defined)):
-            print(sentence)
+        _print_lacking(here, module, exercise, defined)
     except AssertionError as error:
         print(f"{exercise}: not started yet" if editions.UNWRITTEN in str(error) else error)
     except TitoError as error:
@@ -57,6 +56,11 @@ def _module_of(exercise: str) -> tuple[Project, Module]:
     return here, module
 
 
+def _print_lacking(here: Project, module: Module, exercise: str, defined: dict[str, Any]) -> None:
+    for sentence in offered.told(here, module, _last_run(exercise, defined)):
+        print(sentence)
+
+
 def _last_run(exercise: str, defined: dict[str, Any]) -> list[Cell]:
     """The exercise's cell as it was run last, of those that IPython remembers."""
     ran = [Cell("code", source, number, None) for number, source in enumerate(defined.get("In", ()))]
@@ -72,12 +76,21 @@ def passes(
 ) -> None:
     """Run `tests/test_EXERCISE.py` on a notebook's globals(). AssertionError tells the first failure.
 
+    Where all pass, what `tito grade` would not have is printed, so far as the course is at hand.
     exported_as: the module that this notebook is exported to; what was imported from there was not written here.
     hidden: file names and texts of tests that are run instead, beside the same conftest.py.
     """
     for name, value in defined.items():
         if exported_as and getattr(value, "__module__", None) == exported_as:
             raise AssertionError(f"{exercise}: {name} was imported from {exported_as}: write it in this notebook")
+    _test(exercise, defined, tests, hidden)
+    with suppress(TitoError):
+        if not hidden:  # once in a cell
+            _print_lacking(*_module_of(exercise), exercise, defined)
+
+
+def _test(exercise: str, defined: dict[str, Any], tests: str | Path, hidden: Mapping[str, str] | None = None) -> None:
+    """Raise AssertionError for the first failure."""
     with tempfile.TemporaryDirectory(prefix="tito_tests_") as folder:
         copy = Path(folder, "tests")
         shutil.copytree(tests, copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -97,7 +110,7 @@ def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
     above = root.parent.parent  # modules are named from here: by a folder no earlier run had, so that none is reused
     where = ["--rootdir", str(above), "--confcutdir", str(root), "-c", str(root / "pytest.ini")]
     said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with redirect_stdout(said), redirect_stderr(said):
         status = pytest.main([*QUIET, *where, str(file)], plugins=[here])
     if here.failure or (status == pytest.ExitCode.OK and here.ran):
         return here.failure

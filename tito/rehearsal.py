@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tito import archive, exporting, notebook, release
+from tito import archive, exporting, notebook, release, testing
 from tito.course import Module
 from tito.errors import TitoError
 from tito.grading import intake, offered
@@ -51,7 +51,7 @@ def rehearse(project: Project, module: Module, submission: Submission, result: R
 def lacking(project: Project, module: Module) -> list[str]:
     """What the exercises import and will not find in grading, in sentences."""
     documents = [notebook.read(project, entry.path) for entry in module.notebooks]
-    return offered.told(project, module, (cell for document in documents for cell in document.code))
+    return [*testing.lacking(project, module, documents, module.exercises)]
 
 
 def _grade(project: Project, module: Module, submission: Submission) -> Grade:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from tito import running, shadows
 from tito.course import Exercise, Module
 from tito.errors import TitoError
+from tito.grading import offered
 from tito.loading import Exports
+from tito.notebook import Document
 from tito.project import Project
 from tito.verdicts import Listener, Outcome, Record, TaskStatus, record
 
-__all__ = ["LIMIT_SECONDS", "Exports", "Outcome", "Result", "TaskStatus", "run", "whole"]
+__all__ = ["LIMIT_SECONDS", "Exports", "Outcome", "Result", "TaskStatus", "lacking", "run", "whole"]
 
 LIMIT_SECONDS = 60.0  # for one test
 
@@ -26,6 +28,7 @@ class Result:
     module: str
     seconds: float
     exercises: tuple[Outcome, ...]
+    lacking: tuple[str, ...] = ()  # what they import and will not find in grading, in sentences
 
     @property
     def points(self) -> int:
@@ -48,7 +51,8 @@ class Result:
     def as_json(self) -> str:
         """The report that other programs read."""
         head = {"module": self.module, "points": self.points, "of": self.of, "seconds": round(self.seconds, 3)}
-        return json.dumps(head | {"exercises": [asdict(outcome) for outcome in self.exercises]}, indent=2) + "\n"
+        told = {"exercises": [asdict(outcome) for outcome in self.exercises], "lacking": list(self.lacking)}
+        return json.dumps(head | told, indent=2) + "\n"
 
 
 def run(
@@ -73,6 +77,15 @@ def run(
                 while waiting and records[waiting[0].id].complete:
                     exercise = waiting.popleft()
                     yield verdicts.outcome(exercise, records[exercise.id])
+
+
+def lacking(
+    project: Project, module: Module, documents: Iterable[Document], exercises: Iterable[Exercise]
+) -> tuple[str, ...]:
+    """A sentence for everything that these exercises import in their notebooks, and will not find in grading."""
+    chosen = {exercise.id for exercise in exercises}
+    cells = (cell for document in documents for cell in document.code if cell.exercise in chosen)
+    return tuple(offered.told(project, module, cells))
 
 
 def whole(project: Project, module: Module, limit: float = LIMIT_SECONDS) -> Result:

@@ -57,6 +57,14 @@ class Record:
     def complete(self) -> bool:
         return self.ended is not None or (self.collected and self.finished == self.tests)
 
+    @property
+    def exceptions(self) -> list[tuple[str, str]]:
+        """What its tests ended with: the builtin class and the text; a hidden test's text is not told."""
+        raised = [(self.unloaded["type"], self.unloaded["text"])] if self.unloaded else []
+        for test, failure in self.failures:
+            raised.append((failure["type"], "" if _hidden(test.partition("::")[0]) else failure["text"]))
+        return raised + ([("MemoryError", "")] if self.lost else [])  # what ends Python is most often that
+
     def failures_of(self, whose: str) -> list[str]:
         """What failed by an exception of this kind; see `reporting.describe`."""
         told = ((test, failure) for test, failure in self.failures if failure["whose"] == whose)

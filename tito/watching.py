@@ -23,6 +23,7 @@ class Round:
     outcome: Outcome | None
     problem: str
     seconds: float
+    lacking: tuple[str, ...] = ()  # what it imports and will not find in grading
 
 
 def play(project: Project, module: Module, exercise: Exercise, limit: float = testing.LIMIT_SECONDS) -> Round:
@@ -33,8 +34,10 @@ def play(project: Project, module: Module, exercise: Exercise, limit: float = te
         outcome = next(testing.run(project, module, exports, [exercise], limit))
     except TitoError as error:
         return Round(exercise, None, str(error), time.monotonic() - begun)
-    progress.record(project, module, [outcome], progress.digests(file.document for file in exports.files))
-    return Round(exercise, outcome, "", time.monotonic() - begun)
+    documents = [file.document for file in exports.files]
+    progress.record(project, module, [outcome], progress.digests(documents))
+    lacking = testing.lacking(project, module, documents, [exercise])
+    return Round(exercise, outcome, "", time.monotonic() - begun, lacking)
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Watch:
     last: Round | None = None
     hints: list[str] = field(default_factory=list)
     done: str = ""  # what has just been passed
+    lacking: tuple[str, ...] = ()  # what that will not find in grading
     listing: bool = False
 
     def __post_init__(self) -> None:
@@ -61,7 +65,7 @@ class Watch:
             return False
         earned = console.points(done.outcome.points, done.outcome.of)
         self.exercise = progress.read(self.project).current(self.module)
-        self.hints, self.done = [], f"{done.exercise.id} passed: {earned}."
+        self.hints, self.done, self.lacking = [], f"{done.exercise.id} passed: {earned}.", done.lacking
         return self.exercise is not None
 
     def key(self, key: str) -> bool:
@@ -70,7 +74,8 @@ class Watch:
         if key == "h" and self.exercise:
             self.hints = hints.ask(self.project, self.module, self.exercise)
         if key == "n" and self.exercise:
-            self.exercise, self.last, self.hints, self.done = self._next(self.exercise), None, [], ""
+            self.exercise, self.last, self.hints = self._next(self.exercise), None, []
+            self.done, self.lacking = "", ()
             chosen = self.exercise.id
             progress.update(self.project, lambda kept: kept.at.update({self.module.name: chosen}))
             return True
@@ -89,6 +94,7 @@ class Watch:
         if self.listing:
             return [*lines, *self._list(), ("", ""), (KEYS, "")]
         lines += [(self.done, "green"), ("", "")] if self.done else []
+        lines += [*((sentence, "yellow") for sentence in self.lacking), ("", "")] if self.lacking else []
         if self.exercise is None:
             end = f"All exercises passed. Check all at once with `tito test {self.module.name}`, then `tito submit`."
             return [*lines, (end, "green"), ("", ""), (KEYS, "")]
@@ -112,7 +118,8 @@ class Watch:
         if self.last.outcome is None:
             return [("not exported", "red"), (self.last.problem, "")]
         outcome, seconds = self.last.outcome, f"  (in {self.last.seconds:.1f} s)"
-        return [(outcome.status + seconds, console.COLOURS[outcome.status]), (outcome.message, "")]
+        told = [(sentence, "yellow") for sentence in self.last.lacking]
+        return [(outcome.status + seconds, console.COLOURS[outcome.status]), (outcome.message, ""), *told]
 
     def _list(self) -> list[tuple[str, str]]:
         kept = progress.read(self.project)

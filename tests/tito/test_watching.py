@@ -91,7 +91,7 @@ def test_a_round_of_an_exercise_one_has_left_changes_nothing_but_what_is_remembe
 def test_a_notebook_that_cannot_be_exported_is_told_with_its_line(edition, state):
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "return (")
     assert not played(state)
-    assert "not exported" in shown(state) and f"{NOTEBOOK}:" in shown(state) and "return (" in shown(state)
+    assert "failed" in shown(state) and f"{NOTEBOOK}:" in shown(state) and "return (" in shown(state)
 
 
 def test_an_endless_loop_ends_after_the_limit(edition, state):

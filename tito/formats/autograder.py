@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tito.grading import batch, intake
 from tito.grading.grade import Grade, MachineryError
 from tito.grading.intake import unpacking
 from tito.grading.judging import box
-from tito.grading.judging.judge import Judge
+from tito.grading.judging.judge import UNBOXED, Judge
 from tito.project import Project
 
 LIMIT_SECONDS = 240.0  # for one submission; Gradescope itself ends what takes ten minutes
@@ -39,8 +40,7 @@ def grade(here: Project, module: Module, submission: Path, withheld: Path) -> di
     graded = batch.refusal(module, None, read) if read.refused else _judged(here, module, read, withheld)
     tests = [entry(number, outcome) for number, outcome in enumerate(graded.outcomes, 1)]
     told: dict[str, Any] = {"score": graded.points, "execution_time": round(time.monotonic() - begun)} | SHOWN
-    said = [read.refused] if read.refused else []
-    said += [remark for remark in read.remarks if not remark.startswith(intake.CLAIM)]
+    said = [remark for remark in graded.remarks if remark != UNBOXED and not remark.startswith(intake.CLAIM)]
     return told | ({"output": "\n".join(said)} if said else {}) | {"tests": tests}
 
 
@@ -52,7 +52,7 @@ def _judged(here: Project, module: Module, read: intake.Submission, withheld: Pa
             graded = patient.grade(read)
     if graded.status == "machinery":
         raise MachineryError(graded.remarks[-1])
-    return graded
+    return replace(graded, remarks=(*read.remarks, *graded.remarks))
 
 
 @contextmanager

@@ -6,8 +6,10 @@ The box is made of it, and `tito test`, `check` and `tito submit` say what an ex
 from __future__ import annotations
 
 import ast
+import builtins
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -25,11 +27,22 @@ WITHOUT = {  # modules of the standard library whose work ends at a wall
     "subprocess": "grading has no other processes",
     "urllib.request": "grading has no network",
     "http.client": "grading has no network",
+    "zoneinfo": "grading has no time zones",
     "tkinter": "grading has no screen",
     "turtle": "grading has no screen",
 }
 THREADED = ("multiprocessing.pool", "multiprocessing.dummy")  # they are of threads, or can be
 FORGIVING = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+# Exceptions of the builtin classes that a program meets where it asks for what grading does not have.
+WALLS = {
+    name
+    for name, kind in vars(builtins).items()
+    if isinstance(kind, type) and issubclass(kind, ImportError | OSError | MemoryError | EOFError)
+}
+WANTED = re.compile(  # how Python says that a module, or a name of one, is not there
+    r"No module named '(?P<module>[\w.]+)'|cannot import name '(?P<name>\w+)' from '(?P<of>[\w.]+)'"
+    r"|module '(?P<owner>[\w.]+)' has no attribute '(?P<attribute>\w+)'"
+)
 
 HAS = (
     "Grading has Python's standard library, NumPy, what the course gives, threads, an empty folder to write up to "
@@ -42,18 +55,25 @@ GivenHas = Callable[[str], bool]  # a dotted name of the course's package -> whe
 def told(project: Project, module: Module, cells: Iterable[Cell]) -> list[str]:
     """A sentence for everything that the exercises' cells among these import, and will not find in grading."""
 
+    given = given_by(project, module)
+    return [
+        sentence
+        for cell in cells
+        if cell.exercise
+        for sentence in lacking(cell.exercise, _text(cell), project.package_name, given)
+    ]
+
+
+def given_by(project: Project, module: Module) -> GivenHas:
+    """Has grading this dotted name of the course's package? What is given is read at the first question."""
+
     @cache
     def given() -> Any:
         from tito.grading.judging import judge  # loads NumPy: who imports nothing from the package need not wait
 
         return judge.Edition(project, as_given(project, module)).laid_out(project)
 
-    return [
-        sentence
-        for cell in cells
-        if cell.exercise
-        for sentence in lacking(cell.exercise, _text(cell), project.package_name, lambda name: given().has(name))
-    ]
+    return lambda name: bool(given().has(name))
 
 
 def as_given(project: Project, module: Module) -> Module:
@@ -76,22 +96,48 @@ def lacking(exercise: str, source: str, package: str, given: GivenHas) -> Iterat
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # a cell that cannot be read is told elsewhere
-    told = set[str]()
-    for name in _wanted(tree.body, package):
-        top = name.partition(".")[0]
-        wall = next((why for module, why in WITHOUT.items() if _within(name, module) and not _threaded(name)), "")
-        if wall and wall not in told:
-            told.add(wall)
-            yield f"{exercise} imports {name}, and {wall}"
-        elif top == package and not given(name) and name not in told:
-            told.add(name)
-            yield f"{exercise} uses {name}, which grading does not have, as it may do the exercise: write it with NumPy"
-        elif top not in (*PACKAGES, package, *sys.stdlib_module_names) and top not in told:
-            told.add(top)
-            yield (
-                f"{exercise} imports {top}, which grading does not have: write it with NumPy, or move it to a cell "
-                "without `#| export`"
-            )
+    wanted = _wanted(tree.body, package)
+    yield from dict.fromkeys(filter(None, (without(exercise, name, package, given) for name in wanted)))
+
+
+def explained(failures: Mapping[str, Iterable[tuple[str, str]]], package: str, given: GivenHas) -> tuple[str, ...]:
+    """What exercises met in grading that it does not have, a sentence for each, and at the end what it has.
+
+    failures: of each exercise the exceptions that its tests ended with, as the builtin class's name and the text.
+
+    >>> met = ("ModuleNotFoundError", "No module named 'numba'")
+    >>> said = explained({"quantize": [met]}, "tinytorch", lambda name: True)
+    >>> said[0].partition(":")[0], said[1] == HAS
+    ('quantize imports numba, which grading does not have', True)
+    """
+    said, met = dict[str, str](), False  # said: name -> the sentence; of those who miss one name, the first is told
+    for exercise, exceptions in failures.items():
+        for kind, text in exceptions:
+            met |= kind in WALLS
+            if found := WANTED.match(text):
+                name = ".".join(filter(None, found.group("module", "of", "name", "owner", "attribute")))
+                said.setdefault(name, without(exercise, name, package, given))
+    sentences = tuple(filter(None, said.values()))
+    return (*sentences, HAS) if met or sentences else ()
+
+
+def without(exercise: str, name: str, package: str, given: GivenHas) -> str:
+    """The sentence about a dotted name that grading does not have; empty where it has it."""
+    top = name.partition(".")[0]
+    wall = next((module for module in WITHOUT if _within(name, module) and not _threaded(name)), "")
+    if wall:
+        return f"{exercise} imports {wall}, and {WITHOUT[wall]}"
+    if top == package and not given(name):
+        return f"{exercise} uses {name}, which grading does not have, as it may do the exercise: write it with NumPy"
+    if has_package(top) or top == package:
+        return ""
+    elsewhere = "or move it to a cell without `#| export`"
+    return f"{exercise} imports {top}, which grading does not have: write it with NumPy, {elsewhere}"
+
+
+def has_package(name: str) -> bool:
+    """Is a top-level name of the standard library, or NumPy?"""
+    return name in PACKAGES or name in sys.stdlib_module_names
 
 
 def _within(name: str, module: str) -> bool:

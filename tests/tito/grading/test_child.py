@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tito import course, exporting
 from tito.door import Student
 from tito.grading.judging import box, child, given
+from tito.grading.judging.judge import Edition
 from tito.grading.judging.remote import Box, Lost
 from tito.project import Project
 
@@ -220,3 +223,34 @@ def test_a_package_that_lies_beside_numpy_is_not_found(opened):
     with opened("from importlib.util import find_spec\ndef found(name): return find_spec(name) is not None") as box_:
         assert student(box_).found("numpy") and student(box_).found("toy")
         assert not student(box_).found("pytest") and not student(box_).found("jupytext")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(): ...\nasync def g(): ...\nclass C: ...\ndef _hidden(): ...",
+        "a = b = c = 1\n(d, e), f = (1, 2), 3\n[g, *h] = 1, 2\nx[0] = y.z = 1\n_p: int = 1\nq: int = 2\nr += 1",
+        "import os\nfrom sys import path as p\nif True:\n    inner = 1\nfor k in (): pass",
+        "_all_ = ['_private', 'word', other]\n_private = other = word = 1",
+        "@patch\ndef f(self: C): ...\n@patch_to(C)\ndef g(self): ...\n@cache\ndef h(): ...",
+        "",
+    ],
+)
+def test_all_holds_what_nbdev_would_export(source):
+    assert set(child.exported(source)) == set(exporting._nbdev([source])[2])
+
+
+def test_all_in_grading_is_the_all_of_the_exported_files():
+    project = Project(Path(__file__).parents[3])
+    module = course.load(project, "17_quantization")
+    edition = Edition(project, module)
+    graded = edition.with_cells(edition.reference)
+    for made in exporting.make(project, module):
+        name = ".".join(made.target.relative_to(project.root).with_suffix("").parts)
+        names = [name for cell in graded[name] for name in child.exported(cell["source"])]
+        assert tuple(dict.fromkeys(names)) == made.names
+
+
+def test_a_broken_cell_gives_all_the_names_that_were_given(opened):
+    with opened("def good(): return __all__", "def broken(:", given="def given(): ...") as box_:
+        assert student(box_).good() == ["good", "given"]

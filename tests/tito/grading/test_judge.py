@@ -32,6 +32,7 @@ COUNTER = """class Counter:
     def add(self, x):
         self.total += double(x)
         return self.total"""
+PATIENT, HASTY = 240.0, 24.0  # seconds for a submission; a quarter of it for a test
 MORE_TESTS = """
 GIVEN = np.array([3.0, 4.0])
 
@@ -72,7 +73,14 @@ def module(toy: Project) -> Module:
 
 @pytest.fixture(scope="module")
 def judge(toy: Project, module: Module) -> Iterator[Judge]:
-    with Judge(toy, module, limit_seconds=6.0) as judge:
+    with Judge(toy, module, limit_seconds=PATIENT) as judge:
+        yield judge
+
+
+@pytest.fixture(scope="module")
+def hasty(toy: Project, module: Module) -> Iterator[Judge]:
+    """For what never ends: nothing that is to pass depends on how fast this machine is."""
+    with Judge(toy, module, limit_seconds=HASTY) as judge:
         yield judge
 
 
@@ -176,11 +184,11 @@ def test_a_cell_that_cannot_be_loaded_costs_its_exercise_only(judge, counter, sa
     assert "its cell cannot be loaded" in message(grade, "counter") and said in message(grade, "counter")
 
 
-def test_a_cell_that_ends_python_or_hangs_costs_its_exercise_only(judge):
+def test_a_cell_that_ends_python_or_hangs_costs_its_exercise_only(judge, hasty):
     ended = judge.grade(handed_in(counter="import os\nos._exit(0)"))
     assert statuses(ended) == {"double": "passed", "counter": "failed"}
     assert message(ended, "counter").startswith("while its cell was loaded:\nPython itself ended")
-    hung = judge.grade(handed_in(counter="while True: pass"))
+    hung = hasty.grade(handed_in(counter="while True: pass"))
     assert statuses(hung) == {"double": "passed", "counter": "timeout"}
 
 
@@ -190,20 +198,20 @@ def test_surplus_cells_follow_the_last_and_missing_ones_keep_what_is_given(judge
 
 
 @pytest.mark.parametrize("code", ["while True: pass", "import time\ntime.sleep(1000)"], ids=["busy", "asleep"])
-def test_an_endless_loop_costs_its_exercise_and_no_more(judge, code):
-    grade = judge.grade(
+def test_an_endless_loop_costs_its_exercise_and_no_more(hasty, code):
+    grade = hasty.grade(
         handed_in(counter=COUNTER + "\n    def add(self, x):\n        " + code.replace("\n", "\n        "))
     )
     assert statuses(grade) == {"double": "passed", "counter": "timeout"}
-    assert "stopped after 1.5 seconds" in message(grade, "counter") and grade.seconds < 6.0
+    assert "stopped after 6 seconds" in message(grade, "counter")
 
 
-def test_the_limit_holds_for_the_whole_submission(judge):
-    grade = judge.grade(handed_in("import time\n" + in_double("time.sleep(1.2)")))
-    assert statuses(grade)["double"] == "passed" or grade.seconds < 9.0
-    slow = COUNTER.replace("self.total = START", "import time; time.sleep(1.2); self.total = START")
-    both = judge.grade(handed_in("import time\n" + in_double("time.sleep(1.2)"), slow))
-    assert statuses(both)["counter"] == "timeout" and both.seconds < 9.0
+def test_the_limit_holds_for_the_whole_submission(tested):
+    """Tests that all pass, each far within its own limit, together take more than the submission may."""
+    test = "@pytest.mark.parametrize('turn', range(40))\ndef test_it(student, turn): assert student.double(3) == 6\n"
+    with tested(test, HASTY) as judge:
+        grade = judge.grade(handed_in("import time\n" + in_double("time.sleep(0.7)")))
+    assert statuses(grade) == {"double": "timeout"} and "stopped after" in message(grade)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +316,7 @@ def double(x):
 def test_the_same_submission_gets_the_same_bytes(judge, toy, module):
     told = "def double(x):\n    raise ValueError(f'{object()} {set(map(str, range(9)))} {np.random.rand()}')"
     first, again = (judge.grade(handed_in(told)) for _ in range(2))
-    with Judge(toy, module, limit_seconds=6.0) as other:
+    with Judge(toy, module, limit_seconds=PATIENT) as other:
         third = other.grade(handed_in(told))
     plain = [dataclasses.replace(grade, seconds=0.0) for grade in (first, again, third)]
     assert plain[0] == plain[1] == plain[2] and "0x..." in message(first)
@@ -471,11 +479,10 @@ def test_without_a_box_no_stranger_is_graded(toy, module, monkeypatch):
 
 
 def test_without_a_box_the_trusted_are_graded_alike_and_the_grade_is_marked(toy, module):
-    with Judge(toy, module, limit_seconds=8.0, unsafe=True) as judge:
-        grade, wrong, hung = (
-            judge.grade(handed_in(double))
-            for double in (DOUBLE, "def double(x):\n    return x", in_double("while True: pass"))
-        )
+    with Judge(toy, module, limit_seconds=PATIENT, unsafe=True) as judge:
+        grade, wrong = (judge.grade(handed_in(double)) for double in (DOUBLE, "def double(x):\n    return x"))
+    with Judge(toy, module, limit_seconds=HASTY, unsafe=True) as judge:
+        hung = judge.grade(handed_in(in_double("while True: pass")))
     assert grade.points == 5 and judging.UNBOXED in grade.remarks
     assert statuses(wrong) == {"double": "failed", "counter": "failed"} and statuses(hung)["double"] == "timeout"
 

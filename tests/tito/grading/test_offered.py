@@ -6,6 +6,7 @@ for `inspect` and `traceback`, threads and a home; it does not offer other packa
 
 from __future__ import annotations
 
+import html
 import json
 import zipfile
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tito import course, testing
-from tito.grading import offered
+from tito import course, testing, watching
+from tito.formats import autograder
+from tito.grading import intake, offered
 from tito.grading.intake import Submission
 from tito.grading.judging.judge import Judge
+from tito.inkernel import check, passes
 from tito.notebook import Cell
 from tito.project import Project
+from tito.verdicts import Record
 
 from ..conftest import NOTEBOOK, copy_toy
 
@@ -83,6 +87,43 @@ OFFERED = {
     "a dataclass": top("from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int' = 3\nassert P().x == 3"),
     "a guarded import": top("try:\n    import numba\nexcept ImportError:\n    numba = None"),
     "a search for a package": top("from importlib.util import find_spec\nHAS = find_spec('numba') is not None"),
+    "__all__": inside("assert 'double' in __all__ and 'np' not in __all__"),
+    "__all__, while it is loaded": top("assert __all__.index('double') < __all__.index('Counter')"),
+    "all that is exported": inside(
+        "every = {}\nexec('from toy.sums import *', every)\nassert 'double' in every and 'np' not in every"
+    ),
+    "the environment": inside("import os\nassert all(map(os.environ.get, ['LANG', 'PWD', 'SHELL', 'HOME', 'PATH']))"),
+    "the locale": inside("import locale\nlocale.setlocale(locale.LC_ALL, '')\nsorted('bÄa', key=locale.strxfrm)"),
+    "what no file can hold": inside(r"print('\ud800 \u2192')"),
+    "much output": inside("for line in range(100_000):\n    print(line)"),
+    "a log": inside("import logging\nlogging.basicConfig()\nlogging.getLogger(__name__).warning('%s', x)"),
+    "a warning": inside("import warnings\nwarnings.warn('half'), np.ones(2) / np.zeros(2), np.int8(99) + np.int8(99)"),
+    "errors of NumPy's": top("np.seterr(all='raise')").replace("return", "np.float32(3) / np.float32(2)\n    return"),
+    "deep recursion": inside("def down(n):\n    return n and down(n - 1)\nassert down(900) == 0"),
+    "deeper recursion": inside(
+        "import sys\nsys.setrecursionlimit(20_000)\ndef down(n):\n    return n and down(n - 1)\ndown(15_000)"
+    ),
+    "a file of the course": inside(
+        "from importlib import resources\nassert resources.files('toy').joinpath('__init__.py').is_file()"
+    ),
+    "data of several kinds": top(
+        "import enum, typing\nfrom dataclasses import dataclass\n@dataclass(slots=True)\nclass P:\n    x: 'int' = 3\n"
+        "    K: typing.ClassVar[int] = 4\nclass N(typing.NamedTuple):\n    x: int = 1\nclass E(enum.Enum):\n    A = 1"
+    ).replace(
+        "return",
+        "import copy, pickle\n    assert typing.get_type_hints(P)['x'] is int\n"
+        "    assert all(copy.deepcopy(v) == pickle.loads(pickle.dumps(v)) == v for v in (P(), N(), E.A))\n    return",
+    ),
+    "dispatch": top(
+        "from functools import singledispatch\n@singledispatch\ndef kind(x): return 0\n"
+        "@kind.register\ndef _(x: np.ndarray): return 1\nassert kind(np.ones(1)) == 1"
+    ),
+    "its own examples": inside("import doctest, sys\nassert doctest.testmod(sys.modules[__name__]).failed == 0"),
+    "itself, again": inside(
+        "import importlib, sys\nimportlib.reload(sys.modules[__name__])\nimport inspect\n"
+        "assert inspect.getsource(double).count('reload') == 2"
+    ),
+    "itself": inside("from toy.sums import double as same\nfrom . import sums\nassert same is double is sums.double"),
 }
 WITHHELD = {
     "matplotlib": (top("import matplotlib.pyplot as plt"), "imports matplotlib"),
@@ -91,6 +132,7 @@ WITHHELD = {
     "pytest": (top("import numpy as np, pytest"), "imports pytest"),
     "the notebook's check": (top("from tito.inkernel import check"), "imports tito"),
     "a file beside it": (top("import helper"), "imports helper"),
+    "time zones": (top("from zoneinfo import ZoneInfo\nZONE = ZoneInfo('Europe/Berlin')"), "time zones"),
     "a process": (
         inside("import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''], check=True)"),
         "processes",
@@ -259,11 +301,135 @@ def test_submit_says_and_records_the_points_that_grading_gives(name, edition, co
     assert sum(outcome["points"] for outcome in grade["outcomes"]) == manifest["points"]
 
 
-def test_test_says_what_grading_lacks_though_all_passes(edition, solve):
+SENTENCE = "double imports matplotlib, which grading does not have: write it with NumPy, or move it to a cell"
+
+
+@pytest.fixture
+def plotting(edition, solve):
+    """A student's edition in which `double` is right and imports Matplotlib."""
     solve(edition, "double")
     edition.change(NOTEBOOK, "    return 2 * x", "    import matplotlib\n    return 2 * x")
-    said = edition.tito("test", "--exercise", "double")
-    assert said.status == 0 and "double imports matplotlib, which grading does not have" in said.out
+    return edition
+
+
+def test_test_says_what_grading_lacks_though_all_passes_and_other_programs_can_read_it(plotting):
+    report = plotting.root / "report.json"
+    said = plotting.tito("test", "--exercise", "double", "--json", str(report))
+    assert said.status == 0 and SENTENCE in said.out
+    told = json.loads(report.read_text(encoding="utf-8"))
+    assert set(told) == {"module", "points", "of", "seconds", "exercises", "lacking"}
+    assert len(told["lacking"]) == 1 and told["lacking"][0].startswith(SENTENCE)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_watch_says_what_grading_lacks_of_what_has_passed_and_of_what_has_not(plotting, right):
+    if not right:
+        plotting.change(NOTEBOOK, "    return 2 * x", "    return 3 * x")
+    state = watching.Watch(plotting.project, course.load(plotting.project, "01_toy"))
+    for moved_on in (right, False):
+        done = watching.play(state.project, state.module, state.exercise)
+        assert state.finished(done) == moved_on
+        assert [text for text, _ in state.page() if SENTENCE in text], "it stays while the next exercise is tested"
+    state.key("n")
+    assert not [text for text, _ in state.page() if SENTENCE in text]
+
+
+def in_notebook(*cells: str) -> dict[str, object]:
+    """The globals of a notebook in which these cells were run."""
+    defined: dict[str, object] = {"In": ["", *cells]}
+    for cell in cells:
+        exec(cell, defined)
+    return defined
+
+
+def test_in_a_notebook_check_and_nbgraders_cells_say_what_grading_lacks(course, capsys, monkeypatch):
+    monkeypatch.chdir(course.root)
+    cell = "#| export\n#| exercise: double\nimport matplotlib\ndef double(x):\n    return 2 * x"
+    check("double", in_notebook(cell))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "double: passed" and lines[1].startswith(SENTENCE) and len(lines) == 2
+    passes("double", in_notebook(cell), tests=course.project.module_tests("01_toy"))
+    assert capsys.readouterr().out.startswith(SENTENCE)
+    check("double", in_notebook(cell, cell.replace("import matplotlib\n", "")))
+    assert capsys.readouterr().out == "double: passed\n", "the cell as it was run last counts"
+
+
+def explained(code: str, judge: Judge) -> list[str]:
+    """What a student reads about this `double`, beside its failed test."""
+    grade = judge.grade(Submission("anna", {"double": (code,), "counter": (COUNTER,)}))
+    return [remark for remark in grade.remarks if not remark.startswith("graded without a box")]
+
+
+EXPLAINED = {
+    "matplotlib": SENTENCE,
+    "matplotlib, inside": SENTENCE,
+    "a file beside it": "double imports helper, which grading does not have",
+    "its own file": offered.HAS,
+    "a file by its whole path": offered.HAS,
+    "a process": offered.HAS,
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_where_points_are_lost_to_what_grading_lacks_the_student_reads_what_it_has(name, unboxed, toy):
+    said = explained(WITHHELD[name][0].replace("{root}", str(toy.root)), unboxed)
+    assert said[0].startswith(EXPLAINED[name]) and said[-1] == offered.HAS
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["def double(x):\n    return 3 * x", top("x = y"), OFFERED["a guarded import"]],
+)
+def test_of_other_failures_and_of_none_nothing_is_said_about_the_environment(code, unboxed):
+    assert explained(code, unboxed) == []
+
+
+def test_a_hidden_tests_inputs_are_not_told_by_way_of_an_import():
+    failure = {"type": "ModuleNotFoundError", "text": "No module named 'v731'", "whose": "student"}
+    for file, told in (("tests/01_toy/test_double.py", True), ("tests/01_toy/hidden/test_double.py", False)):
+        record = Record("double", [], failures=[(f"{file}::test_it", failure)])
+        said = offered.explained({"double": record.exceptions}, "toy", bool)
+        assert ("v731" in said[0]) == told and said[-1] == offered.HAS
+
+
+def test_the_page_of_the_grade_and_gradescopes_results_say_it_in_the_same_words(plotting, course, tmp_path):
+    page = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    code = "#| export\n#| exercise: double\nimport matplotlib.pyplot as plt\n\ndef double(x):\n    return 2 * x\n"
+    page["cells"] = [{"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": 1, "source": code}]
+    (tmp_path / "in" / "anna").mkdir(parents=True)
+    (tmp_path / "in" / "anna" / "toy_dev.ipynb").write_text(json.dumps(page), encoding="utf-8")
+    course.tito("grade", "01", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--jobs", "1", "--unsafe")
+    shown = html.unescape((tmp_path / "out" / "students" / "anna.html").read_text(encoding="utf-8"))
+    scope = autograder.grade(plotting.project, toy_of(plotting), tmp_path / "in" / "anna", tmp_path / "none")
+    for text in (shown, scope["output"]):
+        assert SENTENCE in text and offered.HAS in text
+    assert scope["tests"][0]["score"] == 0
+
+
+def toy_of(edition):
+    return course.load(edition.project, "01_toy")
+
+
+SCRATCH = {  # a cell of no exercise, what `double` uses of it -> what may be said
+    "import matplotlib.pyplot as plt": ("plt", "nor would it run in the exercise's cell: double imports matplotlib"),
+    "from scipy import (stats, linalg as la)": ("la", "double imports scipy"),
+    "from tinytorch.acceleration import int8_matmul": ("int8_matmul", "double imports tinytorch"),
+    "import subprocess": ("subprocess", "nor would it run in the exercise's cell: double imports subprocess"),
+    "import math, json as j": ("j", "move it into the exercise's cell"),
+    "HELPER = 2": ("HELPER", "move it into the exercise's cell"),
+}
+
+
+@pytest.mark.parametrize("scratch", SCRATCH)
+def test_nobody_is_told_to_move_what_grading_lacks_into_the_exercises_cell(scratch, toy, tmp_path):
+    name, wanted = SCRATCH[scratch]
+    text = with_double(
+        (toy.root / NOTEBOOK).read_text(encoding="utf-8"), f"def double(x):\n    return {name} and 2 * x"
+    )
+    (tmp_path / "toy_dev.py").write_text(f"{text}\n# %%\n{scratch}\n", encoding="utf-8")
+    (submission,) = intake.collect(course.load(toy, "01_toy"), tmp_path)
+    (said,) = [remark for remark in submission.remarks if "which only cell" in remark]
+    assert wanted in said and ("move it into" in said) == (wanted == "move it into the exercise's cell"), said
 
 
 def test_what_one_added_to_the_package_is_not_there_and_what_one_changed_is_named(edition, solve):

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from tito import editions
+from tito import editions, project
 from tito.course import Module, Notebook
 from tito.errors import TitoError, WrongCall
+from tito.grading import offered
 from tito.grading.aligning import Aligner, Slot
 from tito.grading.intake import reading, unpacking
 from tito.grading.intake.arrivals import NOTEBOOKS, Arrival, Files, arrivals
@@ -233,6 +234,12 @@ class _Reader:
             found.append(Sheet(entry, page, Aligner(page.cells, page.grade_ids, self._exercises)))
         return found
 
+    def _without(self, exercise: str, name: str) -> str:
+        """Why an exercise cannot import a name where it is graded; empty where it can."""
+        course = project.find(self._module.notebooks[0].path)
+        given = offered.given_by(course, self._module)
+        return offered.without(exercise, name, course.package_name, given)
+
     def _holds(self, sheet: Sheet, notebook: Notebook) -> bool:
         slots = self._given[notebook].slots
         return any(sheet.aligner.has(exercise.id, slots[exercise.id]) for exercise in notebook.exercises)
@@ -275,6 +282,6 @@ class _Reader:
         self._told += [*sheet.page.remarks, *remarks]
         self._told += [f"{exercise}: no cell of it is in {sheet.entry.path}" for exercise in missing]
         given = [cell for one in self._given.values() for cell in one.cells]
-        told = ungraded(given, sheet.page.cells, self._exercises)
+        told = ungraded(given, sheet.page.cells, self._exercises, self._without)
         self._told += [f"{sheet.entry.path}: {sentence}" for sentence in told]
         return found

@@ -137,6 +137,27 @@ def _assigned(line: list[Token]) -> Iterator[str]:
             waiting.append(token.text)
 
 
+def imported(text: str) -> dict[str, str]:
+    """What a cell imports at its top level: the name here -> the dotted name that it stands for.
+
+    >>> imported("import a.b, numpy as np\\nfrom c.d import (e, f as g)")
+    {'a': 'a', 'np': 'numpy', 'e': 'c.d.e', 'g': 'c.d.f'}
+    """
+    found = dict[str, str]()
+    for line in _statements(text):
+        texts = [token.text for token in line if token.text not in ("(", ")")]
+        if texts[:1] not in (["import"], ["from"]) or "import" not in texts or texts[1] in (".", "..."):
+            continue
+        place = texts.index("import")
+        source = texts[1:place] + ["."] * (place > 0)
+        for part in " ".join(texts[place + 1 :]).rstrip(" ,").split(" , "):
+            name, _, alias = part.partition(" as ")
+            dotted = name.replace(" ", "")
+            top = dotted if source or alias else dotted.partition(".")[0]
+            found[alias or top] = "".join(source) + top
+    return found
+
+
 def free(text: str) -> set[str]:
     """The names that a cell uses and does not define: neither at its top level, nor inside, nor as a parameter."""
     used, bound = set[str](), set[str]()

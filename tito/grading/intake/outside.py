@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from tito.grading.intake import lexing
 from tito.notebook import Cell
@@ -10,10 +10,13 @@ from tito.notebook import Cell
 MOST_TEXT = 1_000_000  # letters that are looked at
 
 
-def ungraded(given: Iterable[Cell], cells: Collection[Cell], exercises: Collection[str]) -> Iterator[str]:
+def ungraded(
+    given: Iterable[Cell], cells: Collection[Cell], exercises: Collection[str], without: Callable[[str, str], str]
+) -> Iterator[str]:
     """One sentence for every name that an exercise's cell uses and only a cell of no exercise defines.
 
-    given: the cells of the student's edition; exercises: the ids whose cells are graded.
+    given: the cells of the student's edition; exercises: the ids whose cells are graded; without: an exercise and a
+    dotted name -> why it cannot import that in grading, or nothing.
     """
     known, given_code = set[str](), set[str]()
     for cell in given:
@@ -24,19 +27,20 @@ def ungraded(given: Iterable[Cell], cells: Collection[Cell], exercises: Collecti
     graded = [cell for cell in code if cell.exercise in exercises]
     for cell in graded:
         known |= lexing.defined(text(cell))
-    places = dict[str, int]()
+    places, imported = dict[str, int](), dict[str, str]()
     for cell in code:
         if cell.exercise not in exercises and text(cell).strip() not in given_code:
             places |= {name: cell.number for name in lexing.defined(text(cell))}
+            imported |= lexing.imported(text(cell))
             if cell.exported and given_code:
                 yield f"cell {cell.number} is of no exercise and is not as it was given: what it says is not graded"
     lost = places.keys() - known - lexing.RESERVED
     for cell in graded if lost else ():
         for name in sorted(lexing.free(text(cell)) & lost):
-            yield (
-                f"{cell.exercise} uses {name}, which only cell {places[name]} defines: that is a cell of no exercise "
-                "and is not graded; move it into the exercise's cell"
-            )
+            head = f"{cell.exercise} uses {name}, which only cell {places[name]} defines: that is a cell of no exercise"
+            why = without(str(cell.exercise), imported[name]) if name in imported else ""
+            advice = f"nor would it run in the exercise's cell: {why}" if why else "move it into the exercise's cell"
+            yield f"{head} and is not graded; {advice}"
 
 
 def text(cell: Cell) -> str:

@@ -107,7 +107,8 @@ def environment(scratch: str = SCRATCH) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows starts nothing without
     person = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP"), scratch)
     person |= dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "student") | {"PATH": os.defpath}
-    return one_thread | kept | person | {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
+    person |= {"PWD": scratch, "SHELL": "/bin/sh", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    return one_thread | kept | person | {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
 
 
 def _python(paths: list[str], boxed: bool = True) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import __future__
 
 import _sitebuiltins
+import ast
 import builtins
 import gc
 import importlib
@@ -18,7 +19,7 @@ import linecache
 import os
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FunctionType, MappingProxyType, ModuleType
@@ -65,12 +66,17 @@ class Text:
         return name, line - above
 
 
+def _text(module: str) -> Text:
+    return Text(str(HERE.joinpath(*module.split(".")).with_suffix(".py")))
+
+
 class Planned(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Makes the module's files from cells. A cell that cannot be loaded is told, and what was given takes its place."""
 
     def __init__(self, channel: Channel, modules: dict[str, list[tuple[str, str, str]]]) -> None:
         self._channel, self._modules = channel, modules  # module -> (name of the cell, source, what was given)
-        self._texts = {name: Text(str(HERE.joinpath(*name.split(".")).with_suffix(".py"))) for name in modules}
+        self._texts = {name: _text(name) for name in modules}
+        self.loaded = False  # all modules are: what happens from here on, such as a reload, is told to nobody
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -86,23 +92,73 @@ class Planned(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return "\n".join(self._texts[fullname].lines) + "\n"
 
     def exec_module(self, module: ModuleType) -> None:
-        flags, text = 0, self._texts[module.__name__]
+        flags, text, cells = 0, _text(module.__name__), self._modules[module.__name__]
+        self._texts[module.__name__] = text
+        names = [self._exported(name, source) for name, source, _ in cells]
         module.__doc__ = f"The cells of {module.__name__}."
-        for name, source, given in self._modules[module.__name__]:
-            self._channel.send(("loading", name))
+        module.__dict__["__all__"] = _together(names)
+        for number, (name, source, given) in enumerate(cells):
+            self._tell(("loading", name))
             try:
                 code = text.compiled(name, source, flags)
                 exec(code, module.__dict__)
             except BaseException as error:
-                self._channel.send(("unloaded", name, self.failure(error)))
+                self._tell(("unloaded", name, self.failure(error)))
                 text.withdraw()
+                names[number] = exported(given)
+                module.__dict__["__all__"] = _together(names)
                 code = text.compiled(name, given, flags)
                 exec(code, module.__dict__)
             flags |= code.co_flags & FUTURES  # as in a notebook, what a cell imports from the future stays
 
+    def _tell(self, message: tuple[Any, ...]) -> None:
+        if not self.loaded:
+            self._channel.send(message)
+
+    def _exported(self, name: str, source: str) -> list[str]:
+        """What a cell exports. Reading a cell can end Python as running it can, so it is told which one is read."""
+        self._tell(("loading", name))
+        try:
+            return exported(source)
+        except Exception:  # it cannot be loaded either, and what was given takes its place
+            return []
+        finally:
+            self._tell(("read", name))
+
     def failure(self, error: BaseException) -> tuple[Any, ...]:
         """An exception as plain values, its places in cells."""
         return failure(error, {text.path: text for text in self._texts.values()})
+
+
+def exported(source: str) -> list[str]:
+    """The names of a cell that `tito export` writes into `__all__`, by nbdev's rule. Raises what `ast.parse` raises."""
+    names, asked = list[str](), list[str]()  # asked: private names too, by a list `_all_`
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = _targets(node)
+            names += targets
+            asked += _named(getattr(node.value, "elts", ())) if targets[:1] == ["_all_"] else []
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            patch = any(name.startswith("patch") for name in _named(node.decorator_list))
+            names += [] if patch else [node.name]
+    return [name for name in names if not name.startswith("_")] + asked
+
+
+def _together(names: Iterable[list[str]]) -> list[str]:
+    return list(dict.fromkeys(name for some in names for name in some))
+
+
+def _targets(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> list[str]:
+    """The names of `a, b = c = ...`."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return _named(part for target in targets for part in getattr(target, "elts", [target]))
+
+
+def _named(nodes: Iterable[ast.AST]) -> list[str]:
+    """The names among some expressions; of a call what is called, of a text the text."""
+    plain = (node.func if isinstance(node, ast.Call) else node for node in nodes)
+    found = (node.value if isinstance(node, ast.Constant) else getattr(node, "id", None) for node in plain)
+    return [name for name in found if isinstance(name, str)]
 
 
 class Inside(InProcess):
@@ -200,6 +256,8 @@ def line() -> Channel:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what is printed never fails
     return Channel(os.fdopen(reading, "rb"), os.fdopen(writing, "wb"), trusting=True)
 
 
@@ -218,5 +276,6 @@ def main(boxed: bool = True) -> None:
     backends = [Inside(importlib.import_module(name)) for name in modules]
     gc.freeze()  # what is loaded stays: not to be looked through for garbage again and again
     gc.set_threshold(10_000, 20, 100)
+    planned.loaded = True
     channel.send(("loaded",))
     serve(channel, planned, backends)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tito import editions, exporting, grafting, notebook, running, verdicts
 from tito.course import Exercise, Module
 from tito.errors import TitoError
+from tito.grading import offered
 from tito.grading.grade import Grade, MachineryError
 from tito.grading.intake import Submission
 from tito.grading.intake.outside import text
@@ -145,7 +147,7 @@ class Judge:
         begun = time.monotonic()
         records, outcomes = self._outcomes(submission.cells, self._exercises)
         self._check_failures(records, outcomes)
-        remarks = submission.remarks + ((UNBOXED,) if self._unsafe else ())
+        remarks = (*submission.remarks, *self._explained(records, outcomes), *((UNBOXED,) if self._unsafe else ()))
         seconds, lost = time.monotonic() - begun, any(record.lost for record in records.values())
         return Grade(submission.name, outcomes, "graded", seconds, remarks, submission.digest, lost)
 
@@ -175,6 +177,15 @@ class Judge:
             if outcome.status != "passed":
                 raise MachineryError(f"{outcome.id}: the reference fails as well: {outcome.message}")
             self._sound.add(outcome.id)
+
+    def _explained(self, records: dict[str, Record], outcomes: tuple[Outcome, ...]) -> tuple[str, ...]:
+        """What exercises failed for that they would have had on their author's machine."""
+        failures = {o.id: records[o.id].exceptions for o in outcomes if o.status != "passed"}
+        return offered.explained(failures, self._project.package_name, lambda name: self._given.has(name))
+
+    @cached_property
+    def _given(self) -> Given:
+        return self._edition.laid_out(self._project)
 
     def _run(self, modules: dict[str, list[dict[str, Any]]], records: dict[str, Record]) -> None:
         """Hear what the tests say of these cells; a judge that hangs costs the exercise whose test it ran."""

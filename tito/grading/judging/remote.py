@@ -52,6 +52,8 @@ class Box:
                     return
                 case ("loading", str(name)) if name in names:
                     self.loading.append(name)
+                case ("read", str(name)) if self.loading[-1:] == [name]:
+                    self.loading.pop()
                 case ("unloaded", str(name), *error) if name in names and len(error) == 1:
                     self.unloaded[name] = described(error[0])
                 case _:
