@@ -502,7 +502,7 @@ def _calibrate(prepared: Module, batches: Iterable[Any]) -> None:
     modules = [m for _, m in prepared.named_modules()]
     for m in modules:
         m.training = not isinstance(m, BatchNorm2d)
-    learned = [m for m in modules if isinstance(m, LearnedStepSize)]
+    learned: list[Any] = [m for m in modules if hasattr(m, "calibrating")]
     for step in learned:
         step.calibrating = True
     with no_grad():

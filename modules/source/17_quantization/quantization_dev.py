@@ -452,14 +452,14 @@ plt.show()
 # inside the range, outside of it, or both?
 
 # %%
-ROUNDINGS = {"to nearest": np.rint, "down": np.floor, "towards 0": np.trunc}
+WAYS_TO_ROUND = {"to nearest": np.rint, "down": np.floor, "towards 0": np.trunc}
 
 
 def view(lo=-1.0, hi=1.0, bits=3, rounding="to nearest"):
     """The staircase and its error on [-2, 2], for one ruler and one way to round."""
     p, x = choose_qparams(lo, hi, IntType(bits)), np.linspace(-2, 2, 1000)
-    q = ROUNDINGS[rounding](x / p.scale) + p.zero_point
-    x_hat = dequantize(np.clip(q, p.int_type.qmin, p.int_type.qmax), p)
+    q = np.clip(WAYS_TO_ROUND[rounding](x / p.scale) + p.zero_point, p.int_type.qmin, p.int_type.qmax)
+    x_hat = dequantize(q.astype(np.int32), p)
     plt.figure(figsize=(7, 3))
     plt.plot(x, x_hat, label="dequantized")
     plt.plot(x, x_hat - x, label=f"error, root mean square {np.sqrt(np.mean((x_hat - x) ** 2)):.3f}")
@@ -475,7 +475,7 @@ try:
 except ImportError:
     print("Sliders need ipywidgets (pip install ipywidgets). Without them: view(-2, 2, bits=4, rounding='down')")
 else:
-    interact(view, lo=(-2.0, 0.0), hi=(0.0, 2.0), bits=(2, 8), rounding=list(ROUNDINGS))
+    interact(view, lo=(-2.0, 0.0), hi=(0.0, 2.0), bits=(2, 8), rounding=list(WAYS_TO_ROUND))
 
 # %% [markdown]
 # > **Takeaway.** Inside the range the error is at most half a step; outside it is as large as the distance to the end.
