@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
-from tito import checking, files, notebook, standins
+from tito import checking, files, notebook, splitting, standins
 from tito.checking import Broken, Faults
 from tito.course import Module
 from tito.editions import check_markers
@@ -111,7 +111,7 @@ def _make_one(project: Project, module: Module, faults: Faults, unloaded: Mappin
     file = _target(project, faults, document, given)
     checking.check_exercises(project, module, faults, document)
     cells = list[Cell]()
-    for cell in document.code:
+    for cell in map(_as_python, document.code):
         with faults.charged_to(cell.exercise):
             checking.check_directives(document, cell)
             if cell.exported:
@@ -125,7 +125,7 @@ def _make_one(project: Project, module: Module, faults: Faults, unloaded: Mappin
     while True:
         order = checking.defined_once(faults, document, cells)
         parts = standins.completed(project, module, faults, document, given, cells)
-        made = _tidy(module, file, document, [part for part in parts if part.lines], order)
+        made = _tidy(module, file, document, standins.futures_first(part for part in parts if part.lines), order)
         wrong = _wrong_in_whole(made)
         if wrong is None:
             return made
@@ -133,6 +133,12 @@ def _make_one(project: Project, module: Module, faults: Faults, unloaded: Mappin
         with faults.charged_to(cell.exercise):
             raise TitoError(sentence)
         cells.remove(cell)
+
+
+def _as_python(cell: Cell) -> Cell:
+    """An exported cell of an .ipynb as it would stand in the .py, where magics are comments."""
+    in_page = cell.first_line is None and cell.exported
+    return replace(cell, source=splitting.commented(cell.source)) if in_page else cell
 
 
 def _target(project: Project, faults: Faults, document: Document, given: Document) -> Path:

@@ -5,6 +5,7 @@ jupytext tells what a cell holds, but not where; here each cell also knows its l
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,10 @@ from tito.errors import TitoError
 
 PERCENT = {"extension": ".py", "format_name": "percent"}
 READ = ("percent", "hydrogen")  # jupytext's formats with `# %%` between cells
+
+# A line that may be a magic; jupytext, whose import takes its time and memory, says whether it is one.
+COMMANDS = "cat|cd|cp|mv|rm|rmdir|mkdir|copy|ddir|echo|ls|ldir|ren"
+MAGIC = re.compile(rf"^[^\S\n]*(?:[%!?]|\S*\?[^\S\n]*$|\w+[^\S\n]*=[^\S\n]*[%!]|(?:{COMMANDS})(?:\s|$))", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,15 @@ def split(text: str) -> tuple[str, list[Piece]]:
         pieces.append(piece)
         position += length
     return (header.source if header else ""), pieces
+
+
+def commented(source: str) -> str:
+    """Code with Jupyter's magics as comments, line by line, as jupytext writes the code of an .ipynb into a .py."""
+    if not MAGIC.search(source):
+        return source
+    from jupytext.magics import comment_magic  # type: ignore[import-untyped]
+
+    return "\n".join(comment_magic(source.split("\n")))
 
 
 def _read(reader: Any, lines: list[str], begin: int) -> tuple[Piece, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import symtable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -50,6 +51,29 @@ def part(cell: Cell) -> Part:
         lines += [] if match else [(number, line)]
     full = [index for index, (_, line) in enumerate(lines) if line.strip()]
     return Part(cell, tuple(lines[full[0] : full[-1] + 1]) if full else ())  # no blank lines above and below
+
+
+def futures_first(parts: Iterable[Part]) -> list[Part]:
+    """Imports from the future that stand at the top of a later cell are the file's first statements, as Python wants.
+
+    Notebooks and grading take them where they stand.
+    """
+    early, others = list[Part](), list[Part]()
+    for part in parts:
+        lines = _future_lines(part) if others else set()
+        early += [replace(part, lines=tuple(part.lines[at] for at in sorted(lines)))] if lines else []
+        rest = tuple(line for at, line in enumerate(part.lines) if at not in lines)
+        while lines and rest and not rest[0][1].strip():
+            rest = rest[1:]
+        others += [replace(part, lines=rest)] if rest else []
+    return [*early, *others]
+
+
+def _future_lines(part: Part) -> set[int]:
+    """Which lines, from 0, import from the future."""
+    nodes = (node for node in ast.parse(part.text).body if isinstance(node, ast.ImportFrom))
+    futures = (node for node in nodes if node.module == "__future__")
+    return {at - 1 for node in futures for at in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
 
 
 def given_of(project: Project, document: Document) -> Document:

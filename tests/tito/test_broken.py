@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import cycle
 
 import jupytext
 import pytest
@@ -63,6 +64,39 @@ def costs_double_alone(course, refusal):
         defined["half"](2)
 
 
+MAGICS = {
+    "line magic": "%timeit x",
+    "assigned": "x = !ls",
+    "help": "half?",
+    "cell magic": "%%time",
+    "shell": "!ls \\\n  -l",
+}
+
+
+@pytest.mark.parametrize("kind", MAGICS)
+def test_a_magic_beside_code_is_a_comment_in_an_ipynb_and_told_in_a_py(solved, kind):
+    solved.change(NOTEBOOK, "return x / 2", f"{MAGICS[kind]}\n    return x / 2")
+    solved.tito("export", "01").refuses(f"`{MAGICS[kind].split(chr(10))[0]}` works in Jupyter only")
+    as_page(solved)
+    assert solved.tito("export", "01").err == ""
+    assert f"    # {MAGICS[kind].split(chr(10))[0]}\n" in solved.read("toy/sums.py")
+
+
+@pytest.mark.parametrize("above", ["", "# a comment\n", "import os\n\nHERE = os.curdir\n\n\n"])
+def test_an_import_from_the_future_may_stand_at_the_top_of_any_cell(solved, above):
+    """As in a notebook, and in grading; below other code Python refuses it there too."""
+    future = "from __future__ import annotations\nfrom __future__ import (\n    division,\n)"
+    solved.change(NOTEBOOK, "def half(x):", f"{above}{future}\n\n\ndef half(x: no_such_name):")
+    said = solved.tito("export", "01")
+    if "import" in above:
+        said.refuses("from __future__ imports must occur at the beginning of the file")
+    else:
+        assert said.err == ""
+        defined = {}
+        exec(compile(solved.read("toy/sums.py"), "sums.py", "exec"), defined)
+        assert defined["half"](4) == 2 and defined["half"].__annotations__ == {"x": "no_such_name"}
+
+
 def cell_text(course, part):
     text = course.read(NOTEBOOK)
     start = text.rindex("# %%", 0, text.index(part))
@@ -94,17 +128,13 @@ BODIES = {
     "open quote": ('return """x', "unterminated triple-quoted string literal"),
     "open bracket": ("return (x", "'(' was never closed"),
     "type comment": ("return 1 if x", "expected 'else' after 'if' expression"),
-    "line magic": ("%timeit x", "`%timeit x` works in Jupyter only"),
-    "assigned magic": ("x = !ls", "`x = !ls` works in Jupyter only"),
-    "help": ("half?", "`half?` works in Jupyter only"),
     "relative import": ("from . import x", "a relative import does not run in a notebook"),
     "marker": ("### BEGIN SOLUTION", "this BEGIN SOLUTION has no END SOLUTION in its cell"),
     "second definition": ("return x\n\n\ndef double(x):\n    return 0", "'double' is exported twice"),
 }
 
 
-@pytest.mark.parametrize("form", ["py", "ipynb"])
-@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize(("form", "kind"), zip(cycle(["py", "ipynb"]), BODIES, strict=False))
 def test_a_cell_that_cannot_be_compiled_costs_its_exercise_and_no_other(solved, kind, form):
     body, sentence = BODIES[kind]
     solved.change(NOTEBOOK, "return x / 2", body)
@@ -339,8 +369,9 @@ SCRATCH = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["py", "ipynb"])
-@pytest.mark.parametrize("scratch", SCRATCH, ids=range(len(SCRATCH)))
+@pytest.mark.parametrize(
+    ("form", "scratch"), zip(cycle(["py", "ipynb"]), SCRATCH, strict=False), ids=range(len(SCRATCH))
+)
 def test_a_cell_that_is_not_exported_never_blocks(solved, scratch, form):
     before = notebook.load(solved.project, solved.root / NOTEBOOK)
     book = json.loads(notebook.page_text(before))

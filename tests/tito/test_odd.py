@@ -115,7 +115,7 @@ def test_folders_and_links_in_a_notebooks_place_are_told(edition):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
-@pytest.mark.parametrize("name", ["[x]", "$HOME a::b #1 100%", "-x", "~", "*?{x} @\\ Übung 汉"])
+@pytest.mark.parametrize("name", ["[x]", "-x", "$HOME a::b #1 100% *?{x} @\\ Übung 汉"])
 def test_a_course_may_lie_in_a_folder_of_any_name(edition, tmp_path, name):
     root = tmp_path / name
     shutil.copytree(edition.root, root)
@@ -193,7 +193,7 @@ def test_an_archive_that_cannot_be_unpacked_is_one_sentence(course, kind):
 
 if sys.platform != "win32":
 
-    @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+    @pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
     def test_a_closed_stream_changes_no_result_and_gets_no_file(edition, closed):
         def close():
             for number in closed:

@@ -87,6 +87,45 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_cells_below(edition, 
     edition.tito("export", "01").refuses("unterminated triple-quoted string literal")
 
 
+@pytest.mark.parametrize("quotes", [['"""'], ["'''"], ['"""', "'''"], ['"""', '"""'], ["'''", '"""', "'''"]])
+def test_intake_ends_an_open_quote_with_its_cell_as_the_export_does(course, tmp_path, quotes):
+    """Below it, a marker inside of a docstring is none."""
+    docstring = '# %%\ndef f():\n    """A cell:\n# %%\nhas a marker."""\n\n'
+    text = docstring + "".join(f"# %%\nx = {quote}open\n\n{docstring}" for quote in quotes)
+    path = tmp_path / "any_dev.py"
+    path.write_text(text, encoding="utf-8")
+    read = reading.page(bytearray(text.encode()), path.name).cells
+    assert [(cell.first_line, cell.source.rstrip()) for cell in read] == cells(course.project, path), text
+
+
+MAGICS = [
+    "%timeit f(1)",
+    "ls",
+    "cd ..",
+    "?f",
+    "f.f??",
+    "\t%x",
+    "x = !ls",
+    "f?",
+    "%%time",
+    "!ls \\\n  -l",
+    "x = 1  # %x",
+    "s = '''\n%x\n'''",
+    "if 1:\n    !ls\n    x = 1",
+]
+
+
+@pytest.mark.parametrize("magic", MAGICS)
+def test_intake_reads_an_exercises_magics_alike_in_both_forms(magic):
+    source = f"#| export\n#| exercise: f\n{magic}\ndef f(x):\n    return x"
+    book = jupytext.reads("# %%\n1\n", "py:percent")
+    book.cells[0].source = source
+    page, text = jupytext.writes(book, "ipynb"), jupytext.writes(book, "py:percent")
+    (of_page,) = reading.page(bytearray(page.encode()), "any_dev.ipynb").cells
+    (of_text,) = reading.page(bytearray(text.encode()), "any_dev.py").cells
+    assert of_page.source == of_text.source.strip() and of_page.exercise == "f"
+
+
 @pytest.mark.parametrize("letter", ["\f", "\x0b", "\x1c", "\x85", "\u2028"])
 def test_only_a_line_feed_ends_a_line(edition, letter):
     """Python's splitlines, and with it jupytext, ends lines at these too: a comment would become code."""

@@ -1,6 +1,7 @@
 """A notebook's bytes as cells, .py and .ipynb alike: what `tito.notebook` reads of an honest file, and safe with any.
 
-jupytext and nbformat are not asked: they are slow, and were not made for files that are meant to break them.
+jupytext and nbformat are not asked: they are slow, and were not made for files that are meant to break them. Only of
+an exercise's magics in an .ipynb jupytext says how it would write them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tito import splitting
 from tito.grading.intake import pruning
 from tito.grading.intake.unpacking import MIB, Refused
 from tito.notebook import Cell
@@ -22,7 +24,9 @@ MOST_SOURCE = 32 * MIB  # letters of a .py: text cells may hold pictures
 MOST_VALUES = 1_000_000  # in JSON: an empty list takes 3 bytes of a file, and 64 of memory
 MOST_CELLS = 5_000
 LONGEST_CELL = 100_000  # letters; the longest of this course has 3 000
+LONGEST_LINE = 2_000  # in which a magic is looked for
 LONGEST_DIRECTIVE = 200
+MOST_OPEN = 20  # quotes of three that are never closed
 MARKER = re.compile(r"\s*#\s*(?:%%(?:%*\s(?P<text>.*))?|<codecell>\s*|In\[[0-9 ]*\]:?\s*)$")
 TEXT_CELL = re.compile(r"\[(markdown|md|raw)\]")
 QUOTE = re.compile(r"""\#|(?P<triple>'''|\""")|'(?:[^'\\]|\\.)*+'?|"(?:[^"\\]|\\.)*+"?""")
@@ -83,7 +87,15 @@ def _from_json(text: str, name: str, remarks: list[str]) -> Page:
             code.append((number, source.replace("\r\n", "\n"), None))
             grade_ids[number] = _grade_id(cell.get("metadata"))
     kept = _kept(code, name, remarks)
-    return Page(tuple(Cell("code", source, number, None) for number, source, _ in kept), grade_ids, tuple(remarks))
+    return Page(tuple(_page_cell(number, source) for number, source, _ in kept), grade_ids, tuple(remarks))
+
+
+def _page_cell(number: int, source: str) -> Cell:
+    """A code cell of an .ipynb; of an exercise's, magics are comments, as they are in a .py."""
+    cell = Cell("code", source, number, None)
+    if cell.exercise is None or max(map(len, source.split("\n"))) > LONGEST_LINE:
+        return cell
+    return replace(cell, source=splitting.commented(source))
 
 
 def _json_cells(text: str, name: str) -> list[Any]:
@@ -144,9 +156,7 @@ def _tamed(source: str) -> str:
 def _percent(text: str, name: str) -> list[tuple[int, str, int | None]]:
     """The code cells of a percent .py: number, text, and the line of the file on which it begins."""
     lines = text.split("\n")
-    starts, open_at_end = _starts(lines, heed_quotes=True)
-    if open_at_end:  # a quote that is never closed must not swallow all cells below it
-        starts, _ = _starts(lines, heed_quotes=False)
+    starts = _starts(lines)
     _check_count(len(starts), name)
     begin = _header(lines)
     bounds = [*([begin - 1] if any(lines[begin : (starts or [len(lines)])[0]]) else []), *starts, len(lines)]
@@ -165,15 +175,33 @@ def _header(lines: list[str]) -> int:
     return 0
 
 
-def _starts(lines: list[str], heed_quotes: bool) -> tuple[list[int], bool]:
-    """The marker lines, and whether a triple quote is still open at the end. A marker inside one is none."""
+def _starts(lines: list[str]) -> list[int]:
+    """The marker lines. One inside a triple quote is none; but a quote that is never closed ends with its cell."""
+    starts, first = list[int](), 0
+    for _ in range(MOST_OPEN):
+        found, is_open = _starts_from(lines, first)
+        if not is_open:
+            return starts + found
+        begin = found[-1] if found else first  # of the cell in which the quote is open
+        starts += found
+        first = next((at for at in range(begin + 1, len(lines)) if _is_marker(lines[at])), len(lines))
+    return starts + [at for at in range(first, len(lines)) if _is_marker(lines[at])]
+
+
+def _starts_from(lines: list[str], first: int) -> tuple[list[int], bool]:
+    """The marker lines from one line on, and whether a triple quote is still open at the end."""
     starts, inside = list[int](), ""
-    for number, line in enumerate(lines):
-        if not inside and "#" in line and MARKER.match(line[:LONGEST_DIRECTIVE]):
+    for number in range(first, len(lines)):
+        line = lines[number]
+        if not inside and _is_marker(line):
             starts.append(number)
-        elif heed_quotes and ("'''" in line or '"""' in line):
+        elif "'''" in line or '"""' in line:
             inside = _quote_after(line, inside)
     return starts, bool(inside)
+
+
+def _is_marker(line: str) -> bool:
+    return "#" in line and bool(MARKER.match(line[:LONGEST_DIRECTIVE]))
 
 
 def _quote_after(line: str, inside: str) -> str:
