@@ -98,7 +98,7 @@ def test_what_does_not_fit_together_is_one_sentence() -> None:
         Int8Conv2d(w, 1.0, stride=0)
     with pytest.raises(ValueError, match=r"\[out, in / groups, rows, columns\], 3 dividing out, got \(4, 2, 3, 3\)"):
         Int8Conv2d(w, 1.0, groups=3)
-    with pytest.raises(ValueError, match="scale and bias must have 4 values"):
+    with pytest.raises(ValueError, match="scale must have 1 or 4 values, one an output channel, got 3"):
         Int8Conv2d(w, np.ones(3, np.float32))
     with pytest.raises(TypeError, match="weights must be int8, got int64"):
         Int8Conv2d(w.astype(np.int64), 1.0)  # type: ignore[arg-type]
