@@ -26,7 +26,7 @@ NOBODY = 54_321  # without a name and a home
 
 
 def product(user: int | None = None) -> None:
-    """Two products on a kernel that has to be compiled or read. Becomes `user` after the import."""
+    """A product on a kernel that has to be compiled or read; then as `user`, if there is one, codes by another one."""
     import os
 
     import numpy as np
@@ -39,7 +39,7 @@ def product(user: int | None = None) -> None:
     if user is not None:
         os.setgid(user)
         os.setuid(user)
-    assert (quantize(np.ones((9, 9), np.float32), QParams(1 / 64, 0)) == 64).all()
+        assert (quantize(np.ones((9, 9), np.float32), QParams(1 / 64, 0)) == 64).all()
 
 
 def files(folder: Path) -> list[Path]:
@@ -52,8 +52,8 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def test_processes_that_are_killed_leave_only_whole_files(tmp_path: Path, in_child: Any, size: Any) -> None:
-    """Half of them die at some moment while they write; the others, and all that come later, are right."""
-    running = [start(tmp_path) for _ in range(size(short=4, long=20))]
+    """Every other one dies at some moment while they write; the rest, and all that come later, are right."""
+    running = [start(tmp_path) for _ in range(size(short=3, long=20))]
     while len(files(tmp_path)) < 2 and any(process.poll() is None for process in running):
         time.sleep(0.01)
     for process in running[::2]:

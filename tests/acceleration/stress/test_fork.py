@@ -68,7 +68,7 @@ def fork_while_others(do: str, forks: int, seconds: int) -> None:
 @pytest.mark.parametrize("do", ["rest", "compute", "resize", "compile"])
 def test_a_child_computes_whatever_other_threads_did_at_the_fork(do: str, in_child: Run, size: Size) -> None:
     for _ in range(size(short=1, long=50)):
-        in_child(fork_while_others, do, size(short=8, long=40), 250)
+        in_child(fork_while_others, do, size(short=5, long=40), 250)
 
 
 def fork_by_multiprocessing() -> None:

@@ -100,7 +100,10 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
 
 
 def calls(name: str, seed: int, shapes: int) -> None:
-    """All operations by one kernel, with fenced results, compared with NumPy's kernel."""
+    """All operations by one kernel, with fenced results, compared with NumPy's kernel.
+
+    Each is called once before, as Numba cannot compile what calls `np.empty` while that is ours.
+    """
     import numpy as np
 
     from tinytorch import acceleration as fast
@@ -115,13 +118,14 @@ def calls(name: str, seed: int, shapes: int) -> None:
         for what, operation in operations(rng).items():
             with fast.use_kernel("numpy"):
                 wanted = operation()
-            np.empty = fenced_empty  # type: ignore[assignment]
-            try:
-                with fast.use_kernel(name):
+            with fast.use_kernel(name):
+                np.testing.assert_array_equal(operation(), wanted, err_msg=what)
+                np.empty = fenced_empty  # type: ignore[assignment]
+                try:
                     got = operation()
-            finally:
-                np.empty = empty
-            np.testing.assert_array_equal(got, wanted, err_msg=what)
+                finally:
+                    np.empty = empty
+            np.testing.assert_array_equal(got, wanted, err_msg=f"{what}, fenced")
 
 
 def test_the_fence_holds(in_child: Any) -> None:

@@ -69,7 +69,7 @@ def change_threads_and_kernels(seconds: float) -> None:
 
 
 def test_calls_are_right_while_the_number_of_threads_and_the_kernels_change(in_child: Run, size: Size) -> None:
-    in_child(change_threads_and_kernels, size(short=5, long=600), seconds=1200)
+    in_child(change_threads_and_kernels, size(short=2, long=600), seconds=1200)
 
 
 def make_one_pool() -> None:
@@ -99,7 +99,7 @@ def make_one_pool() -> None:
 
 
 def test_first_calls_at_once_make_one_pool_whose_size_can_be_set(in_child: Run, size: Size) -> None:
-    for _ in range(size(short=2, long=100)):
+    for _ in range(size(short=1, long=100)):
         in_child(make_one_pool)
 
 
@@ -237,13 +237,13 @@ def leave_first_call(milliseconds: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timers")
 def test_python_ends_after_a_first_call_that_was_interrupted(in_child: Run, size: Size) -> None:
-    for number in range(size(short=3, long=200)):
+    for number in range(size(short=2, long=200)):
         in_child(leave_first_call, 1 + 397 * number % 2000)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timers")
 def test_a_first_call_that_is_interrupted_does_not_spoil_the_next(in_child: Run, size: Size) -> None:
-    for number in range(size(short=4, long=200)):
+    for number in range(size(short=2, long=200)):
         in_child(interrupted_first_call, 1 + 397 * number % 2000)
 
 
@@ -270,5 +270,5 @@ def leave_while_others_compute() -> None:
 
 
 def test_python_ends_while_daemon_threads_compute(in_child: Run, size: Size) -> None:
-    for _ in range(size(short=2, long=100)):
+    for _ in range(size(short=1, long=100)):
         in_child(leave_while_others_compute)
