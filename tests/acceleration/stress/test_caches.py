@@ -53,7 +53,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 def test_processes_that_are_killed_leave_only_whole_files(tmp_path: Path, in_child: Any, size: Any) -> None:
     """Every other one dies at some moment while they write; the rest, and all that come later, are right."""
-    running = [start(tmp_path) for _ in range(size(short=3, long=20))]
+    running = [start(tmp_path) for _ in range(size(short=2, long=20))]
     while len(files(tmp_path)) < 2 and any(process.poll() is None for process in running):
         time.sleep(0.01)
     for process in running[::2]:
@@ -87,8 +87,8 @@ def warned(*prefix: str, environment: dict[str, str], user: int | None = None) -
 
 
 @as_root
-def test_a_full_disk_costs_speed_only(small_disk: Path) -> None:
-    for _ in range(2):
+def test_a_full_disk_costs_speed_only(small_disk: Path, size: Any) -> None:
+    for _ in range(size(short=1, long=5)):
         assert warned(environment={"NUMBA_CACHE_DIR": str(small_disk)}) == 1
         assert all(disk._read(file) is not None for file in files(small_disk)), "and nothing half written stays"
 
