@@ -122,7 +122,8 @@ def submit(
     left = [outcome for outcome in (result.exercises if result else ()) if outcome.status != "passed"]
     width = max((len(outcome.id) for outcome in left), default=0)
     for outcome in left:
-        console.say(f"{outcome.id:{width}}  {outcome.status}", console.COLOURS[outcome.status])
+        why = "" if outcome.status == "not started" else f": {outcome.message.split(chr(10))[0]}"
+        console.say(f"{outcome.id:{width}}  {outcome.status}{why}", console.COLOURS[outcome.status])
     for sentence in told:
         console.say(sentence, "yellow")
     points = f"{console.points(result.points, result.of)} by the tests that you have" if result else "not tested"
