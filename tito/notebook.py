@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,10 @@ COMMENT = re.compile(r"#|%%\w")  # may stand above a directive, as may `%%time`,
 PERCENT = splitting.PERCENT
 T = TypeVar("T")
 KINDS = ("code", "markdown", "raw")
+
+# Where JupyterLab is installed, jsonschema, which jupytext imports, builds grammars of web addresses at its import: for
+# six seconds, at every command. It does without them where this module cannot be imported; a notebook needs none.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
