@@ -300,7 +300,7 @@ def test_the_reference_earns_all_points_and_the_exit_status_says_so(course):
     assert lines[:2] == ["double      2 of 2 points  passed", "counter     3 of 3 points  passed"]
     assert lines[2].startswith("total       5 of 5 points  in ") and lines[3:] == [""]
     report = json.loads(course.read("out/report.json"))
-    assert list(report) == ["module", "points", "of", "seconds", "exercises"]
+    assert list(report) == ["module", "points", "of", "seconds", "exercises", "lacking"]
     first = {"id": "double", "title": "Twice a number", "points": 2, "of": 2, "status": "passed", "message": ""}
     assert report["exercises"][0] == first
 

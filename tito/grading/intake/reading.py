@@ -20,6 +20,7 @@ from tito.grading.intake.unpacking import MIB, Refused
 from tito.notebook import Cell
 
 MOST_TEXT = 80 * MIB  # bytes as Python holds it: one letter beyond Unicode's first 65 536 makes all letters four bytes
+CONTINUING = bytes(range(0x80, 0xC0))
 FOUR_BYTES = re.compile(rb"[\xf0-\xff]")  # in UTF-8 the first byte of such a letter
 MOST_SOURCE = 32 * MIB  # letters of a .py: text cells may hold pictures
 MOST_VALUES = 1_000_000  # in JSON: an empty list takes 3 bytes of a file, and 64 of memory
@@ -60,7 +61,7 @@ def page(data: bytearray, name: str) -> Page:
 def _text(data: bytes | bytearray, name: str) -> tuple[str, list[str]]:
     remarks = list[str]()
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if len(data) * 4 > MOST_TEXT and FOUR_BYTES.search(data):  # known before the memory is taken
+    if len(data) * 4 > MOST_TEXT and FOUR_BYTES.search(data) and 4 * _letters(data) > MOST_TEXT:  # before it is taken
         raise Refused(f"{name} holds more text than {MOST_TEXT // MIB} MiB")
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
@@ -71,6 +72,11 @@ def _text(data: bytes | bytearray, name: str) -> tuple[str, list[str]]:
     if sys.getsizeof(text) > MOST_TEXT:
         raise Refused(f"{name} holds more text than {MOST_TEXT // MIB} MiB")
     return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
+
+
+def _letters(data: bytes | bytearray) -> int:
+    """How many letters UTF-8 has: as many as bytes that continue none."""
+    return len(data.translate(None, CONTINUING))
 
 
 def _from_json(text: str, name: str, remarks: list[str]) -> Page:
