@@ -157,10 +157,6 @@ REFUSED = [
     # what is changed in the notebook, into what, which line is named (the nth that holds the part), what is said
     ("return 2 * x", "return 2 *", ("return 2 *", 1), "invalid syntax: `return 2 *`"),
     ("    return 2 * x", "  return 2 * x", ("  return 2 * x", 1), "`return 2 * x`"),
-    ("START = 0", "START = 0\n%timeit START", ("%timeit", 1), "`%timeit START` works in Jupyter only"),
-    ("START = 0", "START = 0\n!pip list", ("!pip", 1), "`!pip list` works in Jupyter only"),
-    ("START = 0", "START = 0\nSTART?", ("START?", 1), "`START?` works in Jupyter only"),
-    ("START = 0", "%%time\nSTART = 0", ("%%time", 1), "`%%time` works in Jupyter only"),
     ("START = 0", "START = 0\nfrom .core import x", ("from .core", 1), "a relative import does not run in a notebook"),
     ("START = 0", "START = 0\ndouble = 3", ("double = 3", 1), "'double' is exported twice, first at"),
     ("START = 0", "def Counter(): ...", ("class Counter", 1), "'Counter' is exported twice, first at"),
@@ -204,6 +200,20 @@ def test_what_cannot_be_exported_is_refused_with_the_line_of_the_notebook(course
     before = course.files()
     course.tito("export", "01").refuses(where, sentence)
     assert course.files() == before, "a refusal writes nothing"
+
+
+@pytest.mark.parametrize("magic", ["%timeit START", "!pip list", "START?", "%%time"])
+def test_a_magic_in_an_exported_cell_is_refused_in_a_py_and_a_comment_in_an_ipynb(course, magic):
+    """As a comment JupyterLab writes it into the paired .py, which exports: so the .ipynb alone does too."""
+    course.tito("export", "01")
+    cell = f"{magic}\nSTART = 0" if magic == "%%time" else f"START = 0\n{magic}"
+    course.change(NOTEBOOK, "START = 0", cell)
+    line = course.line_of(NOTEBOOK, magic, 1)
+    course.tito("export", "01").refuses(f"{NOTEBOOK}:{line}: ", f"`{magic}` works in Jupyter only")
+    to_ipynb(course, line)
+    said = course.tito("export", "01")
+    assert (said.status, said.err) == (0, "")
+    assert f"# {magic}\n" in course.read(TARGET)
 
 
 def to_ipynb(course, line):

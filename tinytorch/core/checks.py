@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from operator import index
 from typing import Any
 
@@ -18,7 +19,7 @@ def real_array(name: str, x: Any) -> NDArray[Any]:
         raise TypeError(f"{name} must be real numbers, got rows of unequal length") from error
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got {type(x).__name__} of dtype {array.dtype}")
-    if np.ma.is_masked(x):
+    if "numpy.ma" in sys.modules and np.ma.is_masked(x):  # NumPy loads it, in 50 ms, when it is first named
         raise TypeError(f"{name} must be real numbers, got a masked array with masked values: fill them first")
     return array
 
