@@ -240,6 +240,8 @@ def quantizer_call(name: str) -> Callable[[Rng], Call]:
         if kind == 2:
             bad: Any = [None, 3, "model", x, [model], type(model)][int(rng.integers(6))]
             return Call(lambda: quantize(bad, x), REFUSED, (x,))
+        if name == "quantize_weight_only" and not any(type(m) is tc.Linear for _, m in model.named_modules()):
+            return Call(lambda: quantize(model, x), REFUSED, (x,))
         wanted, before = model(x).data, model.state_dict()
 
         def run() -> Any:

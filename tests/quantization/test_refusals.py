@@ -27,8 +27,8 @@ def calibrated(model: Callable[[], Sequential | Residual]) -> Callable[[], objec
     ("call", "said"),
     [
         (lambda: Histogram(10), "bins must be a multiple of 4, got 10"),
-        (lambda: Histogram(0), "bins must be a multiple of 4, got 0"),
-        (lambda: HistogramObserver("mse", 0), "candidates must be at least 1, got 0"),
+        (lambda: Histogram(0), "Histogram needs bins as one integer >= 1, got 0"),
+        (lambda: HistogramObserver("mse", 0), "HistogramObserver needs candidates as one integer >= 1, got 0"),
         (lambda: accuracy_interval(490, 500, -1.0), "z must be > 0, got -1"),
         (lambda: accuracy_interval(490, 500, float("nan")), "z must be > 0, got nan"),
         (calibrated(lambda: Sequential(Linear(8, 8))), "layer 'layers.0' needs one scale for all .* gives 8"),

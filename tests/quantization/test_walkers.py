@@ -50,12 +50,14 @@ from tinytorch.quantization import (
     explain,
     fold_batch_norm,
     fold_batch_norms,
+    freeze,
     learned_step_quantize,
     prepare_qat,
     quantize_dynamic,
     quantize_static,
     quantize_weight_only,
     quantized_add,
+    sensitivity,
     sqnr_db,
 )
 
@@ -296,9 +298,11 @@ def test_layers_where_none_are_found_are_not_left_in_silence(kind: Any) -> None:
 def test_what_is_no_module_is_refused() -> None:
     for wrong in (np.ones(3), "model", Linear, None):
         for call in (
-            *(quantize_dynamic, quantize_weight_only, equalize, fold_batch_norms, explain, convert),
+            *(quantize_dynamic, quantize_weight_only, equalize, fold_batch_norms, explain, convert, freeze),
             lambda m: quantize_static(m, []),
             lambda m: prepare_qat(m, []),
+            lambda m: correct_bias(m, []),
+            lambda m: sensitivity(m, np.ones((1, 3)), np.zeros(1, int), [INT8]),
         ):
             with pytest.raises(TypeError, match=r"wanted a Module of tinytorch\.core, got a "):
                 call(wrong)
@@ -621,10 +625,31 @@ def test_what_is_prepared_is_not_prepared_or_quantized_again() -> None:
     ):
         with pytest.raises(ValueError, match=r"layer 'layers\.0' is prepared for training: convert\(model\)"):
             call(prepared)
-    with pytest.raises(ValueError, match="nothing to convert"):
-        convert(Sequential(Linear(4, 2)))
     with pytest.raises(ValueError, match="nothing to quantize"):
         quantize_dynamic(quantize_dynamic(Sequential(Linear(4, 2))))
+
+
+def test_where_nothing_can_be_done_the_float_model_does_not_come_back() -> None:
+    """What quantizes refuses a model without a layer for it, what takes a prepared model any other one."""
+    x, y = numbers(2, 3, 4, 4), np.zeros(2, int)
+    without: list[Module] = [Sequential(), Sequential(ReLU(), Flatten()), Sequential(Shifted(4, 2), Padded(3, 2, 1))]
+    for model in without:
+        for call in (
+            quantize_dynamic,
+            quantize_weight_only,
+            lambda m: quantize_static(m, [x]),
+            lambda m: prepare_qat(m, [x]),
+            lambda m: sensitivity(m, x, y, [INT8]),
+        ):
+            with pytest.raises(ValueError, match="nothing to quantize: the model holds no Linear or Conv2d"):
+                call(model)
+    for rules in (None, {}, {"layers.0": None}):
+        with pytest.raises(ValueError, match="nothing to quantize: of a Conv2d .* quantize_dynamic takes it"):
+            quantize_weight_only(Sequential(Conv2d(3, 2, 1), ReLU()), rules=rules)
+    for not_prepared in (*without, Sequential(Linear(4, 2)), quantize_dynamic(Sequential(Linear(4, 2)))):
+        for call in (convert, freeze, lambda m: correct_bias(m, [x])):
+            with pytest.raises(ValueError, match="wanted a model from prepare_qat"):
+                call(not_prepared)
 
 
 class Tied(Module):

@@ -46,7 +46,15 @@ from tinytorch.core import (
     wide_matmul,
 )
 from tinytorch.core.checks import float32_array, real_array, real_number
-from tinytorch.quantization.quantize import IntType, QuantizedTensor, is_quantizable, quantize_dynamic, sqnr_db
+from tinytorch.quantization.quantize import (
+    IntType,
+    QuantizedTensor,
+    as_module,
+    check_rules,
+    is_quantizable,
+    quantize_dynamic,
+    sqnr_db,
+)
 
 
 @np.errstate(over="ignore")  # the bits of a NaN may wrap around: it is put back
@@ -276,9 +284,10 @@ class Sensitivity:
 
 
 def outputs(model: Module, x: NDArray[Any]) -> NDArray[Any]:
-    """The network's outputs for x, in evaluation mode."""
-    with evaluating(model):
-        return np.asarray(model(x).data)
+    """The network's outputs for x, in evaluation mode, as real numbers."""
+    with evaluating(as_module(model)):
+        y = model(x)
+    return y.dequantize() if isinstance(y, QuantizedTensor) else np.asarray(y.data)
 
 
 def quantize_weights(model: Module, types: Mapping[str, IntType], axis: int | None = 0) -> Module:
@@ -291,8 +300,10 @@ def sensitivity(
 ) -> list[Sensitivity]:
     """A row for each quantizable layer and each type: that layer's weights in that type, everything else in float32.
 
-    SQNR compares the outputs for x with those of the float model; accuracy is that on (x, y).
+    SQNR compares the outputs for x with those of the float model; accuracy is that on (x, y). ValueError for a model
+    without a layer to quantize.
     """
+    check_rules(model, None)
     reference, int_types = outputs(model, x), list(int_types)
     table = []
     for name, layer in [(name, m) for name, m in model.named_modules() if is_quantizable(m)]:

@@ -92,6 +92,7 @@ from tinytorch.quantization.quantize import (
     dequantize,
     fuse_chain,
     inputs_of,
+    is_of_zeros,
     is_quantizable,
     map_modules,
     quantize,
@@ -376,6 +377,11 @@ class FakeQuantize(Module):
         """What a saved state tells beyond its arrays."""
         return f"{self.int_type}, symmetric {self.symmetric}, axis {self.axis}"
 
+    @property
+    def saw_only_zeros(self) -> bool:
+        """Whether the ruler is that of a range of zeros, which does not tell how large other numbers are."""
+        return self.qparams is not None and self.observer is not None and is_of_zeros(self.qparams, self.observer)
+
     def freeze(self) -> None:
         self.frozen = True
 
@@ -514,8 +520,17 @@ def _calibrate(prepared: Module, batches: Iterable[Any]) -> None:
     prepared.train()
 
 
+def prepared_layers(model: Module) -> list[FakeQuantized]:
+    """The FakeQuantized layers, in order. ValueError for a model that has none, for it was not prepared."""
+    layers = [m for _, m in as_module(model).named_modules() if isinstance(m, FakeQuantized)]
+    if not layers:
+        raise ValueError("wanted a model from prepare_qat, got one without FakeQuantized layers: prepare it first")
+    return layers
+
+
 def freeze(model: Module) -> Module:
-    """Every observer of the model stops: its rulers stay as they are. Returns the model."""
+    """Every observer of a prepared model stops: its rulers stay as they are. Returns the model."""
+    prepared_layers(model)
     for _, m in model.named_modules():
         if isinstance(m, FakeQuantize) and m.observer is not None:
             m.freeze()
@@ -528,16 +543,18 @@ def freeze(model: Module) -> Module:
 def convert(model: Module) -> Module:
     """The integer network of a prepared one: each FakeQuantized becomes a QuantizedLinear or QuantizedConv2d.
 
-    Weight codes and input rulers are exactly those that training saw. ValueError for a model that was not prepared.
+    Weight codes and input rulers are exactly those that training saw. A layer whose input was always 0 becomes dynamic.
+    ValueError for a model that was not prepared.
     """
-    if not any(isinstance(m, FakeQuantized) for _, m in as_module(model).named_modules()):
-        raise ValueError("nothing to convert: the model holds no FakeQuantized layer; prepare_qat makes them")
+    prepared_layers(model)
 
     def replace(name: str, m: Module) -> Module | None:
         if not isinstance(m, FakeQuantized):
             return None
         if m.input.qparams is None:
             raise ValueError(f"layer {name!r} has no ruler for its input: give prepare_qat batches to run")
+        if m.input.saw_only_zeros:
+            m = FakeQuantized(m.layer, m.weight, FakeQuantize())  # whose ruler is None: the input's own, each time
         with no_grad():
             m.weight(m.layer.weight)  # the weight's ruler, for the weights as they are now
         # About 3 lines: QuantizedTensor(codes of the weight, its ruler), then quantized_layer(layer, weight, input ruler).
@@ -632,7 +649,8 @@ class Magnitudes:
     def add(self, x: NDArray[Any], axis: int | None) -> None:
         axis = None if axis is None else normalize_axis_index(axis, x.ndim)
         reduced = tuple(a for a in range(x.ndim) if a != axis)
-        self.total = self.total + np.abs(x).sum(reduced, dtype=np.float64, keepdims=axis is not None)
+        keepdims: Any = axis is not None  # Any: NumPy's types tell True from False, but know no bool
+        self.total = self.total + np.abs(x).sum(reduced, dtype=np.float64, keepdims=keepdims)
         self.count += x.size // (1 if axis is None else x.shape[axis])
         self.lowest = min(self.lowest, float(x.min()))
 
@@ -669,6 +687,11 @@ class LearnedStepSize(Module):
         np.maximum(self.scale.data, smallest, out=self.scale.data)  # an update may not turn the ruler around
         count = x.data.size / self.scale.data.size / (len(x) if self.batched else 1)
         return learned_step_quantize(x, self.scale, int(self.zero_point), self.int_type, count)
+
+    @property
+    def saw_only_zeros(self) -> bool:
+        """Whether the step was set by zeros, which do not tell how large other numbers are, and is still that."""
+        return self.scale is not None and bool(np.all(self.scale.data == 1)) and not np.any(self.seen.total)
 
     def _start(self, x: NDArray[Any]) -> None:
         if x.any() or self.axis is not None:  # a batch of zeros says nothing about the step
@@ -719,12 +742,10 @@ def correct_bias(model: Module, batches: Iterable[Any]) -> Module:
     The mean is over all samples, however they are batched. model: from `prepare_qat`; it is changed, and returned.
     Layers are corrected in order, each behind corrected ones. Source: Nagel et al. 2019.
     """
-    prepared = [m for _, m in model.named_modules() if isinstance(m, FakeQuantized)]
-    layers = [m for m in prepared if m.layer.bias is not None]
+    layers = [m for m in prepared_layers(model) if m.layer.bias is not None]
     inputs = [batch for batch in inputs_of(batches) if len(batch)]
-    if not prepared or not inputs:
-        lacking = "at least one sample" if prepared else "a model from prepare_qat"
-        raise ValueError(f"correct_bias needs {lacking}, got none")
+    if not inputs:
+        raise ValueError("correct_bias needs at least one sample, got none")
     model.eval()
 
     def mean_outputs(chosen: list[FakeQuantized]) -> list[NDArray[Any]]:

@@ -88,7 +88,7 @@ from tinytorch.core import (
     Tensor,
     evaluating,
 )
-from tinytorch.core.checks import checked_axis, float32_array, real_array, real_number
+from tinytorch.core.checks import checked_axis, float32_array, real_array, real_number, whole_number
 from tinytorch.core.windows import count_windows, padded, patches
 
 # %%
@@ -115,18 +115,11 @@ four = np.array([-1, 0, 0.5, 2], np.float32)
 # integers.
 
 # %% [markdown]
-# Three small checks come first, given and used all over this notebook. Where they refuse, NumPy would go on in silence: it
-# stretches shapes that were never meant to meet, and its own small integers wrap around.
+# Two small checks come first, given and used all over this notebook. Where they refuse, NumPy would go on in silence: it
+# stretches shapes that were never meant to meet.
 
 # %%
 #| export
-def as_count(name: str, value: Any, least: int = 0) -> int:
-    """value as a Python int, which cannot overflow. ValueError unless it is a whole number of at least `least`."""
-    if isinstance(value, (bool, np.bool)) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be one integer >= {least}, got {value!r}")
-    return int(value)
-
-
 def check_same_shape(**arrays: ArrayLike) -> None:
     """ValueError unless all arrays have one shape: unequal ones would broadcast."""
     shapes = {name: np.shape(array) for name, array in arrays.items()}
@@ -157,7 +150,7 @@ class IntType:
     narrow: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bits", as_count("bits", self.bits))
+        object.__setattr__(self, "bits", whole_number("IntType", "bits", self.bits, 0))
         if not 2 <= self.bits <= 8:
             raise ValueError(f"bits must be 2 to 8, got {self.bits}: codes are stored in bytes")
         if self.narrow and not self.signed:
@@ -628,7 +621,7 @@ def value_range(x: NDArray[Any], axis: int | tuple[int, ...] | None = None) -> t
     # About 3 lines: the axes to reduce are those not in `kept`; keepdims=True unless axis is None.
     ### BEGIN SOLUTION
     reduced = tuple(a for a in range(x.ndim) if a not in kept)
-    keepdims = axis is not None
+    keepdims: Any = axis is not None  # Any: NumPy's types tell True from False, but know no bool
     return np.asarray(x.min(reduced, keepdims=keepdims)), np.asarray(x.max(reduced, keepdims=keepdims))
     ### END SOLUTION
 
@@ -642,7 +635,7 @@ def split_groups(x: NDArray[Any], group_size: int) -> NDArray[Any]:
     >>> split_groups(np.array([[1, 2, 3]]), 2).tolist()
     [[[1, 2], [3, 0]]]
     """
-    group_size = as_count("groups need x of 2 axes, and group_size", group_size, 1)
+    group_size = whole_number("split_groups", "group_size", group_size)
     x = real_array("x", x)
     if x.ndim != 2:
         raise ValueError(f"groups need x of 2 axes, got shape {x.shape}")
@@ -701,7 +694,7 @@ def packed_size(packed: NDArray[Any], bits: int, shape: tuple[int, ...]) -> int:
     """How many codes of `bits` bits this shape has. TypeError or ValueError unless `packed` are exactly their bytes."""
     if not isinstance(packed, np.ndarray) or packed.dtype != np.uint8:
         raise TypeError(f"packed codes are an array of uint8, got {getattr(packed, 'dtype', type(packed).__name__)}")
-    size = int(np.prod([as_count("each size in shape", n) for n in np.atleast_1d(shape)], dtype=np.int64))
+    size = int(np.prod([whole_number("a shape", "each size", n, 0) for n in np.atleast_1d(shape)], dtype=np.int64))
     if packed.size != (size * bits + 7) // 8:
         raise ValueError(f"shape {shape} takes {(size * bits + 7) // 8} bytes, got {packed.size}")
     return size
@@ -931,9 +924,10 @@ class Histogram:
     """
 
     def __init__(self, bins: int = 4096) -> None:
-        if bins < 4 or bins % 4:
+        bins = whole_number("Histogram", "bins", bins)
+        if bins % 4:
             raise ValueError(f"bins must be a multiple of 4, got {bins}: cells are added in pairs, on both sides of 0")
-        self.counts = np.zeros(as_count("bins", bins), np.int64)
+        self.counts = np.zeros(bins, np.int64)
         self.limit = float(np.finfo(np.float32).tiny)
         self.lo, self.hi = np.inf, -np.inf
 
@@ -1184,9 +1178,8 @@ class HistogramObserver(Observer):
     def __init__(self, objective: str = "mse", candidates: int = 256) -> None:
         if objective not in self.objectives:
             raise ValueError(f"objective must be one of {self.objectives}, got {objective!r}")
-        if candidates < 1:
-            raise ValueError(f"candidates must be at least 1, got {candidates}: that many thresholds are tried")
-        self.objective, self.candidates, self.histogram = objective, as_count("candidates", candidates), Histogram()
+        self.objective, self.histogram = objective, Histogram()
+        self.candidates = whole_number("HistogramObserver", "candidates", candidates)
 
     def observe(self, x: ArrayLike) -> None:
         self.histogram.add(x)
@@ -1725,8 +1718,8 @@ class QuantizedConv2d(Module):
         padding: int = 0,
         groups: int = 1,
     ) -> None:
-        stride, padding = as_count("stride", stride, 1), as_count("padding", padding)
-        groups = as_count("groups", groups, 1)
+        stride, groups = (whole_number("QuantizedConv2d", *n) for n in (("stride", stride), ("groups", groups)))
+        padding = whole_number("QuantizedConv2d", "padding", padding, 0)
         weight = symmetric_codes(weight, int_type, axis)
         if len(weight.shape) != 4 or weight.shape[0] % groups:
             raise ValueError(f"weight must be [out, in / groups, kh, kw], {groups} dividing out, got {weight.shape}")
@@ -2071,10 +2064,12 @@ def quantize_weight_only(
     """A new model whose `Linear` weights are stored as codes: one ruler a group of `group_size` weights of a row.
 
     group_size None: one ruler for each slice along `axis` (0: a row), or for the whole matrix (axis None).
-    rules: other types by layer name, None: stays in float. A Conv2d stays in float, and a rule that gives it a type is
-    refused with ValueError.
+    rules: other types by layer name, None: stays in float. A Conv2d stays in float. ValueError for a rule that gives it
+    a type, and for a model that holds no Linear.
     """
     check_rules(model, rules)
+    if not any(type(m) is Linear for _, m in model.named_modules()):
+        raise ValueError("nothing to quantize: of a Conv2d the weights alone cannot be; quantize_dynamic takes it")
 
     def replace(name: str, m: Module) -> Module | None:
         wanted = rule_for(name, m, int_type, rules)
@@ -2142,8 +2137,16 @@ def observe_layers(
     return map_modules(model, replace)
 
 
-def seen_by(observer: Observer, name: str) -> QParams:
-    """The parameters of what a layer is given. ValueError, naming it, if nothing was seen, or slice by slice."""
+def is_of_zeros(qparams: QParams, observer: Observer) -> bool:
+    """Whether the scale is 1 because all that was observed is 0, or too small for a scale, and not a range of 255."""
+    return bool(np.all(qparams.scale == 1)) and float(np.ptp(observer.range())) < 1
+
+
+def seen_by(observer: Observer, name: str) -> QParams | None:
+    """The parameters of what a layer is given; None if that was always 0, which does not tell how large it may become.
+
+    ValueError, naming the layer, if nothing was seen, or slice by slice.
+    """
     try:
         qparams = observer.qparams(INT8)
     except ValueError as error:
@@ -2151,7 +2154,7 @@ def seen_by(observer: Observer, name: str) -> QParams:
     if qparams.scale.shape != ():
         got = f"{type(observer).__name__} gives {qparams.scale.size}"
         raise ValueError(f"layer {name!r} needs one scale for all its numbers, but {got}: leave the axis out")
-    return qparams
+    return None if is_of_zeros(qparams, observer) else qparams
 
 
 def ends(block: Any) -> tuple[Any, Any]:
@@ -2174,17 +2177,19 @@ def quantize_observed(model: Module, axis: int | None) -> Module:
             return None
         input_qparams = seen_by(m.observer, name)
         if m.int_type is None:
-            return Lookup(m.layer, input_qparams)
+            return m.layer if input_qparams is None else Lookup(m.layer, input_qparams)
         return quantized_layer(m.layer, m.int_type, input_qparams, axis)
 
     def added(m: Observed, name: str) -> Module:
         block = map_modules(m.layer, replace, name)
         takes_in, hands_out = ends(block)
-        if getattr(takes_in, "input_qparams", None) is None or getattr(hands_out, "input_qparams", None) is None:
-            return Residual(block)  # its block takes or gives numbers, not codes: added in float
+        on_codes = all(getattr(layer, "input_qparams", None) is not None for layer in (takes_in, hands_out))
         assert m.result is not None
-        hands_out.output_qparams = seen_by(m.result, name)
-        return QuantizedResidual(block, seen_by(m.observer, name))
+        input_qparams, result_qparams = seen_by(m.observer, name), seen_by(m.result, name)
+        if not on_codes or input_qparams is None or result_qparams is None:
+            return Residual(block)  # its block takes or gives numbers, not codes: added in float
+        hands_out.output_qparams = result_qparams
+        return QuantizedResidual(block, input_qparams)
 
     return map_modules(model, replace)
 
@@ -2232,7 +2237,8 @@ def quantize_static(
 
     batches: calibration inputs, [batch, ...] each, or pairs (x, y). observer: called without arguments, makes one.
     int_type, axis: of the weights. rules: other weight types by layer name, None: stays in float. GELU, Tanh, Sigmoid
-    become tables, a Residual adds codes. `explain(model)` tells what became of each layer. ValueError without batches.
+    become tables, a Residual adds codes. A layer whose input was always 0 in the batches is quantized dynamically, for
+    they do not tell its range. `explain(model)` tells what became of each layer. ValueError without batches.
     """
     check_rules(model, rules)
     batches = inputs_of(batches)
@@ -2396,7 +2402,7 @@ def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float,
     >>> [round(v, 4) for v in accuracy_interval(490, 500)]
     [0.9636, 0.9891]
     """
-    correct, total = as_count("correct", correct), as_count("total", total)
+    correct, total = (whole_number("accuracy_interval", *n, 0) for n in (("correct", correct), ("total", total)))
     if not correct <= total or total < 1:
         raise ValueError(f"wanted 0 <= correct <= total and total >= 1, got {correct} of {total}")
     z = float(z)
