@@ -1,6 +1,6 @@
 """How fast `tito grade` is beside `nbgrader autograde` on the same honest submissions, and what a hostile one adds.
 
-    python benchmarks/grading_speed.py [--count 12] [--jobs 2] [--nbgrader PYTHON]
+    python -m benchmarks.grading_speed [--count 12] [--jobs 2] [--nbgrader PYTHON]
 
 Whole modules are graded: the reference, other right answers, partial work, mistakes; each submission is another one.
 `tito grade` runs before and after nbgrader, and its slower run counts, with its start. Of nbgrader only `autograde` is
@@ -18,16 +18,12 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import counting, graders
 from benchmarks.graders import Graded
-from tests.tito.grading.attacks import solved
+from tests.catalogue import Kind, answers, solved
 from tests.tito.grading.attacks.arena import page_of
 from tito import course, notebook
 from tito.course import Module
@@ -49,32 +45,26 @@ HOSTILE = {
 Cells = Mapping[str, tuple[str, ...]]
 
 
-def answers(project: Project, kind: str) -> dict[str, list[dict[str, Any]]]:
-    """Exercise -> what else may be written for it: kind is "mistake" or "alternative"."""
-    folder = project.module_tests(MODULE) / f"{kind}s"
-    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8"))[kind] for path in sorted(folder.glob("*.toml"))}
-
-
-def rewritten(sources: tuple[str, ...], entry: dict[str, Any]) -> tuple[str, ...]:
-    """An exercise's cells with one of those answers in them."""
-    for change in (part for part in (entry, entry.get("also")) if part):
-        sources = tuple(source.replace(change["instead_of"], change["wrote"]) for source in sources)
-    return sources
+def rewritten(project: Project, module: Module, exercise: str, kind: Kind, turn: int) -> tuple[str, ...] | None:
+    """The exercise's cells with an answer of the catalogue in them; None where it holds none of this kind."""
+    found = answers(project, module.name, exercise, kind)
+    reference = notebook.load(project, module.notebook_of(exercise).path)
+    return found[turn % len(found)].bodies(reference) if found else None
 
 
 def submissions(project: Project, module: Module, count: int) -> dict[str, Cells]:
     """So many different ones: name -> cells."""
-    cells, right, wrong = solved(project, module), answers(project, "alternative"), answers(project, "mistake")
+    cells = solved(project, module)
     ids = [exercise.id for exercise in module.exercises]
     found: dict[str, Cells] = {"reference": cells}
     for number in range(count - 1):
         kind, turn = ("other answers", "mistakes", "partial")[number % 3], number // 3
         mine = dict(cells)
         for place, exercise in enumerate(ids):
-            if kind == "other answers" and right.get(exercise):
-                mine[exercise] = rewritten(cells[exercise], right[exercise][turn % len(right[exercise])])
+            if kind == "other answers":
+                mine[exercise] = rewritten(project, module, exercise, "alternative", turn) or cells[exercise]
             elif kind == "mistakes" and place % 5 == turn % 5:
-                mine[exercise] = rewritten(cells[exercise], wrong[exercise][turn % len(wrong[exercise])])
+                mine[exercise] = rewritten(project, module, exercise, "mistake", turn) or cells[exercise]
             elif kind == "partial" and place >= len(ids) - 3 - 4 * (turn % 4):
                 mine.pop(exercise)
         found[f"{kind} {turn + 1}"] = mine

@@ -1,6 +1,6 @@
 """The reports of a made-up class, as people will see them: how long they take to write, what they weigh, and pictures.
 
-`python benchmarks/report_pages.py OUT [--students 300]` writes the reports into OUT and, where Chromium is installed,
+`python -m benchmarks.report_pages OUT [--students 300]` writes the reports into OUT and, where Chromium is installed,
 pictures of the pages at a phone's and a desktop's width, light and dark, into OUT/pictures.
 The slips are those of tests/17_quantization/mistakes; who makes which is drawn from a seed.
 """
@@ -11,10 +11,10 @@ import re
 import shutil
 import subprocess
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.catalogue import answers
 from tito import course, project
 from tito.course import Exercise, Module
 from tito.grading import intake, reports, similarity
@@ -98,12 +98,11 @@ def _messages(exercise: Exercise) -> Iterator[str]:
     tests = ROOT / "tests" / MODULE
     text = (tests / f"test_{exercise.id}.py").read_text(encoding="utf-8")
     claims = re.findall(r"^def test_(\w+)", text, re.MULTILINE)
-    known = tomllib.loads((tests / "mistakes" / f"{exercise.id}.toml").read_text(encoding="utf-8"))["mistake"]
-    for number, mistake in enumerate(known):
+    for number, mistake in enumerate(answers(project.find(ROOT), MODULE, exercise.id, "mistake")):
         claim = claims[number % len(claims)].replace("_", " ")
         where = f"modules/source/{MODULE}/quantization_dev.py:{300 + number}"
-        source = str(mistake["wrote"]).strip().split("\n")[0]
-        says = re.sub(r"\\(.)", r"\1", mistake["says"])  # a pattern
+        source = mistake.changes[0].wrote.strip().split("\n")[0]
+        says = re.sub(r"\\(.)", r"\1", mistake.says)  # a pattern
         yield f"{claim}:\n{says}\n{where}: {source}"
 
 

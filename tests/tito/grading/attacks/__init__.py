@@ -19,10 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tito import editions, notebook
-from tito.course import Module
-from tito.project import Project
-
 FOLDER = Path(__file__).parent
 WRONG = """
 def choose_qparams(lo, hi, int_type=INT8, symmetric=False):
@@ -72,17 +68,6 @@ def catalogue() -> list[Attack]:
         for entry in tomllib.loads(path.read_text(encoding="utf-8"))["attack"]:
             found.append(Attack(family=path.stem, **entry))
     return found
-
-
-def solved(project: Project, module: Module) -> dict[str, tuple[str, ...]]:
-    """The cells of the reference as a student would hand them in: without directives and solution markers."""
-    cells = dict[str, tuple[str, ...]]()
-    for entry in module.notebooks:
-        for cell in notebook.load(project, entry.path).code:
-            if cell.exercise:
-                lines = [line for _, line in cell.body if not editions.MARKER.match(line)]
-                cells[cell.exercise] = (*cells.get(cell.exercise, ()), "\n".join(lines) + "\n")
-    return cells
 
 
 def handed_in(

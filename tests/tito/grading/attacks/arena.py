@@ -15,7 +15,8 @@ from typing import Any
 from tito import notebook
 from tito.course import Module
 
-from . import Attack, handed_in, solved
+from ....catalogue import solved
+from . import Attack, handed_in
 from .scene import Scene
 
 HONEST = "honest"
