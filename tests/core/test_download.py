@@ -19,7 +19,7 @@ from tinytorch.core import download, fashion_mnist, load_fashion_mnist
 from tinytorch.core.download import cache_dir, fetch, show_progress
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3000, np.uint8).tobytes()
-ZIPPED = gzip.compress(CONTENT)
+ZIPPED = gzip.compress(CONTENT, mtime=0)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -145,7 +145,7 @@ def test_a_wrong_part_is_thrown_away_and_fetched_afresh(server: Server, target: 
     assert target.read_bytes() == ZIPPED and server.ranges[-1] is None and len(server.ranges) == 2
 
 
-@pytest.mark.parametrize("served", [gzip.compress(b"other"), b"<html>log in here</html>", b"", ZIPPED[:-20]])
+@pytest.mark.parametrize("served", [gzip.compress(b"other", mtime=0), b"<html>log in here</html>", b"", ZIPPED[:-20]])
 def test_wrong_content_never_gets_the_name(server: Server, target: Path, served: bytes) -> None:
     server.files["file.gz"] = served
     with pytest.raises(OSError, match="not the published one"):
@@ -175,7 +175,7 @@ def test_after_one_that_fails_the_next_tries_itself(server: Server, target: Path
 
 
 def test_the_next_mirror_is_tried_and_may_compress_differently(server: Server, target: Path) -> None:
-    server.files = {"wrong/file.gz": b"junk", "right/file.gz": gzip.compress(CONTENT, 1)}
+    server.files = {"wrong/file.gz": b"junk", "right/file.gz": gzip.compress(CONTENT, 1, mtime=0)}
     urls = [server.url(f"{folder}/file.gz") for folder in ("missing", "wrong", "right")]
     fetch(urls, target, SHA256, silent)
     assert gzip.decompress(target.read_bytes()) == CONTENT
@@ -198,7 +198,7 @@ def test_fashion_mnist_fills_its_cache_once(
             bytes([0, 0, 8, 3, 0, 0, 0, n, 0, 0, 0, 28, 0, 0, 0, 28]) + b"7" * 784 * n
         )
         contents[f"{split}-labels-idx1-ubyte"] = bytes([0, 0, 8, 1, 0, 0, 0, n]) + bytes(range(n))
-    server.files = {f"{name}.gz": gzip.compress(content) for name, content in contents.items()}
+    server.files = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in contents.items()}
     monkeypatch.delenv("TINYTORCH_DATA", raising=False)
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "debian")
     monkeypatch.setattr(fashion_mnist, "cache_dir", lambda: tmp_path)

@@ -1,8 +1,7 @@
-"""What the tests of grading share: the toy course's module, handing in, the rule of those that need a box."""
+"""What the tests of grading share: the toy course's module, and handing in."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,26 +9,6 @@ import pytest
 
 from tito.course import Module, load
 from tito.grading import intake
-from tito.grading.judging import box
-
-REQUIRED = os.environ.get("TITO_BOX") == "required"  # as CI has it: a machine without a box must not look tested
-left_out = list[pytest.Item]()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `box` where there is none. That is this machine's lack, and the last lines say so."""
-    boxed = [item for item in items if item.get_closest_marker("box")]
-    if boxed and not REQUIRED and box.protection().kind == "none":
-        left_out.extend(boxed)
-        config.hook.pytest_deselected(items=boxed)
-        items[:] = [item for item in items if item not in boxed]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if left_out:
-        why = box.protection()
-        terminalreporter.section("no box for strangers' code", yellow=True)
-        terminalreporter.line(f"{len(left_out)} tests of grading were not run: {why.reason}. Fix: {why.fix}")
 
 
 @pytest.fixture
