@@ -1,6 +1,6 @@
 """What strangers try against `tito grade`, and what it earned them; other graders beside it, where an attack fits.
 
-    python benchmarks/attacks.py [FAMILY...] [--with nbgrader,otter] [--nbgrader PYTHON] [--otter PYTHON]
+    python -m benchmarks.attacks [FAMILY...] [--with nbgrader,otter] [--nbgrader PYTHON] [--otter PYTHON]
 
 The attacks stand in tests/tito/grading/attacks. Every batch holds an honest student, who must keep all points. The exit
 status is 1 unless every attack is held, and no process, file or packet is left outside. PYTHON: one with that grader.
@@ -25,10 +25,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks import graders
-from tests.tito.grading.attacks import Attack, catalogue, handed_in, solved
+from tests.catalogue import solved
+from tests.tito.grading.attacks import Attack, catalogue, handed_in
 from tests.tito.grading.attacks.arena import HONEST, Row, fight
 from tests.tito.grading.attacks.scene import Scene, copied
 from tito import course

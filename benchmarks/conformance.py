@@ -1,6 +1,6 @@
 """How often tinytorch and its peers differ, counted: one line an operator, type and peer.
 
-    python benchmarks/conformance.py
+    python -m benchmarks.conformance
 
 The first table must be all zeros: the exit status is 1 if it is not. The second shows where conventions part, the third
 how well two histogram observers do. What is asked stands in tests/conformance; cases.py lists it.
@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.conformance.cases import Row, agreements, differences
 from tests.conformance.counting import Count

@@ -1,4 +1,4 @@
-"""The table: everything that is compared, once. The tests and `benchmarks/conformance.py` both take it from here."""
+"""The table: everything that is compared, once. The tests and `benchmarks.conformance` both take it from here."""
 
 from __future__ import annotations
 

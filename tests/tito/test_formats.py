@@ -1,6 +1,6 @@
 """What `tito release --format` makes for nbgrader, Gradescope and GitHub Classroom, on the toy course.
 
-That nbgrader itself takes the first is shown by `benchmarks/nbgrader_round.py`.
+That nbgrader itself takes the first is shown by `tests/e2e/test_nbgrader_round.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Every notebook in JupyterLab in headless Chromium: opened by `tito start`, all cells run, plots on the screen.
 
 Needs chromium and chromedriver (Debian: `apt install chromium chromium-driver`) and, beside the course, JupyterLab and
-selenium: `pip install -e ".[notebook]" selenium`. Then, from the project's root:
-`python benchmarks/notebook_in_browser.py [MODULE] [--pictures FOLDER]`. Exits 1 at the first thing that is not there.
+selenium: `pip install -e ".[notebook]" selenium`. Pictures of what was seen stay in pytest's temporary folder.
 
 A student's edition gets the reference in place of its stubs. `tito start` opens the first unfinished notebook; when it
 has run and is saved, its exercises are tested, and so the next `tito start` opens the next one.
@@ -14,23 +13,26 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from matplotlib import image
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
-from tito import course, processes, project
+from tito import processes
 from tito.course import Notebook
+from tito.project import Project
 
-ROOT = Path(__file__).parent.parent
+from .commands import released, tito
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
 PATIENCE = 300.0  # seconds for a whole notebook
 QUIET = [
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -76,7 +78,7 @@ def lab(folder: Path, module: str) -> Iterator[str]:
 
         threading.Thread(target=read, daemon=True).start()
         if not found.wait(60):
-            sys.exit(f"JupyterLab did not start:\n{''.join(lines)[-3000:]}")
+            pytest.fail(f"JupyterLab did not start:\n{''.join(lines)[-3000:]}")
         try:
             yield next(match[0] for line in lines if (match := re.search(r"http://localhost:\d+/lab/tree/\S+", line)))
         finally:
@@ -84,10 +86,14 @@ def lab(folder: Path, module: str) -> Iterator[str]:
 
 
 @contextmanager
-def browser() -> Iterator[webdriver.Chrome]:
+def browser() -> Iterator[Chrome]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
     options = webdriver.ChromeOptions()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    options.binary_location = chromium or sys.exit("chromium is not installed")  # type: ignore[func-returns-value]
+    assert chromium, "chromium is not installed"
+    options.binary_location = chromium
     with tempfile.TemporaryDirectory(prefix="chromium_", ignore_cleanup_errors=True) as profile:
         for argument in (*QUIET, f"--user-data-dir={profile}"):
             options.add_argument(argument)
@@ -98,7 +104,7 @@ def browser() -> Iterator[webdriver.Chrome]:
             driver.quit()
 
 
-def wait(driver: webdriver.Chrome, what: str, question: str, patience: float = 60.0) -> Any:
+def wait(driver: Chrome, what: str, question: str, patience: float = 60.0) -> Any:
     """Ask the page until it says yes."""
     until, problem = time.monotonic() + patience, None
     while time.monotonic() < until:
@@ -108,28 +114,27 @@ def wait(driver: webdriver.Chrome, what: str, question: str, patience: float = 6
         except Exception as error:
             problem = error
         time.sleep(0.2)
-    driver.save_screenshot(str(Path(tempfile.gettempdir(), "notebook_problem.png")))
-    sys.exit(f"{what}: not after {patience:g} seconds; see notebook_problem.png ({problem or 'the page said no'})")
+    picture = Path(tempfile.gettempdir(), "notebook_problem.png")
+    driver.save_screenshot(str(picture))
+    pytest.fail(f"{what}: not after {patience:g} seconds; see {picture} ({problem or 'the page said no'})")
 
 
-def run_all(driver: webdriver.Chrome, entry: Notebook) -> None:
+def run_all(driver: Chrome, entry: Notebook) -> None:
     """Run every cell of the open notebook, and save it."""
     wait(driver, "the notebook is open, its kernel idle", READY, 120)
     title, count = (driver.execute_script(ASK + question) for question in ("panel.title.label", "book.widgets.length"))
-    if title != entry.path.with_suffix(".ipynb").name:
-        sys.exit(f"tito start should open {entry.path.stem}, got {title}")
+    assert title == entry.path.with_suffix(".ipynb").name, f"tito start should open {entry.path.stem}"
     begun = time.monotonic()
     driver.execute_script(ASK + RUN_ALL)
     wait(driver, "every cell has run", "window.ranAll === true", PATIENCE)
     errors, pictures = driver.execute_script(ASK + ERRORS), driver.execute_script(ASK + PICTURES)
     print(f"{title}: {count} cells, {len(pictures)} with plots, {len(errors)} errors, {time.monotonic() - begun:.0f} s")
-    if errors or not pictures:
-        sys.exit(f"errors: {errors}")
+    assert pictures and not errors
     driver.execute_script(ASK + SAVE)
     wait(driver, "the notebook is saved", "window.saved === true")
 
 
-def look(driver: webdriver.Chrome, name: str, pictures: Path) -> None:
+def look(driver: Chrome, name: str, pictures: Path) -> None:
     """A plot must be on the screen, and sliders where the notebook has them."""
     driver.execute_script(ASK + GO.format(driver.execute_script(ASK + PICTURES)[0]))
     left, top, right, bottom = (int(v) for v in wait(driver, "a plot is on the screen", "seen()"))
@@ -137,8 +142,7 @@ def look(driver: webdriver.Chrome, name: str, pictures: Path) -> None:
     driver.save_screenshot(str(shot))
     pixels = image.imread(shot)[top:bottom, left:right, :3]
     print(f"  on the screen: a plot of {right - left} x {bottom - top}, contrast {pixels.std():.2f}")
-    if pixels.std() < 0.05:
-        sys.exit("the plot is blank")
+    assert pixels.std() >= 0.05, "the plot is blank"
     for sliders in driver.execute_script(ASK + SLIDERS)[:1]:
         driver.execute_script(ASK + GO.format(sliders))
         count = wait(driver, "sliders are on the screen", "panel.node.querySelectorAll('.widget-slider').length")
@@ -146,32 +150,18 @@ def look(driver: webdriver.Chrome, name: str, pictures: Path) -> None:
         print(f"  on the screen: {count} sliders")
 
 
-def main(arguments: list[str]) -> int:
-    here = project.find(ROOT)
-    names = [name for name in arguments[:1] if not name.startswith("-")] or course.module_names(here)[:1]
-    module = course.load(here, course.find_name(here, names[0]))
-    with tempfile.TemporaryDirectory(prefix="lab ü ", ignore_cleanup_errors=True) as temporary:
-        pictures = Path(arguments[arguments.index("--pictures") + 1] if "--pictures" in arguments else temporary)
-        pictures.mkdir(parents=True, exist_ok=True)
-        folder = Path(temporary, "class")
-        command = [sys.executable, "-m", "tito", "release", module.name, "--to", str(folder)]
-        subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
-        for entry in module.notebooks:  # the reference in place of the stubs: what a student has at the end
-            shutil.copy(entry.path, folder / entry.path.relative_to(ROOT))
-        with browser() as driver:
-            for entry in module.notebooks:
-                with lab(folder, module.name) as address:
-                    driver.get(address)
-                    run_all(driver, entry)
-                    look(driver, entry.path.stem, pictures)
-                    driver.get("about:blank")
-                chosen = [part for exercise in entry.exercises for part in ("--exercise", exercise.id)]
-                command = [sys.executable, "-m", "tito", "test", module.name, *chosen]  # refuses forms that disagree
-                env = os.environ | {"PYTHONPATH": str(folder)}
-                done = subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", check=True)
-                print(f"  tito test: {done.stdout.strip().splitlines()[-1]}", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+@pytest.mark.browser
+def test_every_notebook_runs_in_jupyterlab_and_shows_its_plots(here, module, tmp_path):
+    folder = released(here, module, tmp_path / "lab ü" / "class").root
+    for entry in module.notebooks:  # the reference in place of the stubs: what a student has at the end
+        shutil.copy(entry.path, folder / entry.path.relative_to(here.root))
+    with browser() as driver:
+        for entry in module.notebooks:
+            with lab(folder, module.name) as address:
+                driver.get(address)
+                run_all(driver, entry)
+                look(driver, entry.path.stem, tmp_path)
+                driver.get("about:blank")
+            chosen = [part for exercise in entry.exercises for part in ("--exercise", exercise.id)]
+            told = tito(Project(folder), "test", module.name, *chosen)  # refuses forms that disagree
+            print(f"  tito test: {told.strip().splitlines()[-1]}", flush=True)

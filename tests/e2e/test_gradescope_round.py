@@ -1,10 +1,8 @@
 """Gradescope's round, played where its container is not: the zip of `tito release --format gradescope` is unpacked,
 `setup.sh` run once, then `run_autograder` for four submissions, with the folders and files that Gradescope makes.
 
-Run from the project's root: `python benchmarks/gradescope_round.py [MODULE]`. Needs Linux, and what pip needs: setup.sh
-installs the course into an environment of its own. Exits 1 unless the stubs earn 0, the first exercise its points, the
-reference all of them, be it in .py or .ipynb, and every results.json is as Gradescope defines it:
-https://gradescope-autograders.readthedocs.io/en/latest/specs/
+Needs Linux, and what pip needs: setup.sh installs the course into an environment of its own. Every results.json must be
+as Gradescope defines it: https://gradescope-autograders.readthedocs.io/en/latest/specs/
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -21,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import jupytext  # type: ignore[import-untyped]
+import pytest
 
-from tito import course, editions, grafting, notebook, project
+from tito import editions, grafting, notebook
 from tito.course import Module
 from tito.project import Project
 
-ROOT = Path(__file__).parent.parent
+from .commands import released
+
 HEAD = {"score", "execution_time", "output", "visibility", "stdout_visibility", "tests"}
 TEST = {"number", "name", "score", "max_score", "status", "output", "output_format", "visibility"}
 VISIBLE = {"hidden", "after_due_date", "after_published", "visible"}
@@ -38,8 +37,7 @@ def run(home: Path, script: Path) -> float:
     env = {name: os.environ[name] for name in ("PATH", "PIP_CONFIG_FILE", "PIP_INDEX_URL") if name in os.environ}
     env |= {"HOME": str(home), "AUTOGRADER": str(home)}
     done = subprocess.run([str(script)], cwd=home, env=env, capture_output=True, encoding="utf-8")
-    if done.returncode:
-        sys.exit(f"{script.name}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    assert done.returncode == 0, f"{script.name}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
     return time.monotonic() - begun
 
 
@@ -87,28 +85,19 @@ def problems(result: dict[str, Any], module: Module) -> list[str]:
     return found
 
 
-def main(arguments: list[str]) -> int:
-    here = project.find(ROOT)
-    module = course.load(here, course.find_name(here, (arguments or course.module_names(here))[0]))
-    good = True
-    with tempfile.TemporaryDirectory(prefix="gradescope_") as temporary:
-        made, home = Path(temporary, "made"), Path(temporary, "autograder")
-        command = [sys.executable, "-m", "tito", "release", module.name, "--to", str(made), "--format", "gradescope"]
-        subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
-        unpack(made / "autograder.zip", home)
-        print(f"setup.sh: {run(home, home / 'source' / 'setup.sh'):.0f} s")
-        for who, (files, points) in submissions(here, module).items():
-            shutil.rmtree(home / "submission", ignore_errors=True)
-            (home / "submission").mkdir()
-            for name, text in files.items():
-                (home / "submission" / name).write_text(text, encoding="utf-8")
-            seconds = run(home, home / "run_autograder")
-            result = json.loads((home / "results" / "results.json").read_text(encoding="utf-8"))
-            wrong = problems(result, module)
-            print(f"{who:<10} {result['score']:>3} of {module.points} points, wanted {points}, {seconds:.0f} s", *wrong)
-            good &= result["score"] == points and not wrong and "output" not in result
-    return 0 if good else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+@pytest.mark.nightly
+def test_gradescope_shows_the_points_of_every_submission(here, module, tmp_path):
+    made, home = tmp_path / "made", tmp_path / "autograder"
+    released(here, module, made, "--format", "gradescope")
+    unpack(made / "autograder.zip", home)
+    print(f"setup.sh: {run(home, home / 'source' / 'setup.sh'):.0f} s")
+    for who, (files, points) in submissions(here, module).items():
+        shutil.rmtree(home / "submission", ignore_errors=True)
+        (home / "submission").mkdir()
+        for name, text in files.items():
+            (home / "submission" / name).write_text(text, encoding="utf-8")
+        seconds = run(home, home / "run_autograder")
+        result = json.loads((home / "results" / "results.json").read_text(encoding="utf-8"))
+        print(f"{who:<10} {result['score']:>3} of {module.points} points, wanted {points}, {seconds:.0f} s")
+        assert problems(result, module) == [], who
+        assert result["score"] == points and "output" not in result, who

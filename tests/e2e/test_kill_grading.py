@@ -2,14 +2,12 @@
 
 A batch is killed again and again until it comes through; then the next begins. SIGKILL hits the parent alone, or its
 process group, or every process below it at once, or one after the other from the boxes up, so that the grader sees its
-boxes die; every fifth kill is Ctrl-C, of which it knows. Run from the project's root, on Linux; see --help. Exits 1
-unless every batch ends with the bytes of an undisturbed one in grades.csv, and no process outlives a kill by more than
-PATIENCE seconds.
+boxes die; every fifth kill is Ctrl-C, of which it knows. Every batch must end with the bytes of an undisturbed one in
+grades.csv, and no process may outlive a kill by more than PATIENCE seconds.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import re
@@ -17,19 +15,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from made_up_class import MadeUp
-from process_tree import adopt_orphans, below, described, kill, left_after
+import pytest
 
-from tito import course, project
+from .made_up_class import MadeUp
+from .process_tree import adopt_orphans, below, described, kill, left_after
 
-ROOT = Path(__file__).parent.parent
+KILLS, PEOPLE, EXERCISE = 200, 16, "choose_qparams"
 PATIENCE = 10.0  # seconds for what was started to notice that its parent is gone
 GRADED = re.compile(r"^ *\d+ of \d+  ", re.MULTILINE)
 ALONE, GROUP, ALL = "SIGKILL, the parent alone", "SIGKILL, its process group", "SIGKILL, every process at once"
@@ -94,6 +91,18 @@ class Tally:
     differing: list[str] = field(default_factory=list)
     folders: Counter[str] = field(default_factory=Counter)  # temporary ones that were left
 
+    def __str__(self) -> str:
+        lines = list[str]()
+        tables = {"killed by": self.kills, "when": self.moments, "temporary folders left by": self.folders}
+        for title, counted in tables.items():
+            lines += [title, *(f"  {what:<40}{count:>6}" for what, count in sorted(counted.items()))]
+        came_through = self.rounds - len(self.differing)
+        lines.append(f"{'batches that came through':<42}{self.rounds:>6}")
+        lines.append(f"{'  with the bytes of the undisturbed one':<42}{came_through:>6}")
+        lines.append(f"{'processes that outlived a kill':<42}{len(self.left):>6}")
+        lines.append(f"{'longest until all were gone, seconds':<42}{self.slowest:>6.2f}")
+        return "\n".join(lines)
+
 
 def killed(process: subprocess.Popen[bytes], way: str) -> None:
     """Kill now; unless it is by Ctrl-C, nothing can be tidied up."""
@@ -113,14 +122,14 @@ def killed(process: subprocess.Popen[bytes], way: str) -> None:
     process.wait()
 
 
-def moment(before: int, now: int, people: int) -> str:
+def moment(before: int, now: int) -> str:
     """How far a start had come when it was killed, by the grades that it has told of."""
-    if now >= people:
+    if now >= PEOPLE:
         return "after the last grade"
     return "before it graded anybody" if now == before else "between two grades"
 
 
-def play(round: Round, chance: random.Random, seconds: float, people: int, wanted: int, tally: Tally) -> None:
+def play(round: Round, chance: random.Random, seconds: float, wanted: int, tally: Tally) -> None:
     """One batch to its end, with kills on the way while more are wanted."""
     while True:
         before = round.told
@@ -138,67 +147,40 @@ def play(round: Round, chance: random.Random, seconds: float, people: int, wante
             kill(left)
             tally.kills[way] += 1
             tally.folders[way] += round.swept()
-            tally.moments[moment(before, round.told, people)] += 1
+            tally.moments[moment(before, round.told)] += 1
             continue
-        if status != 0:
-            sys.exit(f"start {round.starts} ended with status {status}:\n{round.said.read_text(encoding='utf-8')}")
+        said = round.said.read_text(encoding="utf-8")
+        assert status == 0, f"start {round.starts} ended with status {status}:\n{said}"
         tally.rounds += 1
         return
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--people", type=int, default=16, help="submissions in the batch")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--project", type=Path, default=ROOT)
-    parser.add_argument("--module", default="17_quantization")
-    parser.add_argument("--exercise", default="choose_qparams")
-    parser.add_argument("--unsafe", action="store_true", help="without a box")
-    asked = parser.parse_args()
+@pytest.mark.nightly
+@pytest.mark.box
+def test_a_killed_grader_loses_nothing_and_leaves_no_process(here, module, tmp_path):
     adopt_orphans()
-    here = project.find(asked.project)
-    made_up = MadeUp(here, course.load(here, course.find_name(here, asked.module)))
-    with tempfile.TemporaryDirectory(prefix="kill ü ") as temporary:
-        folder = Path(temporary)
-        for name, answers in made_up.people(asked.people, asked.people, asked.seed):
-            for file, text in made_up.notebooks(answers, name).items():
-                path = folder / "in" / name / file
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "tito", "--project", str(here.root), "grade", asked.module, str(folder / "in")]
-        command += ["--exercise", asked.exercise, *(["--unsafe"] if asked.unsafe else [])]
-        return measure(command, folder, asked.people, asked.kills, random.Random(asked.seed))
+    made_up = MadeUp(here, module)
+    for name, answers in made_up.people(PEOPLE, PEOPLE, seed=0):
+        for file, text in made_up.notebooks(answers, name).items():
+            path = tmp_path / "in ü" / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "tito", "--project", str(here.root), "grade", module.name]
+    tally = measured([*command, str(tmp_path / "in ü"), "--exercise", EXERCISE], tmp_path, random.Random(0))
+    print(tally)
+    assert tally.differing == [] and tally.left == []
 
 
-def measure(command: list[str], folder: Path, people: int, kills: int, chance: random.Random) -> int:
+def measured(command: list[str], folder: Path, chance: random.Random) -> Tally:
     tally, undisturbed = Tally(), Round(command, folder / "undisturbed")
     begun = time.monotonic()
-    play(undisturbed, chance, 0.0, people, 0, Tally())
+    play(undisturbed, chance, 0.0, 0, Tally())
     seconds = time.monotonic() - begun
-    while sum(tally.kills.values()) < kills:
+    print(f"{PEOPLE} submissions, undisturbed in {seconds:.1f} s")
+    while sum(tally.kills.values()) < KILLS:
         batch = Round(command, folder / f"round {tally.rounds}")
-        play(batch, chance, seconds, people, kills, tally)
+        play(batch, chance, seconds, KILLS, tally)
         if batch.grades != undisturbed.grades:
             tally.differing.append(f"batch {tally.rounds}, started {batch.starts} times")
     tally.left += [f"left at the end: {described(number)}" for number in left_after(PATIENCE)]
-    print(f"{people} submissions, undisturbed in {seconds:.1f} s")
-    for title, counted in (
-        ("killed by", tally.kills),
-        ("when", tally.moments),
-        ("temporary folders left by", tally.folders),
-    ):
-        print(title)
-        for what, count in sorted(counted.items()):
-            print(f"  {what:<40}{count:>6}")
-    print(f"{'batches that came through':<42}{tally.rounds:>6}")
-    print(f"{'  with the bytes of the undisturbed one':<42}{tally.rounds - len(tally.differing):>6}")
-    print(f"{'processes that outlived a kill':<42}{len(tally.left):>6}")
-    print(f"{'longest until all were gone, seconds':<42}{tally.slowest:>6.2f}")
-    for problem in [*tally.differing, *tally.left]:
-        print(problem)
-    return int(bool(tally.differing or tally.left))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return tally

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from tito import editions, grafting, notebook
 from tito.course import Module
+from tito.grafting import cells_of
 from tito.notebook import Document
 from tito.project import Project
+
+from ..catalogue import Answer, Kind, answers
 
 Answers = tuple[tuple[str, str, int], ...]  # exercise, "reference", "mistake" or "alternative", which one
 
@@ -37,8 +38,11 @@ class MadeUp:
         chosen = {exercise: (kind, which) for exercise, kind, which in answers}
         return {book.path.name: self._notebook(book.path, chosen, signed) for book in self.module.notebooks}
 
-    def entries(self, exercise: str, kind: str) -> list[dict[str, Any]]:
-        return _entries(self.project.module_tests(self.module.name) / f"{kind}s" / f"{exercise}.toml", kind)
+    def listed(self, exercise: str, kind: str) -> list[Answer]:
+        """What people may answer of this kind."""
+        if kind == "reference":
+            return [Answer(exercise)]
+        return _listed(self.project, self.module.name, exercise, "mistake" if kind == "mistake" else "alternative")
 
     def _answers(self, chance: random.Random) -> Answers:
         """Somebody who came so far, most people not very far, with slips on the way and an exercise left out."""
@@ -49,47 +53,29 @@ class MadeUp:
         for exercise in exercises[:reached]:
             drawn = chance.random()
             kind = "mistake" if drawn < slips else "alternative" if drawn > 0.9 else "reference"
-            options = self.entries(exercise, kind) if kind != "reference" else [{}]
+            options = self.listed(exercise, kind)
             if options and chance.random() > 0.03:
                 answers.append((exercise, kind, chance.randrange(len(options))))
         return tuple(answers)
 
     def _notebook(self, path: Path, chosen: Mapping[str, tuple[str, int]], signed: str) -> str:
         reference, sources = _read(self.project, path), dict[int, str]()
-        for cell in reference.code:
-            if cell.exercise in chosen:
-                kind, which = chosen[cell.exercise]
-                entry = {} if kind == "reference" else self.entries(cell.exercise, kind)[which]
-                sources[cell.number] = _answer(cell.source, entry)
-            elif cell.exercise:
-                sources[cell.number] = editions.stub(cell.source)
-            if cell.exercise and signed:
-                sources[cell.number] += f"\n# {signed}"
+        for exercise in {cell.exercise: None for cell in reference.code if cell.exercise}:
+            if exercise in chosen:
+                kind, which = chosen[exercise]
+                sources |= self.listed(exercise, kind)[which].cells(reference)
+            else:
+                sources |= {cell.number: editions.stub(cell.source) for cell in cells_of(reference, exercise)}
+        if signed:
+            sources = {number: f"{source}\n# {signed}" for number, source in sources.items()}
         return editions.stub(grafting.replaced(reference, sources))
 
 
-def _answer(source: str, entry: Mapping[str, Any]) -> str:
-    """A cell of the reference without its markers, changed inside of them as the entry says."""
-    changes = [change for change in (entry, entry.get("also")) if change]
-    inside, kept = list[str](), list[str]()
-    for line in editions.lines(source):
-        if line.inside:
-            inside.append(line.text)
-        elif line.marker and line.marker["edge"] == "END":
-            text = "\n".join(inside)
-            for change in changes:
-                text = text.replace(change["instead_of"], change["wrote"])
-            kept, inside = [*kept, text], []
-        elif not line.marker:
-            kept.append(line.text)
-    return "\n".join(kept)
+@cache
+def _listed(project: Project, module: str, exercise: str, kind: Kind) -> list[Answer]:
+    return answers(project, module, exercise, kind)
 
 
 @cache
 def _read(project: Project, path: Path) -> Document:
     return notebook.load(project, path)
-
-
-@cache
-def _entries(path: Path, kind: str) -> list[dict[str, Any]]:
-    return list(tomllib.loads(path.read_text(encoding="utf-8"))[kind]) if path.is_file() else []

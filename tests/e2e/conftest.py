@@ -1,0 +1,33 @@
+"""What only a whole round proves: the real commands, from a release to what was handed in and graded.
+
+A plain `pytest` leaves these tests out, for they take minutes, or need what this project does not install:
+
+    python -m pytest -m e2e       a whole student; every change must pass it
+    python -m pytest -m nightly   whole classes, killed graders, fresh environments, nbgrader and Gradescope
+    python -m pytest -m browser   the notebooks in JupyterLab and Chromium
+
+What they print is worth reading: add `-s`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tito import course
+from tito.course import Module
+from tito.project import Project
+
+HERE = Project(Path(__file__).parents[2])
+
+
+@pytest.fixture(scope="session")
+def here() -> Project:
+    """This course, the instructor's."""
+    return HERE
+
+
+@pytest.fixture(scope="session", params=course.module_names(HERE))
+def module(request: pytest.FixtureRequest, here: Project) -> Module:
+    return course.load(here, request.param)
