@@ -1,0 +1,109 @@
+"""All checks by name: `nox -l` lists them, `nox -s lint tests` runs two, each in an environment of its own.
+
+`nox --no-venv` runs in the environment that is there, as `.ci/run` does; it needs `pip install -e ".[test,dev]"`.
+"""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import nox
+from nox.virtualenv import PassthroughEnv
+
+nox.options.sessions = ["lint", "types", "tests", "student", "e2e"]
+MODULE = "17_quantization"
+FUZZ_CASES = 5000  # random products of each of two processes
+AARCH64 = ("qemu-aarch64", "aarch64-linux-gnu-gcc")
+
+
+def prepare(session: nox.Session, extras: str = "test,dev", *packages: str) -> None:
+    """Install the course with these extras, unless the session has the environment of whoever called it."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on a busy machine two BLAS threads mostly wait for each other
+    if not isinstance(session.virtualenv, PassthroughEnv):
+        session.install("-q", "-e", f".[{extras}]", *packages)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the package as the notebooks export it."""
+    prepare(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("tito", "export", MODULE, "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    prepare(session)
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """What README's second command runs; arguments go to pytest."""
+    prepare(session)
+    session.run("python", "-m", "pytest", "-q", "-n", "logical", *session.posargs)
+
+
+@nox.session
+def student(session: nox.Session) -> None:
+    """Export and test as a student does."""
+    prepare(session, "fast")
+    session.run("tito", "export", MODULE)
+    session.run("tito", "test", MODULE)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """A whole student: released, solved, mistaken, handed in."""
+    prepare(session)
+    session.run("python", "-m", "pytest", "-q", "-m", "e2e", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def library(session: nox.Session) -> None:
+    """Random calls of the library's public functions."""
+    prepare(session)
+    session.run("python", "tests/quantization/fuzz.py", "--cases", "50", "--seed", "0")
+
+
+@nox.session
+def kernels(session: nox.Session) -> None:
+    """Random products on every instruction set of this machine, and on NEON where there is an emulator."""
+    prepare(session)
+    command = ("python", "tests/acceleration/fuzz.py", "--cases", str(FUZZ_CASES), "--seed")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda seed: session.run(*command, seed), ("0", "1")))
+    if all(map(shutil.which, AARCH64)):
+        session.run("python", "tests/acceleration/neon.py")
+    else:
+        session.log("the NEON kernels were not run: install qemu-user and gcc-aarch64-linux-gnu")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """What must not differ from other libraries, and what people wait for."""
+    prepare(session)
+    session.run("python", "-m", "benchmarks.conformance")
+    session.run("python", "benchmarks/startup.py")
+
+
+@nox.session(venv_backend="uv", python="3.11")
+def minimums(session: nox.Session) -> None:
+    """The tests with the lowest versions that pyproject.toml promises; arguments go to pytest."""
+    session.install("-q", "--resolution", "lowest-direct", "-e", ".[test]")
+    session.run("python", "-m", "pytest", "-q", "-n", "logical", *session.posargs)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Classes, kills, fresh environments, nbgrader and Gradescope: hours."""
+    prepare(session, "test,dev,notebook", "nbgrader")
+    session.run("python", "-m", "pytest", "-m", "nightly", "-s", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The notebooks in JupyterLab and Chromium (Debian: `apt install chromium chromium-driver`)."""
+    prepare(session, "test,dev,notebook", "selenium")
+    session.run("python", "-m", "pytest", "-m", "browser", "-s", "tests/e2e", *session.posargs)
