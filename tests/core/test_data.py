@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinytorch.core import batches, load_digits
+from tinytorch.core import Dataset, batches, load_digits
 
 
 @given(n=st.integers(0, 40), size=st.integers(1, 50), seed=st.one_of(st.none(), st.integers(0, 100)))
@@ -35,6 +35,15 @@ def test_wrong_batches_are_refused_at_the_call() -> None:
         batches(np.ones(3), np.ones(2), 1)
     with pytest.raises(ValueError, match="batches needs size as one integer >= 1, got 0"):
         batches(np.ones(3), np.ones(3), 0)
+
+
+def test_images_are_square_however_many_there_are() -> None:
+    y = np.zeros(0, np.int64)
+    empty = Dataset(np.zeros((0, 9), np.float32), y, np.zeros((2, 9), np.float32), y, "empty").images()
+    assert empty.x_train.shape == (0, 1, 3, 3) and empty.x_test.shape == (2, 1, 3, 3)
+    for shape in ((4, 10), (4, 0), (4, 3, 4)):
+        with pytest.raises(ValueError, match=r"images are square, got \d+ pixels a sample"):
+            Dataset(np.zeros(shape, np.float32), y, np.zeros(shape, np.float32), y, "none").images()
 
 
 def test_the_digits_have_the_promised_shapes_and_range() -> None:

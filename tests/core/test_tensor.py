@@ -363,6 +363,16 @@ def test_backward_refuses_a_gradient_of_another_shape() -> None:
         Tensor([1.0, 2.0], requires_grad=True).backward(np.ones(3))
 
 
+@pytest.mark.parametrize(
+    "grad", ["1", [[1.0, 2.0], [3.0]], np.ones((2, 2)) * 1j, [[None] * 2] * 2, np.ma.array(np.ones((2, 2)), mask=True)]
+)
+def test_backward_refuses_a_gradient_that_is_no_array_of_real_numbers(grad: Any) -> None:
+    leaf = Tensor(np.ones((2, 2)), requires_grad=True)
+    with pytest.raises(TypeError, match="grad must be real numbers"):
+        (leaf * 2.0).backward(grad)
+    assert leaf.grad is None
+
+
 def test_backward_without_a_record_is_refused() -> None:
     with pytest.raises(RuntimeError, match="requires_grad=True"):
         Tensor(1.0).backward()

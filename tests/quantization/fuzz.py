@@ -21,12 +21,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from fuzz_codes import CALLS as CODES
 from fuzz_given import REFUSED, Call, Rng
+from fuzz_gradients import CALLS as GRADIENTS
 from fuzz_layers import CALLS as LAYERS
+from fuzz_measures import CALLS as MEASURES
 from fuzz_models import CALLS as MODELS
 from fuzz_numbers import CALLS as NUMBERS
 
-FUNCTIONS: dict[str, Callable[[Rng], Call]] = NUMBERS | MODELS | LAYERS
+FUNCTIONS: dict[str, Callable[[Rng], Call]] = NUMBERS | CODES | MODELS | MEASURES | LAYERS | GRADIENTS
 KINDS = (TypeError, ValueError, OverflowError, IndexError, KeyError)
 RAW = re.compile(  # how errors begin that nobody wrote for the reader
     r"cannot reshape|could not (be )?broadcast|operands could not|has no attribute|unsupported operand|not supported"
@@ -34,7 +37,7 @@ RAW = re.compile(  # how errors begin that nobody wrote for the reader
     r"|only integer scalar arrays|only 0-dimensional|only length-1|invalid literal|bad operand|unexpected keyword"
     r"|required positional|truth value|zero-size array|shape mismatch|cannot convert|cannot cast|negative dimensions"
     r"|could not convert|cannot be interpreted|inhomogeneous|data type|must be a string or a|arguments? must be"
-    r"|not understood|has no len|out of bounds for axis \d+ with size|matmul|math domain|slice indices",
+    r"|not understood|has no len|not callable|out of bounds for axis \d+ with size|matmul|math domain|slice indices",
     re.IGNORECASE,
 )
 
@@ -107,11 +110,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--show", type=int, default=3, help="wrong calls of each function to print")
     options = parser.parse_args(arguments)
     print(f"seed {options.seed}, {options.cases} calls of each function")
-    print(f"{'':<32} {'right':>7} {'refused':>7} {'WRONG':>7}")
+    print(f"{'':<40} {'right':>7} {'refused':>7} {'WRONG':>7}")
     wrong = []
     for name in (name for name in FUNCTIONS if options.only in name):
         counts, lines = fuzz(name, options.cases, options.seed)
-        print(f"{name:<32} {counts['right']:>7} {counts['refused']:>7} {counts['WRONG']:>7}", flush=True)
+        print(f"{name:<40} {counts['right']:>7} {counts['refused']:>7} {counts['WRONG']:>7}", flush=True)
         wrong += lines[: options.show]
     print("\n".join(wrong))
     return bool(wrong)

@@ -418,6 +418,77 @@ def _(rng: Rng) -> Call:
     return Call(lambda: observed(tq.PercentileObserver(percentile), [x]), wanted, (x,), within=cell + 1e-37)
 
 
+def histogram(values: list[float]) -> tuple[list[int], float]:
+    """Counts in 4096 cells over [-limit, limit], limit the power of two that reaches the largest; and the limit."""
+    limit = 2.0**-126
+    while limit < max(map(abs, values)):
+        limit *= 2
+    counts = [0] * 4096
+    for v in values:
+        counts[min(int((v + limit) / (2 * limit / 4096)), 4095)] += 1
+    return counts, limit
+
+
+def histogram_cost(counts: list[int], limit: float, lo: float, hi: float, objective: str, p: QParams) -> float:
+    """What quantizing all numbers by p costs, each taken for the middle of its cell."""
+    cell = 2 * limit / 4096
+    edges = [(i * cell - limit, (i + 1) * cell - limit) for i in range(4096)]
+    if objective == "mse":
+        full = [i for i in range(4096) if counts[i]]
+        at = [sum(edges[i]) / 2 for i in full]
+        return float(oracle.expected_mse([counts[i] for i in full], at, p.scale.item(), int(p.zero_point), *ends(p)))
+    inside = [i for i, (left, right) in enumerate(edges) if right > lo and left < hi]
+    inside = inside or [max(i for i, (left, _) in enumerate(edges) if left < hi)]
+    codes = [oracle.code(sum(edges[i]) / 2, p.scale.item(), int(p.zero_point), *ends(p)) for i in inside]
+    clipped = [counts[i] for i in inside]
+    clipped[0] += sum(counts[: inside[0]])
+    clipped[-1] += sum(counts[inside[-1] + 1 :])
+    return float(oracle.kl_divergence([counts[i] for i in inside], codes, clipped))
+
+
+@call_of("HistogramObserver")
+def _(rng: Rng) -> Call:
+    """The parameters that it chooses are those of a candidate, and none costs less: every one is tried."""
+    objective, candidates = str(rng.choice(["mse", "entropy"])), int(rng.integers(1, 5))
+    if chance(rng, 0.15):
+        bad: Any = [0, -1, no_integer(rng)][int(rng.integers(3))]
+        return Call(lambda: tq.HistogramObserver(objective, bad), REFUSED)
+    if chance(rng, 0.1):
+        bad = [None, "kl", 2, b"mse"][int(rng.integers(4))]
+        return Call(lambda: tq.HistogramObserver(bad), REFUSED)
+    seen = [x for x in batches_of(rng) if chance(rng, 0.9)]
+    given = [disguised(rng, x) for x in seen]
+    int_type = IntType(int(rng.integers(2, 9)), chance(rng, 0.7))
+    symmetric = int_type.signed and chance(rng, 0.5)
+
+    def chosen() -> QParams:
+        observer = tq.HistogramObserver(objective, an_integer(rng, candidates))
+        for x, _ in given:
+            observer.observe(x)
+        return observer.qparams(int_type, symmetric)
+
+    values = [v for x in seen for v in x.ravel().tolist()]
+    if not values or not np.isfinite(values).all():
+        return Call(chosen, REFUSED, tuple(x for x, _ in given))
+    counts, limit = histogram(values)
+    lowest, highest, qends = min(values), max(values), ends(QParams(1, int_type.qmax, int_type))
+    costs: dict[tuple[float, int], float] = {}
+    for i in range(1, candidates + 1):
+        t = max(-lowest, highest) * i / candidates
+        lo, hi = max(lowest, -t), min(highest, t)
+        if lo > hi:
+            continue
+        scale, zero = (oracle.symmetric_scale(lo, hi, qends[1]), 0) if symmetric else oracle.ruler(lo, hi, *qends)
+        costs[scale, zero] = histogram_cost(counts, limit, lo, hi, objective, QParams(scale, zero, int_type))
+
+    def run() -> bool:
+        p = chosen()
+        small = 1e-9 * (limit**2 if objective == "mse" else 1)  # squared units of x, or nats
+        return costs[p.scale.item(), int(p.zero_point)] <= min(costs.values()) * (1 + 1e-4) + small
+
+    return Call(run, True, tuple(x for x, _ in given), any(may for _, may in given))
+
+
 # Products
 
 

@@ -24,9 +24,12 @@ class Dataset:
     name: str
 
     def images(self) -> Dataset:
-        """The same data with x [N, 1, height, width], as convolutions want it; the images are square."""
-        side = math.isqrt(self.x_train[0].size)
-        x_train, x_test = (x.reshape(-1, 1, side, side) for x in (self.x_train, self.x_test))
+        """The same data with x [N, 1, height, width], as convolutions want it; ValueError unless they are square."""
+        pixels = math.prod(self.x_train.shape[1:])
+        side = math.isqrt(pixels)
+        if pixels == 0 or side * side != pixels:
+            raise ValueError(f"images are square, got {pixels} pixels a sample: reshape x yourself")
+        x_train, x_test = (x.reshape(len(x), 1, side, side) for x in (self.x_train, self.x_test))
         return replace(self, x_train=x_train, x_test=x_test)
 
 

@@ -144,13 +144,13 @@ class Tensor:
         grad  gradient of self, of self's shape; may be left out when self is one number
 
         Raises RuntimeError if nothing was recorded, if self is not one number and grad is missing, or if the graph was
-        already used; ValueError if grad has another shape.
+        already used; ValueError if grad has another shape, TypeError if it is not real numbers.
         """
         if not self.requires_grad:
             raise RuntimeError("backward() found no record: the result must come from a tensor with requires_grad=True")
         if grad is None and self.data.size != 1:
             raise RuntimeError(f"backward() starts from one number, got shape {self.shape}: use .mean() or pass grad")
-        start = np.ones_like(self.data) if grad is None else np.asarray(grad, dtype=self.dtype)
+        start = np.ones_like(self.data) if grad is None else real_array("grad", grad).astype(self.dtype)
         if start.shape != self.shape:
             raise ValueError(f"grad must have the tensor's shape {self.shape}, got {start.shape}")
         grads: dict[Tensor, Array] = {self: start}

@@ -57,6 +57,7 @@ from tinytorch.quantization.quantize import (
     Wrapped,
     as_int_type,
     as_module,
+    as_qparams,
     as_range,
     as_real,
     as_scale,
@@ -181,8 +182,7 @@ def fake_quantize(x: Tensor, qparams: QParams) -> Tensor:
     >>> x.grad.tolist()
     [1.0, 1.0, 0.0]
     """
-    as_real(x.data)
-    check_fits("a scale", qparams.scale.shape, x.shape)
+    check_fits("a scale", as_qparams(qparams).scale.shape, as_real(x.data).shape)
     q = np.rint(x.data / qparams.scale) + qparams.zero_point
     inside = (q >= qparams.int_type.qmin) & (q <= qparams.int_type.qmax)
     x_hat = dequantize(quantize(x.data, qparams), qparams)

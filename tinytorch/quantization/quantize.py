@@ -14,6 +14,7 @@ __all__ = [
     "as_int_type",
     "check_codes",
     "QParams",
+    "as_qparams",
     "as_real",
     "as_integers",
     "as_range",
@@ -260,6 +261,13 @@ class QParams:
         return QParams(arrays["scale"], arrays["zero_point"], self.int_type)
 
 
+def as_qparams(value: Any) -> QParams:
+    """value, if it is QParams. TypeError for anything else, such as a scale alone."""
+    if not hasattr(value, "int_type"):
+        raise TypeError(f"wanted QParams(scale, zero_point, int_type), got {value!r}")
+    return value
+
+
 def as_real(x: ArrayLike) -> NDArray[np.float32]:
     """x as float32. TypeError for what is not a real number, ValueError for NaN, which has no code."""
     x = float32_array("x", x)  # a float64 beyond float32 becomes infinity, which saturates
@@ -334,7 +342,7 @@ def quantize(x: ArrayLike, qparams: QParams) -> NDArray[Any]:
     >>> quantize([-1, 0, 0.5, 2, 1000], choose_qparams(-1.0, 2.0)).tolist()
     [-128, -43, -1, 127, 127]
     """
-    x, int_type = as_real(x), qparams.int_type
+    x, int_type = as_real(x), as_qparams(qparams).int_type
     check_fits("a scale", qparams.scale.shape, x.shape)
     q = np.rint(x / qparams.scale) + qparams.zero_point.astype(np.float32)  # ties to even, before the zero point
     return np.asarray(np.clip(q, int_type.qmin, int_type.qmax)).astype(int_type.storage)
@@ -347,7 +355,7 @@ def dequantize(q: NDArray[Any], qparams: QParams) -> NDArray[np.float32]:
     [0.0, 42.5]
     """
     q = as_integers("codes", q)
-    check_fits("a scale", qparams.scale.shape, q.shape)
+    check_fits("a scale", as_qparams(qparams).scale.shape, q.shape)
     return (q.astype(np.int32) - qparams.zero_point).astype(np.float32) * qparams.scale
 
 
@@ -363,7 +371,7 @@ def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
     (0.125, 2.0)
     """
     x = as_real(x)
-    check_fits("a scale", qparams.scale.shape, x.shape)
+    check_fits("a scale", as_qparams(qparams).scale.shape, x.shape)
     unclipped = np.rint(x / qparams.scale) + qparams.zero_point
     clipped = (unclipped < qparams.int_type.qmin) | (unclipped > qparams.int_type.qmax)
     squared = (x.astype(np.float64) - dequantize(quantize(x, qparams), qparams)) ** 2
@@ -507,7 +515,7 @@ class QuantizedTensor:
     """
 
     def __init__(self, q: NDArray[Any], qparams: QParams, shape: tuple[int, ...] | None = None) -> None:
-        int_type = qparams.int_type
+        int_type = as_qparams(qparams).int_type
         check_codes(q, int_type)
         check_fits("a scale", qparams.scale.shape, q.shape)
         self.qparams, self.shape = qparams, q.shape if shape is None else tuple(shape)
@@ -950,7 +958,7 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
     q31, e = quantize_multiplier(m)  # refuses a multiplier that is none, whatever the rounding
     wide = as_sums(acc)
     check_fits("m", np.shape(m), wide.shape)
-    check_fits("a scale", qparams.scale.shape, wide.shape)
+    check_fits("a scale", as_qparams(qparams).scale.shape, wide.shape)
     if rounding == "float":
         rounded = np.rint(wide.astype(np.float32) * np.asarray(m, np.float32))
     elif rounding == "single":
@@ -1036,7 +1044,7 @@ def as_bias(bias: ArrayLike | None, outputs: int) -> NDArray[np.float32]:
 
 def one_scale(name: str, qparams: QParams | None) -> QParams | None:
     """qparams as they are. ValueError if they have a scale for each slice: a product of codes needs one for all."""
-    if qparams is not None and qparams.scale.shape != ():
+    if qparams is not None and as_qparams(qparams).scale.shape != ():
         raise ValueError(f"{name} must have one scale for all numbers, got shape {qparams.scale.shape}")
     return qparams
 
@@ -1224,7 +1232,7 @@ class Lookup(Module):
     """
 
     def __init__(self, function: Module, input_qparams: QParams, output_qparams: QParams | None = None) -> None:
-        one_scale("input_qparams", input_qparams)
+        one_scale("input_qparams", as_qparams(input_qparams))
         int_type = input_qparams.int_type
         codes = np.arange(int_type.qmin, int_type.qmax + 1).astype(int_type.storage)
         self.input_qparams, self.values = input_qparams, function(dequantize(codes, input_qparams)).data
@@ -1264,7 +1272,8 @@ class QuantizedResidual(Module):
     """x + block(x) on codes. The block must take and hand out codes; the sum is float32 if output_qparams is None."""
 
     def __init__(self, block: Module, input_qparams: QParams, output_qparams: QParams | None = None) -> None:
-        self.block, self.input_qparams, self.output_qparams = block, input_qparams, output_qparams
+        self.block, self.input_qparams = as_module(block), one_scale("input_qparams", as_qparams(input_qparams))
+        self.output_qparams = one_scale("output_qparams", output_qparams)
 
     def explanation(self) -> str:
         return f"adds codes{gives(self)}"
@@ -1272,6 +1281,8 @@ class QuantizedResidual(Module):
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
         codes = QuantizedTensor(*codes_of(x, self.input_qparams))
         y = self.block(codes)
+        if not isinstance(y, QuantizedTensor):
+            raise TypeError(f"the block must hand out codes, got a {type(y).__name__}: give its last layer a ruler")
         check_same_shape(block=y.q, x=codes.q)
         if self.output_qparams is None:
             return Tensor(codes.dequantize() + y.dequantize())
@@ -1302,6 +1313,8 @@ class OnCodes(Module):
 
 class WeightOnlyLinear(Module):
     """`Linear` with stored codes and float arithmetic: for memory, not speed. Weights are dequantized at each call."""
+
+    of_one_tensor = True
 
     def __init__(self, weight: QuantizedTensor, bias: ArrayLike | None = None) -> None:
         self.weight, self.bias = weight, None if bias is None else as_bias(bias, weight.shape[0])
@@ -1705,7 +1718,7 @@ def model_arrays(model: Module) -> dict[str, NDArray[Any]]:
             for i, item in enumerate(value):
                 collect(f"{name}.{i}", item)
 
-    for prefix, m in model.named_modules():
+    for prefix, m in as_module(model).named_modules():
         for attribute, value in vars(m).items():
             collect(f"{prefix}.{attribute}".lstrip("."), value)
     return arrays

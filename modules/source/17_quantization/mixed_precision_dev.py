@@ -437,6 +437,9 @@ def mixed_step(
 
     loss_weight multiplies the loss, as a mean over many outputs would.
     """
+    check_between("loss_weight", loss_weight, 0, np.inf)
+    if not (scaler is None or hasattr(scaler, "loss_scale")):
+        raise TypeError(f"scaler must be a GradScaler or None, got {scaler!r}")
     loss_of = CrossEntropyLoss()
 
     @np.errstate(over="ignore", invalid="ignore")  # an overflow is no accident: the scaler looks for it
@@ -568,6 +571,8 @@ def sensitivity(
     without a layer to quantize.
     """
     check_rules(model, None)
+    if not isinstance(int_types, Iterable):
+        raise TypeError(f"int_types must be a list of them, such as [INT8, INT4], got {int_types!r}")
     reference, int_types = outputs(model, x), list(int_types)
     table = []
     for name, layer in [(name, m) for name, m in model.named_modules() if is_quantizable(m)]:
