@@ -85,7 +85,7 @@ def benchmarks(session: nox.Session) -> None:
     """What must not differ from other libraries, and what people wait for."""
     prepare(session)
     session.run("python", "-m", "benchmarks.conformance")
-    session.run("python", "benchmarks/startup.py")
+    session.run("python", "-m", "benchmarks.startup")
 
 
 @nox.session(venv_backend="uv", python="3.11")

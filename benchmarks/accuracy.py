@@ -1,6 +1,6 @@
 """What low precision costs and what brings it back: every accuracy the README quotes, over several seeds.
 
-`python benchmarks/accuracy.py` prints a table a claim: the mean over the seeds, and where the true mean lies with 95 %
+`python -m benchmarks.accuracy` prints a table a claim: the mean over the seeds, and where the true mean lies with 95 %
 (Student's t). Fashion-MNIST takes part where it is installed. `--quick` runs the digits only, for a smoke test.
 """
 
@@ -82,7 +82,9 @@ def cnn(seed: int) -> Sequential:
 def rescaled(model: Module, units: int = 8, factor: float = 40.0) -> Module:
     """The same function with `units` hidden units of the first layer grown by `factor`, what they feed shrunk by it."""
     twin = map_modules(model, lambda name, m: copy(m) if isinstance(m, Linear) else None)
+    assert isinstance(twin, Sequential)
     first, second = twin.layers[0], twin.layers[2]
+    assert isinstance(first, Linear) and first.bias is not None and isinstance(second, Linear)
     grow = np.where(np.arange(len(first.weight.data)) < units, factor, 1).astype(np.float32)
     first.weight = Tensor(first.weight.data * grow[:, None], requires_grad=True)
     first.bias = Tensor(first.bias.data * grow, requires_grad=True)

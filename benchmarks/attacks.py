@@ -119,14 +119,15 @@ def totals(name: str, rows: list[Row], left: dict[str, int]) -> dict[str, int | 
     attacks = [row for row in rows if row.name != HONEST]
     honest = [row for row in rows if row.name == HONEST]
     gained = sum(max(0, row.earned - max(row.may_earn)) for row in attacks)
-    return {
+    line: dict[str, int | str] = {
         "grader": name,
         "attacks": len(attacks),
         "held": sum(row.held for row in attacks),
         "points gained": gained,
         "secrets told": sum(bool(row.told) for row in rows),
         "honest harmed": f"{sum(not row.held for row in honest)} of {len(honest)}",
-    } | left
+    }
+    return line | left
 
 
 def main() -> int:

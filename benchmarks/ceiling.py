@@ -4,18 +4,19 @@ The ceiling is one tile from the first cache, again and again, for as many opera
 is loaded as often as the registers (or AMX's eight tiles) force it, and every 256 steps of K sums begin and end. Its
 operands are random, as a product's are: on zeros, which cost less power, TDPBUSD is faster than on any real data.
 
-A product has to copy its rows, read its weights and write its result besides. `python benchmarks/ceiling.py` times each
+A product has to copy its rows, read its weights and write its result besides. `python -m benchmarks.ceiling` times each
 of these alone, on arrays of the same size, in turns with the product, and says what they take one after the other.
 """
 
+import ctypes
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
-from contest import Contest, limit_threads, machine
 
+from benchmarks.contest import Contest, limit_threads, machine
 from tinytorch.acceleration import engine, int8_matmul, kernel, pack_int8, set_num_threads
 from tinytorch.acceleration.compiled import call
 from tinytorch.acceleration.gemm import CONFIGURE, HIGH, STEP, TILE, WIDE
@@ -41,7 +42,7 @@ def ceiling(operations: int, zeros: bool = False) -> Callable[[], Any]:
         for operand in arrays[:2]:
             operand[:] = np.random.default_rng(0).integers(0, 256, operand.size)
     at = [array.ctypes.data + -array.ctypes.data % 64 for array in arrays]
-    tile = int(np.ctypeslib.as_array((np.ctypeslib.ctypes.c_int64 * (high * wide)).from_address(int(table[TILE])))[-1])
+    tile = int(np.ctypeslib.as_array((ctypes.c_int64 * (high * wide)).from_address(int(table[TILE])))[-1])
     arguments = (at[0], BYTES, at[1], 16 * BYTES, BYTES // step, at[2], wide * 64, at[3], 0, 0, 0)
     times = round(operations / (2 * high * wide * 16 * BYTES))
 

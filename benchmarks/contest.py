@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -47,14 +47,14 @@ class Contest:
     def _burst(self, call: Contestant) -> float:
         time.sleep(self.rest)
         call()
-        seconds, start = [], time.perf_counter()
+        seconds, start = list[float](), time.perf_counter()
         while len(seconds) < 3 or (time.perf_counter() - start < self.burst and len(seconds) < 200):
             before = time.perf_counter()
             call()
             seconds.append(time.perf_counter() - before)
         return median(seconds)
 
-    def run(self, case: str, ours: Contestant, peers: dict[str, Contestant], work: float) -> None:
+    def run(self, case: str, ours: Contestant, peers: Mapping[str, Contestant], work: float) -> None:
         """Time one case and say so in a line."""
         everyone = {"ours": ours, **peers}
         seconds: dict[str, list[float]] = {name: [] for name in everyone}

@@ -238,7 +238,7 @@ def _plain(project: Project, module: Module, exercise: Exercise, cells: Cells) -
     for cell in notebook.load(project, module.notebook_of(exercise.id).path).code:
         if not cell.exported and not cell.exercise:
             continue
-        source = left[cell.exercise].pop(0) if left.get(cell.exercise or "") else cell.source
+        source = left[cell.exercise].pop(0) if cell.exercise and left.get(cell.exercise) else cell.source
         found.append(
             {
                 "cell_type": "code",

@@ -1,6 +1,6 @@
 """Our kernels against their peers: products, layers, passes, whole models; every answer checked before it is timed.
 
-python benchmarks/kernels.py --threads 1 --json out.json --plot out.png
+python -m benchmarks.kernels --threads 1 --json out.json --plot out.png
 """
 
 import argparse
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contest import REST, Contest, limit_threads, machine, plot, progress, write_json
+from benchmarks.contest import REST, Contest, limit_threads, machine, plot, progress, write_json
 
 SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
 ROWS = [1, 8, 32, 128, 512, 1024]
@@ -34,7 +34,7 @@ def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, in
         if "ort MatMulInteger" in others:
             assert (others["ort MatMulInteger"]() == exact).all(), "ONNX Runtime's product is not exact"
         if contest.ceiling and min(m, k, n) >= 512:
-            from ceiling import ceiling
+            from benchmarks.ceiling import ceiling
 
             others["ceiling"] = ceiling(2 * m * k * n)
         contest.run(f"int8_matmul {m}x{k}x{n}", lambda a=a, p=packed: int8_matmul(a, p), others, 2 * m * k * n)
@@ -227,8 +227,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plot", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
     limit_threads(options.threads)
-    import peers  # after the limit, because it imports NumPy
-
+    from benchmarks import peers  # after the limit, because it imports NumPy
     from tinytorch.acceleration import kernel, set_num_threads
 
     set_num_threads(options.threads)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 Call = Callable[[], Any]
-ENGINES = ("x86", "fbgemm", "onednn")
+ENGINES: tuple[str, ...] = ("x86", "fbgemm", "onednn")
 if platform.machine().lower() not in ("x86_64", "amd64"):
     ENGINES += ("qnnpack",)  # made for ARM: elsewhere the slowest by far, and its threads spin for 45 ms after a call
 
@@ -168,7 +168,7 @@ class Torch:
 
 def present(threads: int) -> list[Any]:
     """The peers that are installed."""
-    found, here = [], versions()
+    found, here = list[Any](), versions()
     if "absent" not in (here["onnx"], here["onnxruntime"]):
         found.append(OnnxRuntime(threads))
     if here["torch"] != "absent":

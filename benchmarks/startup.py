@@ -8,7 +8,7 @@ seconds; where it takes longer, because the machine is slower or busy, they stre
 a start that became slower does: the limits are about twice what is measured at rest, and within what is promised, 0.4
 seconds for `tito` to start and 2 for a round of `tito watch`. For first results they are what is promised.
 
-Run from the project's root: `python benchmarks/startup.py`. Exits 1 if a limit is passed.
+Run from the project's root: `python -m benchmarks.startup`. Exits 1 if a limit is passed.
 """
 
 import os

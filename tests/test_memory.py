@@ -37,7 +37,7 @@ def test_the_float_arrays_die_with_the_float_model(way):
     quantized(X)
     del model
     gc.collect()
-    alive = [ref() for ref in watched if ref() is not None]
+    alive = [array for ref in watched if (array := ref()) is not None]
     assert not alive, (
         f"{way}: {len(alive)} float32 arrays of the old model are still alive, of shapes {[a.shape for a in alive]}"
     )

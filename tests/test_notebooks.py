@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jupytext
+import jupytext  # type: ignore[import-untyped]
 import nbclient
 import pytest
 

@@ -4,6 +4,7 @@ Run by hand with PyTorch installed: python tests/core/make_torch_answers.py
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ CASES = {
 
 def main() -> None:
     torch.manual_seed(0)
-    answers = {}
+    answers = dict[str, Any]()
     for name, (layer, shape) in CASES.items():
         for parameter in layer.parameters():
             nn.init.normal_(parameter)

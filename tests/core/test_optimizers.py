@@ -135,11 +135,11 @@ def test_adam_refuses_a_gradient_whose_square_is_infinite() -> None:
     """1e30**2 is infinite in float32: the parameter would stand still, and be NaN a step later."""
     p = Tensor(np.ones(2, np.float32), requires_grad=True)
     optimizer = Adam([p])
-    p.grad = np.float32([1e30, 1])
+    p.grad = np.array([1e30, 1], np.float32)
     with pytest.raises(OverflowError, match=r"a gradient of 1e\+30 is too large"):
         optimizer.step()
     assert p.data.tolist() == [1, 1]
-    p.grad = np.float32([1e18, 1])
+    p.grad = np.array([1e18, 1], np.float32)
     optimizer.step()
     assert np.isfinite(p.data).all() and (p.data < 1).all()
 

@@ -47,7 +47,7 @@ class Quantized(Module):
         self.bias = rng.integers(-9, 9, 3).astype(np.int32)
         self.steps = np.array(seed, np.uint8)
         self.luts = [rng.normal(size=2), None, [rng.integers(0, 2, 4) > 0]]
-        self.weight = Codes(rng.integers(-128, 127, (2, 3)).astype(np.int8), np.float32([0.5 + seed])[0, ...])
+        self.weight = Codes(rng.integers(-128, 127, (2, 3)).astype(np.int8), np.array(0.5 + seed, np.float32))
         self.inner = Sequential(Conv2d(1, 2, 3, rng=rng), BatchNorm2d(2))
         self.bits, self.name = 8, "not state"
 
@@ -360,6 +360,7 @@ def test_two_processes_that_save_to_one_path_never_break_it(tmp_path: Path) -> N
     """Every read while they write is a whole state of one of them."""
     path, reader = tmp_path / "model.npz", Linear(64, 64)
     save_state(reader, path)
+    assert reader.bias is not None
     reader.weight.data[:] = reader.bias.data[:] = 0
     save_state(reader, path)
     writers = [subprocess.Popen([sys.executable, "-c", SAVE, str(path)], stderr=subprocess.PIPE) for _ in range(2)]

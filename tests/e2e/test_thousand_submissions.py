@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tito import course, exporting, testing
+from tito import course, testing
 from tito.course import Module
 from tito.project import PYPROJECT, Project
 
@@ -45,9 +45,7 @@ def copy(here: Project, module: Module, folder: Path) -> Project:
 
 def tested(mine: Project, module: Module) -> Points:
     """What `tito test` gives."""
-    made = exporting.make(mine, module)
-    exporting.write(mine, made)
-    return {outcome.id: outcome.points for outcome in testing.run(mine, module, made, list(module.exercises))}
+    return {outcome.id: outcome.points for outcome in testing.whole(mine, module).exercises}
 
 
 def counted(made_up: MadeUp, everything: set[Answers], folder: Path) -> dict[Answers, Points]:

@@ -74,7 +74,9 @@ def handed_in(
     attack: Attack, cells: dict[str, tuple[str, ...]], fill: Callable[[str, str], str], guard: str = GUARD
 ) -> dict[str, tuple[str, ...]]:
     """The cells of the attacker's notebook. fill: what puts names and numbers of this machine in."""
-    mine = dict.fromkeys(cells, (attack.others,)) if attack.others else dict(cells)
+    mine: dict[str, tuple[str, ...]] = dict(cells)
+    if attack.others:
+        mine = dict.fromkeys(cells, (attack.others,))
     mine[attack.exercise] = (attack.cell("\n".join(cells[attack.exercise])),)
     changed = [exercise for exercise in mine if mine[exercise] is not cells[exercise]]
     return mine | {exercise: (fill(guard + mine[exercise][0], attack.name),) for exercise in changed}

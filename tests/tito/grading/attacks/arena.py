@@ -85,7 +85,7 @@ def page_of(given: notebook.Document, cells: Mapping[str, tuple[str, ...]]) -> d
             written.append(cell.source)
         elif left.get(cell.exercise):
             written.append(f"#| export\n#| exercise: {cell.exercise}\n{left[cell.exercise].pop(0)}")
-    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    code: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
     found = [code | {"id": f"cell-{number}", "source": source} for number, source in enumerate(written)]
     return {"cells": found, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 

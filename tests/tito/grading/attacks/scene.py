@@ -154,7 +154,16 @@ class Scene:
         home = Path.home()
         places = [
             Path(folder)
-            for folder in {tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm", "/run", home, Path.cwd(), "/"}
+            for folder in {
+                tempfile.gettempdir(),
+                "/tmp",
+                "/var/tmp",
+                "/dev/shm",
+                "/run",
+                str(home),
+                str(Path.cwd()),
+                "/",
+            }
         ]
         paths = [path for place in places if place.is_dir() for path in place.glob(f"*{self.token}*")]
         for folder in {*site.getsitepackages(), site.getusersitepackages()}:
