@@ -24,21 +24,32 @@ Opened = Callable[..., Box]
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
-    """A process with these cells of the module `toy.sums` loaded."""
+def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
+    """A process with the cells of these modules loaded."""
     project = Project(copy_toy(tmp_path_factory.mktemp("toy")))
     folder = tmp_path_factory.mktemp("laid out")
     given.lay_out(project, [project.package / "sums.py"], [], folder)
 
     @contextmanager
-    def opened(*cells: str, given: str = "", limits: dict[str, int] | None = None, seed: int = 0) -> Iterator[Box]:
-        named = [(f"cell {number}", source, given) for number, source in enumerate(cells)]
+    def started(modules: Cells, limits: dict[str, int] | None = None, seed: int = 0) -> Iterator[Box]:
         box_ = Box(box.start(folder, unsafe=True))
         try:
-            box_.load(seed, limits or {}, {"toy.sums": named})
+            box_.load(seed, limits or {}, modules)
             yield box_
         finally:
             box_.end("gone", "done")
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def opened(started: Callable[..., object]) -> Callable[..., object]:
+    """A process with these cells of the module `toy.sums` loaded."""
+
+    def opened(*cells: str, given: str = "", **options: object) -> object:
+        return started(
+            {"toy.sums": [(f"cell {number}", source, given) for number, source in enumerate(cells)]}, **options
+        )
 
     return opened
 
@@ -254,3 +265,31 @@ def test_all_in_grading_is_the_all_of_the_exported_files():
 def test_a_broken_cell_gives_all_the_names_that_were_given(opened):
     with opened("def good(): return __all__", "def broken(:", given="def given(): ...") as box_:
         assert student(box_).good() == ["good", "given"]
+
+
+@pytest.mark.parametrize(
+    ("mine", "needs", "told"),
+    [
+        ("def my_double(x): return 2 * x", "from toy.sums import double, half", "double"),
+        ("def double(x): return 2 * x", "import toy.sums as sums\nagain = sums.Base", "Base"),
+        ("def double(x): return 2 * x\ndel double", "from toy.sums import double", "double"),
+        ("half = 1", "from toy.sums import (\n    SIZE,\n    half,\n)", "SIZE"),
+    ],
+    ids=["renamed", "a class", "deleted again", "a constant"],
+)
+def test_what_given_code_needs_and_nobody_defines_is_as_it_was_given_and_told_of_its_cell(started, mine, needs, told):
+    """Of what it does not need nothing is told: a helper of the reference's may be missing."""
+    given = "SIZE: int = 3\nclass Base: pass\ndef double(x): raise NotImplementedError"
+    half = "def half(x): return x / 2"
+    first = [("mine", mine, given), ("half", half, half)]
+    with started({"toy.sums": first, "toy.more": [("given", needs, needs)]}) as box_:
+        assert box_.unloaded.pop("mine")["text"] == f"the notebook defines no `{told}`: was its name changed?"
+        assert box_.unloaded.keys() == {"given"} and box_.modules
+        assert student(box_).half(3) == 1.5, "what others wrote stays"
+
+
+def test_a_name_that_nothing_needs_may_be_missing(started):
+    needs = "from toy.sums import double"
+    cells = [("mine", "def double(x): return 2 * x", "def _half(x): ...\ndef double(x): ...")]
+    with started({"toy.sums": cells, "toy.more": [("given", needs, needs)]}) as box_:
+        assert not box_.unloaded and student(box_).double(3) == 6

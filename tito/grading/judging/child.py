@@ -18,6 +18,7 @@ import importlib.util
 import linecache
 import os
 import random
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -76,6 +77,9 @@ class Planned(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def __init__(self, channel: Channel, modules: dict[str, list[tuple[str, str, str]]]) -> None:
         self._channel, self._modules = channel, modules  # module -> (name of the cell, source, what was given)
         self._texts = {name: _text(name) for name in modules}
+        self._done = list[
+            tuple[dict[str, Any], str, str]
+        ]()  # of each cell: its names, what it is called, what was given
         self.loaded = False  # all modules are: what happens from here on, such as a reload, is told to nobody
 
     def find_spec(
@@ -105,11 +109,23 @@ class Planned(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             except BaseException as error:
                 self._tell(("unloaded", name, self.failure(error)))
                 text.withdraw()
+                self._stand_in(given, flags)
                 names[number] = exported(given)
                 module.__dict__["__all__"] = _together(names)
                 code = text.compiled(name, given, flags)
                 exec(code, module.__dict__)
             flags |= code.co_flags & FUTURES  # as in a notebook, what a cell imports from the future stays
+            self._done.append((module.__dict__, name, given))
+
+    def _stand_in(self, needed_by: str, flags: int) -> None:
+        """Define as it was given what given code needs and no cell above it defines, and tell whose that is."""
+        for names, cell, given in self._done:
+            for statement in ast.parse(given).body:
+                missing = [name for name in _defined(statement) if name not in names]
+                if any(re.search(rf"\b{name}\b", needed_by) for name in missing):
+                    exec(compile(ast.Module([statement], []), cell, "exec", flags, dont_inherit=True), names)
+                    told = f"the notebook defines no `{missing[0]}`: was its name changed?"
+                    self._tell(("unloaded", cell, ("NameError", (told,), told, [])))
 
     def _tell(self, message: tuple[Any, ...]) -> None:
         if not self.loaded:
@@ -142,6 +158,13 @@ def exported(source: str) -> list[str]:
             patch = any(name.startswith("patch") for name in _named(node.decorator_list))
             names += [] if patch else [node.name]
     return [name for name in names if not name.startswith("_")] + asked
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    """The names that a definition or an assignment defines."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [statement.name]
+    return _targets(statement) if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign) else []
 
 
 def _together(names: Iterable[list[str]]) -> list[str]:
