@@ -42,6 +42,10 @@ class Tests:
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         threading.Thread(target=_read, args=(self._process.stdout, self._lines), daemon=True).start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def event(self, seconds: float) -> dict[str, Any]:
         """The next event; `late` after so many seconds, `gone` when there is none to come."""
         try:

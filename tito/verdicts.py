@@ -141,8 +141,8 @@ class Listener:
             case {"event": "finish", "test": test}:
                 self._current = ""
                 self._tests[test].note(event)
-            case {"event": "lost", "exercise": exercise, "test": test, "why": why, "message": message}:
-                during = claim(test) if test else LOADING
+            case {"event": "lost", "exercise": exercise, "why": why, "message": message, **rest}:
+                during = claim(rest["test"]) if rest["test"] else f"{LOADING} ({rest['cell']})"
                 self._of(exercise).cut_short(why, message, self._limit, during)
             case {"event": "unloaded", "exercise": exercise, "failure": failure}:
                 self._of(exercise).unloaded = failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from tito.grading.judging import box
+from tito.grading.judging.clock import Clock
 from tito.grading.judging.remote import Box, Boxed, Lost
 
 TICK_SECONDS = 0.02  # between two looks at the clock
@@ -24,11 +26,12 @@ class NoBox(Exception):
 
 @dataclass(frozen=True)
 class Loss:
-    """How an exercise was cut short: "late" or "gone", why, and in which test; in none while a cell was loaded."""
+    """How an exercise was cut short: "late" or "gone", why, and in which test, or while which cell was loaded."""
 
     why: str
     message: str
     test: str = ""
+    cell: str = ""
 
 
 class Bench:
@@ -37,7 +40,8 @@ class Bench:
     def __init__(self, given: Path, unsafe: bool, test_seconds: float) -> None:
         self._given, self._unsafe, self._test_seconds = given, unsafe, test_seconds
         self._box: Box | None = None
-        self._until, self._deadline = 0.0, math.inf  # of the submission, of what runs now
+        self._clock = Clock(os.getpid())
+        self._until, self._deadline = 0.0, math.inf  # by that clock: of the submission, of what runs now
         self._lock = threading.Lock()
         self._test: Path | None = None  # the file of the test that runs
         if sys.platform != "win32":
@@ -48,7 +52,7 @@ class Bench:
 
     def begin(self, request: dict[str, Any]) -> None:
         self._request = request
-        self._until = time.monotonic() + request["seconds"]
+        self._until = self._clock.time() + request["seconds"]
         self.lost, self.unloaded = {}, {}
 
     def finish(self) -> None:
@@ -89,13 +93,13 @@ class Bench:
             sent = {module: [self._cell(cell) for cell in cells] for module, cells in modules.items()}
             started.load(self._request["seed"], box.limits(self._request["seconds"]), sent)
         except Lost as lost:
-            suspects = (owner[name] for name in reversed(started.loading))
-            guilty = next((exercise for exercise in suspects if exercise and exercise not in self.lost), None)
-            if guilty is None and started.why == "late":
+            suspects = (name for name in reversed(started.loading) if owner[name])
+            guilty = next((name for name in suspects if owner[name] not in self.lost), None)
+            if guilty is None and self._clock.charged >= self._until:
                 raise
             if guilty is None:
                 raise NoBox(f"the box ended before the student's code ran: {lost}") from None
-            self.lost[guilty] = Loss(started.why, started.message)
+            self.lost[owner[guilty]] = Loss(started.why, started.message, cell=guilty)
             return None
         for name, failure in started.unloaded.items():
             if owner[name]:
@@ -108,7 +112,7 @@ class Bench:
 
     def _start_clock(self) -> None:
         with self._lock:
-            self._deadline = min(time.monotonic() + self._test_seconds, self._until)
+            self._deadline = min(self._clock.time() + self._test_seconds, self._until)
 
     def _stop_clock(self) -> None:
         with self._lock:
@@ -119,14 +123,14 @@ class Bench:
         while True:
             time.sleep(TICK_SECONDS)
             with self._lock:
-                if time.monotonic() >= self._deadline and self._box:
+                if self._clock.time() >= self._deadline and self._box:
                     self._box.end("late", "its time is up")
                     if sys.platform != "win32":
                         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
     def _interrupt(self, _: int, frame: FrameType | None) -> None:
         """Cut short a test that computes without end on what the box gave it, and nothing else: the judge goes on."""
-        while frame is not None and time.monotonic() >= self._deadline:
+        while frame is not None and self._clock.charged >= self._deadline:
             if self._test and frame.f_code.co_filename == str(self._test):
                 raise Lost("its time is up")
             frame = frame.f_back

@@ -17,12 +17,15 @@ from tito.grading.grade import Grade, MachineryError
 from tito.grading.intake import Submission
 from tito.grading.intake.outside import text
 from tito.grading.judging import box, given
+from tito.grading.judging.clock import Clock
 from tito.grading.judging.given import Given
 from tito.notebook import Cell, Document
 from tito.project import Project
 from tito.verdicts import Listener, Located, Outcome, Record, Verdicts
 
 SHARE = 0.25  # of the limit, for a single test
+BUSY = 4.0  # times the limit, for a machine that lets a submission wait
+LISTENING_SECONDS = 1.0  # between two looks at the clock
 SLACK_SECONDS = 15.0  # for what the tests themselves compute, and for a box to start
 HASHING = {"PYTHONHASHSEED": "0"}  # the tests' sets come in one order
 UNSEEN = ("unraisableexception", "threadexception", "logging")  # plugins whose findings nobody reads
@@ -190,14 +193,14 @@ class Judge:
     def _run(self, modules: dict[str, list[dict[str, Any]]], records: dict[str, Record]) -> None:
         """Hear what the tests say of these cells; a judge that hangs costs the exercise whose test it ran."""
         listener = Listener(self._project, records.values(), self._limit * SHARE)
-        until = time.monotonic() + self._limit
+        left = self._limit
         while wanted := [name for name, record in records.items() if not record.complete]:
             tests = self._tests or self._restarted()
+            clock = Clock(tests.pid)
             listener.hear(self._collected)
-            seconds = max(0.0, until - time.monotonic())
             request = {"modules": modules, "exercises": self._edition.exercises, "wanted": wanted}
-            tests.tell(request | {"seconds": seconds, "seed": self._seed})
-            while (event := tests.event(self._patience(until)))["event"] != "graded":
+            tests.tell(request | {"seconds": left, "seed": self._seed})
+            while (event := self._event(tests, clock, left))["event"] != "graded":
                 if event["event"] in ("gone", "broken", "end"):
                     said = tests.last_line()
                     self._stop()
@@ -206,6 +209,7 @@ class Judge:
                 if event["event"] == "late":
                     self._stop()
                     break
+            left = max(0.0, left - clock.time())
 
     def _restarted(self) -> running.Tests:
         if self._left:
@@ -215,9 +219,20 @@ class Judge:
         except TitoError as error:  # it has started before
             raise MachineryError(str(error)) from None
 
-    def _patience(self, until: float) -> float:
-        """How long the tests' process may say nothing: its clock ends a box, but not what it computes itself."""
-        return max(0.0, min(self._limit * SHARE, until - time.monotonic())) + SLACK_SECONDS
+    def _event(self, tests: running.Tests, clock: Clock, left: float) -> dict[str, Any]:
+        """The next event; `late` where it takes too long: its clock ends a box, but not what it computes itself."""
+        since = clock.time()
+        patience = max(0.0, min(self._limit * SHARE, left - since)) + SLACK_SECONDS
+        while (spent := clock.time() - since) < patience:
+            event = tests.event(min(LISTENING_SECONDS, patience - spent))
+            if event["event"] != "late":
+                return event
+            if clock.waited > self._limit * BUSY:
+                self._stop()
+                raise MachineryError(
+                    f"the machine is too busy: it kept the tests waiting for {clock.waited:.0f} seconds"
+                )
+        return event
 
     def _start(self) -> running.Tests:
         """Start pytest and let it collect."""
