@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ class Backend(Protocol):
 
     def release(self, target: Ref) -> None: ...
 
+
+TOLD: tuple[type[BaseException], ...] = (Exception, SystemExit)
+"""What judged code raises and the test is told, with its line: exit() too. See `tell_every_end`."""
 
 unwritten: deque[NotImplementedError] = deque(maxlen=20)
 """Each NotImplementedError that came through the door, so that a test which swallows one is not taken for passed."""
@@ -256,14 +260,36 @@ class InProcess:
         __tracebackhide__ = True
         try:
             return plain(function(*args, **kwargs), self._keep)
-        except (Exception, SystemExit) as error:  # exit() is told with its line, like everything else
+        except TOLD as error:
             raise as_builtin(error) from None
+
+
+def tell_every_end() -> None:
+    """In a process for tests alone, which no Ctrl-C reaches: tell the line where judged code would end it.
+
+    KeyboardInterrupt is an exception like others, and os._exit and os.abort raise SystemExit.
+    """
+    global TOLD
+    TOLD = (Exception, SystemExit, KeyboardInterrupt)
+    own, end = os.getpid(), os._exit
+
+    def exit_(status: int) -> NoReturn:
+        if os.getpid() != own:  # a forked process, which must not go on as this one
+            end(status)
+        raise SystemExit(f"os._exit({status})")
+
+    def abort() -> NoReturn:
+        raise SystemExit("os.abort()")
+
+    os._exit, os.abort = exit_, abort
 
 
 def as_builtin(error: BaseException) -> BaseException:
     """The exception as itself, or as the builtin one it descends from, carrying its place in the judged code."""
     kind = next(kind for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
     shown: Any = error if kind is type(error) else kind(str(error)).with_traceback(error.__traceback__)
+    if kind is KeyboardInterrupt and kind in TOLD:  # raised in a test it would end pytest
+        shown = RuntimeError(f"KeyboardInterrupt: {error}".rstrip(": ")).with_traceback(error.__traceback__)
     shown.student_frames = _frames(error.__traceback__)
     return cast(BaseException, shown)
 

@@ -142,13 +142,13 @@ def _line_in(error: BaseException, file: Path) -> int | None:
 
 def _end_with_parent() -> None:
     """Standard input is the line to `tito test`: nothing is read from it, but its end means that nobody listens."""
-    line, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    line, nothing, end = os.dup(0), os.open(os.devnull, os.O_RDONLY), os._exit
     os.dup2(nothing, 0)
 
     def wait() -> None:
         with suppress(OSError):
             os.read(line, 1)
-        os._exit(1)
+        end(1)
 
     threading.Thread(target=wait, daemon=True).start()
 
@@ -163,6 +163,7 @@ def channel() -> TextIO:
 def main(arguments: list[str]) -> int:
     reporter = Reporter(channel())
     _end_with_parent()
+    door.tell_every_end()
     return int(pytest.main(arguments, plugins=[reporter]))
 
 

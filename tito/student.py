@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import pytest
 
-from tito import course, exporting, notebook
+from tito import course, door, exporting, notebook
 from tito.door import MODULE, InProcess, Opaque, Student, as_builtin, type_name
 from tito.errors import TitoError
 from tito.project import Project
@@ -56,7 +56,7 @@ def open_file(path: Path) -> Student:
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except door.TOLD as error:
         raise _while_loaded(error) from None
     return Student(InProcess(module), path.name)
 
@@ -87,7 +87,7 @@ def _load(project: Project, target: Path) -> ModuleType:
     sys.path.insert(0, str(project.root))
     try:
         module = importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+    except door.TOLD as error:
         raise _while_loaded(error) from None
     finally:
         sys.path.remove(str(project.root))

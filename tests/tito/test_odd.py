@@ -144,7 +144,9 @@ def call(course, body):
     return course.tito("test", "01", "--exercise", "double").out
 
 
-@pytest.mark.parametrize("exits", ["exit()", "quit(1)", "import sys; sys.exit('bye')", "raise SystemExit(2)"])
+@pytest.mark.parametrize(
+    "exits", ["exit()", "quit(1)", "import sys; sys.exit('bye')", "raise SystemExit(2)", "import os; os._exit(0)"]
+)
 def test_exit_is_told_with_its_line(course, exits):
     out = call(course, f"{exits}")
     assert "SystemExit" in out and f"{NOTEBOOK}:{course.line_of(NOTEBOOK, exits)}: {exits}" in out
