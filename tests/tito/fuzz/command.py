@@ -232,21 +232,6 @@ def _lines(differences: list[Difference]) -> Iterator[str]:
             yield f"    {one.exercise}: {', '.join(f'{way} {points}' for way, points in one.points.items())}"
 
 
-def _names(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """The names of the cases, and for each the only kind of change, if there is one."""
-    if options.case is not None:
-        return [(f"{options.seed}:{options.case}", options.kind)]
-    if options.each:
-        kinds = [name for name in KINDS if options.kind in ("", name)]
-        return [(f"{options.seed}:{name}:{n}", name) for n in range(options.each) for name in kinds]
-    cases = -(-options.notebooks // (3 if options.real else 2))
-    return [(f"{options.seed}:{number}", options.kind) for number in range(cases)]
-
-
-def _line(one: Difference) -> str:
-    return f"UNEXPLAINED  case {one.case}  {one.exercise}  {one.points}  {', '.join(one.kinds)}"
-
-
 def _general(sentence: str) -> str:
     return re.sub(r"\d+", "N", sentence)
 

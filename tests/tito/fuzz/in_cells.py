@@ -14,6 +14,7 @@ ALL_CELLS = "nbgrader runs every code cell, with or without a directive, as Jupy
 LAST_COUNTS = "A test cell judges what the notebook holds when it runs: of two definitions the last, in whatever cell."
 
 GOES_ON = "a cell that raises has defined what stands above, and `await` may stand anywhere"
+KERNEL_ENDED = "nbgrader gives up on a submission in which a cell ends the kernel, as `os._exit` does"
 NAMED_TWICE = "A cell that was pasted twice has its name twice, and nbgrader stops there"
 
 # --- what a notebook carries beside its code ---
@@ -172,7 +173,15 @@ BROKEN = [
     "return 5",
 ]
 JUPYTER_ONLY = re.compile(r"^\s*[%!?]|[?!]|\bawait\b|^(ls|pwd|cd|pip|whos)\b", re.M)
-FAILING = ["1 / 0", "undefined_name", "import no_such_module", "assert False, 'not yet'", "raise ValueError", "[][1]"]
+FAILING = [
+    "raise KeyboardInterrupt",
+    "1 / 0",
+    "undefined_name",
+    "import no_such_module",
+    "assert False, 'not yet'",
+    "raise ValueError",
+    "[][1]",
+]
 
 
 def _scratch(c: Context, page: Page, sources: list[str]) -> None:
@@ -339,7 +348,7 @@ def import_on_top(c: Context, page: Page) -> None:
 def import_inside(c: Context, page: Page) -> None:
     """An import inside the function."""
     cell = page.some_exercise(c.rng)
-    cell.source = re.sub(r'("""\n)(?= {4}[^\n])', r"\1    import math\n", cell.source, count=1)
+    cell.source = re.sub(r'("""\n)( +)(?=\S)', r"\1\2import math\n\2", cell.source, count=1)
 
 
 @harmless("cells")
@@ -593,8 +602,16 @@ def ends_python(c: Context, page: Page) -> None:
     """exit() at top level of an exercise's cell."""
     cell = page.some_exercise(c.rng)
     cell.source += (
-        f"\n\n{c.rng.choice(['import sys', 'import os'])}\n{c.rng.choice(['sys.exit()', 'exit()', 'quit()'])}"
+        f"\n\nimport sys\n{c.rng.choice(['sys.exit()', 'sys.exit(2)', 'exit()', 'quit()', 'raise SystemExit'])}"
     )
+    c.costs(cell.exercise)
+
+
+@costly("cells", in_nbgrader=KERNEL_ENDED)
+def ends_the_process(c: Context, page: Page) -> None:
+    """os._exit() or os.abort() at top level of an exercise's cell: nothing runs after it, not even `finally`."""
+    cell = page.some_exercise(c.rng)
+    cell.source += f"\n\nimport os\n{c.rng.choice(['os._exit(0)', 'os._exit(3)', 'os.abort()'])}"
     c.costs(cell.exercise)
 
 
