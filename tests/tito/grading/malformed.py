@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from malformed_zips import NAME, Case, Fate, archives, in_file, zipped
+from .malformed_zips import NAME, Case, Fate, archives, in_file, zipped
 
 
 def cases(page: dict[str, Any], text: str) -> Iterator[Case]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,8 @@ from tito import editions
 from tito.grading import intake
 from tito.grading.intake import unpacking
 
-sys.path.insert(0, str(Path(__file__).parent))
-import malformed
-from handed import TEXT, answer, as_page, solved
+from . import malformed
+from .handed import TEXT, answer, as_page, solved
 
 STUB, GOOD, OLD = editions.stub(TEXT), solved("return x + x"), solved("return 7")
 HALF = STUB[: STUB.index("# %%\n#| export\nSTART")] + OLD[OLD.index("# %%\n#| export\nSTART") :]  # counter, not double

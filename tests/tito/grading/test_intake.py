@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import zipfile
 from pathlib import Path
 
@@ -14,9 +13,8 @@ from tito.errors import TitoError, WrongCall
 from tito.grading import intake
 from tito.grading.intake.arrivals import safe
 
-sys.path.insert(0, str(Path(__file__).parent))
-import malformed
-from handed import TEXT, answer, as_page, solved
+from . import malformed
+from .handed import TEXT, answer, as_page, solved
 
 
 def test_a_folder_a_student_zips_and_plain_files_are_all_submissions(hand_in):

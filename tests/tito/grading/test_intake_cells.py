@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 import tokenize
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +15,7 @@ from tito.grading import intake
 from tito.grading.aligning import Aligner, Slot
 from tito.grading.intake import lexing, reading
 
-sys.path.insert(0, str(Path(__file__).parent))
-from handed import NOTEBOOKS, REAL, TEXT, TOY, answer, as_page, solved
+from .handed import NOTEBOOKS, REAL, TEXT, TOY, answer, as_page, solved
 
 # What is read agrees with what `tito test` reads
 

@@ -15,9 +15,8 @@ from tito.grading import intake
 from tito.grading.intake import unpacking
 from tito.grading.intake.unpacking import Budget, Refused
 
-sys.path.insert(0, str(Path(__file__).parent))
-import malformed
-from handed import ROOT, TEXT, TOY, as_page
+from . import malformed
+from .handed import ROOT, TEXT, TOY, as_page
 
 RUN = """
 import json, sys

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from tito.grading.intake import pruning, reading
 from tito.grading.intake.unpacking import Refused
 
-sys.path.insert(0, str(Path(__file__).parent))
-from handed import answer, as_page, solved
+from .handed import answer, as_page, solved
 
 NUMBERS = random.Random(17)
 LARGE = {

@@ -6,7 +6,6 @@ import base64
 import doctest
 import hashlib
 import re
-import sys
 import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,9 +16,7 @@ from tito.grading import reports
 from tito.grading.reports import adjustments, gradebooks, sidebyside, strangers
 from tito.grading.similarity import Pair
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from reported import (  # noqa: E402
+from .reported import (
     ABOUT,
     HOSTILE,
     Page,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -16,9 +14,7 @@ from tito.grading import reports
 from tito.grading.reports import adjustments, figures, gradebooks, sidebyside
 from tito.grading.similarity import Pair
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from reported import (  # noqa: E402
+from .reported import (
     ABOUT,
     Grade,
     Page,
