@@ -53,6 +53,12 @@ def test_softmax_sums_to_one_with_its_gradient(axis: int, check_gradients: Check
     check_gradients(lambda t: softmax(t, axis), x)
 
 
+@pytest.mark.parametrize("axis", [None, True, 0.5, (0, 1)])
+def test_softmax_runs_along_one_axis(axis: Any) -> None:
+    with pytest.raises(TypeError, match="softmax runs along one axis|axis must be an integer"):
+        softmax(Tensor(np.ones((2, 3))), axis)
+
+
 def test_softmax_of_large_values_does_not_overflow() -> None:
     got = softmax(Tensor(np.array([60000, 60000, -60000], np.float16)))
     assert got.dtype == np.float16 and got.data.tolist() == [0.5, 0.5, 0]

@@ -33,6 +33,9 @@ def test_a_seed_is_an_order() -> None:
 def test_wrong_batches_are_refused_at_the_call() -> None:
     with pytest.raises(ValueError, match="as many rows, got 3 and 2"):
         batches(np.ones(3), np.ones(2), 1)
+    for x, y in (([1, 2], np.ones(2)), (np.ones(2), (1, 2))):
+        with pytest.raises(TypeError, match="rows of arrays, got a list: use np.asarray"):
+            batches(x, y, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="batches needs size as one integer >= 1, got 0"):
         batches(np.ones(3), np.ones(3), 0)
 

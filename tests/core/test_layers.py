@@ -227,3 +227,9 @@ def test_a_residual_adds_what_goes_around_the_block(check_gradients: Callable[..
     check_gradients(Residual(Sequential(ReLU())), np.array([[0.5, -0.5]]))
     with pytest.raises(ValueError, match=r"adds equal shapes, got \(2, 1\) and \(2, 3\): give it a shortcut that fits"):
         Residual(Linear(3, 1))(x)
+
+
+def test_a_list_of_layers_is_no_layer() -> None:
+    for layers in ([ReLU()], (ReLU(), ReLU())):
+        with pytest.raises(TypeError, match=r"one by one, got a list of them: write Sequential\(\*layers\)"):
+            Sequential(layers)  # type: ignore[arg-type]

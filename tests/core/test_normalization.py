@@ -105,3 +105,16 @@ def test_other_shapes_are_refused_in_one_sentence() -> None:
         BatchNorm2d(3)(np.ones((1, 3, 1, 1)))
     with pytest.raises(ValueError, match=r"LayerNorm\(3\) wants input of shape \(..., 3\), got \(3, 2\)"):
         LayerNorm(3)(np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("eps", [0, -1, np.nan, np.inf, "1", None, True])
+def test_eps_is_a_positive_number(eps: Any) -> None:
+    for make in (BatchNorm2d, LayerNorm):
+        with pytest.raises((TypeError, ValueError), match="eps must be"):
+            make(3, eps=eps)
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 5, np.nan, "0.1", None])
+def test_a_momentum_is_a_share(momentum: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="momentum must be"):
+        BatchNorm2d(3, momentum=momentum)

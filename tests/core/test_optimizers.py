@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.core import SGD, Adam, Optimizer, Tensor
+from tinytorch.core import SGD, Adam, Linear, Optimizer, Tensor
 
 
 def sgd_spec(w: float, grads: list[float], lr: float, momentum: float, weight_decay: float) -> float:
@@ -148,3 +148,11 @@ def test_adam_refuses_a_gradient_whose_square_is_infinite() -> None:
 def test_what_is_no_tensor_is_not_optimized(params: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="an optimizer (changes Tensors|needs at least one parameter)"):
         Adam(params)
+
+
+def test_a_parameter_is_not_changed_twice_a_step() -> None:
+    layer = Linear(2, 2)
+    for params in ([layer.weight, layer.weight], [*layer.parameters(), *layer.parameters()]):
+        for make in (lambda p: SGD(p, 0.1), Adam):
+            with pytest.raises(ValueError, match="would change a parameter twice"):
+                make(params)

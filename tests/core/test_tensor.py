@@ -210,6 +210,26 @@ def test_an_array_on_the_left_of_matmul_is_lifted(check_gradients: Check) -> Non
     check_gradients(lambda x: a @ x, between(0, 1, (3, 4)))
 
 
+def test_an_axis_that_is_not_there_is_not_counted_around() -> None:
+    """0, 3 of two axes was taken for 0, 1; and True, meant for keepdims, for axis 1."""
+    x = Tensor(np.ones((2, 3)))
+    for axes in ((0, 3), (0, 2), (-3, 1)):
+        with pytest.raises(np.exceptions.AxisError):
+            x.transpose(*axes)
+    for axes in ((0, 0), (1,), (0, 1, 0)):
+        with pytest.raises(ValueError, match="repeated axis|an order of all 2 axes"):
+            x.transpose(*axes)
+    assert x.transpose((1, 0)).shape == x.transpose(-1, 0).shape == (3, 2)
+    for reduce in (x.sum, x.mean, x.max):
+        with pytest.raises(TypeError, match="axis must be an integer, several in a tuple, or None, got True"):
+            reduce(True)  # type: ignore[operator]
+
+
+def test_an_array_is_no_parent_of_an_operation() -> None:
+    with pytest.raises(TypeError, match=r"the parents of an operation are Tensors, got ndarray: wrap an array"):
+        Tensor.from_op(np.ones(2), (np.ones(2),), lambda grad: (grad,))  # type: ignore[arg-type]
+
+
 def test_matmul_of_numbers_is_refused_as_numpy_does() -> None:
     with pytest.raises(ValueError, match="matmul"):
         Tensor(1.0) @ Tensor([[1.0]])

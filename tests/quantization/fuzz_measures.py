@@ -55,6 +55,9 @@ def _(rng: Rng) -> Call:
         bad = no_model(rng)
         return Call(lambda: tq.explain(bad), REFUSED)
     layers: list[Module] = [tc.Linear(3, 3), tc.ReLU(), tc.LayerNorm(3), Own(3, 3), tc.Linear(3, 3), tc.GELU()]
+    for layer in layers:
+        if isinstance(layer, tc.Linear):
+            layer.bias.data[:] = 1  # type: ignore[union-attr]  # or a ReLU might give 0 for all of x
     order = rng.permutation(6)
     model = tc.Sequential(*(layers[i] for i in order))
     first = f"layers.{list(order).index(0)}"

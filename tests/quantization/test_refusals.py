@@ -12,8 +12,11 @@ import pytest
 from tinytorch.core import Linear, Residual, Sequential, Tanh, Tensor
 from tinytorch.quantization import (
     INT8,
+    FakeQuantize,
     Histogram,
     HistogramObserver,
+    IntType,
+    LearnedStepSize,
     Lookup,
     MinMaxObserver,
     QParams,
@@ -21,18 +24,29 @@ from tinytorch.quantization import (
     QuantizedLinear,
     QuantizedResidual,
     QuantizedTensor,
+    Sensitivity,
     WeightOnlyLinear,
     accuracy_interval,
+    assign_bits,
+    choose_qparams,
     dequantize,
+    equalization_scales,
+    equalize,
     error_parts,
+    expected_mse,
     fake_quantize,
+    kl_divergence,
+    learned_step_quantize,
     mixed_step,
     model_nbytes,
     outputs,
+    pack_bits,
+    pack_int4,
     quantize,
     quantize_static,
     requantize,
     sensitivity,
+    time_interleaved,
 )
 
 
@@ -47,8 +61,8 @@ def calibrated(model: Callable[[], Sequential | Residual]) -> Callable[[], objec
         (lambda: Histogram(10), "bins must be a multiple of 4, got 10"),
         (lambda: Histogram(0), "Histogram needs bins as one integer >= 1, got 0"),
         (lambda: HistogramObserver("mse", 0), "HistogramObserver needs candidates as one integer >= 1, got 0"),
-        (lambda: accuracy_interval(490, 500, -1.0), "z must be > 0, got -1"),
-        (lambda: accuracy_interval(490, 500, float("nan")), "z must be > 0, got nan"),
+        (lambda: accuracy_interval(490, 500, -1.0), "z must be > 0 and below 1e9, got -1"),
+        (lambda: accuracy_interval(490, 500, float("nan")), "z must be > 0 and below 1e9, got nan"),
         (calibrated(lambda: Sequential(Linear(8, 8))), "layer 'layers.0' needs one scale for all .* gives 8"),
         (
             calibrated(lambda: Residual(Sequential(Linear(8, 8)))),
@@ -106,3 +120,92 @@ def test_what_measures_and_trains_refuses_what_is_no_model_type_or_scaler() -> N
     for weight in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="loss_weight must be above 0"):
             mixed_step("float16", loss_weight=weight)
+
+
+@pytest.mark.parametrize("value", [2, 0, "unsigned", "False", None, 1.0], ids=repr)
+def test_signed_and_narrow_are_true_or_false(value: Any) -> None:
+    """2 made the largest code 63, and "unsigned" a signed type."""
+    for call in (lambda: IntType(8, value), lambda: IntType(8, True, value)):
+        with pytest.raises(TypeError, match="(signed|narrow) must be True or False, got"):
+            call()
+    assert IntType(8, np.bool(False)) == IntType(8, False) and IntType(4, True, np.bool(True)).qmin == -7  # type: ignore
+
+
+def test_codes_from_which_no_zero_point_can_be_taken_are_refused() -> None:
+    """The difference of int32 and zero point wrapped around to the other sign."""
+    for q, zero in ((2**31 - 1, -128), (-(2**31), 127), (2**31, 0), (-(2**63), 1)):
+        with pytest.raises(OverflowError, match="codes must fit int32"):
+            dequantize(np.array([q]), QParams(1.0, zero))
+    assert dequantize(np.array([2**30], np.int32), QParams(1.0, -128)) == np.float32(2**30 + 128)
+
+
+@pytest.mark.parametrize(
+    ("zero_point", "int_type", "count", "said"),
+    [
+        (0.5, INT8, 1.0, "zero_point must be an integer"),
+        (300, INT8, 1.0, r"zero_point must lie in \[-128, 127\]"),
+        (0, 8, 1.0, "wanted an integer type"),
+        (0, INT8, 0, "count must be > 0"),
+        (0, INT8, float("nan"), "count must be > 0"),
+    ],
+)
+def test_a_learned_step_has_a_code_for_zero_a_type_and_a_count(
+    zero_point: Any, int_type: Any, count: float, said: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        learned_step_quantize(Tensor(np.ones(2)), Tensor(1.0), zero_point, int_type, count)
+
+
+def test_a_number_of_bits_is_no_type_for_an_observer_or_a_quantizer_either() -> None:
+    seen = [MinMaxObserver(), HistogramObserver()]
+    for observer in seen:
+        observer.observe(np.ones(3))
+    for call in (
+        lambda: choose_qparams(-1, 1, 4),  # type: ignore[arg-type]
+        *(lambda o=o: o.qparams(4) for o in seen),
+        lambda: FakeQuantize(4),  # type: ignore[arg-type]
+        lambda: LearnedStepSize(4),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match="wanted an integer type such as INT8"):
+            call()
+
+
+def test_counts_codes_and_scales_of_channels_are_what_they_should_be() -> None:
+    ones, p = np.ones(2), QParams(0.1, 0)
+    for counts in ([-1, 2], [np.nan, 1], [0, 0], [np.inf, 1], []):
+        with pytest.raises(ValueError, match="counts must be >= 0 and finite, and not all 0"):
+            expected_mse(np.array(counts), np.ones(len(counts)), p)
+    with pytest.raises(TypeError, match="codes must be integers, got float64"):
+        kl_divergence(ones, np.array([0.2, 0.9]), ones)
+    with pytest.raises(ValueError, match=r"wanted equal shapes, got r \(3,\), r_next \(1,\)"):
+        equalization_scales(np.ones(3), np.ones(1))
+    assert equalization_scales(np.array([8, 0]), np.array([2, 3])).tolist() == [2, 1]
+
+
+def test_an_array_that_hides_numbers_or_is_a_list_is_no_codes() -> None:
+    masked = np.ma.array(np.ones((2, 2), np.int8), mask=[[True, False]] * 2)
+    for call in (lambda q: QuantizedTensor(q, QParams(0.1, 0)), lambda q: pack_bits(q, 4), pack_int4):
+        with pytest.raises(TypeError, match="a masked array with masked values"):
+            call(masked)
+        with pytest.raises(TypeError, match="stored as int8, got int64"):
+            call([1, 2])
+    with pytest.raises(ValueError, match="a shape needs each size as one integer >= 0"):
+        QuantizedTensor(np.zeros((2, 3), np.int8), QParams(0.1, 0), (2.0, 3.0))  # type: ignore[arg-type]
+    for shape in ((0, 3, 1, 1), (1, 3, 0, 0)):
+        with pytest.raises(ValueError, match=r"weight must be \[out, in / groups, kh, kw\]"):
+            QuantizedConv2d(np.zeros(shape))
+
+
+def test_counts_of_rounds_and_sweeps_budgets_and_z_are_numbers() -> None:
+    table = [Sensitivity("a", INT8, 8, 30.0, 0.5)]
+    for call, said in (
+        (lambda: time_interleaved([np.sum], np.ones(2), 0), "rounds as one integer >= 1"),
+        (lambda: time_interleaved([np.sum], np.ones(2), 2.5), "rounds as one integer >= 1"),  # type: ignore[arg-type]
+        (lambda: equalize(Sequential(Linear(2, 2)), -1), "sweeps as one integer >= 0"),
+        (lambda: assign_bits(table, float("nan")), "the budget is nan"),  # type: ignore[arg-type]
+        (lambda: assign_bits(table, "9"), "byte_budget must be a number"),  # type: ignore[arg-type]
+        (lambda: accuracy_interval(1, 2, "1.96"), "z must be a number"),  # type: ignore[arg-type]
+        (lambda: accuracy_interval(1, 2, float("inf")), "z must be > 0 and below 1e9, got inf"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            call()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinytorch.acceleration import accelerate
 from tinytorch.core import (
     GELU,
     Adam,
@@ -56,6 +57,7 @@ from tinytorch.quantization import (
     quantize_dynamic,
     quantize_static,
     quantize_weight_only,
+    quantize_weights,
     quantized_add,
     sensitivity,
     sqnr_db,
@@ -629,6 +631,32 @@ def test_what_is_prepared_is_not_prepared_or_quantized_again() -> None:
         quantize_dynamic(quantize_dynamic(Sequential(Linear(4, 2))))
 
 
+def test_a_forward_put_onto_a_layer_is_not_lost_in_silence() -> None:
+    """People put one there to record activations, or to try something. A copy would go on with the first's weights."""
+    x, rng = numbers(16, 3, 4, 4), np.random.default_rng(0)
+
+    def times(factor: float, layer: Any) -> Any:
+        layer.forward = lambda x, forward=layer.forward: forward(x) * factor
+        return layer
+
+    def conv() -> Conv2d:
+        return Conv2d(3, 3, 1, rng=rng)
+
+    patched = [times(3, m) for m in (conv(), BatchNorm2d(3), ReLU(), GELU(), Residual(conv()), Sequential(conv()))]
+    calls = [quantize_dynamic, fold_batch_norms, equalize, lambda m: quantize_static(m, [x])]
+    for layer in patched:
+        model = Sequential(conv(), layer, conv())
+        for call in (*calls, lambda m: prepare_qat(m, [x])):
+            with pytest.raises(TypeError, match=r"a forward was put onto layers\.1, a \w+, and is lost in a copy"):
+                call(model)
+    with pytest.raises(TypeError, match="whose function is known, got Conv2d and BatchNorm2d"):
+        fold_batch_norm(times(3, conv()), BatchNorm2d(3))
+    for place in (0, 1, 2):
+        made: Any = quantize_dynamic(Sequential(conv(), ReLU(), conv()))
+        times(-2, made.layers[place])
+        assert np.array_equal(accelerate(made)(x).data, made(x).data), place
+
+
 def test_where_nothing_can_be_done_the_float_model_does_not_come_back() -> None:
     """What quantizes refuses a model without a layer for it, what takes a prepared model any other one."""
     x, y = numbers(2, 3, 4, 4), np.zeros(2, int)
@@ -646,6 +674,17 @@ def test_where_nothing_can_be_done_the_float_model_does_not_come_back() -> None:
     for rules in (None, {}, {"layers.0": None}):
         with pytest.raises(ValueError, match="nothing to quantize: of a Conv2d .* quantize_dynamic takes it"):
             quantize_weight_only(Sequential(Conv2d(3, 2, 1), ReLU()), rules=rules)
+    model = Sequential(Linear(4, 2))
+    for types in (None, {}, {"layers.0": None}):
+        for call in (
+            lambda m, types=types: quantize_dynamic(m, None, rules=types),
+            lambda m, types=types: quantize_static(m, [numbers(3, 4)], int_type=None, rules=types),
+            lambda m, types=types: quantize_weight_only(m, None, rules=types),
+            lambda m, types=types: prepare_qat(m, [numbers(3, 4)], None, rules=types),  # type: ignore[arg-type]
+            lambda m, types=types: quantize_weights(m, types or {}),
+        ):
+            with pytest.raises(ValueError, match="nothing to quantize: the type is None"):
+                call(model)
     for not_prepared in (*without, Sequential(Linear(4, 2)), quantize_dynamic(Sequential(Linear(4, 2)))):
         for call in (convert, freeze, lambda m: correct_bias(m, [x])):
             with pytest.raises(ValueError, match="wanted a model from prepare_qat"):

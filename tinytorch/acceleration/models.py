@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core import Flatten, MaxPool2d, Module, ReLU, Sequential, Tensor
+from ..core.layers import is_exactly
 from .conv import Int8Conv2d
 from .elementwise import dequantize, quantize
 from .linear import Int8Linear
@@ -206,7 +207,7 @@ class Chain(Sequential):
 
 def _is(m: Module, name: str) -> bool:
     """Whether m is the notebook's layer of that name, and not a subclass of it."""
-    return type(m).__name__ == name and type(m).__bases__ == (Module,)
+    return type(m).__name__ == name and type(m).__bases__ == (Module,) and is_exactly(m, type(m))
 
 
 def _layer(m: Any, relu: bool = False) -> Accelerated | None:
@@ -218,7 +219,7 @@ def _layer(m: Any, relu: bool = False) -> Accelerated | None:
             return AcceleratedLinear(m, relu)
     except OverflowError:
         return None
-    if _is(m, "OnCodes") and type(m.layer) in (ReLU, MaxPool2d, Flatten):
+    if _is(m, "OnCodes") and is_exactly(m.layer, ReLU, MaxPool2d, Flatten):
         return AcceleratedOnCodes(m.layer)
     return None
 
@@ -229,7 +230,7 @@ def _chain(layers: list[Module]) -> Chain:
     rest = list(layers)
     while rest:
         layer, *rest = rest
-        relu = bool(rest) and type(rest[0]) is ReLU and getattr(layer, "output_qparams", layer) is None
+        relu = bool(rest) and is_exactly(rest[0], ReLU) and getattr(layer, "output_qparams", layer) is None
         fast = _layer(layer, relu)
         made.append(accelerate(layer) if fast is None else fast)
         if relu and isinstance(fast, (AcceleratedLinear, AcceleratedConv2d)):
@@ -249,7 +250,7 @@ def accelerate(model: Module) -> Module:
         return layer
     if hasattr(model, "weight") or hasattr(model, "products"):  # its forward needs the parts that it has
         return copy(model)
-    if type(model) is Sequential:
+    if is_exactly(model, Sequential):
         return _chain(model.layers)
     new = copy(model)
     for name, value in vars(model).items():

@@ -56,12 +56,14 @@ def gelu(x: Tensor) -> Tensor:
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) / sum of exp(x) along `axis`, computed in float32 at least; x's dtype."""
-    z, axis = _wide(x), int(np.asarray(checked_axis(axis)))
-    out = np.exp(z - z.max(axis, keepdims=True, initial=np.finfo(z.dtype).min))  # exp of the largest is 1: no overflow
-    out /= out.sum(axis, keepdims=True)
+    z, along = _wide(x), checked_axis(axis)
+    if not isinstance(along, int):
+        raise TypeError(f"softmax runs along one axis, got {axis!r}")
+    out = np.exp(z - z.max(along, keepdims=True, initial=np.finfo(z.dtype).min))  # exp of the largest is 1: no overflow
+    out /= out.sum(along, keepdims=True)
 
     def backward(grad: Array) -> tuple[Array]:
-        return (out * (grad - (grad * out).sum(axis, keepdims=True)),)
+        return (out * (grad - (grad * out).sum(along, keepdims=True)),)
 
     return Tensor.from_op(out.astype(x.dtype, copy=False), (x,), backward)
 

@@ -44,9 +44,18 @@ def real_number(name: str, value: Any) -> float:
     return float(value)
 
 
+def true_or_false(name: str, value: Any) -> bool:
+    """value as a Python bool. TypeError for anything else, which Python would take for one of the two."""
+    if not isinstance(value, (bool, np.bool)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def checked_axis(axis: Any) -> int | tuple[int, ...] | None:
-    """An axis, several in a tuple, or None for all. TypeError for anything else."""
+    """An axis, several in a tuple, or None for all. TypeError for anything else, such as True."""
     try:
+        if any(isinstance(a, (bool, np.bool)) for a in (axis if isinstance(axis, tuple) else (axis,))):
+            raise TypeError
         if isinstance(axis, tuple):
             return tuple(map(index, axis))
         return None if axis is None else int(index(axis))

@@ -36,8 +36,10 @@ class Dataset:
 def batches(x: Array, y: Array, size: int, seed: int | tuple[int, ...] | None = None) -> Iterator[tuple[Array, Array]]:
     """Pairs of `size` rows of x and y, every row once, the last pair maybe shorter; shuffled when a seed is given.
 
-    Raises ValueError if x and y differ in length or size < 1.
+    Raises TypeError for lists, ValueError if x and y differ in length or size < 1.
     """
+    if isinstance(x, (list, tuple)) or isinstance(y, (list, tuple)):
+        raise TypeError("batches takes rows of arrays, got a list: use np.asarray")
     if len(x) != len(y):
         raise ValueError(f"x and y must have as many rows, got {len(x)} and {len(y)}")
     size = whole_number("batches", "size", size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -232,6 +232,14 @@ class Module:
         return f"{type(self).__name__}({', '.join(children)})"
 
 
+Kind = TypeVar("Kind", bound=Module)
+
+
+def is_exactly(module: Any, *kinds: type[Kind]) -> TypeGuard[Kind]:
+    """Whether the module computes what one of these classes does: it is no subclass, and has no forward of its own."""
+    return type(module) in kinds and "forward" not in vars(module)
+
+
 class Linear(Module):
     """y = x @ weight.T + bias
 
@@ -275,6 +283,8 @@ class Sequential(Module):
     """Layers one after the other; they are named "layers.0", "layers.1", ..."""
 
     def __init__(self, *layers: Module) -> None:
+        if any(isinstance(layer, (list, tuple)) for layer in layers):
+            raise TypeError("Sequential takes its layers one by one, got a list of them: write Sequential(*layers)")
         self.layers = list(layers)
 
     def forward(self, x: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .checks import whole_number
+from .checks import real_number, whole_number
 from .layers import Module
 from .tensor import Array, Tensor
 
@@ -13,6 +13,13 @@ def _wide(x: Tensor) -> Tensor:
     """x in float32 at least: the squares of float16 values overflow."""
     data = x.data.astype(np.result_type(x.dtype, np.float32), copy=False)
     return Tensor.from_op(data, (x,), lambda grad: (grad,))
+
+
+def _checked_eps(eps: float) -> float:
+    """ValueError unless eps keeps the square root of a variance of 0 from being 0."""
+    if not 0 < real_number("eps", eps) < np.inf:
+        raise ValueError(f"eps must be > 0 and finite, got {eps}: a variance may be 0")
+    return float(eps)
 
 
 def _channel_sums(a: Array, b: Array) -> Array:
@@ -65,7 +72,9 @@ class BatchNorm2d(Module):
         self.weight = Tensor(np.ones(n, np.float32), requires_grad=True)
         self.bias = Tensor(np.zeros(n, np.float32), requires_grad=True)
         self.running_mean, self.running_var = np.zeros(n, np.float32), np.ones(n, np.float32)
-        self.momentum, self.eps = momentum, eps
+        self.momentum, self.eps = real_number("momentum", momentum), _checked_eps(eps)
+        if not 0 <= self.momentum <= 1:
+            raise ValueError(f"momentum must be in [0, 1], got {momentum}: it is the weight of the new batch")
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, n, H, W] -> the same shape. ValueError for another shape, or in training for one value a channel."""
@@ -106,7 +115,7 @@ class LayerNorm(Module):
         n = whole_number("LayerNorm", "n", n)
         self.weight = Tensor(np.ones(n, np.float32), requires_grad=True)
         self.bias = Tensor(np.zeros(n, np.float32), requires_grad=True)
-        self.eps = eps
+        self.eps = _checked_eps(eps)
 
     def forward(self, x: Tensor) -> Tensor:
         n = len(self.weight)

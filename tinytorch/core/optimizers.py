@@ -20,6 +20,8 @@ class Optimizer:
             raise ValueError("an optimizer needs at least one parameter, got none: pass model.parameters()")
         if not all(isinstance(p, Tensor) for p in self.params):
             raise TypeError("an optimizer changes Tensors, got something else: pass model.parameters()")
+        if len(set(self.params)) < len(self.params):
+            raise ValueError("an optimizer would change a parameter twice: it was given the same Tensor more than once")
         self.lr = real_number("lr", lr)
         if not 0 < self.lr < np.inf:
             raise ValueError(f"lr must be > 0 and finite, got {lr}")

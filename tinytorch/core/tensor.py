@@ -19,6 +19,7 @@ from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike, NDArray
 
 from .checks import checked_axis, real_array
@@ -133,6 +134,9 @@ class Tensor:
         >>> x.grad
         array([1., 1.], dtype=float32)
         """
+        if not all(isinstance(parent, Tensor) for parent in parents):
+            got = ", ".join(type(parent).__name__ for parent in parents)
+            raise TypeError(f"the parents of an operation are Tensors, got {got}: wrap an array in Tensor(...)")
         out = Tensor(data)
         if _recording.get() and any(parent.requires_grad for parent in parents):
             out.requires_grad, out._parents, out._backward = True, tuple(parents), backward
@@ -304,9 +308,12 @@ class Tensor:
         lengths = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
         return Tensor.from_op(np.reshape(self.data, lengths), (self,), lambda grad: (grad.reshape(self.shape),))
 
-    def transpose(self, *axes: int) -> Tensor:
-        """Axes in the order given; without any, reversed."""
-        order = [axis % self.ndim for axis in axes] or list(reversed(range(self.ndim)))
+    def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
+        """Axes in the order given, as numbers or as one tuple; without any, reversed. AxisError for one it has not."""
+        given: Any = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple) else axes
+        order = normalize_axis_tuple(given, self.ndim) or tuple(reversed(range(self.ndim)))
+        if len(order) != self.ndim:
+            raise ValueError(f"transpose wants an order of all {self.ndim} axes, got {given}")
         return Tensor.from_op(self.data.transpose(order), (self,), lambda grad: (grad.transpose(np.argsort(order)),))
 
     def __getitem__(self, index: Any) -> Tensor:

@@ -352,7 +352,7 @@ def pareto_front(table: Iterable[Sensitivity]) -> list[Plan]:
 def assign_bits(table: Iterable[Sensitivity], byte_budget: int) -> dict[str, IntType]:
     """The types of least noise that fit the budget: layer -> IntType. ValueError if even the smallest do not fit."""
     plans = pareto_front(table)
-    if plans[0][0] > byte_budget:
+    if not real_number("byte_budget", byte_budget) >= plans[0][0]:
         wanted = f"the smallest plan takes {plans[0][0]} bytes, the budget is {byte_budget}"
         raise ValueError(f"{wanted}: raise it, or allow fewer bits")
     return [choice for nbytes, _, choice in plans if nbytes <= byte_budget][-1]

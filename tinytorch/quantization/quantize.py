@@ -38,7 +38,7 @@ __all__ = [
     "MinMaxObserver",
     "MovingAverageObserver",
     "PercentileObserver",
-    "check_counts",
+    "as_counts",
     "expected_mse",
     "kl_divergence",
     "HistogramObserver",
@@ -129,7 +129,7 @@ from tinytorch.core import (
     Tensor,
     evaluating,
 )
-from tinytorch.core.checks import checked_axis, float32_array, real_array, real_number, whole_number
+from tinytorch.core.checks import checked_axis, float32_array, real_array, real_number, true_or_false, whole_number
 from tinytorch.core.windows import count_windows, padded, patches
 
 
@@ -162,6 +162,8 @@ class IntType:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bits", whole_number("IntType", "bits", self.bits, 0))
+        for name in ("signed", "narrow"):
+            object.__setattr__(self, name, true_or_false(name, getattr(self, name)))
         if not 2 <= self.bits <= 8:
             raise ValueError(f"bits must be 2 to 8, got {self.bits}: codes are stored in bytes")
         if self.narrow and not self.signed:
@@ -277,13 +279,14 @@ def as_real(x: ArrayLike) -> NDArray[np.float32]:
     return x
 
 
-def as_integers(name: str, q: ArrayLike) -> NDArray[Any]:
-    """q as an array of integers. TypeError for anything else, OverflowError for what int32 cannot hold."""
-    q = real_array(name, q)
+def as_integers(name: str, q: ArrayLike, room: int = 0) -> NDArray[Any]:
+    """q as an array of integers. TypeError for anything else, OverflowError for what is beyond int32, less `room`."""
+    q, end = real_array(name, q), 2**31 - room
     if q.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got {q.dtype}")
-    if q.size and not np.can_cast(q.dtype, np.int32) and (q.min() < -(2**31) or q.max() >= 2**31):
-        raise OverflowError(f"{name} must fit int32, got {q.min()} to {q.max()}")
+    may_be_beyond = np.iinfo(q.dtype).max >= end or np.iinfo(q.dtype).min < -end
+    if q.size and may_be_beyond and (q.min() < -end or q.max() >= end):
+        raise OverflowError(f"{name} must fit int32 and lie in [{-end}, {end}), got {q.min()} to {q.max()}")
     return q
 
 
@@ -322,7 +325,7 @@ def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symme
     (-128, 0)
     """
     lo, hi = as_range(lo, hi)
-    if symmetric and not as_int_type(int_type).signed:
+    if not as_int_type(int_type).signed and symmetric:
         raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)} or asymmetric")
     lo, hi = np.minimum(lo, 0), np.maximum(hi, 0)  # padding and ReLU need an exact 0
     if symmetric:
@@ -354,7 +357,7 @@ def dequantize(q: NDArray[Any], qparams: QParams) -> NDArray[np.float32]:
     >>> dequantize(np.array([-43, 42], np.int8), QParams(0.5, -43)).tolist()
     [0.0, 42.5]
     """
-    q = as_integers("codes", q)
+    q = as_integers("codes", q, room=256)  # for the zero point
     check_fits("a scale", as_qparams(qparams).scale.shape, q.shape)
     return (q.astype(np.int32) - qparams.zero_point).astype(np.float32) * qparams.scale
 
@@ -459,7 +462,7 @@ def pack_int4(q: NDArray[Any]) -> NDArray[np.uint8]:
     >>> pack_int4(np.array([1, -2, 3], np.int8)).tolist()
     [225, 3]
     """
-    q = np.asarray(q)
+    q = real_array("codes", q)
     check_codes(q, UINT4 if q.dtype == np.uint8 else INT4)
     nibbles = np.append(q.astype(np.uint8) & 0xF, np.zeros(q.size % 2, np.uint8))
     return (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8)
@@ -486,6 +489,7 @@ def pack_bits(q: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     >>> pack_bits(np.array([1, -2, 1, 0], np.int8), 2).tolist()  # 01, 10, 01, 00, from the right
     [25]
     """
+    q = real_array("codes", q)
     int_type = IntType(bits, signed=q.dtype != np.uint8)
     check_codes(q, int_type)
     stream = (q.astype(np.uint8).reshape(-1, 1) >> np.arange(int_type.bits, dtype=np.uint8)) & 1
@@ -515,10 +519,11 @@ class QuantizedTensor:
     """
 
     def __init__(self, q: NDArray[Any], qparams: QParams, shape: tuple[int, ...] | None = None) -> None:
-        int_type = as_qparams(qparams).int_type
+        q, int_type = real_array("codes", q), as_qparams(qparams).int_type
         check_codes(q, int_type)
         check_fits("a scale", qparams.scale.shape, q.shape)
-        self.qparams, self.shape = qparams, q.shape if shape is None else tuple(shape)
+        self.qparams = qparams
+        self.shape = q.shape if shape is None else tuple(whole_number("a shape", "each size", n, 0) for n in shape)
         if self.shape != q.shape and not self._has_groups(q.shape):
             raise ValueError(f"codes of shape {q.shape} are no tensor of shape {self.shape}, nor its rows in groups")
         self._q_shape = q.shape
@@ -751,10 +756,12 @@ class PercentileObserver(Observer):
         return np.asarray(max(h.lo, -t)), np.asarray(min(h.hi, t))
 
 
-def check_counts(counts: NDArray[Any]) -> None:
-    """ValueError unless something was counted, and nothing less than never."""
-    if not counts.size or counts.min() < 0 or not counts.any():
-        raise ValueError("counts must be >= 0, and not all 0: of nothing there is no mean")
+def as_counts(name: str, counts: NDArray[Any]) -> NDArray[Any]:
+    """counts as an array. ValueError unless something was counted, and nothing less than never."""
+    counts = real_array(name, counts)
+    if not (np.all((counts >= 0) & np.isfinite(counts)) and np.any(counts)):
+        raise ValueError(f"{name} must be >= 0 and finite, and not all 0: of nothing there is no mean")
+    return counts
 
 
 def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparams: QParams) -> float:
@@ -764,7 +771,7 @@ def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparam
     0.046875
     """
     check_same_shape(counts=counts, centers=centers)
-    check_counts(counts)
+    counts, centers = as_counts("counts", counts), real_array("centers", centers)
     squared = (centers - dequantize(quantize(centers, qparams), qparams)) ** 2
     return float((counts * squared).sum() / counts.sum())
 
@@ -782,7 +789,7 @@ def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArr
     0.0
     """
     check_same_shape(counts=counts, codes=codes, clipped=clipped)
-    check_counts(clipped)
+    counts, codes, clipped = real_array("counts", counts), as_integers("codes", codes), as_counts("clipped", clipped)
     code_index = codes.astype(np.int64) - int(codes.min())
     occupied = counts > 0
     total, cells = np.bincount(code_index, weights=counts), np.bincount(code_index, weights=occupied)
@@ -1169,7 +1176,7 @@ class QuantizedConv2d(Module):
         stride, groups = (whole_number("QuantizedConv2d", *n) for n in (("stride", stride), ("groups", groups)))
         padding = whole_number("QuantizedConv2d", "padding", padding, 0)
         weight = symmetric_codes(weight, int_type, axis)
-        if len(weight.shape) != 4 or weight.shape[0] % groups:
+        if len(weight.shape) != 4 or 0 in weight.shape or weight.shape[0] % groups:
             raise ValueError(f"weight must be [out, in / groups, kh, kw], {groups} dividing out, got {weight.shape}")
         self.kernel, self.stride, self.padding = (weight.shape[2], weight.shape[3]), stride, padding
         parts = zip(_row_blocks(weight, groups), np.split(as_bias(bias, weight.shape[0]), groups), strict=True)
@@ -1375,9 +1382,13 @@ def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
 
     name: the dotted name, as in `named_modules()`: "layers.0", and "" for the whole. A module that is used twice
     becomes two: each place may get a type, rulers and a ReLU of its own. Other modules keep their class, attributes and
-    `forward`. TypeError for modules in a tuple, dict or set, where none is found.
+    `forward`. TypeError for modules in a tuple, dict or set, where none is found, and for a `forward` that was put onto
+    a module: it would go on with the module, and the parts, that it was made for.
     """
-    replacement = replace(name, as_module(module))
+    if "forward" in vars(as_module(module)):
+        layer = f"{name or 'the model'}, a {type(module).__name__}"
+        raise TypeError(f"a forward was put onto {layer}, and is lost in a copy: make a subclass")
+    replacement = replace(name, module)
     if replacement is not None:
         return replacement
 
@@ -1412,11 +1423,11 @@ TABLED = (GELU, Sigmoid, Tanh)  # functions of one number: a table of their 256 
 Rules = Mapping[str, IntType | None]
 
 
-def check_rules(model: Module, rules: Rules | None) -> None:
+def check_rules(model: Module, rules: Rules | None, default: IntType | None = INT8) -> None:
     """Refuses what cannot be quantized as it is asked.
 
-    TypeError for what is no Module, ValueError where no layer can be quantized, or where one is prepared for training,
-    KeyError for a rule whose name is not that of a layer that can be quantized.
+    TypeError for what is no Module, ValueError where no layer can be quantized, or is to be, or where one is prepared
+    for training, KeyError for a rule whose name is not that of a layer that can be quantized.
     """
     if not isinstance(rules, Mapping | None):
         raise TypeError(f"rules must be a mapping from names of layers to types, got {rules!r}")
@@ -1427,6 +1438,8 @@ def check_rules(model: Module, rules: Rules | None) -> None:
     names = [name for name, m in modules.items() if is_quantizable(m)]
     if not names:
         raise ValueError("nothing to quantize: the model holds no Linear or Conv2d, subclasses aside")
+    if default is None and not any((rules or {}).values()):
+        raise ValueError("nothing to quantize: the type is None, and no rule gives one to a layer")
     for name in rules or ():
         if name not in names:
             raise KeyError(f"a rule names {name!r}, but the layers that can be quantized are {', '.join(names)}")
@@ -1488,7 +1501,7 @@ def quantize_weight_only(
     rules: other types by layer name, None: stays in float. A Conv2d stays in float. ValueError for a rule that gives it
     a type, and for a model that holds no Linear.
     """
-    check_rules(model, rules)
+    check_rules(model, rules, int_type)
     if not any(type(m) is Linear for _, m in model.named_modules()):
         raise ValueError("nothing to quantize: of a Conv2d the weights alone cannot be; quantize_dynamic takes it")
 
@@ -1615,9 +1628,10 @@ def quantize_dynamic(
     """A new model whose every `Linear` and `Conv2d` is quantized dynamically: int8 weights, each input its own ruler.
 
     The new model holds no float32 weight of theirs; drop the old one and they are gone. rules: other types by layer
-    name, None: stays in float. `explain(model)` tells what became of each layer.
+    name, None: stays in float. int_type None: only layers that rules give a type. `explain(model)` tells what became of
+    each layer.
     """
-    check_rules(model, rules)
+    check_rules(model, rules, int_type)
 
     def replace(name: str, m: Module) -> Module | None:
         wanted = rule_for(name, m, int_type, rules)
@@ -1643,7 +1657,7 @@ def quantize_static(
     become tables, a Residual adds codes. A layer whose input was always 0 in the batches is quantized dynamically, for
     they do not tell its range. `explain(model)` tells what became of each layer. ValueError without batches.
     """
-    check_rules(model, rules)
+    check_rules(model, rules, int_type)
     batches = inputs_of(batches)
     observed = observe_layers(model, observer, int_type, rules)
     with evaluating(observed):
@@ -1746,9 +1760,9 @@ def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float,
     correct, total = (whole_number("accuracy_interval", *n, 0) for n in (("correct", correct), ("total", total)))
     if not correct <= total or total < 1:
         raise ValueError(f"wanted 0 <= correct <= total and total >= 1, got {correct} of {total}")
-    z = float(z)
-    if not z > 0:
-        raise ValueError(f"z must be > 0, got {z:g}: 1.96 gives the interval of 95 %")
+    z = real_number("z", z)
+    if not 0 < z < 1e9:
+        raise ValueError(f"z must be > 0 and below 1e9, got {z:g}: 1.96 gives the interval of 95 %")
     p = correct / total
     middle = p + z**2 / (2 * total)
     half = z * (p * (1 - p) / total + z**2 / (4 * total**2)) ** 0.5
@@ -1778,6 +1792,7 @@ def time_interleaved(models: list[Any], x: Any, rounds: int = 15) -> NDArray[np.
     """
     from time import perf_counter
 
+    rounds = whole_number("time_interleaved", "rounds", rounds)
     seconds, order = np.empty((len(models), rounds)), np.random.default_rng(0)
     for i in range(rounds):
         for j in order.permutation(len(models)):

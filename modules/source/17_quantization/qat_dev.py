@@ -72,6 +72,8 @@ from tinytorch.core import (
     Tensor,
     no_grad,
 )
+from tinytorch.core.checks import float32_array, whole_number
+from tinytorch.core.layers import is_exactly
 from tinytorch.quantization.quantize import (
     INT8,
     IntType,
@@ -182,6 +184,9 @@ def fold_batch_norm(conv: Conv2d, bn: BatchNorm2d) -> Conv2d:
 
     With g = gamma / sqrt(running_var + eps): weight * g a row, bias = (bias - running_mean) * g + beta.
     """
+    if not (is_exactly(conv, Conv2d) and is_exactly(bn, BatchNorm2d)):
+        got = f"{type(conv).__name__} and {type(bn).__name__}"
+        raise TypeError(f"wanted a Conv2d and a BatchNorm2d themselves, whose function is known, got {got}")
     bias = np.zeros(len(conv.weight.data), np.float32) if conv.bias is None else conv.bias.data
     check_same_shape(channels_of_conv=bias, channels_of_bn=bn.running_mean)
     folded = copy(conv)
@@ -205,6 +210,8 @@ def equalization_scales(r: NDArray[Any], r_next: NDArray[Any]) -> NDArray[np.flo
     >>> equalization_scales(np.array([8.0, 0.0]), np.array([2.0, 3.0])).tolist()
     [2.0, 1.0]
     """
+    r, r_next = float32_array("r", r), float32_array("r_next", r_next)
+    check_same_shape(r=r, r_next=r_next)
     # About 2 lines. np.divide(a, b, out=..., where=...) divides only where it is told to.
     ### BEGIN SOLUTION
     usable = (r > 0) & (r_next > 0)
@@ -237,12 +244,13 @@ def fold_batch_norms(model: Module) -> Module:
             return None
         folded = copy(m)
         folded.layers = []
-        for layer in m.layers:
+        for i, part in enumerate(m.layers):
+            layer = map_modules(part, replace, f"{name}.layers.{i}".lstrip("."))
             before = folded.layers[-1] if folded.layers else None
             if type(layer) is BatchNorm2d and type(before) is Conv2d:
                 folded.layers[-1] = fold_batch_norm(before, layer)
             else:
-                folded.layers.append(map_modules(layer, replace, name))
+                folded.layers.append(layer)
         return folded
 
     return map_modules(model, replace)
@@ -281,7 +289,7 @@ def equalize(model: Module, sweeps: int = 20) -> Module:
     """A new model of the same function, whose neighbouring layers have equally large weights channel by channel."""
     new = map_modules(model, lambda name, m: copy(m) if is_quantizable(m) else None)
     pairs = list(equalized_pairs(new))
-    for _ in range(sweeps):
+    for _ in range(whole_number("equalize", "sweeps", sweeps, 0)):
         for first, second in pairs:
             rows, columns = first.weight.data, second.weight.data
             channels = len(rows)
@@ -366,7 +374,7 @@ class FakeQuantize(Module):
         observer: Observer | None = None,
         axis: int | None = None,
     ) -> None:
-        if symmetric and not int_type.signed:
+        if not as_int_type(int_type).signed and symmetric:
             raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)}")
         self.int_type, self.symmetric, self.observer, self.axis = int_type, symmetric, observer, axis
         self.qparams: QParams | None = None
@@ -478,7 +486,7 @@ def prepare_qat(
     ranges. rules: weight types by module name; None leaves the layer in float. The given model stays as it is, and
     tensors that several of its layers share are shared in the new one.
     """
-    check_rules(model, rules)
+    check_rules(model, rules, weight_type)
     as_int_type(activation_type)
     if axis not in (0, None):
         raise ValueError(f"axis must be 0, a scale for each output of a weight, or None, one for all, got {axis}")
@@ -616,9 +624,10 @@ def learned_step_quantize(x: Tensor, scale: Tensor, zero_point: int, int_type: I
     >>> x.grad.tolist(), round(float(s.grad[0]), 4)  # inside (0 - 0.3) / 1; above qmax = 1
     ([1.0, 0.0], 0.7)
     """
-    if not np.all((scale.data > 0) & np.isfinite(scale.data)):
-        raise ValueError(f"scale must be > 0 and finite, got {np.min(scale.data):g} to {np.max(scale.data):g}")
-    check_fits("a scale", scale.shape, as_real(x.data).shape)
+    qparams = QParams(scale.data, zero_point, int_type)  # refuses what is no scale or no code
+    check_fits("a scale", qparams.scale.shape, as_real(x.data).shape)
+    if not 0 < count < np.inf:
+        raise ValueError(f"count must be > 0 and finite, got {count}: it is how many numbers share a scale")
     qmin, qmax = int_type.qmin, int_type.qmax
     steps = x.data / scale.data
     q = np.rint(steps) + zero_point
@@ -664,7 +673,7 @@ class LearnedStepSize(Module):
     """
 
     def __init__(self, int_type: IntType = INT8, axis: int | None = None, batched: bool = False) -> None:
-        if not (int_type.signed or batched):
+        if not (as_int_type(int_type).signed or batched):
             raise ValueError(f"the step of a weight needs a signed type, got {int_type}: use {IntType(int_type.bits)}")
         self.int_type, self.axis, self.batched = int_type, axis, batched
         self.scale: Tensor | None = None
