@@ -216,13 +216,14 @@ def test_an_axis_that_is_not_there_is_not_counted_around() -> None:
     for axes in ((0, 3), (0, 2), (-3, 1)):
         with pytest.raises(np.exceptions.AxisError):
             x.transpose(*axes)
-    for axes in ((0, 0), (1,), (0, 1, 0)):
+    wrong: list[tuple[int, ...]] = [(0, 0), (1,), (0, 1, 0)]
+    for order in wrong:
         with pytest.raises(ValueError, match="repeated axis|an order of all 2 axes"):
-            x.transpose(*axes)
+            x.transpose(*order)
     assert x.transpose((1, 0)).shape == x.transpose(-1, 0).shape == (3, 2)
     for reduce in (x.sum, x.mean, x.max):
         with pytest.raises(TypeError, match="axis must be an integer, several in a tuple, or None, got True"):
-            reduce(True)  # type: ignore[operator]
+            reduce(True)
 
 
 def test_an_array_is_no_parent_of_an_operation() -> None:

@@ -702,7 +702,7 @@ def _(rng: Rng) -> Call:
     qmax = 2 ** (bits - 1) - 1
     zero = -(2 ** (bits - 1)) if min(values, default=0) >= 0 else 0
     mean = math.fsum(map(abs, values)) / max(len(values), 1)
-    scale = oracle.usable(2 * mean / math.sqrt(qmax - zero))
+    scale = min(oracle.usable(2 * mean / math.sqrt(qmax - zero)), float(np.finfo(np.float32).max))
     wanted = each(lambda v: oracle.real(oracle.code(v, scale, zero, -qmax - 1, qmax), scale, zero), x)
     within = each(
         lambda v: scale if oracle.from_tie(oracle.f32(v / scale)) < 1e-2 else 1e-5 * abs(v), x

@@ -27,6 +27,7 @@ from tinytorch.quantization import (
     Sensitivity,
     WeightOnlyLinear,
     accuracy_interval,
+    as_scale,
     assign_bits,
     choose_qparams,
     dequantize,
@@ -209,3 +210,11 @@ def test_counts_of_rounds_and_sweeps_budgets_and_z_are_numbers() -> None:
     ):
         with pytest.raises((TypeError, ValueError), match=said):
             call()
+
+
+def test_a_step_beyond_float32_is_its_largest_number() -> None:
+    """Twice the mean magnitude of such numbers is no float32: the scale became infinite, with a warning."""
+    assert as_scale([1e39, 0.5, 0]).tolist() == [np.finfo(np.float32).max, 0.5, 1]
+    x = np.float32([2.2e38, -1.5e38])
+    got = LearnedStepSize(IntType(2), batched=True)(Tensor(x)).data
+    assert np.array_equal(got, [np.finfo(np.float32).max, 0])

@@ -305,8 +305,8 @@ def as_range(lo: ArrayLike, hi: ArrayLike) -> tuple[NDArray[np.float64], NDArray
 
 
 def as_scale(step: ArrayLike) -> NDArray[np.float32]:
-    """step as a float32 scale; 1 where it is below float32's smallest normal number, as for a range of zeros."""
-    scale = np.asarray(step, np.float32)
+    """step as a float32 scale, which reaches its largest number; 1 below its smallest normal one, as for zeros."""
+    scale = np.minimum(step, float(np.finfo(np.float32).max)).astype(np.float32)
     return np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
 
 
