@@ -122,3 +122,40 @@ def test_in_any_mode_the_bits_are_those_of_the_default_and_the_mode_stays(mode: 
     for what, result in wanted.items():
         assert got[what].tobytes() == result.tobytes(), what
         assert left[what] & ~0x3F == value & ~0x3F, what
+
+
+def no_memory(n: int) -> int:
+    return np.empty(n * 2**60, np.uint8).size
+
+
+def no_quotient(n: int) -> int:
+    return n // (n - 1)
+
+
+def no_value(n: int) -> int:
+    if n > 0:
+        raise ValueError("n")
+    return n
+
+
+@pytest.mark.skipif(not modes(), reason="without a compiler, or for this processor, no mode is set")
+@pytest.mark.parametrize(
+    "function, exception", [(no_memory, MemoryError), (no_quotient, ZeroDivisionError), (no_value, ValueError)]
+)
+def test_a_kernel_that_raises_leaves_the_mode_as_it_was(
+    mode: Any, function: Callable[[int], int], exception: type[Exception]
+) -> None:
+    import numba
+
+    from tinytorch.acceleration.compiled import _in_default_mode
+
+    (read, write), before = mode, mode[0]()
+    kernel, upward = numba.njit("int64(int64)")(_in_default_mode(function)), modes()["upward"]
+    for value in (upward, before):
+        write(value)
+        try:
+            with pytest.raises(exception):
+                kernel(1)
+            assert read() & ~0x3F == value & ~0x3F
+        finally:
+            write(before)

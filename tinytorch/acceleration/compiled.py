@@ -84,10 +84,9 @@ def _in_default_mode(function: Callable[..., Any]) -> Callable[..., Any]:
     another one for this thread, it gets it back. A worker of the pool stays in the default mode for its life.
     """
     names = ", ".join(inspect.signature(function).parameters)
-    lines = f"def entry({names}):", "mode = enter()", f"result = body({names})", "leave(mode)", "return result"
-    scope = {"enter": enter_default_mode, "leave": leave_default_mode, "body": inlined(function)}
-    exec("\n    ".join(lines), scope | {"__name__": function.__module__}, scope)
-    return scope["entry"]
+    scope = {"call_in_default_mode": call_in_default_mode, "body": inlined(function), "__name__": function.__module__}
+    made: Callable[..., Any] = eval(f"lambda {names}: call_in_default_mode(body, ({names},))", scope)
+    return made
 
 
 @once
@@ -177,36 +176,44 @@ def _is_other(builder: Any, register: ModeRegister, mode: Any) -> Any:
     return builder.icmp_unsigned("!=", builder.and_(mode, I64(~register.flags)), I64(register.default))
 
 
-@_intrinsic
-def enter_default_mode(typing: Any) -> Any:
+def _enter_default_mode(builder: Any) -> Any:
     """Set the default floating-point mode; returns the one before."""
+    if MODE is None:
+        return I64(0)
+    place = cgutils.alloca_once(builder, I64)
+    _move_mode(builder, MODE.read, place)
+    half = builder.bitcast(place, ir.IntType(32).as_pointer())  # all that x86 has written; arm64's upper half is 0
+    before = builder.zext(builder.load(half), I64)
+    with builder.if_then(_is_other(builder, MODE, before), likely=False):
+        builder.store(I64(MODE.default), place)
+        _move_mode(builder, MODE.write, place)
+    return before
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        if MODE is None:
-            return I64(0)
-        place = cgutils.alloca_once(builder, I64)
-        _move_mode(builder, MODE.read, place)
-        half = builder.bitcast(place, ir.IntType(32).as_pointer())  # all that x86 has written; arm64's upper half is 0
-        before = builder.zext(builder.load(half), I64)
+
+def _leave_default_mode(builder: Any, before: Any) -> None:
+    """Set the mode that `_enter_default_mode` returned."""
+    if MODE is not None:
         with builder.if_then(_is_other(builder, MODE, before), likely=False):
-            builder.store(I64(MODE.default), place)
-            _move_mode(builder, MODE.write, place)
-        return before
-
-    return types.int64(), generate
+            _move_mode(builder, MODE.write, cgutils.alloca_once_value(builder, before))
 
 
 @_intrinsic
-def leave_default_mode(typing: Any, before: Any) -> Any:
-    """Set the mode that `enter_default_mode` returned."""
+def call_in_default_mode(typing: Any, function: Any, arguments: Any) -> Any:
+    """function(*arguments), where the function is `inlined`. If it raises, the mode is set back, too."""
+    inner = function.get_call_type(typing, tuple(arguments), {})
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        if MODE is not None:
-            with builder.if_then(_is_other(builder, MODE, values[0]), likely=False):
-                _move_mode(builder, MODE.write, cgutils.alloca_once_value(builder, values[0]))
-        return context.get_dummy_value()
+        made = function.dispatcher.get_compile_result(inner)
+        context.add_linking_libs([made.library])
+        before = _enter_default_mode(builder)
+        unpacked = cgutils.unpack_tuple(builder, values[1], len(inner.args))
+        status, result = context.call_internal_no_propagate(builder, made.fndesc, inner, unpacked)
+        _leave_default_mode(builder, before)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return result
 
-    return types.void(types.int64), generate
+    return inner.return_type(function, arguments), generate
 
 
 @_intrinsic

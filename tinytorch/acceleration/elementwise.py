@@ -84,15 +84,21 @@ def _is_fixed(qparams: Any) -> bool:
     return frozen and all(type(a) is ndarray and not a.flags.writeable and a.base is None for a in arrays)
 
 
+def _address(name: str, verb: str) -> int:
+    """Where a pass begins that is compiled for kernel `name`. Nothing that products need is compiled for it."""
+    address: int = load("engine").passes(name)[verb]
+    return address
+
+
 def _find_pass(qparams: Ruler, name: str, kind: str) -> Pass | None:
     """The pass of a ruler on rung `name`, from reals ("f") or codes; None where it is not one for the whole tensor."""
     if name == "numpy" or np.ndim(qparams.scale) != 0:
         return None
-    run, lo, hi = rung(name), qparams.int_type.qmin, qparams.int_type.qmax
+    lo, hi, streams = qparams.int_type.qmin, qparams.int_type.qmax, load("streams")
     ruler = np.array([qparams.zero_point, lo, hi, qparams.scale, 0], np.float32)  # at last: no bit of codes is flipped
     verb, target = ("quantize", "b" if lo < 0 else "B") if kind == "f" else (DEQUANTIZE[kind], "f")
-    words = np.array([load("streams").stream_task.address, run.sweeps[verb], ruler.ctypes.data], np.int64)
-    made = Pass(load("streams").all_by_one[kind, target].made, words, np.dtype(target), (run, ruler, qparams))
+    words = np.array([streams.stream_task.address, _address(name, verb), ruler.ctypes.data], np.int64)
+    made = Pass(streams.all_by_one[kind, target].made, words, np.dtype(target), (ruler, qparams))
     if _is_fixed(qparams):
         if len(_passes) >= KEPT:
             _passes.clear()
@@ -120,7 +126,7 @@ def _quantize_otherwise(x: NDArray[np.float32], qparams: Ruler, name: str) -> ND
     lo, hi = qparams.int_type.qmin, qparams.int_type.qmax
     if name == "numpy" or x.size == 0 or not _by_rows(qparams.scale, x.shape):
         return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
-    q, streams, function = np.empty(x.shape, np.uint8), load("streams"), rung(name).sweeps["quantize"]
+    q, streams, function = np.empty(x.shape, np.uint8), load("streams"), _address(name, "quantize")
     pool, task = _pool(x.size), streams.stream_task.address
     if streams.quantize_rows(pool, task, function, readable(x).ravel(), *_rows(qparams), lo, hi, q.ravel()):
         refuse(x, -1)
@@ -132,7 +138,7 @@ def _dequantize_otherwise(q: NDArray[Any], qparams: Ruler, name: str) -> NDArray
     if name == "numpy" or q.size == 0 or not _by_rows(qparams.scale, q.shape):
         steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
         return np.asarray(steps * np.asarray(qparams.scale, np.float32))
-    x, streams, function = np.empty(q.shape, np.float32), load("streams"), rung(name).sweeps[DEQUANTIZE[q.dtype.char]]
+    x, streams, function = np.empty(q.shape, np.float32), load("streams"), _address(name, DEQUANTIZE[q.dtype.char])
     pool, task, codes = _pool(q.size), streams.stream_task.address, q.ravel().view(np.uint8)
     streams.dequantize_rows(pool, task, function, codes, *_rows(qparams), x.ravel())
     return x

@@ -34,7 +34,6 @@ class Rung:
     name: str
     addresses: NDArray[np.int64]
     signed: bool
-    sweeps: dict[str, int]
     matmul: Any  # gemm's compiled driver
 
     @property
@@ -157,8 +156,9 @@ def _table(tile: list[list[int]], step: int, tiles: Any, at: dict[str, int]) -> 
 
 
 @once
-def _passes(features: str) -> dict[str, int]:
-    engine = _compile(passes_ir(), features)
+def passes(name: str) -> dict[str, int]:
+    """The addresses of the passes of kernel `name`, by their names: all that quantize and dequantize need of it."""
+    engine = _compile(passes_ir(), target_features(name))
     return {name: engine.get_function_address(name) for name in SWEEPS}
 
 
@@ -166,10 +166,10 @@ def _passes(features: str) -> dict[str, int]:
 def rung(name: str) -> Rung:
     """Compile rung `name` for this machine."""
     features, (ir, names) = target_features(name), tile_ir(name)
-    tiles, at = _compile(ir, features), _passes(features)
+    tiles, at = _compile(ir, features), passes(name)
     tile = [[tiles.get_function_address(n) for n in row] for row in names]
     addresses = _table(tile, 64 if name == "amx" else 4, tiles, at)
-    return Rung(name, addresses, name == "neon_dotprod", at, gemm.matmul)
+    return Rung(name, addresses, name == "neon_dotprod", gemm.matmul)
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Halves:
 def halves(name: str) -> Halves:
     """The bfloat16 product of rung `name`, "amx" or "avx512_vnni", for this machine."""
     features, (ir, names) = target_features(name), bf16_ir(name)
-    engine, at = _compile(ir, features), _passes(features)
+    engine, at = _compile(ir, features), passes(name)
     tile = [[engine.get_function_address(n) for n in row] for row in names]
     addresses = _table(tile, 64 if name == "amx" else 4, engine, at)
     return Halves(addresses, load("halves"))
@@ -201,5 +201,5 @@ def block(name: str, source: str, target: str) -> int:
 def nibbles(name: str) -> tuple[NDArray[np.int64], Any]:
     """(addresses of the passes around the INT4 product of rung `name`, drivers)."""
     engine = _compile(blocks.unpack_nibbles() + blocks.gather_nibbles(), target_features(name))
-    passes = [engine.get_function_address(f"{verb}_nibbles") for verb in ("unpack", "gather", "count", "scale")]
-    return np.array(passes, np.int64), load("nibbles")
+    around = [engine.get_function_address(f"{verb}_nibbles") for verb in ("unpack", "gather", "count", "scale")]
+    return np.array(around, np.int64), load("nibbles")

@@ -47,9 +47,10 @@ def row_bytes(nbytes: int) -> int:
 
 @inlined
 def aligned(nbytes: int) -> tuple[Array, int]:
-    """(block, address) of uninitialized bytes; the address divides by 64: a row on two cache lines costs double."""
+    """(block, address) of uninitialized bytes; the address divides by 64: a row on two cache lines costs double. All
+    scratch of more than a few numbers is made here. It ends where its block ends: what is left over lies before it."""
     block = np.empty(nbytes + 64, np.uint8)
-    return block, (at(block) + 63) // 64 * 64
+    return block, (at(block) + 64) // 64 * 64
 
 
 @task

@@ -21,6 +21,7 @@ from .gemm import (
     STEP,
     TILE,
     WIDE,
+    aligned,
     entrance,
     product,
     row_bytes,
@@ -44,8 +45,7 @@ def scratch(plan: Array, rung: Any, m: int) -> tuple[Array, int, int, int, int]:
     """One block for all that a call keeps by the way: (block, a row for all columns, another, a tile's codes, sums)."""
     rows, columns = min(m, rung[HIGH]), up(plan[N], 16) * 4
     codes = rows * row_bytes(up(max(plan[K], 1), rung[STEP]))
-    block = np.empty(2 * columns + codes + rows * rung[WIDE] * 64 + 64, np.uint8)
-    start = up(at(block), 64)
+    block, start = aligned(2 * columns + codes + rows * rung[WIDE] * 64)
     return block, start, start + columns, start + 2 * columns, start + 2 * columns + codes
 
 

@@ -1,10 +1,8 @@
-"""Operands, packs and results each end where an unreadable page begins: one byte too far ends the process.
-
-Scratch memory of compiled code comes from Numba's own allocator and is not fenced here.
-"""
+"""Operands, packs, results and scratch each end where an unreadable page begins: one byte too far ends the process."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -34,7 +32,40 @@ def fenced(array: Any) -> Any:
     return copy
 
 
-def read_beyond() -> None:
+def fence_scratch() -> list[int]:
+    """Give every array that compiled code makes from now on a fence. Returns a list of their bytes, which grows.
+
+    To be called before anything is compiled or loaded: then Numba reads from a table by which function its machine code
+    allocates. That function returns a record of Numba's, which holds what is to be called when the array is let go.
+    """
+    import ctypes
+
+    import numpy as np
+    from numba.core.runtime import _nrt_python
+
+    class Api(ctypes.Structure):  # as numba/core/runtime/nrt_external.h has it
+        _fields_ = [(name, ctypes.c_void_p) for name in ("allocate", "allocate_external", "manage_memory")]
+
+    live, sizes = dict[int, Any](), list[int]()
+    functions = _nrt_python.c_helpers
+    get_api = ctypes.CFUNCTYPE(ctypes.POINTER(Api))(functions["get_api"])
+    let_go = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda address: live.pop(address))
+    manage = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(get_api().contents.manage_memory)
+
+    @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)
+    def allocate(nbytes: int, alignment: int) -> Any:
+        array = fenced(np.full(nbytes, 0xA5, np.uint8))
+        live[array.ctypes.data] = array
+        sizes.append(nbytes)
+        return manage(array.ctypes.data, ctypes.cast(let_go, ctypes.c_void_p))
+
+    fence_scratch.keep = allocate, let_go  # type: ignore[attr-defined]
+    for name in ("MemInfo_alloc_aligned", "MemInfo_alloc_safe_aligned"):
+        functions[name] = ctypes.cast(allocate, ctypes.c_void_p).value
+    return sizes
+
+
+def read_beyond_an_array() -> None:
     """What the fence is for."""
     import ctypes
 
@@ -42,6 +73,25 @@ def read_beyond() -> None:
 
     array = fenced(np.arange(10, dtype=np.float32))
     ctypes.string_at(array.ctypes.data, array.nbytes + 1)
+
+
+def write_beyond_scratch() -> None:
+    """The same in compiled code: the first line is scratch, the second one would be beyond."""
+    fence_scratch()
+    import numba
+
+    from tinytorch.acceleration.compiled import keep, poke
+    from tinytorch.acceleration.gemm import aligned
+
+    @numba.njit("void(int64)")  # type: ignore[untyped-decorator]
+    def write(offset: int) -> None:
+        block, address = aligned(128)
+        poke(address + offset, 1)
+        keep(block)
+
+    write(120)
+    print("within", flush=True)
+    write(128)
 
 
 def fenced_pack(pack: Any) -> Any:
@@ -99,38 +149,54 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
-def calls(name: str, seed: int, shapes: int) -> None:
-    """All operations by one kernel, with fenced results, compared with NumPy's kernel.
+@contextmanager
+def fenced_numpy() -> Iterator[None]:
+    """What NumPy makes is fenced: results, and what layers and packs keep ready for their calls."""
+    from unittest.mock import patch
 
-    Each is called once before, as Numba cannot compile what calls `np.empty` while that is ours.
+    import numpy as np
+
+    def fence(make: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments, **options: fenced(make(*arguments, **options))
+
+    with patch.multiple(np, **{name: fence(getattr(np, name)) for name in ("empty", "zeros", "array")}):
+        yield
+
+
+def calls(name: str, seed: int, shapes: int) -> None:
+    """All operations by one kernel, with fenced results and scratch, compared with NumPy's kernel.
+
+    Each is called once before, on other objects, as Numba cannot compile while functions of NumPy are ours.
     """
     import numpy as np
 
     from tinytorch import acceleration as fast
 
-    rng, empty = np.random.default_rng(seed), np.empty
-
-    def fenced_empty(shape: Any, dtype: Any = np.float64) -> Any:
-        return fenced(empty(shape, dtype))
-
-    for _ in range(shapes):
+    scratch = fence_scratch()
+    for number in range(shapes):
+        rng = np.random.default_rng([seed, number])
         fast.set_num_threads(int(rng.integers(1, 3)))
-        for what, operation in operations(rng).items():
+        before, now = (operations(np.random.default_rng([seed, number])) for _ in range(2))
+        for what, operation in now.items():
             with fast.use_kernel("numpy"):
                 wanted = operation()
             with fast.use_kernel(name):
-                np.testing.assert_array_equal(operation(), wanted, err_msg=what)
-                np.empty = fenced_empty  # type: ignore[assignment]
-                try:
+                np.testing.assert_array_equal(before[what](), wanted, err_msg=what)
+                with fenced_numpy():
                     got = operation()
-                finally:
-                    np.empty = empty
             np.testing.assert_array_equal(got, wanted, err_msg=f"{what}, fenced")
+    assert len(scratch) > 10 * shapes, "hardly any scratch was fenced"
 
 
 def test_the_fence_holds(in_child: Any) -> None:
     with pytest.raises(AssertionError, match="ended with -11"):
-        in_child(read_beyond)
+        in_child(read_beyond_an_array)
+
+
+@pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler NumPy makes its own scratch")
+def test_the_fence_of_scratch_holds(in_child: Any) -> None:
+    with pytest.raises(AssertionError, match=r"ended with -11\s+within\s"):
+        in_child(write_beyond_scratch)
 
 
 @pytest.mark.parametrize("name", kernels()[:-1])

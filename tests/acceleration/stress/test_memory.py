@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,10 +39,12 @@ void *realloc(void *p, size_t n) { return fails(n) ? 0 : __libc_realloc(p, n); }
 def allocations_fail(kernel: str, threads: int) -> None:
     """Of each call the first allocation fails, then the second, and so on until none is left to fail.
 
-    Once that one alone fails (kind 1), and once with all that follow it (kind 2).
+    Once that one alone fails (kind 1), and once with all that follow it (kind 2). The caller rounds upward, which is
+    none of the kernels' business, and still does so afterwards.
     """
     import ctypes
     import itertools
+    import platform
 
     import numpy as np
 
@@ -65,6 +68,7 @@ def allocations_fail(kernel: str, threads: int) -> None:
 
     memory, rng = ctypes.PyDLL(None), np.random.default_rng(0)
     memory.arm.argtypes, memory.disarm.restype = [ctypes.c_long, ctypes.c_long], ctypes.c_long
+    upward, tiny = {"x86_64": 0x800, "aarch64": 0x400000}[platform.machine()], 2.0**-60
     x = rng.normal(size=(300, 300)).astype(np.float32)
     codes, weights = rng.integers(0, 256, (300, 300)).astype(np.uint8), rng.integers(-8, 8, (300, 300)).astype(np.int8)
     deep, deep_weights = codes.reshape(-1)[:84000].reshape(7, 12000), np.resize(weights, (12000, 110))
@@ -100,6 +104,7 @@ def allocations_fail(kernel: str, threads: int) -> None:
         for (name, operation), kind in itertools.product(operations.items(), (1, 2)):
             wanted, rest, after = operation(), -1, 0
             while rest < 0:
+                memory.fesetround(upward)
                 memory.arm(after, kind)
                 try:
                     got = operation()
@@ -109,6 +114,8 @@ def allocations_fail(kernel: str, threads: int) -> None:
                     assert "without" in str(error) and "exception" in str(error)
                     got = None
                 rest, after = memory.disarm(), after + 1
+                assert 1.0 + tiny > 1.0, f"{name} with allocation {after} failing lost its caller's rounding upward"
+                memory.fesetround(0)
                 failures += got is None
                 assert got is None or np.array_equal(got, wanted), f"{name} with allocation {after} failing"
                 assert after < 1000, f"{name} asks for memory without end"
@@ -118,7 +125,7 @@ def allocations_fail(kernel: str, threads: int) -> None:
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="the failing malloc is written in C")
 @pytest.mark.parametrize("kernel", kernels()[:-1])
-def test_whichever_allocation_fails_the_answer_is_right_or_memory_error(
+def test_whichever_allocation_fails_the_answer_is_right_or_memory_error_and_the_mode_stays(
     kernel: str, in_child: Run, size: Size, tmp_path: Path
 ) -> None:
     source, library = tmp_path / "malloc.c", tmp_path / "malloc.so"
@@ -127,3 +134,71 @@ def test_whichever_allocation_fails_the_answer_is_right_or_memory_error(
     for threads in (3, 1)[: size(short=1, long=2)]:
         failures = in_child(allocations_fail, kernel, threads, environment={"LD_PRELOAD": str(library)})
         assert int(failures) > 40, "hardly any allocation was made to fail"
+
+
+def address_space_ends(spaces: list[int]) -> None:
+    """Each call is made when so many more MB of addresses, and no more, are to be had. Without any nothing can be
+    answered, for each result takes more than the 64 MB that the C library may have in reserve; with the last number all
+    is answered."""
+    import resource
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+
+    from tinytorch.acceleration import (
+        Int8Conv2d,
+        Int8Linear,
+        bf16_matmul,
+        dequantize,
+        int4_linear,
+        int4_matmul,
+        int8_matmul,
+        pack_bf16,
+        pack_int4,
+        pack_int8,
+        quantize,
+        set_num_threads,
+    )
+    from tinytorch.quantization import INT8, QParams
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40_000, 70)).astype(np.float32)
+    codes, weights = rng.integers(0, 256, x.shape).astype(np.uint8), rng.integers(-8, 8, (70, 500)).astype(np.int8)
+    images, kernels = x[:1600, :64].reshape(100, 4, 16, 16), rng.integers(-128, 128, (700, 4, 3, 3)).astype(np.int8)
+    qparams, long = QParams(np.float32(0.02), np.int32(3), INT8), np.resize(x, 70 * 2**20)
+    packed, packed4, layer = pack_int8(weights), pack_int4(weights), Int8Linear(pack_int8(weights), np.float32(0.1))
+    half, conv = pack_bf16(weights.astype(np.float32)), Int8Conv2d(kernels, np.float32(0.1), padding=1)
+    long_codes = quantize(long, qparams)
+    operations: dict[str, Callable[[], Any]] = {
+        "int8_matmul": lambda: int8_matmul(codes, packed, 7),
+        "Int8Linear": lambda: layer(x),
+        "Int8Conv2d": lambda: conv(images),
+        "int4_matmul": lambda: int4_matmul(codes, packed4, 7),
+        "int4_linear": lambda: int4_linear(x, packed4),
+        "bf16_matmul": lambda: bf16_matmul(x, half),
+        "quantize": lambda: quantize(long, qparams),
+        "dequantize": lambda: dequantize(long_codes, qparams),
+    }
+    set_num_threads(2)
+    for name, operation in operations.items():
+        wanted, answers = operation(), list[bool]()
+        for space in spaces:
+            pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+            most = resource.getrlimit(resource.RLIMIT_AS)[1]
+            resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + space * 2**20, most))
+            try:
+                got = operation()
+            except MemoryError:
+                got = None
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (most, most))
+            assert got is None or np.array_equal(got, wanted), f"{name} with {space} MB left"
+            answers.append(got is not None)
+            del got
+        print(name, *answers)
+        assert (answers[0], answers[-1]) == (False, True), f"{name}: {answers}"
+
+
+def test_where_addresses_run_out_the_answer_is_right_or_memory_error(in_child: Run, size: Size) -> None:
+    in_child(address_space_ends, [*range(0, 200, size(short=40, long=1)), 700])
