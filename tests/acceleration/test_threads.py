@@ -33,10 +33,9 @@ pytestmark = pytest.mark.skipif(kernels() == ("numpy",), reason="without a compi
 
 @pytest.mark.skipif(CPUS < 2, reason="only Linux lets a thread be kept off a processor, and there must be another one")
 def test_a_worker_may_run_anywhere_but_where_its_caller_is(two_threads: None) -> None:
-    from tinytorch.acceleration.threads import pool
+    from tinytorch.acceleration.threads import THREAD, WORKERS, pool
 
-    everywhere = os.sched_getaffinity(0)
-    (worker,) = pool()._workers
+    everywhere, worker = os.sched_getaffinity(0), int(pool()._words[(WORKERS + THREAD) // 8])
     a, packed = np.ones((512, 512), np.uint8), pack_int8(np.ones((512, 512), np.int8))
     for here in sorted(everywhere):
         try:
@@ -44,8 +43,7 @@ def test_a_worker_may_run_anywhere_but_where_its_caller_is(two_threads: None) ->
             assert (int8_matmul(a, packed) == 512).all()
         finally:
             os.sched_setaffinity(0, everywhere)
-        assert worker.native_id is not None
-        assert os.sched_getaffinity(worker.native_id) == everywhere - {here}
+        assert os.sched_getaffinity(worker) == everywhere - {here}
     assert os.sched_getaffinity(threading.get_native_id()) == everywhere, "the caller itself is free"
 
 
@@ -129,11 +127,13 @@ def test_what_threads_want_at_once_is_made_once_and_again_after_a_failure() -> N
 
 
 def test_what_is_made_is_made_whole_though_the_main_thread_is_interrupted() -> None:
-    ready, made = threading.Event(), once(lambda: (ready.set(), time.sleep(0.2), "whole")[-1])
+    ready, pressed = threading.Event(), threading.Event()
+    made = once(lambda: (ready.set(), pressed.wait(), time.sleep(0.2), "whole")[-1])
 
     def interrupt() -> None:
         ready.wait()
         signal.raise_signal(signal.SIGINT)
+        pressed.set()
 
     presser = threading.Thread(target=interrupt)
     presser.start()

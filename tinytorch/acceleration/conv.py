@@ -108,10 +108,14 @@ class Int8Conv2d:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
         self._check(x)
         x = readable(x)
-        ruler = Uint8Ruler(*find_dynamic(x)) if self.input_qparams is None else self.input_qparams
+        if self.input_qparams is None:
+            scale, zero_point = find_dynamic(x)
+            ruler: Ruler = Uint8Ruler(scale, zero_point)
+        else:
+            ruler, (zero_point, _, _, scale) = self.input_qparams, self.layers[0].ruler_in
         images = x.transpose(0, 2, 3, 1)  # as a layer before has left them
         codes = quantize(images, ruler).transpose(0, 3, 1, 2) if images.flags.c_contiguous else quantize(x, ruler)
-        return self.of_codes(codes, ruler)
+        return self._convolve(codes, zero_point, scale)
 
     def _check(self, x: NDArray[Any]) -> None:
         if x.ndim != 4 or x.shape[1] != self.channels:
@@ -123,6 +127,10 @@ class Int8Conv2d:
         zero_point, scale = int(np.asarray(ruler.zero_point).item()), np.float32(np.asarray(ruler.scale).item())
         for layer in self.layers:
             layer.check_reach(zero_point)
+        return self._convolve(q, zero_point, scale)
+
+    def _convolve(self, q: NDArray[Any], zero_point: int, scale: np.float32) -> NDArray[Any]:
+        """For codes [N, in, height, width], whose sums fit int32."""
         p, images = self.padding, q.transpose(0, 2, 3, 1)
         if p:
             count, height, width, channels = images.shape

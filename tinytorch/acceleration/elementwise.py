@@ -8,12 +8,11 @@ from numpy import ndarray
 from numpy.typing import NDArray
 
 from .features import kernel
-from .int8 import readable, rung
+from .int8 import FLOAT32, readable, rung
 from .once import load
 from .rulers import Ruler, refuse
 
 TINY = np.finfo(np.float32).tiny
-FLOAT32 = np.dtype(np.float32)
 DEQUANTIZE = {"b": "dequantize_int8", "B": "dequantize_uint8"}  # by the type of codes
 SHARED = 1 << 15  # elements that threads may share
 KEPT = 256  # rulers that are remembered

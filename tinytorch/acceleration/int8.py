@@ -13,7 +13,7 @@ from .once import load, once
 from .pack import PackedInt8
 from .rulers import zero_point_of
 
-INT32 = np.dtype(np.int32)  # ready made: np.int32 would be looked up at each call
+INT32, FLOAT32 = np.dtype(np.int32), np.dtype(np.float32)  # ready made: np.int32 would be looked up at each call
 ALIGN_FROM = 1 << 16  # bytes of a result from which an aligned start is worth its slicing
 
 
@@ -39,6 +39,8 @@ def rows_of(a: NDArray[Any], k: int) -> NDArray[Any]:
 
 def readable(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """x, or a copy of it, in this processor's byte order and each number at an address that its size divides."""
+    if type(x) is ndarray and x.dtype is FLOAT32 and x.flags.aligned:
+        return x
     return np.require(x, np.float32, "A")
 
 

@@ -8,9 +8,9 @@ from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from . import plain
-from .elementwise import FLOAT32, choose_dynamic, quantize_plain
+from .elementwise import choose_dynamic, quantize_plain
 from .features import kernel
-from .int8 import check, filled, readable, room, rows_of, rung
+from .int8 import FLOAT32, check, filled, readable, room, rows_of, rung
 from .once import load
 from .pack import PackedInt8
 from .rulers import DYNAMIC, Ruler, bias_of, refuse, ruler_of

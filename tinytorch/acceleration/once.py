@@ -6,12 +6,14 @@ makes it while the others that want it wait for MAKING. What is made already is 
 A half-made thing would be worse than none: a Ctrl-C may not stop the making, and a fork may not copy it.
 """
 
+import _thread
 import atexit
 import contextvars
 import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, update_wrapper
@@ -23,10 +25,49 @@ MAKING = threading.RLock()
 _here: list[bool] = []  # whether the main thread makes something itself, as there is no other thread to be had
 
 
+class Thread:
+    """A thread that nobody waits for in vain: without memory a new one may end before its first line, unheard of, and
+    threading.Thread would wait for ever for that line."""
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        """Start it. RuntimeError or MemoryError if the system refuses."""
+        began, ended = _thread.allocate_lock(), _thread.allocate_lock()
+        began.acquire()
+        ended.acquire()
+
+        def body(life: object) -> None:
+            del life  # its starter keeps it to the end, and no traceback for longer
+            began.release()
+            try:
+                run()
+            finally:
+                ended.release()
+
+        life = set[None]()  # the new thread alone will hold it
+        self._ended, self._life = ended, weakref.ref(life)
+        _thread.start_new_thread(body, (life,))
+        del life
+        if not self._released(began):
+            raise MemoryError("a new thread got no memory")
+
+    def _released(self, lock: Any) -> bool:
+        """Wait until the thread releases `lock`; False if it ended without."""
+        lives = True
+        while not lock.acquire(timeout=0.1 if lives else 0):
+            if not lives:
+                return False
+            lives = self._life() is not None
+        return True
+
+    def join(self) -> None:
+        """Wait until it has ended."""
+        self._released(self._ended)
+
+
 def whole(make: Callable[[], T]) -> T:
     """make(), which no signal stops half-way: only Python's main thread hears of signals, so another one makes it. If
     the main thread is interrupted, it stops waiting; what was begun is still finished."""
-    if _here or threading.current_thread() is not threading.main_thread():
+    if _here or threading.get_ident() != threading.main_thread().ident:
         with MAKING:
             return make()
     made: list[T] = []
@@ -39,10 +80,10 @@ def whole(make: Callable[[], T]) -> T:
         except BaseException as error:
             failed.append(error)
 
-    maker = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="tinytorch-once", daemon=True)
+    context = contextvars.copy_context()
     try:
-        maker.start()
-    except RuntimeError:  # the system or a dying interpreter refuses
+        maker = Thread(lambda: context.run(run))
+    except (RuntimeError, MemoryError):  # the system or a dying interpreter refuses
         _here.append(True)
         try:
             run()

@@ -49,7 +49,9 @@ def zero_point_of(zero_point: Any, shape: tuple[int, ...]) -> int | NDArray[np.i
 
 def bias_of(bias: Any, n: int) -> NDArray[Any]:
     """The bias [N] of N columns: int32 as it is, other numbers as float32; [0] for None. A copy."""
-    given = np.zeros(0, np.float32) if bias is None else np.asarray(bias)
+    if bias is None:
+        return np.zeros(0, np.float32)
+    given = np.asarray(bias)
     if given.shape not in ((0,), (n,)):
         raise ValueError(f"bias must have {n} values, one a column of the weights, got shape {given.shape}")
     if given.dtype.kind not in "fiub":

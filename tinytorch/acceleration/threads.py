@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import add, call, compiled, inlined, peek, poke, relax
-from .once import MAKING, whole
+from .once import MAKING, Thread, whole
 
 # Offsets in bytes into the pool's shared words, a cache line each: what several threads write does not share one.
 OPEN, NEXT, ACTIVE, BUSY = range(0, 256, 64)
@@ -193,7 +193,7 @@ class Pool:
         self._words = words[(self._base - words.ctypes.data) // 8 :]
         for offset, verb in ((ACQUIRE, "acquire"), (RELEASE, "release")):
             self._words[offset // 8] = _address(ctypes.pythonapi, f"PyThread_{verb}_lock")
-        self._workers: list[threading.Thread] = []
+        self._workers: list[Thread] = []
         self._closed = False
         self.threads = self.address = 0
 
@@ -223,13 +223,15 @@ class Pool:
         words = self._words[worker // 8 : worker // 8 + 8]
         words[LOCK // 8] = words[LOCK // 8] or _new_lock()  # it stays for the next worker that lives here
         words[END // 8] = words[AWAY // 8] = 0
-        thread = threading.Thread(target=live, args=(self._base, self._base + worker, LOOKOUT), daemon=True)
+
+        def work_here() -> None:
+            words[THREAD // 8] = threading.get_native_id()
+            live(self._base, self._base + worker, LOOKOUT)
+
         try:
-            thread.start()
+            self._workers.append(Thread(work_here))
         except (RuntimeError, MemoryError) as failure:
             return failure
-        self._workers.append(thread)
-        words[THREAD // 8] = thread.native_id or 0
         return None
 
     def close(self) -> None:

@@ -202,3 +202,44 @@ def address_space_ends(spaces: list[int]) -> None:
 
 def test_where_addresses_run_out_the_answer_is_right_or_memory_error(in_child: Run, size: Size) -> None:
     in_child(address_space_ends, [*range(0, 200, size(short=40, long=1)), 700])
+
+
+def threads_without_addresses(spaces: list[int]) -> None:
+    """Threads are wanted, and one by which something is made, when only so many MB of addresses are left for their
+    stacks: where there is nothing a thread ends before its first line."""
+    import faulthandler
+    import resource
+    import warnings
+    from pathlib import Path
+
+    import numpy as np
+
+    from tinytorch.acceleration import get_num_threads, int8_matmul, pack_int8, set_num_threads
+    from tinytorch.acceleration.once import once
+
+    faulthandler.dump_traceback_later(200, exit=True)
+    a, packed = np.full((300, 300), 2, np.uint8), pack_int8(np.full((300, 300), 3, np.int8))
+    set_num_threads(2)
+    assert (int8_matmul(a, packed) == 1800).all()
+    warnings.simplefilter("ignore")
+    for space in spaces:
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        made, failures = once(lambda: "whole"), list[MemoryError]()
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + space * 2**20, most))
+        for attempt in (made, lambda: set_num_threads(1), lambda: set_num_threads(6), lambda: int8_matmul(a, packed)):
+            try:
+                attempt()
+            except MemoryError as error:
+                failures.append(error)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        assert made() == "whole"
+        assert 1 <= get_num_threads() <= 6
+        assert (int8_matmul(a, packed) == 1800).all()
+    set_num_threads(3)
+    assert get_num_threads() == 3
+    assert (int8_matmul(a, packed) == 1800).all()
+
+
+def test_where_addresses_run_out_threads_are_not_waited_for_in_vain(in_child: Run, size: Size) -> None:
+    in_child(threads_without_addresses, [*range(0, 60, size(short=5, long=1))])
