@@ -264,10 +264,11 @@ class Commands(Ways):
 
 
 class RememberingJudge:
-    """A Judge that starts only for cells that none has judged."""
+    """A Judge that grades cells that none has judged, and goes on to the next case: the course is put back for each."""
 
-    def __init__(self, memory: Memory, project: Project, module: Module, **options: Any) -> None:
-        self._memory, self._project, self._module, self._options = memory, project, module, options
+    def __init__(self, memory: Memory, running: Judges, project: Project, module: Module, **options: Any) -> None:
+        self._memory, self._running, self._project, self._module = memory, running, project, module
+        self._options = options
 
     def __enter__(self) -> RememberingJudge:
         return self
@@ -277,13 +278,24 @@ class RememberingJudge:
 
     def grade(self, read: intake.Submission) -> Grade:
         hidden = sorted(path.name for path in self._project.module_tests(self._module.name).glob("hidden/*.py"))
-        asked = ["judge", self._project.root.name, hidden, _meanings(read)]
-        known = self._memory.recall(asked, lambda: self._judged(read))
+        where = [self._project.root.name, hidden]
+        asked = ["judge", *where, _meanings(read)]
+        known = self._memory.recall(asked, lambda: self._judge(str(where)).grade(read))
         return dataclasses.replace(known, submission=read.name, remarks=read.remarks, digest=read.digest)
 
-    def _judged(self, read: intake.Submission) -> Grade:
-        with Judge(self._project, self._module, **self._options) as judge:
-            return judge.grade(read)
+    def _judge(self, where: str) -> Judge:
+        if where not in self._running.judges:
+            judge = Judge(self._project, self._module, **self._options)
+            self._running.judges[where] = self._running.open.enter_context(judge)
+        return self._running.judges[where]
+
+
+@dataclass
+class Judges:
+    """The judges that run, by the tests that they run."""
+
+    open: ExitStack
+    judges: dict[str, Judge] = field(default_factory=dict)
 
 
 @contextmanager
@@ -298,9 +310,11 @@ def remembered(memory: Memory) -> Iterator[None]:
         yield from memory.recall(asked, lambda: list(run(project, module, exports, exercises, *rest)))
 
     testing.run = recalling  # type: ignore[assignment]
-    autograder.Judge = rehearsal.Judge = partial(RememberingJudge, memory)  # type: ignore[assignment,misc]
     try:
-        yield
+        with ExitStack() as running:
+            judge = partial(RememberingJudge, memory, Judges(running))
+            autograder.Judge = rehearsal.Judge = judge  # type: ignore[assignment,misc]
+            yield
     finally:
         testing.run, autograder.Judge, rehearsal.Judge = run, Judge, Judge  # type: ignore[misc]
 
