@@ -108,11 +108,12 @@ class Int8Conv2d:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
         self._check(x)
         x = readable(x)
-        if self.input_qparams is None:
+        static = self.input_qparams
+        if static is None:
             scale, zero_point = find_dynamic(x)
             ruler: Ruler = Uint8Ruler(scale, zero_point)
         else:
-            ruler, (zero_point, _, _, scale) = self.input_qparams, self.layers[0].ruler_in
+            ruler, (zero_point, _, _, scale) = static, self.layers[0].ruler_in
         images = x.transpose(0, 2, 3, 1)  # as a layer before has left them
         codes = quantize(images, ruler).transpose(0, 3, 1, 2) if images.flags.c_contiguous else quantize(x, ruler)
         return self._convolve(codes, zero_point, scale)
