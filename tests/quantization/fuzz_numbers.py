@@ -438,7 +438,7 @@ def histogram_cost(counts: list[int], limit: float, lo: float, hi: float, object
         at = [sum(edges[i]) / 2 for i in full]
         return float(oracle.expected_mse([counts[i] for i in full], at, p.scale.item(), int(p.zero_point), *ends(p)))
     inside = [i for i, (left, right) in enumerate(edges) if right > lo and left < hi]
-    inside = inside or [max(i for i, (left, _) in enumerate(edges) if left < hi)]
+    inside = inside or [max((i for i, (left, _) in enumerate(edges) if left < hi), default=0)]
     codes = [oracle.code(sum(edges[i]) / 2, p.scale.item(), int(p.zero_point), *ends(p)) for i in inside]
     clipped = [counts[i] for i in inside]
     clipped[0] += sum(counts[: inside[0]])

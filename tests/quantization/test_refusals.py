@@ -218,3 +218,11 @@ def test_a_step_beyond_float32_is_its_largest_number() -> None:
     x = np.float32([2.2e38, -1.5e38])
     got = LearnedStepSize(IntType(2), batched=True)(Tensor(x)).data
     assert np.array_equal(got, [np.finfo(np.float32).max, 0])
+
+
+def test_a_histogram_of_one_negative_power_of_two_has_a_range() -> None:
+    """All its numbers lie on the outer edge of the first cell."""
+    for objective in ("mse", "entropy"):
+        observer = HistogramObserver(objective)
+        observer.observe(np.full(5, -2.0))
+        assert observer.range() == (-2.0, -2.0)

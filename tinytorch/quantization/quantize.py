@@ -835,8 +835,8 @@ class HistogramObserver(Observer):
         if self.objective == "mse":
             used = counts > 0
             return expected_mse(counts[used], centers[used], qparams)
-        first = np.searchsorted(centers + self.histogram.cell / 2, lo, side="right")
-        last = np.searchsorted(centers - self.histogram.cell / 2, hi, side="left") - 1
+        first = int(np.searchsorted(centers + self.histogram.cell / 2, lo, side="right"))
+        last = max(int(np.searchsorted(centers - self.histogram.cell / 2, hi, side="left")) - 1, 0)
         first = min(first, last)
         inside = counts[first : last + 1]
         clipped = inside.copy()
