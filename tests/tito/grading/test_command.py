@@ -306,11 +306,9 @@ def test_a_table_names_every_exercise(calls, grade, course, tmp_path):
 
 @pytest.mark.box
 def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_leaves_no_process(course):
-    script = Path(__file__).parents[3] / "benchmarks" / "kill_grading.py"
     toy = ["--project", str(course.root), "--module", "01_toy", "--exercise", "double"]
-    done = subprocess.run(
-        [sys.executable, str(script), *toy, "--kills", "8", "--people", "3"], capture_output=True, encoding="utf-8"
-    )
+    command = [sys.executable, "-m", "tests.e2e.kill_grading", *toy, "--kills", "8", "--people", "3"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"outlived a kill +0$", done.stdout, re.MULTILINE), done.stdout
 

@@ -20,7 +20,7 @@ from . import Attack, handed_in
 from .scene import Scene
 
 HONEST = "honest"
-SLOW_SECONDS = 3.0  # the limit of attacks that only a limit ends
+SLOW_SECONDS = 12.0  # the limit of attacks that only a limit ends; the honest student needs one, on a machine at rest
 SECONDS = 20.0  # and of all others: they end by themselves
 GRADED = (0, 1)  # exit statuses: everybody passed, or not
 
