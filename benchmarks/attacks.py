@@ -30,9 +30,8 @@ from tests.catalogue import solved
 from tests.tito.grading.attacks import Attack, catalogue, handed_in
 from tests.tito.grading.attacks.arena import HONEST, Row, fight
 from tests.tito.grading.attacks.scene import Scene, copied
-from tito import course
-from tito.course import Module
-from tito.project import Project
+from tito.course.module import Module, load_module
+from tito.course.project import Project
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = "17_quantization"
@@ -46,7 +45,7 @@ class Arena:
 
     def __init__(self, folder: Path) -> None:
         self.project = copied(Project(ROOT), folder / "course")
-        self.module: Module = course.load(self.project, MODULE)
+        self.module: Module = load_module(self.project, MODULE)
         self.out = folder / "out"
         self.out.mkdir()
 
@@ -70,7 +69,7 @@ def ours(scene: Scene, module: Module, attacks: list[Attack], console: Console) 
 
 
 def theirs(scene: Scene, module: Module, attacks: list[Attack], name: str, python: Path) -> list[Row]:
-    """The same attacks, but for the guard that keeps them in a box."""
+    """The same attacks, but for the guard that keeps them in a sandbox."""
     exercise = module.exercises[0]
     cells = solved(scene.project, module)
     who = {HONEST: cells} | {attack.name: handed_in(attack, cells, scene.fill, guard="") for attack in attacks}

@@ -1,6 +1,7 @@
 """Other graders on the same submissions: nbgrader and otter-grader, each from a Python of its own.
 
-Both run the student's notebook in a kernel and then, in that same process, the same tests as ours (`tito.inkernel`).
+Both run the student's notebook in a kernel and then, in that same process, the same tests as ours
+(`tito.testing.in_notebook`).
 A Python that has one: `python -m venv V && V/bin/pip install nbgrader -e .` and `... otter-grader -e .`
 """
 
@@ -23,9 +24,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tito import notebook, processes
-from tito.course import Exercise, Module
-from tito.project import Project
+from tito import processes
+from tito.course import notebook
+from tito.course.module import Exercise, Module
+from tito.course.project import Project
 
 Page = dict[str, Any]  # a notebook as JSON
 Cells = Mapping[str, tuple[str, ...]]  # exercise -> what the student wrote in its cells
@@ -268,7 +270,7 @@ def _autograder(project: Project, module: Module, exercise: Exercise, path: Path
         lines += [
             f"@test_case(points={exercise.points / 2}, hidden={bool(more)})",
             f"def test_{part}(env):",
-            "    from tito.inkernel import passes",
+            "    from tito.testing.in_notebook import passes",
             f"    passes({exercise.id!r}, env, tests={tests!r}{more})",
             "",
         ]

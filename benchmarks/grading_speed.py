@@ -25,15 +25,15 @@ from benchmarks import counting, graders
 from benchmarks.graders import Graded
 from tests.catalogue import Kind, answers, solved
 from tests.tito.grading.attacks.arena import page_of
-from tito import course, notebook
-from tito.course import Module
-from tito.grading.session import cores
-from tito.project import Project
+from tito.course import notebook
+from tito.course.module import Module, load_module
+from tito.course.project import Project
+from tito.grading.local_pool import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = "17_quantization"
 WANTED_RATIO = 10.0
-WITHOUT_BOXES = ", boxes not counted"  # they are killed, and with them what they would have told
+WITHOUT_SANDBOXES = ", sandboxes not counted"  # they are killed, and with them what they would have told
 LIMIT_SECONDS = 20.0  # of a submission, where hostile ones are measured
 HOSTILE = {
     "a loop": "while True:\n    pass\n",
@@ -108,7 +108,7 @@ def throughput(module: Module, count: int, jobs: int, python: Path | None, folde
         f"{len(who)} submissions of {len(module.exercises)} exercises, {tests_of(project)} tests each; {cores()} cores"
     )
     ours = [tito_grade(folder / "handed in", folder / "ours 1", "--jobs", str(jobs))]
-    tell(f"tito grade --jobs {jobs}", ours[0], len(who), WITHOUT_BOXES)
+    tell(f"tito grade --jobs {jobs}", ours[0], len(who), WITHOUT_SANDBOXES)
     if not python or not graders.version(python, "nbgrader"):
         for name, points in ours[0].scores.items():
             print(f"  {name:<20} {points:>4g} of {module.points}")
@@ -121,7 +121,7 @@ def throughput(module: Module, count: int, jobs: int, python: Path | None, folde
     counted = ran.read_text(encoding="utf-8").count("/reference/")
     print(f"  {counted} tests run for the reference: those that the notebooks themselves call for come twice")
     ours.append(tito_grade(folder / "handed in", folder / "ours 2", "--jobs", str(jobs)))  # was it the machine's mood?
-    tell(f"tito grade --jobs {jobs}, again", ours[1], len(who), WITHOUT_BOXES)
+    tell(f"tito grade --jobs {jobs}, again", ours[1], len(who), WITHOUT_SANDBOXES)
     slower = max(graded.seconds for graded in ours)
     ratio, least = theirs.seconds / slower, (theirs.seconds - theirs.others_seconds) / slower
     print(f"tito grade is {ratio:.1f} times as fast, wanted {WANTED_RATIO:g}; {least:.1f}, if other cells took no time")
@@ -206,7 +206,7 @@ def main() -> int:
     parser.add_argument("--nbgrader", type=Path, metavar="PYTHON")
     options = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    module = course.load(Project(ROOT), MODULE)
+    module = load_module(Project(ROOT), MODULE)
     with tempfile.TemporaryDirectory(prefix="speed_") as temporary:
         right = throughput(module, options.count, options.jobs, options.nbgrader, Path(temporary, "rate"))
         held = latency(module, options.jobs, Path(temporary, "hostile"))

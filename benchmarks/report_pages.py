@@ -15,14 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.catalogue import answers
-from tito import course, project
-from tito.course import Exercise, Module
-from tito.grading import intake, reports, similarity
+from tito.course.module import Exercise, Module, load_module
+from tito.course.project import find_project
+from tito.grading import similarity
 from tito.grading.grade import Grade
-from tito.grading.intake import Submission
-from tito.grading.reports import adjustments
+from tito.grading.intake import collecting
+from tito.grading.reports import adjustments, writing
 from tito.grading.similarity import Pair
-from tito.testing import Outcome
+from tito.grading.submission import Submission
+from tito.testing.outcome import Finding, Outcome, outcome_of
+from tito.testing.record import out_of_time
 
 ROOT = Path(__file__).parent.parent
 MODULE = "17_quantization"
@@ -56,12 +58,12 @@ class Class:
     def __init__(self, module: Module, seed: int = 0) -> None:
         self.module, self.dice = module, random.Random(seed)
         self.hardness = {exercise.id: self.dice.uniform(-0.2, 0.35) for exercise in module.exercises}
-        self.told = {exercise.id: list(_messages(exercise)) for exercise in module.exercises}
+        self.mistakes = {exercise.id: list(_mistakes(exercise)) for exercise in module.exercises}
 
     def grades(self, count: int) -> list[Grade]:
         names = [f"{first} {last}" for last in LAST.split() for first in FIRST.split()]
         made = [self.grade(name) for name in [*ODD, *names][:count]]
-        made[9::67] = [Grade(g.submission, (), "machinery", 0.0, ("the box did not start",)) for g in made[9::67]]
+        made[9::67] = [Grade(g.submission, (), "machinery", 0.0, ("the sandbox did not start",)) for g in made[9::67]]
         made[11::83] = [self.refused(grade.submission) for grade in made[11::83]]
         return made
 
@@ -74,44 +76,44 @@ class Class:
 
     def refused(self, name: str) -> Grade:
         why = "submission.zip is no archive: hand in what `tito submit` writes"
-        outcomes = (Outcome(e.id, e.title, 0, e.points, "failed", why) for e in self.module.exercises)
+        outcomes = (outcome_of(exercise, Finding("refused", "", why)) for exercise in self.module.exercises)
         return Grade(name, tuple(outcomes), "refused", 0.0, (why,))
 
     def outcome(self, place: int, exercise: Exercise, able: float, patient: float) -> Outcome:
-        def told(status: str, message: str) -> Outcome:
-            earned = exercise.points if status == "passed" else 0
-            return Outcome(exercise.id, exercise.title, earned, exercise.points, status, message)  # type: ignore[arg-type]
+        return outcome_of(exercise, self.finding(place, exercise, able, patient))
 
+    def finding(self, place: int, exercise: Exercise, able: float, patient: float) -> Finding:
         notebook = self.module.notebook_of(exercise.id).path.name
         if place > patient:
-            return told("not started", f"not started yet: write your code at modules/source/{MODULE}/{notebook}:310")
+            where = f"modules/source/{MODULE}/{notebook}:310"
+            return Finding("unwritten", "", f"not started yet: write your code at {where}")
         if self.dice.random() < able - self.hardness[exercise.id] + 0.15:
-            return told("passed", "")
+            return Finding("passed")
         if self.dice.random() < 0.03:
-            return told("timeout", "codes never wrap:\nstopped after 30 seconds: is there a loop that never ends?")
-        likely = int(self.dice.random() ** 2.5 * len(self.told[exercise.id]))
-        return told("failed", self.told[exercise.id][likely])
+            return out_of_time(30, "codes never wrap")
+        likely = int(self.dice.random() ** 2.5 * len(self.mistakes[exercise.id]))
+        return self.mistakes[exercise.id][likely]
 
 
-def _messages(exercise: Exercise) -> Iterator[str]:
-    """What the tests tell about the exercise's known mistakes, under the claims of its tests."""
+def _mistakes(exercise: Exercise) -> Iterator[Finding]:
+    """What the tests say of the exercise's known mistakes, under the claims of its tests."""
     tests = ROOT / "tests" / MODULE
     text = (tests / f"test_{exercise.id}.py").read_text(encoding="utf-8")
     claims = re.findall(r"^def test_(\w+)", text, re.MULTILINE)
-    for number, mistake in enumerate(answers(project.find(ROOT), MODULE, exercise.id, "mistake")):
+    for number, mistake in enumerate(answers(find_project(ROOT), MODULE, exercise.id, "mistake")):
         claim = claims[number % len(claims)].replace("_", " ")
         where = f"modules/source/{MODULE}/quantization_dev.py:{300 + number}"
         source = mistake.changes[0].wrote.strip().split("\n")[0]
         says = re.sub(r"\\(.)", r"\1", mistake.says)  # a pattern
-        yield f"{claim}:\n{says}\n{where}: {source}"
+        yield Finding("claim", claim, says, f"{where}: {source}")
 
 
 def alike(module: Module, names: list[str]) -> list[Pair]:
     """What the grader finds where the second of these people took over the first's solutions and renamed things."""
-    (solved,) = intake.collect(module, ROOT / "modules" / "source" / MODULE)
+    (solved,) = collecting.collect(module, ROOT / "modules" / "source" / MODULE)
     chosen = {name: solved.cells[name] for name in ("requantize", "observers", "integer_matmul")}
     renamed = {name: tuple(RENAMED.sub(r"the_\1", cell) for cell in cells) for name, cells in chosen.items()}
-    given = intake.given_cells(module)
+    given = collecting.given_cells(module)
     return similarity.pairs([Submission(names[0], chosen), Submission(names[1], renamed)], given)
 
 
@@ -142,14 +144,14 @@ def main() -> None:
     parser.add_argument("--no-pictures", action="store_true")
     parser.add_argument("--unsafe", action="store_true")
     asked = parser.parse_args()
-    module = course.load(project.find(ROOT), MODULE)
+    module = load_module(find_project(ROOT), MODULE)
     grades = Class(module).grades(asked.students)
     asked.out.mkdir(parents=True, exist_ok=True)
     line = f"{grades[8].submission},quantize,2.5,wrote a second solution on paper"
     (asked.out / adjustments.FILE).write_text(f"submission,exercise,points,reason\n{line}\n", encoding="utf-8")
     similar = alike(module, [grades[8].submission, grades[10].submission])
     begun = time.perf_counter()
-    reports.write(asked.out, module, grades, similar, ABOUT | {"unsafe": asked.unsafe})
+    writing.write(asked.out, module, grades, similar, ABOUT | {"unsafe": asked.unsafe})
     seconds = time.perf_counter() - begun
     found = [path for path in asked.out.rglob("*") if path.suffix in (".html", ".csv", ".json")]
     weight = sum(path.stat().st_size for path in found)

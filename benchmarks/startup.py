@@ -24,7 +24,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from tito import course, project
+from tito.course.module import load_module
+from tito.course.project import find_project
 
 ROOT = Path(__file__).parent.parent
 MODULE = "17_quantization"
@@ -87,7 +88,7 @@ def watching() -> Iterator[Callable[[], float]]:
     with tempfile.TemporaryDirectory(prefix="watch_") as temporary:
         folder = Path(temporary, "class")
         whole([*TITO, "release", MODULE, "--to", str(folder)])
-        notebook = course.load(project.find(folder), MODULE).notebooks[0].path
+        notebook = load_module(find_project(folder), MODULE).notebooks[0].path
         watch = [*TITO, "--project", str(folder), "watch", MODULE]
         with subprocess.Popen(watch, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
             assert process.stdout is not None and process.stdin is not None

@@ -16,10 +16,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from tito import editions, grafting, notebook
-from tito.course import Module
-from tito.notebook import Document
-from tito.project import Project
+from tito.course import markers, notebook, replacing
+from tito.course.module import Module
+from tito.course.notebook import Document
+from tito.course.project import Project
 
 Kind = Literal["mistake", "alternative"]
 
@@ -60,7 +60,7 @@ class Answer:
         """The exercise's cells as a student would write them: number in the notebook -> source."""
         parts = [
             (cell.number, inside, "\n".join(line.text for line in lines))
-            for cell in grafting.cells_of(reference, self.exercise)
+            for cell in replacing.cells_of(reference, self.exercise)
             for inside, lines in groupby(_without_markers(cell.source), key=lambda line: line.inside)
         ]
         written = iter(self.written([text for _, inside, text in parts if inside]))
@@ -77,8 +77,8 @@ class Answer:
         return tuple("\n".join(line for _, line in body) + "\n" for body in bodies)
 
 
-def _without_markers(source: str) -> list[editions.Line]:
-    return [line for line in editions.lines(source) if not line.marker]
+def _without_markers(source: str) -> list[markers.Line]:
+    return [line for line in markers.lines(source) if not line.marker]
 
 
 def answers(project: Project, module: str, exercise: str, kind: Kind) -> list[Answer]:

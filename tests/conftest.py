@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-WITHOUT_BOX = pytest.StashKey[int]()
-"""How many tests that let strangers' code loose were left out, because this machine has no box for it."""
+WITHOUT_SANDBOX = pytest.StashKey[int]()
+"""How many tests that let strangers' code loose were left out, because this machine has no sandbox for it."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,34 +31,34 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `box` where there is none, unless the environment says TITO_BOX=required, as CI does."""
-    boxed = [item for item in items if item.get_closest_marker("box")]
-    if not boxed or os.environ.get("TITO_BOX") == "required":
+    """Leave out what is marked `sandbox` where there is none, unless TITO_SANDBOX=required, as in CI."""
+    sandboxed = [item for item in items if item.get_closest_marker("sandbox")]
+    if not sandboxed or os.environ.get("TITO_SANDBOX") == "required":
         return
-    from tito.grading.judging import box
+    from tito.grading.sandbox import bubblewrap
 
-    if box.protection().kind == "none":
-        config.stash[WITHOUT_BOX] = len(boxed)
-        config.hook.pytest_deselected(items=boxed)
-        items[:] = [item for item in items if item not in boxed]
+    if bubblewrap.protection().kind == "none":
+        config.stash[WITHOUT_SANDBOX] = len(sandboxed)
+        config.hook.pytest_deselected(items=sandboxed)
+        items[:] = [item for item in items if item not in sandboxed]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["without box"] = session.config.stash.get(WITHOUT_BOX, 0)
+        session.config.workeroutput["without sandbox"] = session.config.stash.get(WITHOUT_SANDBOX, 0)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    node.config.stash[WITHOUT_BOX] = getattr(node, "workeroutput", {}).get("without box", 0)
+    node.config.stash[WITHOUT_SANDBOX] = getattr(node, "workeroutput", {}).get("without sandbox", 0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if count := config.stash.get(WITHOUT_BOX, 0):
-        from tito.grading.judging import box
+    if count := config.stash.get(WITHOUT_SANDBOX, 0):
+        from tito.grading.sandbox import bubblewrap
 
-        why = box.protection()
-        terminalreporter.section("no box for strangers' code", yellow=True)
+        why = bubblewrap.protection()
+        terminalreporter.section("no sandbox for strangers' code", yellow=True)
         terminalreporter.line(f"{count} tests of grading were not run: {why.reason}. Fix: {why.fix}")
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr in config.getini("addopts"):
         terminalreporter.line("Whole rounds were left out; they run by: pytest tests/e2e -m e2e (or nightly, browser)")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tito.project import PYPROJECT
-from tito.reporting import describe
+from tito.course.project import PYPROJECT
+from tito.testing.pytest_reporter import failure_of
 
 QUIET = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]  # the last collects garbage
 
@@ -35,8 +35,8 @@ class First:
         report = yield
         self.ran += report.when == "call"
         if report.failed and not self.text and call.excinfo:
-            told = describe(call.excinfo.value, item.path)
-            self.text = f"{item.name}: {told['type']}: {told['text']}"
+            failure = failure_of(call.excinfo.value, item.path)
+            self.text = f"{item.name}: {failure.type}: {failure.text}"
         return report
 
 

@@ -20,17 +20,17 @@ from typing import Any
 
 import pytest
 
-from tito import course, exporting
-from tito.course import Notebook
-from tito.editions import MARKER
-from tito.project import Project
+from tito.course import exporting
+from tito.course.markers import MARKER
+from tito.course.module import Notebook, load_module, module_names
+from tito.course.project import Project
 
 from .catalogue import Answer, Kind, answers
 
 HERE = Path(__file__).parent
 PROJECT = Project(HERE.parent)
 PASSED = ""
-NOTEBOOKS = [(name, book) for name in course.module_names(PROJECT) for book in course.load(PROJECT, name).notebooks]
+NOTEBOOKS = [(name, book) for name in module_names(PROJECT) for book in load_module(PROJECT, name).notebooks]
 EXERCISES = [(name, exercise.id) for name, book in NOTEBOOKS for exercise in book.exercises]
 
 Pieces = list[tuple[str | None, str]]  # an exported file cut up: (the exercise whose solution this is, or None; text)
@@ -58,7 +58,7 @@ def with_answer(pieces: Pieces, answer: Answer) -> Pieces:
 
 @functools.cache
 def exports(module: str) -> list[exporting.Exported]:
-    return exporting.make(PROJECT, course.load(PROJECT, module))
+    return exporting.make(PROJECT, load_module(PROJECT, module))
 
 
 def pieces_of(module: str, exercise: str) -> Pieces:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tito import course
-from tito.editions import stub
+from tito.course.markers import stub
+from tito.course.module import load_module, module_names
+from tito.course.project import PYPROJECT, Project
 from tito.errors import Status
-from tito.project import PYPROJECT, Project
 
 PROJECT = Project(Path(__file__).parent.parent)
-MODULES = course.module_names(PROJECT)
+MODULES = module_names(PROJECT)
 
 
 @pytest.fixture
@@ -44,28 +44,28 @@ def tito_test(project, module):
 @pytest.mark.parametrize("module", MODULES)
 def test_the_reference_earns_every_point(copy, module):
     status, report = tito_test(copy, module)
-    table = course.load(PROJECT, module)
+    table = load_module(PROJECT, module)
     assert [(e["id"], e["points"]) for e in report["exercises"]] == [(e.id, e.points) for e in table.exercises], report
     assert {e["status"] for e in report["exercises"]} == {"passed"}
-    assert (report["points"], report["of"]) == (table.points, table.points)
+    assert (report["points"], report["max_points"]) == (table.points, table.points)
     assert status == Status.DONE
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_stubs_earn_nothing_and_are_called_not_started(copy, module):
-    for notebook in course.load(copy, module).notebooks:
+    for notebook in load_module(copy, module).notebooks:
         notebook.path.write_text(stub(notebook.path.read_text(encoding="utf-8")), encoding="utf-8")
     status, report = tito_test(copy, module)
-    table = course.load(PROJECT, module)
+    table = load_module(PROJECT, module)
     told = {e["id"]: (e["points"], e["status"]) for e in report["exercises"]}
     assert told == {e.id: (0, "not started") for e in table.exercises}
-    assert (report["points"], report["of"]) == (0, table.points)
+    assert (report["points"], report["max_points"]) == (0, table.points)
     assert status == Status.FAILED
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_one_exercise_solved_earns_its_points_alone(copy, module):
-    table = course.load(copy, module)
+    table = load_module(copy, module)
     first = table.exercises[0]
     notebook = table.notebook_of(first.id).path
     solved = notebook.read_text(encoding="utf-8")

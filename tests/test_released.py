@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tito import course, release
-from tito.project import Project
+from tito.course.module import load_module, module_names
+from tito.course.project import Project
+from tito.releasing import release
 
 PROJECT = Project(Path(__file__).parent.parent)
-MODULES = course.module_names(PROJECT)
+MODULES = module_names(PROJECT)
 
 
 @pytest.fixture(scope="module", params=MODULES)
 def edition(request):
     """(module, its student's edition). Making it raises where a file would show a line of a solution."""
-    module = course.load(PROJECT, request.param)
+    module = load_module(PROJECT, request.param)
     return module, release.student_edition(PROJECT, module)
 
 

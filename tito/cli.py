@@ -64,7 +64,8 @@ def export(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a file is not up to date.")] = False,
 ) -> None:
     """Write a module's notebooks into the package. Example: tito export 17_quantization"""
-    from tito import console, exporting, shadows
+    from tito import console
+    from tito.course import exporting, shadowing
 
     project = project_of(context)
     loaded = module_of(project, module)
@@ -79,7 +80,7 @@ def export(
             print(f"{where} is not what {file.document.name} exports: run `tito export {loaded.name}`")
         else:
             print(f"{shown}  up to date")
-    if cause := shadows.told(project):
+    if cause := shadowing.told(project):
         console.say(cause, "yellow")
     if check and changed:
         raise typer.Exit(Status.FAILED)
@@ -98,7 +99,11 @@ def test(
     import time
     from contextlib import closing
 
-    from tito import console, files, progress, shadows, testing
+    from tito import console, files
+    from tito.course import shadowing
+    from tito.learning import progress
+    from tito.testing import runner
+    from tito.testing.exports import Exports
 
     begun = time.monotonic()
     project = project_of(context)
@@ -107,21 +112,21 @@ def test(
         loaded.notebook_of(name)
     chosen = [item for item in loaded.exercises if not exercise or item.id in exercise]
     width = max(len(item.id) for item in chosen)
-    exports = testing.Exports(project, loaded, lambda sentence: console.say(sentence, "yellow"))
+    exports = Exports(project, loaded, lambda sentence: console.say(sentence, "yellow"))
     outcomes = []
-    with closing(testing.run(project, loaded, exports, chosen, limit_seconds)) as finished:
+    with closing(runner.run(project, loaded, exports, chosen, limit_seconds)) as finished:
         for outcome in finished:
             outcomes.append(outcome)
-            earned = console.points(outcome.points, outcome.of)
-            console.say(f"{outcome.id:{width}}  {earned:>16}  {outcome.status}", console.COLOURS[outcome.status])
-    lacking = testing.lacking(project, loaded, (file.document for file in exports.files), chosen)
-    result = testing.Result(loaded.name, time.monotonic() - begun, tuple(outcomes), lacking)
+            earned = console.points(outcome.points, outcome.max_points)
+            console.say(f"{outcome.exercise:{width}}  {earned:>16}  {outcome.status}", console.COLOURS[outcome.status])
+    lacking = runner.lacking(project, loaded, (file.document for file in exports.files), chosen)
+    result = runner.Result(loaded.name, time.monotonic() - begun, tuple(outcomes), lacking)
     kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in exports.files))
-    console.say(f"{'total':{width}}  {console.points(result.points, result.of):>16}  in {result.seconds:.1f} s")
+    console.say(f"{'total':{width}}  {console.points(result.points, result.max_points):>16}  in {result.seconds:.1f} s")
     if result.most_useful:
-        console.say(f"\n{result.most_useful.id}: {result.most_useful.title}")
+        console.say(f"\n{result.most_useful.exercise}: {result.most_useful.title}")
         console.say(textwrap.indent(result.most_useful.message, "  "))
-        if cause := shadows.told(project):
+        if cause := shadowing.told(project):
             console.say(cause, "yellow")
     for sentence in result.lacking:
         console.say(f"\n{sentence}", "yellow")
@@ -136,19 +141,21 @@ def test(
 @app.command(add_help_option=False, context_settings=OPEN)  # behind a module's name, --help is the demo's
 def demo(context: typer.Context, module: ModuleName) -> None:
     """Show what a module can do; options go to its demo. Example: tito demo 17 --seed 0 --json result.json"""
-    from tito import console, course, editions, exporting
+    from tito import console
+    from tito.course import exporting, markers
+    from tito.course.module import find_module_name, load_module
     from tito.errors import WrongCall
 
     if module in ("-h", "--help"):
         console.say(context.get_help())
         raise typer.Exit(Status.DONE)
     project = project_of(context)
-    loaded = course.load(project, course.find_name(project, module))
+    loaded = load_module(project, find_module_name(project, module))
     script = project.demo(loaded.name)
     if not script.is_file():
         raise WrongCall(f"{loaded.name} has no demo: {project.shown(script)} does not exist")
     made = exporting.make(project, loaded)
-    unwritten = [item.id for item in loaded.exercises if any(editions.is_stub(file.text, item.id) for file in made)]
+    unwritten = [item.id for item in loaded.exercises if any(markers.is_stub(file.text, item.id) for file in made)]
     if unwritten and not {"-h", "--help"} & set(context.args):
         left = f"{len(unwritten)} of {len(loaded.exercises)} exercises are not written yet, the first is {unwritten[0]}"
         raise TitoError(f"the demo runs what you wrote, but {left}; `tito watch` leads through them")

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tito import course, exporting, processes, project, shadows
+from tito import processes
+from tito.course import exporting, shadowing
+from tito.course.module import load_module, module_names
+from tito.course.project import Project, find_project
 from tito.errors import TitoError
-from tito.project import Project
 
 PIP = f'"{sys.executable}" -m pip' if " " in sys.executable else f"{sys.executable} -m pip"
 FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512_ICL", "AVX512_SPR", "ASIMD", "ASIMDDP", "SVE", "VSX", "RVV")
@@ -56,7 +58,7 @@ def as_json(findings: list[Finding]) -> str:
 def examine(start: Path | None) -> list[Finding]:
     """Everything that is looked at, in the order in which it is told. Never raises for what it finds."""
     try:
-        here: Project | None = project.find(start)
+        here: Project | None = find_project(start)
     except TitoError:
         where = (start or Path.cwd()).absolute()
         fix = "change into the course's folder, or name it: tito --project DIR doctor"
@@ -105,7 +107,7 @@ def _packages(here: Project) -> Iterator[Finding]:
 
 def _names(here: Project) -> Iterator[Finding]:
     """Does a file of the person's stand in the place of a module that others import by its name?"""
-    for path in shadows.found(here):
+    for path in shadowing.found(here):
         problem = f"everything that asks for {path.stem} imports it instead"
         yield Finding("names", here.shown(path), problem, "rename it")
 
@@ -172,22 +174,22 @@ def _kernels(names: str, tried: list[str], done: subprocess.CompletedProcess[str
 
 def _grading(here: Project) -> Iterator[Finding]:
     """What holds a stranger's code on this machine. Where nothing does, that is no fault: only graders need it."""
-    if not any(here.test_files(name, "x")[1].parent.is_dir() for name in course.module_names(here)):
+    if not any(here.test_files(name, "x")[1].parent.is_dir() for name in module_names(here)):
         return  # a student's edition, without hidden tests: nobody grades with it
-    from tito.grading.judging import box
+    from tito.grading.sandbox import bubblewrap
 
-    protection = box.protection()
-    if protection.kind == "box":
-        yield Finding("grading", "strangers' code runs in a box (bubblewrap)")
+    protection = bubblewrap.protection()
+    if protection.kind == "sandbox":
+        yield Finding("grading", "strangers' code runs in a sandbox (bubblewrap)")
     else:
-        yield Finding("grading", f"no box for strangers' code: {protection.reason}; {protection.fix}")
+        yield Finding("grading", f"no sandbox for strangers' code: {protection.reason}; {protection.fix}")
 
 
 def _modules(here: Project) -> Iterator[Finding]:
     """Is every module's export what its notebooks say?"""
-    for name in course.module_names(here):
+    for name in module_names(here):
         try:
-            stale = [file for file in exporting.make(here, course.load(here, name)) if file.changed]
+            stale = [file for file in exporting.make(here, load_module(here, name)) if file.changed]
         except TitoError as error:
             yield Finding(name, "cannot be exported", str(error).rstrip("."), "mend that line")
             continue

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tito.project import Project
+from tito.course.project import Project
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 PATIENCE_OF_TESTS = "TITO_PATIENCE"  # variable: seconds after which a test that still runs tells where it is

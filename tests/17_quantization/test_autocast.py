@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from tito.student import type_name
+from tito.testing.student_fixture import type_name
 
 CAST = "Tensor.from_op(round_half(x.data, dtype), (x,), lambda grad: (grad,))"
 MASTER = "the optimizer steps on the float32 masters; the parameters are the masters, rounded"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tito.student import type_name
+from tito.testing.student_fixture import type_name
 
 VALUES = "the values are those of dequantize(quantize(x.data, qparams), qparams)"
 MASK = "the mask is on the rounded, unclipped integer: qmin <= rint(x / scale) + zero_point <= qmax"

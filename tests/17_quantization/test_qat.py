@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tito.student import type_name
+from tito.testing.student_fixture import type_name
 
 FORWARD = "a copy of the layer, its weight passed through self.weight, is called with self.input(x)"
 CONVERT = "QuantizedTensor(codes of the weight, its ruler), then quantized_layer(m.layer, weight, m.input.qparams)"

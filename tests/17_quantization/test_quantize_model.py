@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tito.student import type_name
+from tito.testing.student_fixture import type_name
 
 DYNAMIC = "a QuantizedLinear for each Linear, None for every other module"
 STATIC = "observe_layers, run every batch through its result, quantize_observed, fuse_chain, return"

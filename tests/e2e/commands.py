@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tito.course import Module
-from tito.project import Project
+from tito.course.module import Module
+from tito.course.project import Project
 
 
 def tito(project: Project, *arguments: str | Path, may_end_with: Sequence[int] = (0,)) -> str:

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tito import course
-from tito.course import Module
-from tito.project import Project
+from tito.course.module import Module, load_module, module_names
+from tito.course.project import Project
 
 HERE = Project(Path(__file__).parents[2])
 
@@ -28,6 +27,6 @@ def here() -> Project:
     return HERE
 
 
-@pytest.fixture(scope="session", params=course.module_names(HERE))
+@pytest.fixture(scope="session", params=module_names(HERE))
 def module(request: pytest.FixtureRequest, here: Project) -> Module:
-    return course.load(here, request.param)
+    return load_module(here, request.param)

@@ -1,8 +1,8 @@
 """Kills `tito grade` at random points, starts it again, and looks whether anything was lost.
 
 A batch is killed again and again until it comes through; then the next begins. SIGKILL hits the parent alone, or its
-process group, or every process below it at once, or one after the other from the boxes up, so that the grader sees its
-boxes die; every fifth kill is Ctrl-C, of which it knows. Exits 1 unless every batch ends with the bytes of an
+process group, or every process below it at once, or one after the other from the sandboxes up, so that the grader sees its
+sandboxes die; every fifth kill is Ctrl-C, of which it knows. Exits 1 unless every batch ends with the bytes of an
 undisturbed one in grades.csv, and no process outlives a kill by more than PATIENCE seconds.
 
 Run from the project's root, on Linux: `python -m tests.e2e.kill_grading`; see --help. It adopts orphans, and is
@@ -26,7 +26,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tito import course, project
+from tito.course.module import find_module_name, load_module
+from tito.course.project import find_project
 
 from .made_up_class import MadeUp
 from .process_tree import adopt_orphans, below, described, kill, left_after
@@ -35,9 +36,9 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 10.0  # seconds for what was started to notice that its parent is gone
 GRADED = re.compile(r"^ *\d+ of \d+  ", re.MULTILINE)
 ALONE, GROUP, ALL = "SIGKILL, the parent alone", "SIGKILL, its process group", "SIGKILL, every process at once"
-UPWARDS, CTRL_C = "SIGKILL, from the boxes up", "Ctrl-C"
+UPWARDS, CTRL_C = "SIGKILL, from the sandboxes up", "Ctrl-C"
 WAYS = (ALONE, GROUP, ALL, UPWARDS, CTRL_C)
-STEP = 0.02  # seconds between two processes that are killed from the boxes up
+STEP = 0.02  # seconds between two processes that are killed from the sandboxes up
 
 
 @dataclass
@@ -156,11 +157,11 @@ def main() -> int:
     parser.add_argument("--project", type=Path, default=ROOT)
     parser.add_argument("--module", default="17_quantization")
     parser.add_argument("--exercise", default="choose_qparams")
-    parser.add_argument("--unsafe", action="store_true", help="without a box")
+    parser.add_argument("--unsafe", action="store_true", help="without a sandbox")
     asked = parser.parse_args()
     adopt_orphans()
-    here = project.find(asked.project)
-    made_up = MadeUp(here, course.load(here, course.find_name(here, asked.module)))
+    here = find_project(asked.project)
+    made_up = MadeUp(here, load_module(here, find_module_name(here, asked.module)))
     with tempfile.TemporaryDirectory(prefix="kill ü ") as temporary:
         folder = Path(temporary)
         for name, answers in made_up.people(asked.people, asked.people, asked.seed):

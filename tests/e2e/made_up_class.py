@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tito import editions, grafting, notebook
-from tito.course import Module
-from tito.grafting import cells_of
-from tito.notebook import Document
-from tito.project import Project
+from tito.course import markers, notebook, replacing
+from tito.course.module import Module
+from tito.course.notebook import Document
+from tito.course.project import Project
+from tito.course.replacing import cells_of
 
 from ..catalogue import Answer, Kind, answers
 
@@ -65,10 +65,10 @@ class MadeUp:
                 kind, which = chosen[exercise]
                 sources |= self.listed(exercise, kind)[which].cells(reference)
             else:
-                sources |= {cell.number: editions.stub(cell.source) for cell in cells_of(reference, exercise)}
+                sources |= {cell.number: markers.stub(cell.source) for cell in cells_of(reference, exercise)}
         if signed:
             sources = {number: f"{source}\n# {signed}" for number, source in sources.items()}
-        return editions.stub(grafting.replaced(reference, sources))
+        return markers.stub(replacing.replaced(reference, sources))
 
 
 @cache

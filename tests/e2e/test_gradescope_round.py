@@ -20,9 +20,9 @@ from typing import Any
 import jupytext  # type: ignore[import-untyped]
 import pytest
 
-from tito import editions, grafting, notebook
-from tito.course import Module
-from tito.project import Project
+from tito.course import markers, notebook, replacing
+from tito.course.module import Module
+from tito.course.project import Project
 
 from .commands import released
 
@@ -52,7 +52,7 @@ def unpack(archive: Path, home: Path) -> None:
 def submissions(here: Project, module: Module) -> dict[str, tuple[dict[str, str], int]]:
     """Who hands in -> the files, and the points they should earn."""
     reference = {entry.path.name: entry.path.read_text(encoding="utf-8") for entry in module.notebooks}
-    stubs = {name: editions.stub(text) for name, text in reference.items()}
+    stubs = {name: markers.stub(text) for name, text in reference.items()}
     pages = {
         name.replace(".py", ".ipynb"): jupytext.writes(jupytext.reads(text, fmt=notebook.PERCENT), fmt="ipynb")
         for name, text in reference.items()
@@ -61,7 +61,7 @@ def submissions(here: Project, module: Module) -> dict[str, tuple[dict[str, str]
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder, book.name)
         given.write_text(stubs[book.name], encoding="utf-8")
-        solved = grafting.graft(notebook.load(here, given), notebook.load(here, book), (first,))
+        solved = replacing.graft(notebook.load(here, given), notebook.load(here, book), (first,))
     return {
         "nobody": (stubs, 0),
         "first": (stubs | {book.name: solved}, first.points),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.nightly, pytest.mark.box]
+pytestmark = [pytest.mark.nightly, pytest.mark.sandbox]
 
 
 def test_two_hundred_kills_lose_nothing_and_leave_no_process(here, module):

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from tito import release
-from tito.course import Module
-from tito.project import Project
+from tito.course.module import Module
+from tito.course.project import Project
+from tito.releasing import release
 
 from .commands import released
 

@@ -25,8 +25,8 @@ import pytest
 from matplotlib import image
 
 from tito import processes
-from tito.course import Notebook
-from tito.project import Project
+from tito.course.module import Notebook
+from tito.course.project import Project
 
 from .commands import released, tito
 

@@ -3,7 +3,7 @@
 The class is made up from partial work, mistakes and other right answers. Many people have the same answers, and the
 grader runs those once; signed, every cell has a comment of its author's own, so that all differ, and it runs every one.
 The count that it is compared with owes the grader nothing: each set of answers is written into a copy of the course and
-tested there as on a student's machine, in one process with the tests, without intake, box, channel or judge.
+tested there as on a student's machine, in one process with the tests, without intake, sandbox, channel or judge.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
-from tito import course, testing
-from tito.course import Module
-from tito.project import PYPROJECT, Project
+from tito.course.module import Module, load_module
+from tito.course.project import PYPROJECT, Project
+from tito.testing import runner
 
 from .made_up_class import Answers, MadeUp
 from .process_tree import below, memory
@@ -45,7 +45,7 @@ def copy(here: Project, module: Module, folder: Path) -> Project:
 
 def tested(mine: Project, module: Module) -> Points:
     """What `tito test` gives."""
-    return {outcome.id: outcome.points for outcome in testing.whole(mine, module).exercises}
+    return {outcome.exercise: outcome.points for outcome in runner.whole(mine, module).exercises}
 
 
 def counted(made_up: MadeUp, everything: set[Answers], folder: Path) -> dict[Answers, Points]:
@@ -57,7 +57,7 @@ def counted(made_up: MadeUp, everything: set[Answers], folder: Path) -> dict[Ans
         mine = free.pop()
         for file, text in made_up.notebooks(answers).items():
             (mine.module(name) / file).write_text(text, encoding="utf-8")
-        points = tested(mine, course.load(mine, name))
+        points = tested(mine, load_module(mine, name))
         free.append(mine)
         return points
 
@@ -95,7 +95,7 @@ def graded(here: Project, module: Module, folder: Path) -> tuple[dict[str, Point
 
 
 @pytest.mark.nightly
-@pytest.mark.box
+@pytest.mark.sandbox
 @pytest.mark.parametrize("signed", [False, True], ids=["many alike", "all different"])
 def test_a_class_of_a_thousand_gets_the_points_that_tito_test_gives(signed, here, module, tmp_path):
     made_up = MadeUp(here, module)

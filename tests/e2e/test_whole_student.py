@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tito import course, grafting, notebook
-from tito.course import Exercise, Module
-from tito.project import Project
+from tito.course import notebook, replacing
+from tito.course.module import Exercise, Module, load_module
+from tito.course.project import Project
 
 from ..catalogue import Answer, answers
 from .commands import released, tito
@@ -42,9 +42,9 @@ class Student:
         path = self.module.notebook_of(answer.exercise).path
         reference = notebook.load(self.reference, self.reference.root / path.relative_to(self.here.root))
         own = notebook.load(self.here, path)
-        numbers = [cell.number for cell in grafting.cells_of(own, answer.exercise)]
+        numbers = [cell.number for cell in replacing.cells_of(own, answer.exercise)]
         sources = answer.cells(reference).values()
-        text = grafting.replaced(own, dict(zip(numbers, sources, strict=True)))
+        text = replacing.replaced(own, dict(zip(numbers, sources, strict=True)))
         path.write_text(text, encoding="utf-8", newline="\n")
 
     def stands(self, exercise: Exercise) -> tuple[str, str]:
@@ -69,7 +69,7 @@ class Student:
 def test_a_whole_student_earns_every_point_and_hands_it_in(most, here, module, tmp_path):
     folder = released(here, module, tmp_path / "student ü" / "class")
     assert sum(path.stat().st_size for path in folder.root.rglob("*") if path.is_file()) < 5_000_000
-    student = Student(folder, course.load(folder, module.name), here)
+    student = Student(folder, load_module(folder, module.name), here)
     begun = student.report("test")
     assert (begun["points"], {found["status"] for found in begun["exercises"]}) == (0, {"not started"})
 
@@ -94,4 +94,4 @@ def _hand_in(student: Student, points: int) -> None:
     with zipfile.ZipFile(Path(student.here.root, f"{student.module.name}_submission.zip")) as archive:
         manifest = json.loads(archive.read("manifest.json"))
         assert [name for name in archive.namelist() if f"  {name}  " not in told] == [], "submit says what is in it"
-    assert (manifest["points"], manifest["of"]) == (points, student.module.points)
+    assert (manifest["points"], manifest["max_points"]) == (points, student.module.points)

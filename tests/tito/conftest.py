@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tito import grafting, notebook
 from tito.cli import main
-from tito.course import load
-from tito.project import Project
+from tito.course import notebook, replacing
+from tito.course.module import load_module
+from tito.course.project import Project
 
 collect_ignore = ["toy"]  # its tests belong to the toy course, not to this one
 
@@ -104,8 +104,8 @@ def solve(course: Course) -> Callable[[Course, str], None]:
 
     def solve(edition: Course, exercise: str) -> None:
         given, reference = (notebook.load(p, p.root / NOTEBOOK) for p in (edition.project, course.project))
-        chosen = tuple(item for item in load(course.project, "01_toy").exercises if item.id == exercise)
-        text = grafting.graft(given, reference, chosen)
+        chosen = tuple(item for item in load_module(course.project, "01_toy").exercises if item.id == exercise)
+        text = replacing.graft(given, reference, chosen)
         edition.write(NOTEBOOK, "\n".join(line for line in text.split("\n") if "SOLUTION" not in line))
 
     return solve

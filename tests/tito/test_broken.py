@@ -8,8 +8,8 @@ from itertools import cycle
 import jupytext
 import pytest
 
-from tito import exporting, notebook
-from tito.course import load
+from tito.course import exporting, notebook
+from tito.course.module import load_module
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 PAGE = "modules/source/01_toy/toy_dev.ipynb"
@@ -53,7 +53,7 @@ def outcomes(course):
 
 def costs_double_alone(course, refusal):
     """What `tito test` would charge, and that the rest of the file can be loaded."""
-    made = exporting.make(course.project, load(course.project, "01_toy"), forgiving=True)
+    made = exporting.make(course.project, load_module(course.project, "01_toy"), forgiving=True)
     (fault,) = made[0].broken
     assert fault.exercise == "double" and refusal.err == f"tito: {fault.sentence}\n", (fault, refusal)
     defined = {}
@@ -327,26 +327,26 @@ def test_given_code_that_cannot_be_loaded_is_told_and_stood_in_for(solved):
 
 
 def test_watch_submit_and_grade_agree_on_a_cell_that_cannot_be_loaded(solved):
-    from tito import watching
+    from tito.learning import watch_state
 
     solved.change(NOTEBOOK, "return x / 2", "return x / 2\n\n\n1 / 0")
     said = solved.tito("submit", "01")
     assert said.status == 0 and "3 of 5 points by the tests that you have" in said.out
     assert "would not where it is graded" not in said.out
-    module = load(solved.project, "01_toy")
-    rounds = [watching.play(solved.project, module, exercise) for exercise in module.exercises]
+    module = load_module(solved.project, "01_toy")
+    rounds = [watch_state.play(solved.project, module, exercise) for exercise in module.exercises]
     assert [done.outcome.status for done in rounds] == ["failed", "passed"]
     assert "ZeroDivisionError: division by zero" in rounds[0].outcome.message
 
 
 def test_watch_and_submit_let_the_other_exercises_go_on(solved):
-    from tito import watching
+    from tito.learning import watch_state
 
     solved.change(NOTEBOOK, "return x / 2", "return x /")
     said = solved.tito("submit", "01")
     assert said.status == 0 and "3 of 5 points by the tests that you have" in said.out
-    module = load(solved.project, "01_toy")
-    rounds = [watching.play(solved.project, module, exercise) for exercise in module.exercises]
+    module = load_module(solved.project, "01_toy")
+    rounds = [watch_state.play(solved.project, module, exercise) for exercise in module.exercises]
     assert [done.outcome.status for done in rounds] == ["failed", "passed"]
     assert "invalid syntax: `return x /`" in rounds[0].outcome.message
 

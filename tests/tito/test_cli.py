@@ -31,7 +31,7 @@ def test_every_command_has_help_with_an_example_in_plain_letters(name, capsys):
     assert main([name, "--help"]) == Status.DONE
     text = capsys.readouterr().out
     assert f"Example: tito {name}" in " ".join(text.split())
-    assert text.isascii(), "box glyphs and emoji break consoles"
+    assert text.isascii(), "sandbox glyphs and emoji break consoles"
 
 
 def test_help_lists_every_command_and_loads_none_of_what_they_need():

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from tito import course as courses
+from tito.course.module import find_module_name, load_module
 
 TABLE = "modules/source/01_toy/module.toml"
 SECOND = '[[notebook.exercise]]\nid = "counter"'
 
 
 def test_a_module_is_its_table_in_order(course):
-    module = courses.load(course.project, "01_toy")
+    module = load_module(course.project, "01_toy")
     assert [(exercise.id, exercise.points) for exercise in module.exercises] == [("double", 2), ("counter", 3)]
     assert (module.title, module.points) == ("A toy module", 5)
     assert module.exercises[0].hints[2] == "return 2 * x, nearly"
@@ -18,7 +18,7 @@ def test_a_module_is_its_table_in_order(course):
 
 @pytest.mark.parametrize("asked", ["01_toy", "01", "0", "modules/source/01_toy/"])
 def test_a_module_answers_to_its_name_to_a_beginning_and_to_its_path(course, asked):
-    assert courses.find_name(course.project, asked) == "01_toy"
+    assert find_module_name(course.project, asked) == "01_toy"
 
 
 def test_a_second_module_is_a_folder_and_nothing_else(course):

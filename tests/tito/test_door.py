@@ -9,8 +9,8 @@ import pickle
 import numpy as np
 import pytest
 
-from tito import door
-from tito.student import Opaque, open_file, type_name
+from tito.testing import proxies
+from tito.testing.student_fixture import Opaque, open_file, type_name
 
 JUDGED = """
 import dataclasses, enum
@@ -212,11 +212,10 @@ def test_a_name_that_is_not_there_is_told_with_what_may_have_happened(judged):
 
 
 def test_a_stub_that_a_test_swallows_is_remembered(judged):
-    door.unwritten.clear()
     with pytest.raises(NotImplementedError):
         judged.stub()
-    assert [str(error) for error in door.unwritten] == ["exercise quantize: not yet"]
-    door.unwritten.clear()
+    assert [str(error) for error in proxies.take_unwritten(judged)] == ["exercise quantize: not yet"]
+    assert proxies.take_unwritten(judged) == [], "told once"
 
 
 def test_objects_are_let_go_with_their_last_handle(judged):

@@ -4,8 +4,8 @@ import doctest
 
 import pytest
 
-from tito import editions, project
-from tito.editions import stub
+from tito.course import markers, project
+from tito.course.markers import stub
 from tito.errors import TitoError
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
@@ -62,7 +62,7 @@ def test_markers_that_do_not_pair_are_refused_with_their_line(text, where):
     assert str(refused.value).startswith(where)
 
 
-@pytest.mark.parametrize("module", [editions, project])
+@pytest.mark.parametrize("module", [markers, project])
 def test_the_examples_in_docstrings_run(module):
     result = doctest.testmod(module)
     assert result.failed == 0 and result.attempted > 0

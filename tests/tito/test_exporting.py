@@ -10,8 +10,9 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from tito import course as courses
-from tito import exporting, files
+from tito import files
+from tito.course import exporting
+from tito.course.module import load_module
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 TABLE = "modules/source/01_toy/module.toml"
@@ -91,7 +92,7 @@ def test_check_writes_nothing_and_points_at_the_first_line_that_differs(course):
 
 
 def test_every_line_of_the_file_is_the_notebook_line_it_points_to(course):
-    module = courses.load(course.project, "01_toy")
+    module = load_module(course.project, "01_toy")
     (file,) = exporting.make(course.project, module)
     notebook = course.read(NOTEBOOK).split("\n")
     ours = 0
@@ -219,7 +220,7 @@ def test_a_magic_in_an_exported_cell_is_refused_in_a_py_and_a_comment_in_an_ipyn
 def to_ipynb(course, line):
     """Keep only the .ipynb; the place in it of what stood on this line of the .py."""
     path = course.root / NOTEBOOK
-    from tito import notebook
+    from tito.course import notebook
 
     cells = notebook.read(course.project, path).code
     cell = next(cell for cell in reversed(cells) if cell.first_line <= line)

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tito import backups, course, files, progress
+from tito import files
+from tito.course import backups
+from tito.course.module import load_module
+from tito.course.project import Project
 from tito.errors import TitoError
-from tito.project import Project
+from tito.learning import progress
 
 
 def left_over(folder):
@@ -148,5 +151,5 @@ def test_results_of_two_commands_at_once_are_all_remembered(edition):
 def test_where_nothing_can_be_remembered_that_is_told_and_nothing_fails(edition):
     (edition.root / ".tito").write_text("in the way", encoding="utf-8")
     assert not progress.update(edition.project, lambda kept: kept.change("01_toy", "double", hints=1))
-    module = course.load(edition.project, "01_toy")
+    module = load_module(edition.project, "01_toy")
     assert progress.read(edition.project).current(module) == module.exercises[0]

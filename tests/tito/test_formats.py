@@ -18,12 +18,12 @@ import nbclient
 import nbformat
 import pytest
 
-from tito import editions
-from tito.course import load
+from tito.course import markers
+from tito.course.module import load_module
+from tito.course.project import Project
 from tito.errors import Status
-from tito.formats import autograder
-from tito.inkernel import passes
-from tito.project import Project
+from tito.releasing import gradescope_autograder
+from tito.testing.in_notebook import passes
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 
@@ -197,10 +197,12 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
     def test_gradescope_lets_a_broken_exercise_cost_that_exercise(course, made, tmp_path, monkeypatch, broken):
         begin = (text := course.read(NOTEBOOK)).index("class Counter")
         here = Project(unpacked(made, tmp_path) / "source/course")
-        monkeypatch.setattr(autograder, "LIMIT_SECONDS", 40.0)
+        monkeypatch.setattr(gradescope_autograder, "LIMIT_SECONDS", 40.0)
         (tmp_path / "submission").mkdir()
         (tmp_path / "submission/toy_dev.py").write_text(f"{text[:begin]}{BROKEN[broken]}\n", encoding="utf-8")
-        result = autograder.grade(here, load(here, "01_toy"), tmp_path / "submission", here.root.parent / "withheld")
+        result = gradescope_autograder.grade(
+            here, load_module(here, "01_toy"), tmp_path / "submission", here.root.parent / "withheld"
+        )
         assert [test["score"] for test in result["tests"]] == [2, 0] and result["score"] == 2
 
     def test_gradescope_tells_of_a_missing_notebook(made, tmp_path):
@@ -213,7 +215,7 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
         """Without nbformat, with half a surrogate in an output, below a folder, beside a stub and another copy."""
         page = json.loads(jupytext.writes(jupytext.reads(course.read(NOTEBOOK), fmt="py:percent"), fmt="ipynb"))
         page["cells"][-1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["\ud800"]}]
-        files = {"toy_dev.py": editions.stub(course.read(NOTEBOOK)).encode(), "other.md": b"?"}
+        files = {"toy_dev.py": markers.stub(course.read(NOTEBOOK)).encode(), "other.md": b"?"}
         files["work/toy_dev-Copy1.ipynb"] = json.dumps({"cells": page["cells"]}).encode()
         result = graded(unpacked(made, tmp_path), files)
         assert result["score"] == 5, result
@@ -229,7 +231,9 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
     def test_the_autograder_removes_no_hidden_tests_that_are_not_its_own(course, tmp_path):
         before = course.files()
         (tmp_path / "withheld").mkdir()
-        with autograder._in_place(course.project, load(course.project, "01_toy"), tmp_path / "withheld"):
+        with gradescope_autograder._in_place(
+            course.project, load_module(course.project, "01_toy"), tmp_path / "withheld"
+        ):
             assert course.files() == before
         assert course.files() == before and any("hidden/" in name for name in before)
 

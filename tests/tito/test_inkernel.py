@@ -6,7 +6,7 @@ import linecache
 
 import pytest
 
-from tito.inkernel import check
+from tito.testing.in_notebook import check
 
 BROKEN = "#| exercise: double\ndef double(x):\n    return 2 * y\n"
 

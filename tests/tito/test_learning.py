@@ -10,10 +10,10 @@ import zipfile
 import jupytext
 import pytest
 
-from tito import progress
-from tito.course import load
+from tito.course.module import load_module
 from tito.errors import Status
-from tito.grading import intake
+from tito.grading.intake import collecting
+from tito.learning import progress
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 PAGE = "modules/source/01_toy/toy_dev.ipynb"
@@ -89,7 +89,7 @@ def test_status_tells_points_hints_and_what_is_next(edition, solve):
         f"Next: counter, An object that counts, in {NOTEBOOK}. toy_dev.py was saved less than a minute ago." in said.out
     )
     report = json.loads(edition.read("status.json"))
-    assert (report["points"], report["of"]) == (2, 5)
+    assert (report["points"], report["max_points"]) == (2, 5)
     assert report["exercises"][0]["status"] == "passed"
 
 
@@ -117,7 +117,7 @@ def test_a_progress_file_that_cannot_be_read_is_kept_and_begun_anew(edition, tex
     assert edition.tito("hint").out.split("\n")[1].startswith("hint 1 of 3")
     copies = list((edition.root / ".tito/backups").iterdir())
     assert [copy.read_text(encoding="utf-8") for copy in copies] == [text]
-    assert progress.read(edition.project).of("01_toy", "double").hints == 1
+    assert progress.read(edition.project).get("01_toy", "double").hints == 1
 
 
 def test_what_is_remembered_is_private_to_git(edition):
@@ -230,7 +230,7 @@ def test_an_archive_holds_code_and_no_outputs_and_a_grader_reads_all_of_it(cours
     with zipfile.ZipFile(path) as archive:
         page = json.loads(archive.read("toy_dev.ipynb"))
     assert {len(cell.get("outputs", ())) for cell in page["cells"]} == {0} and "widgets" not in page["metadata"]
-    (read,) = intake.collect(load(course.project, "01_toy"), path)
+    (read,) = collecting.collect(load_module(course.project, "01_toy"), path)
     assert "return x + x" in read.cells["double"][0] or "return 2 * x" in read.cells["double"][0]
 
 

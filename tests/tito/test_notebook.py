@@ -5,7 +5,7 @@ import os
 import jupytext
 import pytest
 
-from tito import editions, notebook
+from tito.course import markers, notebook
 from tito.errors import TitoError
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
@@ -54,8 +54,8 @@ def test_a_million_blanks_are_read_in_one_go():
     lines = f"#| exercise{blanks}:{blanks}a{blanks}b{blanks}", f"#{blanks}|{blanks}export"
     assert notebook.Cell("code", "\n".join(lines), 1, 1).directives == {"exercise": f"a{blanks}b", "export": ""}
     assert notebook.DEFAULT_EXP.search(f"#| default_exp{blanks}a{blanks}b") is None
-    assert editions.EXERCISE.match(f"#| exercise{blanks}:{blanks}a{blanks}b") is None
-    assert editions.NEARLY.match("#" * 1_000_000 + " 1") is None
+    assert markers.EXERCISE.match(f"#| exercise{blanks}:{blanks}a{blanks}b") is None
+    assert markers.NEARLY.match("#" * 1_000_000 + " 1") is None
 
 
 def test_markdown_has_no_directives():

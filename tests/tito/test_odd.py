@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tito import looping, notebook, running
+from tito.course import notebook
+from tito.learning import watch_loop
+from tito.testing import pytest_process
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 PAGE = "modules/source/01_toy/toy_dev.ipynb"
@@ -134,9 +136,9 @@ def test_what_pytest_says_of_an_error_keeps_its_first_letter(course):
 
 def test_only_files_of_the_course_are_named_from_its_folder(course, tmp_path):
     inside, outside = course.root / "tests" / "test_a.py", tmp_path / "test_b.py"
-    assert running._from_root(course.project, str(inside)) == str(Path("tests", "test_a.py"))
-    assert running._from_root(course.project, str(outside)) == str(outside)
-    assert running._from_root(course.project, "--hypothesis-seed") == "--hypothesis-seed"
+    assert pytest_process._from_root(course.project, str(inside)) == str(Path("tests", "test_a.py"))
+    assert pytest_process._from_root(course.project, str(outside)) == str(outside)
+    assert pytest_process._from_root(course.project, "--hypothesis-seed") == "--hypothesis-seed"
 
 
 def call(course, body):
@@ -161,7 +163,7 @@ def test_input_is_told_in_words_of_our_own(course, asks):
 
 def test_watch_looks_at_the_folder_itself_and_asks_the_system_for_nothing(edition, monkeypatch):
     """The number of inotify instances is limited, and a network drive tells of no change."""
-    from tito.course import load
+    from tito.course.module import load_module
 
     asked = {}
 
@@ -169,8 +171,8 @@ def test_watch_looks_at_the_folder_itself_and_asks_the_system_for_nothing(editio
         asked.update(options)
         return iter([{(1, str(edition.root / NOTEBOOK))}])
 
-    events = looping.queue.Queue()
-    looping._follow_files(load(edition.project, "01_toy"), changes, looping.threading.Event(), events)
+    events = watch_loop.queue.Queue()
+    watch_loop._follow_files(load_module(edition.project, "01_toy"), changes, watch_loop.threading.Event(), events)
     assert asked["force_polling"] is True and events.get() == ("saved", None)
 
 
@@ -204,7 +206,7 @@ if sys.platform != "win32":
         command = [sys.executable, "-m", "tito", "status", "--json", "out.json"]
         done = subprocess.run(command, cwd=edition.root, preexec_fn=close, capture_output=True, encoding="utf-8")
         assert done.returncode == 0 and "Traceback" not in done.stderr
-        assert json.loads(edition.read("out.json"))["of"] == 5
+        assert json.loads(edition.read("out.json"))["max_points"] == 5
 
     def test_nobody_listens_and_nothing_is_complained_of(edition):
         command = f'"{sys.executable}" -m tito status | true; exit ${{PIPESTATUS[0]}}'

@@ -8,7 +8,7 @@ import jupytext
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
-from tito import notebook
+from tito.course import notebook
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 PAGE = "modules/source/01_toy/toy_dev.ipynb"

@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from tito import project
 from tito.cli import main
+from tito.course.project import find_project
 from tito.errors import TitoError, WrongCall
 
 
 def test_the_root_is_found_from_any_folder_inside(course):
-    assert project.find(course.root / "modules" / "source" / "01_toy").root == course.root
-    assert project.find(course.root).root == course.root
+    assert find_project(course.root / "modules" / "source" / "01_toy").root == course.root
+    assert find_project(course.root).root == course.root
 
 
 def test_outside_of_a_course_the_sentence_says_how_to_name_one(tmp_path):
     with pytest.raises(WrongCall, match="--project DIR"):
-        project.find(tmp_path)
+        find_project(tmp_path)
 
 
 def test_a_course_is_found_from_the_current_folder_and_from_the_environment(course, monkeypatch, capsys, tmp_path):

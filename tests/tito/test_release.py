@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from tito import course as courses
-from tito import editions, release
 from tito.cli import main
+from tito.course import markers
+from tito.course.module import load_module
 from tito.errors import Status
+from tito.releasing import release
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 ANSWER = """
@@ -60,7 +61,7 @@ def test_the_edition_has_the_same_tree_without_what_is_withheld(course, given):
 
 def test_no_line_of_a_solution_or_an_answer_is_anywhere_in_it(course, given):
     course.tito("release", "01", "--to", str(given))
-    solved = {line.text.strip() for line in editions.lines(course.read(NOTEBOOK)) if line.inside}
+    solved = {line.text.strip() for line in markers.lines(course.read(NOTEBOOK)) if line.inside}
     assert {"return 2 * x", "# Because doubling is its own reward."} <= solved
     for name, data in tree(given).items():
         if name.endswith("module.toml"):
@@ -84,7 +85,7 @@ def test_stubs_earn_nothing_and_the_edition_is_exported_and_complete(course, giv
     report = given / "report.json"
     assert main(["--project", str(given), "test", "01", "--json", str(report)]) == Status.FAILED
     result = json.loads(report.read_text(encoding="utf-8"))
-    assert (result["points"], result["of"]) == (0, 5)
+    assert (result["points"], result["max_points"]) == (0, 5)
     assert {entry["status"] for entry in result["exercises"]} == {"not started"}
 
 
@@ -207,7 +208,7 @@ def test_a_students_edition_cannot_be_released_again(edition, tmp_path):
 
 
 def test_the_readme_names_only_commands_that_exist(course, given, capsys):
-    module = courses.load(course.project, "01_toy")
+    module = load_module(course.project, "01_toy")
     text = release.readme(course.project, module)
     main(["--help"])
     listed = capsys.readouterr().out

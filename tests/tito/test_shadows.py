@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tito import shadows
+from tito.course import shadowing
 
 MINE = "print('my own')\n"
 
@@ -44,7 +44,7 @@ def test_two_are_named_in_one_sentence(course):
 )
 def test_other_names_are_nobodys_business(course, name):
     course.write(name, MINE)
-    assert shadows.told(course.project) == ""
+    assert shadowing.told(course.project) == ""
 
 
 @pytest.mark.parametrize("name", ["copy.py", "typing.py"])

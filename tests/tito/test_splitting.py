@@ -7,7 +7,7 @@ import random
 import jupytext
 import pytest
 
-from tito import editions, grafting, notebook, splitting
+from tito.course import markers, notebook, percent, replacing
 from tito.errors import TitoError
 from tito.grading.intake import reading
 
@@ -40,7 +40,7 @@ def test_cells_are_those_of_jupytext_and_intake_reads_the_same(course, tmp_path,
         taken = reading.page(bytearray(text.encode()), "any_dev.py").cells
         read = [(cell.first_line, cell.source.rstrip()) for cell in taken if cell.source.strip()]
         assert read == cells(course.project, path), text
-        assert "\n".join(line.text for line in editions.lines(text)) == text
+        assert "\n".join(line.text for line in markers.lines(text)) == text
 
 
 @pytest.mark.parametrize("marker", ["# In[1]:", "# <codecell>", "#%%", "# %% a title", "  # %%", "# %%% deeper"])
@@ -55,14 +55,14 @@ def test_what_cannot_be_placed_is_told_and_nothing_is_changed(course):
     document = notebook.load(course.project, course.root / NOTEBOOK)
     text = next(cell for cell in document.cells if cell.kind == "markdown")
     with pytest.raises(TitoError, match=f"cell {text.number} cannot be found in the file: nothing was changed"):
-        grafting.replaced(document, {text.number: "x"})
+        replacing.replaced(document, {text.number: "x"})
 
 
 def test_an_empty_cell_is_filled_without_touching_the_next(course):
     course.change(NOTEBOOK, "# %%\n#| default_exp", "# %%\n# %%\n#| default_exp")
     document = notebook.load(course.project, course.root / NOTEBOOK)
     empty = next(cell for cell in document.code if not cell.source)
-    assert grafting.replaced(document, {empty.number: "x = 1"}) == document.text.replace(
+    assert replacing.replaced(document, {empty.number: "x = 1"}) == document.text.replace(
         "# %%\n# %%\n#| default_exp", "# %%\nx = 1\n# %%\n#| default_exp"
     )
 
@@ -148,5 +148,5 @@ def test_a_header_that_is_no_yaml_is_told(edition):
 
 def test_other_lines_in_the_header_are_a_raw_cell_as_in_jupyterlab(course):
     text = "# ---\n# title: A toy\n# jupyter:\n#   kernel: x\n# ---\n\n# %%\nx = 1\n"
-    header, pieces = splitting.split(text)
+    header, pieces = percent.split(text)
     assert (header, pieces[0].source, pieces[0].first_line) == ("---\ntitle: A toy\n---", "x = 1", 8)

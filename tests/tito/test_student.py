@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tito.errors import TitoError
-from tito.student import open_file
+from tito.testing.student_fixture import open_file
 
 
 def pytest_in(course, *arguments):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tito.editions import stub
-from tito.testing import Outcome, Result
+from tito.course.markers import stub
+from tito.testing.outcome import Outcome
+from tito.testing.runner import Result
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 LIMIT = 4.0
@@ -255,7 +256,7 @@ def zoo(tmp_path_factory):
 @pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.id)
 def test_every_kind_of_end_is_told_for_what_it_is(zoo, animal):
     root, _, report = zoo
-    outcome = next(row for row in report["exercises"] if row["id"] == animal.id)
+    outcome = next(row for row in report["exercises"] if row["exercise"] == animal.id)
     notebook = (root / "modules" / "source" / "01_toy" / "zoo_dev.py").read_text(encoding="utf-8").split("\n")
     expected = animal.message.replace("NOTEBOOK", "modules/source/01_toy/zoo_dev.py")
     if "{" in expected:
@@ -265,13 +266,13 @@ def test_every_kind_of_end_is_told_for_what_it_is(zoo, animal):
         expected = f"{before}{line}{after}"
     assert outcome["status"] == animal.status, outcome
     assert outcome["message"].startswith(expected), f"expected {expected!r}, got {outcome['message']!r}"
-    assert (outcome["points"], outcome["of"]) == (2 if animal.status == "passed" else 0, 2)
+    assert (outcome["points"], outcome["max_points"]) == (2 if animal.status == "passed" else 0, 2)
 
 
 def test_the_report_holds_every_exercise_in_order_and_adds_up(zoo):
     _, done, report = zoo
-    assert [row["id"] for row in report["exercises"]] == [animal.id for animal in ZOO]
-    assert (report["module"], report["points"], report["of"]) == ("01_toy", 6, 2 * len(ZOO))
+    assert [row["exercise"] for row in report["exercises"]] == [animal.id for animal in ZOO]
+    assert (report["module"], report["points"], report["max_points"]) == ("01_toy", 6, 2 * len(ZOO))
     assert report["seconds"] > LIMIT and done.returncode == 1
 
 
@@ -300,8 +301,9 @@ def test_the_reference_earns_all_points_and_the_exit_status_says_so(course):
     assert lines[:2] == ["double      2 of 2 points  passed", "counter     3 of 3 points  passed"]
     assert lines[2].startswith("total       5 of 5 points  in ") and lines[3:] == [""]
     report = json.loads(course.read("out/report.json"))
-    assert list(report) == ["module", "points", "of", "seconds", "exercises", "lacking"]
-    first = {"id": "double", "title": "Twice a number", "points": 2, "of": 2, "status": "passed", "message": ""}
+    assert list(report) == ["module", "points", "max_points", "seconds", "exercises", "lacking"]
+    first = {"exercise": "double", "title": "Twice a number", "points": 2, "max_points": 2, "status": "passed"}
+    first |= {"reason": "passed"} | dict.fromkeys(("claim", "detail", "where", "message"), "")
     assert report["exercises"][0] == first
 
 
@@ -352,9 +354,10 @@ def test_a_failure_of_pytest_itself_is_no_pass(course):
 
 
 def test_the_first_failure_is_more_useful_than_what_is_not_started():
-    rows = [Outcome(status, "", 0, 1, status, "") for status in ("passed", "not started", "timeout", "failed")]
-    assert Result("m", 1.0, tuple(rows)).most_useful.id == "timeout"
-    assert Result("m", 1.0, tuple(rows[:2])).most_useful.id == "not started"
+    reasons = ("passed", "unwritten", "timeout", "claim")
+    rows = [Outcome(reason, exercise=reason, title="", points=0, max_points=1) for reason in reasons]
+    assert Result("m", 1.0, tuple(rows)).most_useful.exercise == "timeout"
+    assert Result("m", 1.0, tuple(rows[:2])).most_useful.exercise == "unwritten"
     assert Result("m", 1.0, tuple(rows[:1])).most_useful is None
     assert not Result("m", 1.0, ()).passed, "nothing tested is nothing passed"
 

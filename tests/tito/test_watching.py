@@ -9,20 +9,20 @@ import time
 
 import pytest
 
-from tito import course as courses
-from tito import progress, watching
+from tito.course.module import load_module
+from tito.learning import progress, watch_state
 
 NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 
 
 @pytest.fixture
 def state(edition):
-    return watching.Watch(edition.project, courses.load(edition.project, "01_toy"))
+    return watch_state.Watch(edition.project, load_module(edition.project, "01_toy"))
 
 
 def played(state):
     """One round of the exercise that the state is at, taken in: does one move on?"""
-    return state.finished(watching.play(state.project, state.module, state.exercise))
+    return state.finished(watch_state.play(state.project, state.module, state.exercise))
 
 
 def shown(state):
@@ -36,7 +36,7 @@ def test_at_first_it_tells_where_to_write(edition, state):
     page = shown(state)
     assert "01_toy  [........................]  0 of 5 points, 0 of 2 exercises" in page
     assert "double: Twice a number (for 2)\nnot started" in page and f"{NOTEBOOK}:{line}" in page
-    assert page.endswith(watching.KEYS)
+    assert page.endswith(watch_state.KEYS)
 
 
 def test_it_shows_the_one_failure_and_moves_on_when_it_passes(edition, solve, state):
@@ -63,7 +63,9 @@ def test_keys_show_hints_the_list_and_the_next_exercise(state):
     state.key("l")
     assert "double: Twice a number" in shown(state)
     assert state.key("n")
-    assert "counter: An object that counts" in shown(state) and "hint" not in shown(state).removesuffix(watching.KEYS)
+    assert "counter: An object that counts" in shown(state) and "hint" not in shown(state).removesuffix(
+        watch_state.KEYS
+    )
     assert progress.read(state.project).at == {"01_toy": "counter"}, "the next `tito watch` begins where one was"
     assert state.key("n")
     assert "double: " in shown(state), "after the last exercise comes the first that is not passed"
@@ -75,14 +77,14 @@ def test_a_hint_is_on_the_page_once_and_those_before_it_too(edition, state):
         state.key("h")
     page = shown(state)
     assert [line[:11] for line in page.split("\n") if line.startswith("hint")] == [f"hint {n} of 3" for n in (1, 2, 3)]
-    assert page.endswith(f"There is no further hint.\n\n{watching.KEYS}")
-    again = watching.Watch(edition.project, state.module)
+    assert page.endswith(f"There is no further hint.\n\n{watch_state.KEYS}")
+    again = watch_state.Watch(edition.project, state.module)
     again.key("h")
     assert "hint 1 of 3" in shown(again), "what was shown yesterday can be read today"
 
 
 def test_a_round_of_an_exercise_one_has_left_changes_nothing_but_what_is_remembered(state):
-    done = watching.play(state.project, state.module, state.exercise)
+    done = watch_state.play(state.project, state.module, state.exercise)
     state.key("n")
     assert state.finished(done), "the exercise one is at now is to be tested"
     assert "testing ..." in shown(state)
@@ -96,7 +98,7 @@ def test_a_notebook_that_cannot_be_exported_is_told_with_its_line(edition, state
 
 def test_an_endless_loop_ends_after_the_limit(edition, state):
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "while True: pass")
-    assert not state.finished(watching.play(state.project, state.module, state.exercise, 1.0))
+    assert not state.finished(watch_state.play(state.project, state.module, state.exercise, 1.0))
     assert "stopped after 1 seconds: is there a loop that never ends?" in shown(state)
 
 
@@ -188,12 +190,12 @@ if sys.platform != "win32":
     def test_a_small_terminal_still_shows_where_one_stands_and_breaks_lines_between_words(edition):
         terminal = Terminal(edition, columns=40, rows=8)
         screen = terminal.wait_for("not started yet: write your code at\nmodules")
-        assert screen.startswith("01_toy  [....") and watching.KEYS in screen
+        assert screen.startswith("01_toy  [....") and watch_state.KEYS in screen
         terminal.press("h")
         terminal.press("h")
         terminal.press("h")
         screen = terminal.wait_for("more lines: make the window taller")
-        assert screen.startswith("01_toy  [....") and watching.KEYS in screen
+        assert screen.startswith("01_toy  [....") and watch_state.KEYS in screen
         terminal.press("q")
         assert terminal.process.wait(60) == 0
 

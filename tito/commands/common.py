@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from tito.course import Module
-    from tito.project import Project
+    from tito.course.module import Module
+    from tito.course.project import Project
 
 LONGEST_SECONDS = 86_400.0  # a day
 
@@ -43,19 +43,20 @@ LimitSeconds = Annotated[
 
 
 def project_of(context: typer.Context) -> Project:
-    from tito import project
+    from tito.course.project import find_project
 
-    return project.find(context.obj)
+    return find_project(context.obj)
 
 
 def module_of(project: Project, asked: str | None) -> Module:
     """The module that is meant: the one named, the only one, or the one that was used last."""
-    from tito import course, progress
+    from tito.course.module import find_module_name, load_module, module_names
     from tito.errors import WrongCall
+    from tito.learning import progress
 
-    names = course.module_names(project)
+    names = module_names(project)
     if asked is None and len(names) > 1:
         asked = progress.read(project).last_module
         if asked not in names:
             raise WrongCall(f"which module? There are: {', '.join(names)}. Name one")
-    return course.load(project, course.find_name(project, next(iter(names), "") if asked is None else asked))
+    return load_module(project, find_module_name(project, next(iter(names), "") if asked is None else asked))

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tito.commands.common import LONGEST_SECONDS, JsonPath, ModuleName, between, project_of
+from tito.commands.common import JsonPath, ModuleName, between, project_of
+from tito.errors import Status, WrongCall
+from tito.grading.options import LARGEST_SEED, LONGEST_SECONDS, Options, Shard
+
+if TYPE_CHECKING:
+    from tito.grading.api import Report, Start
+    from tito.grading.grade import Grade, GradeStatus
 
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the reports and the journal go; a rerun goes on there.")]
 
 MOST_JOBS = 512
-LARGEST_SEED = 2**32 - 1  # what every generator takes: Python's, NumPy's, hypothesis'
+WORDS: dict[GradeStatus, str] = {
+    "graded": "graded",
+    "refused": "could not be read",
+    "machinery": "not graded, for the grader itself failed",
+}
 
 
 def grade(
@@ -37,48 +50,28 @@ def grade(
         ),
     ] = 0,
     unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Without a box: only what you would run on this machine yourself.")
+        bool, typer.Option("--unsafe", help="Without a sandbox: only what you would run on this machine yourself.")
     ] = False,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only part I of N, from 1 on; see tito merge.")] = "1/1",
     dask: Annotated[str, typer.Option(metavar="ADDRESS", help="On this Dask cluster: tcp://... or tls://...")] = "",
     json_path: JsonPath = None,
 ) -> None:
     """Grade what students handed in. Example: tito grade 17_quantization submissions --out grades"""
-    from tito import course
-    from tito.grading import batch, intake, journal, merging, session
-    from tito.grading.judging.judge import Judge
-    from tito.grading.reports import adjustments
+    from tito.course.module import find_module_name
+    from tito.grading import api
 
     project = project_of(context)
-    loaded = course.load(project, course.find_name(project, module))
-    part = batch.shard_of(shard)
-    if exercise is not None:
-        loaded.notebook_of(exercise)
-    batch.check_places(submissions, out, json_path)
-    batch.check_address(dask) if dask else batch.check_box(unsafe)
-    everybody = intake.collect(loaded, submissions)
-    mine = [one for one in everybody if part.holds(one.name)]
-    batch.check_names(regrade or (), mine)
-    adjustments.read(out / adjustments.FILE, loaded, [one.name for one in mine])  # a wrong line is told now
-    conditions = journal.conditions(project, loaded, seed, limit_seconds, exercise, unsafe)
-    about = merging.About(conditions, part, merging.roll(everybody))
-
-    def make_judge() -> Judge:
-        return Judge(project, loaded, seed, limit_seconds, unsafe=unsafe, exercise=exercise)
-
+    name, part = find_module_name(project, module), Shard.from_text(shard)
+    options = Options(seed, limit_seconds, exercise, unsafe)
+    _check(json_path)
     if dask:
-        from tito.grading import cluster
+        from tito.grading.dask_pool import on_cluster
 
-        pool = cluster.pool(dask, conditions)
+        pool = on_cluster(dask)
     else:
-        pool = batch.local(make_judge, jobs or session.cores(), limit_seconds)
-    with journal.Journal(out) as kept:
-        merging.check_same(kept, about)
-        kept.open_batch(about.as_json(), mine)
-        whole = batch.Batch(kept, loaded, conditions, mine, regrade or ())
-        session.run(whole, pool, kept.notes)
-        status = session.report(loaded, out, whole, about, json_path)
-    raise typer.Exit(status)
+        pool = api.on_this_machine(jobs)
+    report = api.grade_batch(project, name, submissions, out, options, pool, part, regrade or (), following)
+    raise typer.Exit(_tell(report, json_path))
 
 
 def merge(
@@ -88,17 +81,47 @@ def merge(
     json_path: JsonPath = None,
 ) -> None:
     """Join the shards of a batch into one set of reports. Example: tito merge part1 part2 --out grades"""
-    from tito import course
-    from tito.grading import batch, journal, merging, session
+    from tito.grading import api
 
-    project = project_of(context)
-    with journal.Journal(out) as kept:
-        merged = merging.merge(folders, kept)
-        loaded = course.load(project, merged.about.conditions.module)
-        whole = batch.Batch(kept, loaded, merged.about.conditions, merged.submissions)
-        session.run(whole, merged.pool, kept.notes)
-        status = session.report(loaded, out, whole, merged.about, json_path)
-    raise typer.Exit(status)
+    _check(json_path)
+    report = api.merge_batches(project_of(context), folders, out, following)
+    raise typer.Exit(_tell(report, json_path))
+
+
+def _check(json_path: Path | None) -> None:
+    if json_path is not None and json_path.is_dir():
+        raise WrongCall(f"--json {json_path} is a folder: name a file")
+
+
+@contextmanager
+def following(start: Start) -> Iterator[Callable[[Grade], None]]:
+    """Say what is known already, then show how far the batch is."""
+    from tito import console
+    from tito.grading import progress_display
+
+    for note in start.notes:
+        console.say(note, "yellow")
+    refused = sum(grade.status == "refused" for grade in start.known)
+    counted = [(refused, "cannot be read"), (len(start.known) - refused, "graded already")]
+    if told := ", ".join(f"{count} {what}" for count, what in counted if count):
+        console.say(f"{start.total} submissions: {told}")
+    with progress_display.following(len(start.known), start.total) as show:
+        yield show
+
+
+def _tell(report: Report, json_path: Path | None) -> Status:
+    """Say what there is; FAILED where the grader itself failed for somebody."""
+    from tito import console, files
+
+    if json_path:
+        files.write_whole([(json_path, report.as_json())])
+    counts = Counter(grade.status for grade in report.grades)
+    told = ", ".join(f"{counts[status]} {word}" for status, word in WORDS.items() if counts[status])
+    console.say(told or "no submissions")
+    for failure in report.failures:
+        console.say(f"{failure.submission}: {failure.remarks[-1]}", "red")
+    console.say(f"{report.out / 'index.html'}  {report.out / 'grades.csv'}")
+    return Status.FAILED if report.failures else Status.DONE
 
 
 COMMANDS = (grade, merge)

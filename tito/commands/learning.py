@@ -18,7 +18,7 @@ def start(
     lab: Annotated[bool, typer.Option("--lab/--no-lab", help="Open JupyterLab, or only make the .ipynb.")] = True,
 ) -> None:
     """Open the notebook you are at in JupyterLab; options go to it. Example: tito start 17_quantization"""
-    from tito import starting
+    from tito.learning import starting
 
     project = project_of(context)
     loaded = module_of(project, module)
@@ -30,10 +30,10 @@ def start(
 
 def watch(context: typer.Context, module: MaybeModule = None, limit_seconds: LimitSeconds = 60.0) -> None:
     """Test the exercise you are at whenever you save. Example: tito watch 17_quantization"""
-    from tito import looping
+    from tito.learning import watch_loop
 
     project = project_of(context)
-    looping.watch(project, module_of(project, module), limit_seconds)
+    watch_loop.watch(project, module_of(project, module), limit_seconds)
 
 
 def hint(
@@ -47,7 +47,8 @@ def hint(
     ] = None,
 ) -> None:
     """Show the next of an exercise's hints. Example: tito hint choose_qparams"""
-    from tito import console, hints, progress, solutions
+    from tito import console
+    from tito.learning import hints, progress, solutions
 
     project = project_of(context)
     loaded = module_of(project, module)
@@ -71,15 +72,15 @@ def hint(
 def status(context: typer.Context, module: MaybeModule = None, json_path: JsonPath = None) -> None:
     """Show exercises, points and what is next. Example: tito status"""
     from tito import console, files
-    from tito import status as standing
+    from tito.learning import status as standing
 
     project = project_of(context)
-    found = standing.of(project, module_of(project, module))
-    width = max(len(row.id) for row in found.rows)
+    found = standing.standing_of(project, module_of(project, module))
+    width = max(len(row.exercise) for row in found.rows)
     for row in found.rows:
-        earned = console.points(row.points, row.of)
-        console.say(f"{row.id:{width}}  {earned:>16}  {row.told}", console.COLOURS.get(row.status, ""))
-    console.say(f"{'total':{width}}  {console.points(found.points, found.of):>16}")
+        earned = console.points(row.points, row.max_points)
+        console.say(f"{row.exercise:{width}}  {earned:>16}  {row.told}", console.COLOURS.get(row.status, ""))
+    console.say(f"{'total':{width}}  {console.points(found.points, found.max_points):>16}")
     console.say(f"\n{found.next}")
     if json_path:
         files.write_whole([(json_path, found.as_json())])
@@ -87,7 +88,8 @@ def status(context: typer.Context, module: MaybeModule = None, json_path: JsonPa
 
 def reset(context: typer.Context, exercise: ExerciseName, module: InModule = None) -> None:
     """Put an exercise back to how it was given; your text is kept. Example: tito reset choose_qparams"""
-    from tito import console, resetting
+    from tito import console
+    from tito.learning import resetting
 
     project = project_of(context)
     for path, copy in resetting.reset(project, module_of(project, module), exercise):
@@ -106,13 +108,15 @@ def submit(
     limit_seconds: LimitSeconds = 60.0,
 ) -> None:
     """Test, then write the one file to hand in. Example: tito submit 17_quantization"""
-    from tito import console, rehearsal, submission, testing
+    from tito import console
+    from tito.learning import rehearsal, submission
+    from tito.testing import runner
 
     project = project_of(context)
     loaded = module_of(project, module)
     if not untested:
         console.say(f"testing {len(loaded.exercises)} exercises, here and as they will be graded ...")
-    result = None if untested else testing.whole(project, loaded, limit_seconds)
+    result = None if untested else runner.whole(project, loaded, limit_seconds)
     made, told = submission.make(project, loaded, result, name), rehearsal.lacking(project, loaded)
     if result:
         tried = rehearsal.rehearse(project, loaded, made, result)
@@ -120,13 +124,15 @@ def submit(
         made = submission.make(project, loaded, result, name)
     earlier = submission.write(project, made)
     left = [outcome for outcome in (result.exercises if result else ()) if outcome.status != "passed"]
-    width = max((len(outcome.id) for outcome in left), default=0)
+    width = max((len(outcome.exercise) for outcome in left), default=0)
     for outcome in left:
         why = "" if outcome.status == "not started" else f": {outcome.message.split(chr(10))[0]}"
-        console.say(f"{outcome.id:{width}}  {outcome.status}{why}", console.COLOURS[outcome.status])
+        console.say(f"{outcome.exercise:{width}}  {outcome.status}{why}", console.COLOURS[outcome.status])
     for sentence in told:
         console.say(sentence, "yellow")
-    points = f"{console.points(result.points, result.of)} by the tests that you have" if result else "not tested"
+    points = (
+        f"{console.points(result.points, result.max_points)} by the tests that you have" if result else "not tested"
+    )
     console.say(f"\n{project.shown(made.path)}  {points}. It holds:")
     width = max(map(len, made.files))
     for inside, data in made.files.items():

@@ -21,14 +21,15 @@ def release(
     kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(KINDS)}.")] = KINDS[0],
 ) -> None:
     """Write what students are given, without a solution. Example: tito release 17_quantization --to ../class"""
-    from tito import course, formats
-    from tito import release as releasing
+    from tito.course.module import find_module_name, load_module
     from tito.errors import WrongCall
+    from tito.releasing import formats
+    from tito.releasing import release as releasing
 
     if kind not in KINDS:
         raise WrongCall(f"--format must be one of {', '.join(KINDS)}, got '{kind}'")
     project = project_of(context)
-    loaded = course.load(project, course.find_name(project, module))
+    loaded = load_module(project, find_module_name(project, module))
     releasing.check_place(project, to)
     tree = formats.make(project, loaded, kind)
     written = releasing.write(tree, to, kind, loaded)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tito.testing import Outcome
+from tito.testing.outcome import Outcome
 
 GradeStatus = Literal["graded", "refused", "machinery"]
 
@@ -24,21 +24,23 @@ class Grade:
     seconds: float
     remarks: tuple[str, ...] = ()  # what the student should know
     digest: str = ""  # of the cells
-    lost: bool = False  # a box or the tests' process ended unasked: by the student's code, or by who kills from outside
+    lost: bool = (
+        False  # a sandbox or the tests' process ended unasked: by the student's code, or by who kills from outside
+    )
 
     @property
     def points(self) -> int:
         return sum(outcome.points for outcome in self.outcomes)
 
     @property
-    def of(self) -> int:
-        return sum(outcome.of for outcome in self.outcomes)
+    def max_points(self) -> int:
+        return sum(outcome.max_points for outcome in self.outcomes)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"outcomes": [asdict(outcome) for outcome in self.outcomes], "remarks": [*self.remarks]}
+        return asdict(self) | {"outcomes": [outcome.as_json() for outcome in self.outcomes]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Grade:
         """The inverse of as_json. Raises KeyError or TypeError for what as_json did not make."""
-        outcomes = tuple(Outcome(**outcome) for outcome in data["outcomes"])
+        outcomes = tuple(Outcome.from_json(outcome) for outcome in data["outcomes"])
         return cls(**(data | {"outcomes": outcomes, "remarks": tuple(data["remarks"])}))

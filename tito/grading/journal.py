@@ -9,77 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import tito
-from tito import notebook
-from tito.course import Module
 from tito.errors import TitoError
 from tito.grading.grade import Grade
-from tito.grading.intake import Submission
-from tito.project import PYPROJECT, Project
+from tito.grading.submission import Submission
 
 NAME = "journal.sqlite"
 DAMAGED = NAME + ".damaged"
 BESIDE = ("", "-wal", "-shm")  # SQLite's files
-LIBRARIES = ("numpy", "pytest", "hypothesis")  # what decides a grade besides our own text
 TABLE = "CREATE TABLE IF NOT EXISTS rows (kind TEXT, key TEXT, text TEXT, seal TEXT, PRIMARY KEY (kind, key))"
 
 Row = tuple[str, str, str, str]  # kind, key, JSON, seal
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Everything that decides a grade but the submission. Same conditions and same cells, same grade."""
-
-    module: str
-    seed: int
-    limit_seconds: float
-    exercise: str | None
-    unsafe: bool  # graded without a box: such a grade must not stand in for one that was made inside
-    course: str  # hash of the tests, the notebooks and the package that is given
-    grader: str  # hash of tito's own text, and the versions of what it uses
-
-    def key(self, submission: Submission) -> str:
-        return _hash(json.dumps([submission.digest, asdict(self)], sort_keys=True))
-
-
-def conditions(
-    project: Project, module: Module, seed: int, limit_seconds: float, exercise: str | None, unsafe: bool
-) -> Conditions:
-    """The conditions that hold now, in this course, with this tito."""
-    tests = [*project.tests.glob("conftest.py"), *_files(project.module_tests(module.name))]
-    given = [*_files(project.package), project.module_toml(module.name), project.root / PYPROJECT]
-    cells = (notebook.read(project, entry.path).digest for entry in module.notebooks)  # outputs decide nothing
-    ours = _files(Path(tito.__file__).parent, ".py")
-    versions = [platform.python_version(), *(f"{name} {metadata.version(name)}" for name in LIBRARIES)]
-    course = _hash(*cells, *(_text(project.root, file) for file in tests + given))
-    grader = _hash(*versions, *(_text(Path(tito.__file__).parent, file) for file in ours))
-    return Conditions(module.name, seed, limit_seconds, exercise, unsafe, course, grader)
-
-
-def _files(folder: Path, suffix: str = "") -> list[Path]:
-    """What lies below a folder and can decide a grade: not what Python or a notebook's server left there."""
-    found = (path for path in folder.rglob(f"*{suffix}") if path.is_file())
-    return sorted(path for path in found if not any(_left_behind(part) for part in path.relative_to(folder).parts))
-
-
-def _left_behind(part: str) -> bool:
-    return part.startswith(".") or part == "__pycache__"
-
-
-def _text(root: Path, file: Path) -> str:
-    """A file as one string: where it is, and what it holds, alike on every system."""
-    data = file.read_bytes().replace(b"\r\n", b"\n")
-    return f"{file.relative_to(root).as_posix()} {hashlib.sha256(data).hexdigest()}"
 
 
 def _hash(*texts: str) -> str:
@@ -129,7 +76,7 @@ class Journal:
         with _telling(self.path):
             found = self._rows.execute("SELECT key FROM rows WHERE kind = 'submission' ORDER BY key").fetchall()
         texts = (self._get("submission", name) for (name,) in found)
-        return sorted((submission_of(json.loads(text)) for text in texts if text), key=lambda one: one.name)
+        return sorted((Submission.from_json(json.loads(text)) for text in texts if text), key=lambda one: one.name)
 
     def open_batch(self, about: dict[str, Any], submissions: Iterable[Submission]) -> None:
         """Remember who is graded, and how: what `tito merge` needs to know of a shard."""
@@ -227,12 +174,6 @@ def _readable(path: Path) -> Iterator[Row]:
                             yield row
         finally:
             rows.close()
-
-
-def submission_of(data: dict[str, Any]) -> Submission:
-    """The inverse of `dataclasses.asdict` after a trip through JSON."""
-    cells = {exercise: tuple(sources) for exercise, sources in data["cells"].items()}
-    return Submission(**(data | {"cells": cells, "remarks": tuple(data["remarks"])}))
 
 
 def _text_of(data: bytes) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from tito.errors import TitoError, WrongCall
-from tito.grading.batch import Pool, Shard
+from tito.grading.batch import Pool
+from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade
-from tito.grading.intake import Submission
-from tito.grading.journal import NAME, Conditions, Journal
+from tito.grading.journal import NAME, Journal
+from tito.grading.options import Options, Shard
+from tito.grading.submission import Submission
 
 DIFFERS = {
     "limit_seconds": "time limit",
@@ -37,7 +39,7 @@ class About:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> About:
-        return cls(Conditions(**data["conditions"]), Shard(**data["shard"]), data["roll"])
+        return cls(Conditions.from_json(data["conditions"]), Shard(**data["shard"]), data["roll"])
 
 
 def roll(submissions: Iterable[Submission]) -> str:
@@ -111,21 +113,30 @@ def _one_batch(abouts: dict[Path, About]) -> About:
     first, about = next(iter(abouts.items()))
     shards = dict[int, Path]()
     for folder, other in abouts.items():
-        for field in fields(Conditions):
-            old, new = getattr(about.conditions, field.name), getattr(other.conditions, field.name)
+        for name, old, new in _compared(about.conditions, other.conditions):
             if old != new:
-                shown = "" if field.name in ("course", "grader") else f": {old} and {new}"
-                what = DIFFERS.get(field.name, field.name)
+                shown = "" if name in ("course", "grader") else f": {old} and {new}"
+                what = DIFFERS.get(name, name)
                 raise TitoError(f"{first} and {folder} differ in their {what}{shown}; grade one of them again")
-        if (about.roll, about.shard.of) != (other.roll, other.shard.of):
+        if (about.roll, about.shard.count) != (other.roll, other.shard.count):
             raise TitoError(f"{first} and {folder} are not parts of one batch: they were given different submissions")
         if other.shard.number in shards:
             raise TitoError(f"{shards[other.shard.number]} and {folder} both are shard {other.shard}; name one of them")
         shards[other.shard.number] = folder
-    missing = [str(Shard(number, about.shard.of)) for number in range(1, about.shard.of + 1) if number not in shards]
+    missing = [
+        str(Shard(number, about.shard.count)) for number in range(1, about.shard.count + 1) if number not in shards
+    ]
     if missing:
         raise TitoError(f"missing: shard {', '.join(missing)}; name the --out of every shard")
     return About(about.conditions, Shard(), about.roll)
+
+
+def _compared(one: Conditions, other: Conditions) -> Iterator[tuple[str, object, object]]:
+    """Each thing that decides a grade, by name, in both."""
+    for name in ("module", "course", "grader"):
+        yield name, getattr(one, name), getattr(other, name)
+    for field in fields(Options):
+        yield field.name, getattr(one.options, field.name), getattr(other.options, field.name)
 
 
 def _copy(

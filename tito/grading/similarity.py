@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tito.grading.intake import Submission, lexing
+from tito.grading.intake import lexing
+from tito.grading.submission import Submission
 
 RUNS = (12, 24)  # tokens of a fingerprint: the short outlive an edit, the long are rare even where phrases are common
 MOST_TOKENS = 1_500  # of an exercise that are compared; the longest honest one has 600

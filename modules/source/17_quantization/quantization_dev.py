@@ -55,7 +55,7 @@ if find_spec("tinytorch") is None:
     raise ImportError("tinytorch was not found. On your machine: open this notebook inside the course's folder. On Colab: zip that folder as course.zip, drop it into the list of files on the left, and run this cell again.")
 
 # %%
-from tito.inkernel import check  # check("ID") says what `tito test` would say
+from tito.testing.in_notebook import check  # check("ID") says what `tito test` would say
 
 # %%
 #| export

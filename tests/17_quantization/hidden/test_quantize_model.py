@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tito.student import type_name
+from tito.testing.student_fixture import type_name
 
 SEEDS = st.integers(0, 9999)
 

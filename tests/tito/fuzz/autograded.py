@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tito import release
-from tito.course import Module
-from tito.formats import nbgrader
-from tito.project import Project
+from tito.course.module import Module
+from tito.course.project import Project
+from tito.releasing import nbgrader, release
 
 from .page import Page
 

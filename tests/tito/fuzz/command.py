@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
-from tito import editions, notebook
+from tito.course import markers, notebook
 
 from . import in_cells, in_files  # noqa: F401 - they fill the catalogue
 from .kinds import KINDS, Context, File, Files, Kind
@@ -110,7 +110,7 @@ def _stub(ways: Ways, stem: str) -> Page:
     entry = next(entry for entry in ways.module.notebooks if entry.path.stem == stem)
     page = solved(ways.here, entry)
     for cell, given in zip(page.cells, notebook.load(ways.here, entry.path).cells, strict=True):
-        cell.source = editions.stub(given.source, stem)
+        cell.source = markers.stub(given.source, stem)
     return page
 
 

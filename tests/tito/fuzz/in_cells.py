@@ -632,7 +632,7 @@ def asks_for_input(c: Context, page: Page) -> None:
 
 
 @costly("cells", weight=2.0)
-def asks_for_what_a_box_lacks(c: Context, page: Page) -> None:
+def asks_for_what_a_sandbox_lacks(c: Context, page: Page) -> None:
     """matplotlib, __file__, inspect, a thread, a file: what grading may not have."""
     lines = [
         "import matplotlib.pyplot as plt",

@@ -48,7 +48,7 @@ def main(folder: str, course: str) -> None:
     import pytest  # noqa: F401
     from IPython.core.interactiveshell import InteractiveShell
 
-    import tito.inkernel  # noqa: F401
+    import tito.testing.in_notebook  # noqa: F401
 
     os.chdir(folder)
     sys.path.insert(0, course)

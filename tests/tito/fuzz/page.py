@@ -14,10 +14,10 @@ from typing import Any
 import jupytext
 import nbformat
 
-from tito import notebook
-from tito.course import Notebook
-from tito.editions import MARKER
-from tito.project import Project
+from tito.course import notebook
+from tito.course.markers import MARKER
+from tito.course.module import Notebook
+from tito.course.project import Project
 
 HEADER = """\
 # ---

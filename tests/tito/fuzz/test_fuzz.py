@@ -59,7 +59,7 @@ def test_the_catalogue_is_as_long_as_it_says_and_each_kind_changes_something(way
 
 
 def test_what_excuses_nbgrader_stands_in_its_readme() -> None:
-    text = resources.files("tito").joinpath("templates", "nbgrader.md").read_text(encoding="utf-8")
+    text = resources.files("tito.releasing").joinpath("templates", "nbgrader.md").read_text(encoding="utf-8")
     readme = re.sub(r"\s+", " ", text)
     missing = {kind.in_nbgrader for kind in KINDS.values() if kind.in_nbgrader not in readme}
     assert not missing, f"not a sentence of nbgrader's README: {missing}"

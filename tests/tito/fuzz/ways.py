@@ -17,17 +17,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tito import course, exporting, formats, rehearsal, release, submission, testing
-from tito.course import Exercise, Module
+from tito.course import exporting
+from tito.course.module import Exercise, Module, load_module, module_names
+from tito.course.project import Project
 from tito.errors import TitoError
-from tito.formats import autograder, nbgrader
-from tito.grading import intake
 from tito.grading.grade import Grade, MachineryError
-from tito.grading.judging import box
+from tito.grading.intake import collecting
 from tito.grading.judging.judge import Judge
-from tito.loading import Exports
-from tito.project import Project
-from tito.testing import Outcome
+from tito.grading.options import Options
+from tito.grading.sandbox import bubblewrap
+from tito.grading.submission import Submission
+from tito.learning import rehearsal, submission
+from tito.releasing import formats, gradescope_autograder, nbgrader, release
+from tito.testing import runner
+from tito.testing.exports import Exports
+from tito.testing.outcome import Outcome
 
 from .kernel import Kernel
 from .kinds import Files
@@ -57,7 +61,7 @@ class Ways:
         self.real = source == ROOT
         self.here = Project(folder / "instructor's course")
         shutil.copytree(source, self.here.root, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info"))
-        self.module = course.load(self.here, course.module_names(self.here)[0])
+        self.module = load_module(self.here, module_names(self.here)[0])
         exporting.write(self.here, exporting.make(self.here, self.module))
         self.ids = [exercise.id for exercise in self.module.exercises]
 
@@ -72,8 +76,8 @@ class Ways:
         if FORKS:
             self._kernel = Kernel(books / "source" / self.module.name, self.here.root)
             self._open.callback(self._kernel.close)
-        unsafe = box.protection().kind == "none"
-        self._judge = self._open.enter_context(Judge(self.here, self.module, unsafe=unsafe))
+        unsafe = bubblewrap.protection().kind == "none"
+        self._judge = self._open.enter_context(Judge(self.here, self.module, Options(unsafe=unsafe)))
         self._given = {
             path: path.read_bytes() for path in self._edition.root.rglob("*") if path.is_file() and path.suffix == ".py"
         }
@@ -83,16 +87,16 @@ class Ways:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def test(self, home: Files) -> tuple[Result, testing.Result | None]:
+    def test(self, home: Files) -> tuple[Result, runner.Result | None]:
         """`tito test` in the student's edition, in which these notebooks lie."""
         module = self._at_home(home)
         try:
-            found = testing.whole(self._edition, module)
+            found = runner.whole(self._edition, module)
         except TitoError as error:
             return self._nothing(str(error)), None
         return self._of(found.exercises, tuple(rehearsal.lacking(self._edition, module))), found
 
-    def submit(self, tested: testing.Result | None) -> tuple[Result, Path | None]:
+    def submit(self, tested: runner.Result | None) -> tuple[Result, Path | None]:
         """`tito submit` after that (`--untested` where it cannot be tested): its manifest's points, and its archive."""
         module = self._module_at_home()
         try:
@@ -110,7 +114,7 @@ class Ways:
         points = {item.id: item.points * (status.get(item.id) == "passed") for item in self.module.exercises}
         told += [*made.remarks, *(f"nothing of {exercise} is in it" for exercise in made.missing)]
         # submit prints how each exercise stands, and `tito test`, which it follows, prints why
-        why = {outcome.id: outcome.message for outcome in tested.exercises} if tested else {}
+        why = {outcome.exercise: outcome.message for outcome in tested.exercises} if tested else {}
         return Result(points, why, tuple(told), "" if tested else "not tested"), made.path
 
     def grade(self, files: Files) -> Result:
@@ -120,7 +124,7 @@ class Ways:
 
     def grade_path(self, path: Path) -> Result:
         try:
-            found = intake.collect(self.module, path)
+            found = collecting.collect(self.module, path)
         except TitoError as error:
             return self._nothing(str(error))
         if len(found) != 1:
@@ -133,9 +137,11 @@ class Ways:
     def gradescope(self, files: Files) -> Result:
         """The autograder in its container, these files in its submission folder."""
         folder = self._written(files, "submission")
-        module = course.load(self._container, self.module.name)
+        module = load_module(self._container, self.module.name)
         try:
-            told = autograder.grade(self._container, module, folder, self._container.root.parent / "withheld")
+            told = gradescope_autograder.grade(
+                self._container, module, folder, self._container.root.parent / "withheld"
+            )
         except (TitoError, MachineryError) as error:
             return self._nothing(str(error))
         return self._of_gradescope(told)
@@ -172,7 +178,7 @@ class Ways:
         return Project(made / "source" / "course")
 
     def _module_at_home(self) -> Module:
-        return course.load(self._edition, self.module.name)
+        return load_module(self._edition, self.module.name)
 
     def _at_home(self, home: Files) -> Module:
         """Put the course back to how it was given, and these notebooks into it."""
@@ -201,7 +207,7 @@ class Ways:
         return folder
 
     def _of(self, outcomes: tuple[Outcome, ...], told: tuple[str, ...] = ()) -> Result:
-        return Result({o.id: o.points for o in outcomes}, {o.id: o.message for o in outcomes}, told)
+        return Result({o.exercise: o.points for o in outcomes}, {o.exercise: o.message for o in outcomes}, told)
 
     def _nothing(self, why: str, told: tuple[str, ...] = ()) -> Result:
         return Result(dict.fromkeys(self.ids, 0), told=(*told, why), refused=why)
@@ -217,7 +223,7 @@ class Commands(Ways):
         done = self._tito(self._edition, "test", self.module.name, "--json", str(report))
         if not report.is_file():
             return self._nothing(done.stderr.strip()), False
-        outcomes = tuple(Outcome(**one) for one in json.loads(report.read_text(encoding="utf-8"))["exercises"])
+        outcomes = tuple(Outcome.from_json(one) for one in json.loads(report.read_text(encoding="utf-8"))["exercises"])
         return self._of(outcomes), True
 
     def submit(self, tested: Any) -> tuple[Result, Path | None]:
@@ -234,7 +240,7 @@ class Commands(Ways):
         out, report = self._folder / "grades", self._folder / "grades.json"
         shutil.rmtree(out, ignore_errors=True)
         report.unlink(missing_ok=True)
-        unsafe = ["--unsafe"] if box.protection().kind == "none" else []
+        unsafe = ["--unsafe"] if bubblewrap.protection().kind == "none" else []
         options = ["--out", str(out), "--json", str(report), *unsafe]
         done = self._tito(self.here, "grade", self.module.name, str(path), *options)
         if not report.is_file():
@@ -248,7 +254,14 @@ class Commands(Ways):
 
     def gradescope(self, files: Files) -> Result:
         folder, results = self._written(files, "submission"), self._folder / "results.json"
-        command = [sys.executable, "-m", "tito.formats.autograder", self.module.name, str(folder), str(results)]
+        command = [
+            sys.executable,
+            "-m",
+            "tito.releasing.gradescope_autograder",
+            self.module.name,
+            str(folder),
+            str(results),
+        ]
         subprocess.run(command, cwd=self._container.root, env=self._environment(), capture_output=True, check=True)
         told = json.loads(results.read_text(encoding="utf-8"))
         if not told.get("tests"):
@@ -266,7 +279,7 @@ class Commands(Ways):
 class RememberingJudge:
     """A Judge that grades cells that none has judged, and goes on to the next case: the course is put back for each."""
 
-    def __init__(self, memory: Memory, running: Judges, project: Project, module: Module, **options: Any) -> None:
+    def __init__(self, memory: Memory, running: Judges, project: Project, module: Module, options: Options) -> None:
         self._memory, self._running, self._project, self._module = memory, running, project, module
         self._options = options
 
@@ -276,7 +289,7 @@ class RememberingJudge:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def grade(self, read: intake.Submission) -> Grade:
+    def grade(self, read: Submission) -> Grade:
         hidden = sorted(path.name for path in self._project.module_tests(self._module.name).glob("hidden/*.py"))
         where = [self._project.root.name, hidden]
         asked = ["judge", *where, _meanings(read)]
@@ -285,7 +298,7 @@ class RememberingJudge:
 
     def _judge(self, where: str) -> Judge:
         if where not in self._running.judges:
-            judge = Judge(self._project, self._module, **self._options)
+            judge = Judge(self._project, self._module, self._options)
             self._running.judges[where] = self._running.open.enter_context(judge)
         return self._running.judges[where]
 
@@ -301,7 +314,7 @@ class Judges:
 @contextmanager
 def remembered(memory: Memory) -> Iterator[None]:
     """Within, the tests of one content run once: those of an export, and those of submit's and Gradescope's judges."""
-    run = testing.run
+    run = runner.run
 
     def recalling(
         project: Project, module: Module, exports: Exports, exercises: list[Exercise], *rest: Any
@@ -309,17 +322,17 @@ def remembered(memory: Memory) -> Iterator[None]:
         asked = ["test", [_told(file, project) for file in exports.files], [item.id for item in exercises]]
         yield from memory.recall(asked, lambda: list(run(project, module, exports, exercises, *rest)))
 
-    testing.run = recalling  # type: ignore[assignment]
+    runner.run = recalling  # type: ignore[assignment]
     try:
         with ExitStack() as running:
             judge = partial(RememberingJudge, memory, Judges(running))
-            autograder.Judge = rehearsal.Judge = judge  # type: ignore[assignment,misc]
+            gradescope_autograder.Judge = rehearsal.Judge = judge  # type: ignore[assignment,misc]
             yield
     finally:
-        testing.run, autograder.Judge, rehearsal.Judge = run, Judge, Judge  # type: ignore[misc]
+        runner.run, gradescope_autograder.Judge, rehearsal.Judge = run, Judge, Judge  # type: ignore[misc]
 
 
-def _meanings(submission: intake.Submission) -> dict[str, list[str]]:
+def _meanings(submission: Submission) -> dict[str, list[str]]:
     return {name: [meaning(cell) for cell in cells] for name, cells in submission.cells.items()}
 
 

@@ -7,24 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from tito.course import Module, load
-from tito.grading import intake
+from tito.course.module import Module, load_module
+from tito.grading.intake import collecting
+from tito.grading.submission import Submission
 
 
 @pytest.fixture
 def module(course) -> Module:
-    return load(course.project, "01_toy")
+    return load_module(course.project, "01_toy")
 
 
 @pytest.fixture
-def hand_in(tmp_path: Path, module: Module) -> Callable[[Mapping[str, str | bytes]], list[intake.Submission]]:
+def hand_in(tmp_path: Path, module: Module) -> Callable[[Mapping[str, str | bytes]], list[Submission]]:
     """Files by path -> what intake makes of the folder."""
 
-    def hand_in(files: Mapping[str, str | bytes]) -> list[intake.Submission]:
+    def hand_in(files: Mapping[str, str | bytes]) -> list[Submission]:
         for name, data in files.items():
             path = tmp_path / "handed in" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data.encode() if isinstance(data, str) else data)
-        return intake.collect(module, tmp_path / "handed in")
+        return collecting.collect(module, tmp_path / "handed in")
 
     return hand_in

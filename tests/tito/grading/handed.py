@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jupytext
 
-from tito import notebook
-from tito.grading import intake
-from tito.project import Project
+from tito.course import notebook
+from tito.course.project import Project
+from tito.grading.submission import Submission
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -27,7 +27,7 @@ def solved(answer: str = "return 2 * x") -> str:
     return TEXT.replace("return 2 * x", answer)
 
 
-def answer(submission: intake.Submission) -> str:
+def answer(submission: Submission) -> str:
     """The line that `solved` wrote."""
     assert not submission.refused, f"{submission.name} should have been read, but: {submission.refused}"
     lines = [line for line in submission.cells["double"][0].split("\n") if "SOLUTION" not in line]

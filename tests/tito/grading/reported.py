@@ -6,10 +6,10 @@ import csv
 import io
 from html.parser import HTMLParser
 
-from tito.grading import reports
 from tito.grading.grade import Grade
+from tito.grading.reports import writing
 from tito.grading.similarity import Pair
-from tito.testing import Outcome
+from tito.testing.outcome import Finding, outcome_of
 
 ABOUT = {"seed": 7, "limit_seconds": 120.0, "tests_and_notebooks": "3f2a", "unsafe": False}
 HOSTILE = [
@@ -28,35 +28,39 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def outcome(exercise, status, message=""):
-    earned = exercise.points if status == "passed" else 0
-    return Outcome(exercise.id, exercise.title, earned, exercise.points, status, message)
+REASONS = {"passed": "passed", "failed": "claim", "timeout": "timeout", "not started": "unwritten"}
+
+
+def outcome(exercise, status, claim="", detail="", where=""):
+    return outcome_of(exercise, Finding(REASONS[status], claim, detail, where))
 
 
 def grade(module, name, *stories, remarks=(), seconds=1.0):
-    """A story for each exercise: `passed`, or a status and a message."""
-    told = [(story, "") if isinstance(story, str) else story for story in stories]
-    done = zip(module.exercises, [*told, *[("passed", "")] * len(module.exercises)], strict=False)
+    """A story for each exercise: `passed`, or a status, a claim, what came instead, where."""
+    told = [(story,) if isinstance(story, str) else story for story in stories]
+    done = zip(module.exercises, [*told, *[("passed",)] * len(module.exercises)], strict=False)
     return Grade(name, tuple(outcome(e, *story) for e, story in done), "graded", seconds, remarks)
 
 
 def refused(module, name, why="it is no archive"):
-    return Grade(name, tuple(outcome(e, "failed", why) for e in module.exercises), "refused", 0.0, (why,))
+    return Grade(
+        name, tuple(outcome_of(e, Finding("refused", "", why)) for e in module.exercises), "refused", 0.0, (why,)
+    )
 
 
 def machinery(name):
-    return Grade(name, (), "machinery", 0.0, ("the box did not start",))
+    return Grade(name, (), "machinery", 0.0, ("the sandbox did not start",))
 
 
 def slip(claim, told="wanted 2, got 3"):
-    return ("failed", f"{claim}:\n{told}\ntoy_dev.py:12: return x")
+    return ("failed", claim, told, "toy_dev.py:12: return x")
 
 
 def hostile(module):
     """Every text that a stranger could have written is hostile, in every role."""
     made = []
     for place, text in enumerate(HOSTILE):
-        told = ("failed", f"{text}:\n{text}") if place % 2 else ("failed", text * 3)
+        told = ("failed", text, text) if place % 2 else ("failed", "", text * 3)
         made.append([grade(module, text, told, remarks=(text,)), refused(module, text, text)][place % 5 == 0])
     return made
 
@@ -69,7 +73,7 @@ def hostile_pairs():
 
 
 def written(out, module, grades, similar=(), about=ABOUT):
-    reports.write(out, module, grades, similar, about)
+    writing.write(out, module, grades, similar, about)
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
 
 

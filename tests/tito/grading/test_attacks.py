@@ -1,4 +1,4 @@
-"""Strangers' submissions, let loose on `tito grade` in a real box: nobody earns more than the honest part is worth.
+"""Strangers' submissions, let loose on `tito grade` in a real sandbox: nobody earns more than the honest part is worth.
 
 A batch is graded in one call. Of a batch the selected attacks are let loose, with an honest student among them; when
 all is over, a witness says what they left behind.
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from tito import course
-from tito.project import Project
+from tito.course.module import load_module
+from tito.course.project import Project
 
 from .attacks import Attack, catalogue
 from .attacks.arena import HONEST, Row, fight
 from .attacks.scene import Scene, copied
 
-pytestmark = pytest.mark.box
+pytestmark = pytest.mark.sandbox
 HERE = Project(Path(__file__).parents[3])
 ATTACKS = catalogue()
 
@@ -84,7 +84,7 @@ def aftermath_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     """Lets a batch loose, once. If none of its attacks is selected, the witness is asked about all of them."""
     folder = tmp_path_factory.mktemp("attacks ü ")
     project = copied(HERE, folder / "a course")
-    module = course.load(project, "17_quantization")
+    module = load_module(project, "17_quantization")
     asked = [item.callspec.params.get("attack") for item in request.session.items if hasattr(item, "callspec")]
 
     @cache

@@ -11,16 +11,19 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from tito import course as courses
+from tito.course.module import load_module
 from tito.errors import TitoError, WrongCall
-from tito.grading import batch
-from tito.grading.batch import Batch, NoJudge, Shard, local
+from tito.grading import api, local_pool
+from tito.grading.batch import Batch
+from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade, MachineryError
-from tito.grading.intake import Submission
-from tito.grading.journal import Conditions, Journal
-from tito.testing import Outcome
+from tito.grading.journal import Journal
+from tito.grading.judging.retrying import NoJudge, RetryingJudge
+from tito.grading.options import Options, Shard
+from tito.grading.submission import Submission
+from tito.testing.outcome import Outcome
 
-CONDITIONS = Conditions("01_toy", 0, 120.0, None, False, "course", "grader")
+CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
 
 
 def handed_in(name: str, source: str = "") -> Submission:
@@ -64,7 +67,7 @@ class FakeJudge:
         self.fakes.behave(submission, self.number)
         self.fakes.graded.append(submission.name)
         points = len("".join(submission.cells["double"]))
-        outcome = Outcome("double", "Twice", points, 99, "passed", "")
+        outcome = Outcome("passed", exercise="double", title="Twice", points=points, max_points=99)
         return Grade(submission.name, (outcome,), "graded", 0.1, (*submission.remarks, "judged"), submission.digest)
 
 
@@ -74,9 +77,9 @@ def run(tmp_path, course):
 
     def run(fakes, submissions=CLASS, jobs=3, again=(), conditions=CONDITIONS):
         with Journal(tmp_path) as journal:
-            module = courses.load(course.project, "01_toy")
+            module = load_module(course.project, "01_toy")
             whole = Batch(journal, module, conditions, submissions, again)
-            with closing(whole.run(local(fakes, jobs, CONDITIONS.limit_seconds))) as graded:
+            with closing(whole.run(local_pool.pool(fakes, jobs, CONDITIONS.options.limit_seconds))) as graded:
                 for grade in graded:
                     one = next(s for s in submissions if s.name == grade.submission)
                     assert grade.status == "machinery" or journal.grade(conditions.key(one)), "shown before it was safe"
@@ -203,34 +206,35 @@ def seen(grades, again):
         def grade(self, submission):
             return left.pop(0)
 
-    patient = batch.Patient(lambda: Judge(Fakes(), 0), limit_seconds=10.0)
-    grade = patient.grade(handed_in("ada"))
+    judge = RetryingJudge(lambda: Judge(Fakes(), 0), limit_seconds=10.0)
+    grade = judge.grade(handed_in("ada"))
     assert len(grades) - len(left) == again
     return grade
 
 
-def graded(points, message="", seconds=1.0, lost=False):
-    status = "passed" if points else "failed"
-    return Grade("ada", (Outcome("double", "Twice", points, 2, status, message),), "graded", seconds, lost=lost)
+def graded(points, detail="", seconds=1.0, lost=False):
+    why = ("passed", "", "") if points else ("ended" if lost else "exception", "it works", detail)
+    outcome = Outcome(*why, exercise="double", title="Twice", points=points, max_points=2)
+    return Grade("ada", (outcome,), "graded", seconds, lost=lost)
 
 
-LOST = graded(0, "it works:\nPython itself ended (signal 9)", lost=True)
+LOST = graded(0, "Python itself ended (signal 9)", lost=True)
 
 
-def test_a_box_that_was_killed_from_outside_costs_no_points():
+def test_a_sandbox_that_was_killed_from_outside_costs_no_points():
     assert seen([LOST, graded(2)], again=2).points == 2
 
 
-def test_a_box_that_is_lost_again_is_the_students():
+def test_a_sandbox_that_is_lost_again_is_the_students():
     assert seen([LOST, LOST, graded(2)], again=2).points == 0
 
 
 def test_no_other_failure_is_looked_at_twice():
-    said = "it works:\nRuntimeError: Python itself ended"  # says who?
+    said = "RuntimeError: Python itself ended"  # says who?
     assert seen([graded(0, said), graded(2)], again=1).points == 0
 
 
-def test_a_lost_box_never_takes_more_than_the_limit_twice_over():
+def test_a_lost_sandbox_never_takes_more_than_the_limit_twice_over():
     assert seen([replace(LOST, seconds=6.0), graded(2)], again=1).points == 0
 
 
@@ -256,7 +260,7 @@ def test_as_many_workers_as_processors_have_one_each_and_fewer_may_go_anywhere(r
 def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run):
     fakes = Fakes()
     [grade] = run(fakes, [Submission("eve", {}, ("remark",), "eve's file is not a notebook")])
-    assert (grade.status, grade.points, grade.of) == ("refused", 0, 5)
+    assert (grade.status, grade.points, grade.max_points) == ("refused", 0, 5)
     assert {outcome.message for outcome in grade.outcomes} == {"eve's file is not a notebook"}
     assert fakes.made == []
 
@@ -307,12 +311,12 @@ def test_stopping_ends_judges_that_are_at_work(run, monkeypatch):
         assert fakes.made[judge].ended.wait(30), "this judge was not ended"
         raise MachineryError("its process is gone")
 
-    def ctrl_c(done):
+    def ctrl_c(*waiting, **how):
         at_work.wait(30)
         raise KeyboardInterrupt
 
     fakes = Fakes(hang)
-    monkeypatch.setattr(batch, "_next", ctrl_c)
+    monkeypatch.setattr(local_pool, "wait", ctrl_c)
     threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         run(fakes, jobs=3)
@@ -332,12 +336,12 @@ def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run, monkeypatch
     fakes = Fakes()
     slow = Slow(fakes, 0)
 
-    def ctrl_c(done):
+    def ctrl_c(*waiting, **how):
         assert starting.wait(30)
         threading.Timer(0.2, stopped.set).start()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(batch, "_next", ctrl_c)
+    monkeypatch.setattr(local_pool, "wait", ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         run(lambda: slow, jobs=1)
     assert slow.ended.is_set() and fakes.graded == []
@@ -346,16 +350,16 @@ def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run, monkeypatch
 def test_a_full_disk_stops_the_batch_and_ends_its_judges(tmp_path, course):
     fakes, many = Fakes(), [handed_in(f"student {number:03}") for number in range(200)]
     with Journal(tmp_path) as journal:
-        whole = Batch(journal, courses.load(course.project, "01_toy"), CONDITIONS, many)
+        whole = Batch(journal, load_module(course.project, "01_toy"), CONDITIONS, many)
         journal._rows.execute("PRAGMA max_page_count = 1")  # SQLite then says what it says on a full disk
         with pytest.raises(TitoError, match="the disk is full"):
-            list(whole.run(local(fakes, 2, CONDITIONS.limit_seconds)))
+            list(whole.run(local_pool.pool(fakes, 2, CONDITIONS.options.limit_seconds)))
     assert fakes.all_ended
 
 
 def test_shards_part_a_class_and_nobody_is_in_two():
-    for of in (1, 2, 7, 100):
-        parts = [{one.name for one in CLASS if Shard(number, of).holds(one.name)} for number in range(1, of + 1)]
+    for count in (1, 2, 7, 100):
+        parts = [{one.name for one in CLASS if Shard(number, count).holds(one.name)} for number in range(1, count + 1)]
         assert sorted(name for part in parts for name in part) == [one.name for one in CLASS]
 
 
@@ -367,16 +371,16 @@ def test_a_name_falls_to_the_same_shard_everywhere():
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "-1/3", "a/b", "1/3/5", "１/３ "])
 def test_a_shard_that_is_none_is_refused(text):
     with pytest.raises(WrongCall, match="--shard must be I/N"):
-        batch.shard_of(text)
+        Shard.from_text(text)
 
 
 def test_reports_among_the_submissions_are_refused(tmp_path):
-    batch.check_places(tmp_path / "in", tmp_path / "out", None)
+    api.check_folder(tmp_path / "in", tmp_path / "out")
     for out in (tmp_path, tmp_path / "deep" / "out", tmp_path / "x" / ".."):
         with pytest.raises(WrongCall, match="lies inside"):
-            batch.check_places(tmp_path, out, None)
+            api.check_folder(tmp_path, out)
 
 
 def test_a_regrade_of_nobody_names_who_may_be_meant():
     with pytest.raises(WrongCall, match="the nearest is 'student 03'"):
-        batch.check_names(["studnt 03"], CLASS)
+        api.check_names(["studnt 03"], CLASS)

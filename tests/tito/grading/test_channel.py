@@ -1,4 +1,4 @@
-"""What passes between judge and box, how it arrives, and what a dishonest box cannot send."""
+"""What passes between judge and sandbox, how it arrives, and what a dishonest sandbox cannot send."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import struct
 import numpy as np
 import pytest
 
-from tito.door import Method, Ref
-from tito.grading.judging import channel
-from tito.grading.judging.channel import HEAD, Broken, Channel, Received, TooLarge
+from tito.grading.sandbox import channel
+from tito.grading.sandbox.channel import HEAD, Broken, Channel, Received, TooLarge
+from tito.testing.proxies import Method, Ref
 
 
-def passed(message, to_box: bool) -> Received:
-    """The message after its way over the line, to the box or from it."""
+def passed(message, to_sandbox: bool) -> Received:
+    """The message after its way over the line, to the sandbox or from it."""
     line = io.BytesIO()
-    Channel(io.BytesIO(), line, trusting=not to_box).send(message)
+    Channel(io.BytesIO(), line, trusting=not to_sandbox).send(message)
     line.seek(0)
-    return Channel(line, io.BytesIO(), trusting=to_box).receive()
+    return Channel(line, io.BytesIO(), trusting=to_sandbox).receive()
 
 
 def heard(text: object, raw: bytes = b"", head: bytes | None = None) -> Received:
-    """What the judge makes of bytes that a box wrote by itself."""
+    """What the judge makes of bytes that a sandbox wrote by itself."""
     data = text if isinstance(text, bytes) else json.dumps(text).encode()
     line = io.BytesIO((HEAD.pack(len(data), len(raw)) if head is None else head) + data + raw)
     return Channel(line, io.BytesIO()).receive()
 
 
-@pytest.mark.parametrize("to_box", [True, False], ids=["to the box", "from the box"])
+@pytest.mark.parametrize("to_sandbox", [True, False], ids=["to the sandbox", "from the sandbox"])
 @pytest.mark.parametrize(
     "value",
     [None, True, 3, -(2**80), -1.5, math.inf, "a \udcff\x00 text", b"\x00\xff", (), [], {}, (1, [2.0, {"a": (None,)}])],
     ids=repr,
 )
-def test_plain_values_arrive_as_they_went(value, to_box):
-    got = passed(value, to_box).message
+def test_plain_values_arrive_as_they_went(value, to_sandbox):
+    got = passed(value, to_sandbox).message
     assert got == value and type(got) is type(value)
 
 
@@ -51,10 +51,10 @@ def test_not_a_number_keeps_its_bits():
 @pytest.mark.parametrize("dtype", sorted(channel.DTYPES))
 def test_every_dtype_of_numbers_arrives(dtype):
     array = np.arange(6).reshape(2, 3).astype(dtype)
-    for to_box in (True, False):
-        got = passed(array, to_box).message
+    for to_sandbox in (True, False):
+        got = passed(array, to_sandbox).message
         assert got.dtype.str == dtype and np.array_equal(got, array) and type(got) is np.ndarray
-        scalar = passed(array[1, 1], to_box).message
+        scalar = passed(array[1, 1], to_sandbox).message
         assert type(scalar) is type(array[1, 1]) and scalar == array[1, 1]
 
 
@@ -84,7 +84,7 @@ def test_what_lies_between_the_numbers_of_an_argument_is_not_sent():
     answers = np.array([1, 0xDEADBEEF, 2, 0xDEADBEEF], np.uint32)
     got = passed(answers[::2], True).message
     memory = np.lib.stride_tricks.as_strided(got, (3,), (4,))
-    assert memory.tolist() == [1, 0, 2], "the test's other numbers must not reach the box"
+    assert memory.tolist() == [1, 0, 2], "the test's other numbers must not reach the sandbox"
 
 
 def test_an_answer_is_a_base_array_of_its_own():
@@ -97,7 +97,7 @@ def test_an_answer_is_a_base_array_of_its_own():
     )
 
 
-def test_handles_arrive_and_methods_only_in_the_box():
+def test_handles_arrive_and_methods_only_in_the_sandbox():
     ref = Ref(3, "Counter", "", 2)
     assert passed([ref], False) == Received([ref], [], [ref])
     assert passed(Method(3, "method", "add"), True).message == Method(3, "method", "add")
@@ -147,7 +147,7 @@ def test_a_name_that_a_terminal_would_obey_is_made_plain():
     ],
     ids=lambda part: repr(part)[:30],
 )
-def test_what_no_honest_box_sends_is_refused(text, raw):
+def test_what_no_honest_sandbox_sends_is_refused(text, raw):
     with pytest.raises(Broken):
         heard(text, raw)
 

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tito import editions
-from tito.grading import intake
-from tito.grading.intake import unpacking
+from tito.course import markers
+from tito.grading.intake import collecting, unpacking
 
 from . import malformed
 from .handed import TEXT, answer, as_page, solved
 
-STUB, GOOD, OLD = editions.stub(TEXT), solved("return x + x"), solved("return 7")
+STUB, GOOD, OLD = markers.stub(TEXT), solved("return x + x"), solved("return 7")
 HALF = STUB[: STUB.index("# %%\n#| export\nSTART")] + OLD[OLD.index("# %%\n#| export\nSTART") :]  # counter, not double
 SUBMITTED = malformed.zipped({"manifest.json": b"{}", "toy_dev.py": GOOD.encode()})
 
@@ -59,13 +58,13 @@ def put(folder: Path, files: dict[str, str | bytes]) -> None:
 def test_every_grader_takes_the_work(layout, carrier, tmp_path, module):
     put(tmp_path / "all" / "ada", LAYOUTS[layout])
     if carrier == "a folder a student":
-        (found,) = intake.collect(module, tmp_path / "all")
+        (found,) = collecting.collect(module, tmp_path / "all")
     elif carrier == "Gradescope's folder":
-        found = intake.one(module, "ada", partial(unpacking.walk, tmp_path / "all" / "ada"))
+        found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "all" / "ada"))
     else:
         bytes_of = {name: it if isinstance(it, bytes) else it.encode() for name, it in LAYOUTS[layout].items()}
         put(tmp_path / "class", {"ada.zip": malformed.zipped(bytes_of)})
-        (found,) = intake.collect(module, tmp_path / "class")
+        (found,) = collecting.collect(module, tmp_path / "class")
     assert answer(found) == "return x + x"
     visible = [name for name in LAYOUTS[layout] if "/." not in f"/{name}" and "README" not in name]
     if len(visible) > 1:
@@ -75,7 +74,7 @@ def test_every_grader_takes_the_work(layout, carrier, tmp_path, module):
 def test_of_equal_work_the_newer_counts_whatever_it_is_called(tmp_path, module):
     put(tmp_path / "ada", {"toy_dev.py": OLD, "backup/toy_dev-Copy2.ipynb": as_page(GOOD)})
     os.utime(tmp_path / "ada/backup/toy_dev-Copy2.ipynb", (1_000_090_000,) * 2)
-    found = intake.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
+    found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
     assert answer(found) == "return x + x"
     assert found.remarks == ("toy_dev.py differs from backup/toy_dev-Copy2.ipynb, the newer, which is graded",)
 
@@ -84,7 +83,7 @@ def test_of_equal_work_the_newer_counts_whatever_it_is_called(tmp_path, module):
 def test_dates_of_one_upload_do_not_tell_which_is_newer(seconds, tmp_path, module):
     put(tmp_path / "ada", {"toy_dev.py": GOOD, "toy_dev-Copy1.py": OLD})
     os.utime(tmp_path / "ada/toy_dev-Copy1.py", (1_000_000_000 + seconds,) * 2)
-    found = intake.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
+    found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
     assert answer(found) == "return x + x"
     assert found.remarks == (
         "toy_dev-Copy1.py differs from toy_dev.py, by its name the one that is meant, which is graded",
@@ -96,15 +95,15 @@ def test_a_library_that_defines_the_names_is_nobodys_work(tmp_path, module):
     library = "def double(x):\n    return 2 * x\n\n\nclass Counter:\n    pass\n"
     put(tmp_path / "ada", {"hw/toy_dev.py": STUB, "hw/toy/sums.py": library, "hw/tests/oracle.py": library})
     put(tmp_path / "bob", {"oracle.py": library})
-    ada, bob = (intake.one(module, who, partial(unpacking.walk, tmp_path / who)) for who in ("ada", "bob"))
-    assert ada.cells == intake.given_cells(module)
+    ada, bob = (collecting.one(module, who, partial(unpacking.walk, tmp_path / who)) for who in ("ada", "bob"))
+    assert ada.cells == collecting.given_cells(module)
     assert bob.refused.startswith("no exercise of 01_toy was found in oracle.py")
 
 
 def test_a_draft_in_another_notebook_is_not_taken_where_the_notebook_itself_is_there(tmp_path, module):
     put(tmp_path / "ada", {"toy_dev.py": STUB, "scratch.ipynb": as_page("# %%\ndef double(x):\n    return 2 * x\n")})
-    found = intake.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
-    assert found.cells == intake.given_cells(module)
+    found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
+    assert found.cells == collecting.given_cells(module)
 
 
 def test_many_other_files_cost_no_points(tmp_path, module):
@@ -113,7 +112,7 @@ def test_many_other_files_cost_no_points(tmp_path, module):
     put(tmp_path / "ada", {f"old/{number}/toy_dev.py": much.replace("x + x", "0") for number in range(40)})
     put(tmp_path / "ada", {"toy_dev.py": GOOD})
     os.utime(tmp_path / "ada/toy_dev.py", (1_000_090_000,) * 2)
-    found = intake.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
+    found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
     assert answer(found) == "return x + x"
     assert any("far more code was handed in than the module has" in remark for remark in found.remarks)
 
@@ -124,4 +123,4 @@ def test_in_an_archive_the_dates_of_its_members_count(module):
         archive.writestr(zipfile.ZipInfo("a/toy_dev.py", (2026, 3, 1, 12, 0, 0)), GOOD)
         archive.writestr(zipfile.ZipInfo("b/toy_dev.py", (2026, 2, 1, 12, 0, 0)), OLD)
     entry = unpacking.Entry("hw.zip", lambda: io.BytesIO(stream.getvalue()))
-    assert answer(intake.one(module, "ada", lambda: [entry])) == "return x + x"
+    assert answer(collecting.one(module, "ada", lambda: [entry])) == "return x + x"

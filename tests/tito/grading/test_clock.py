@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tito import course
+from tito.course.module import load_module
+from tito.course.project import Project
 from tito.grading.grade import MachineryError
-from tito.grading.intake import Submission
 from tito.grading.judging import clock as clocks
 from tito.grading.judging import judge as judging
 from tito.grading.judging.clock import Clock, Look
 from tito.grading.judging.judge import Judge
-from tito.project import Project
+from tito.grading.options import Options
+from tito.grading.submission import Submission
 
 from ..conftest import copy_toy
 
@@ -123,23 +124,23 @@ def stopped(judge: Judge, module: str, seconds: float) -> Iterator[None]:
 @pytest.fixture
 def judge(tmp_path: Path) -> Iterator[Judge]:
     project = Project(copy_toy(tmp_path))
-    with Judge(project, course.load(project, "01_toy"), limit_seconds=LIMIT, exercise="double") as judge:
+    with Judge(project, load_module(project, "01_toy"), Options(limit_seconds=LIMIT, exercise="double")) as judge:
         yield judge
 
 
-@pytest.mark.box
-@pytest.mark.parametrize("module", ["tito.grading.judging.child", "tito.grading.judging.sitting"])
+@pytest.mark.sandbox
+@pytest.mark.parametrize("module", ["tito.grading.sandbox.child", "tito.grading.judging.worker"])
 def test_a_right_answer_keeps_its_points_on_a_machine_that_gives_it_no_time(judge, module):
     with stopped(judge, module, STOPPED_SECONDS):
         grade = judge.grade(RIGHT)
     assert [outcome.status for outcome in grade.outcomes] == ["passed"], grade.outcomes
 
 
-@pytest.mark.box
+@pytest.mark.sandbox
 def test_a_machine_that_never_gives_it_time_is_the_graders_failure(judge, monkeypatch):
     monkeypatch.setattr(judging, "BUSY", 2.0 / LIMIT)
     with (
-        stopped(judge, "tito.grading.judging.child", STOPPED_SECONDS),
+        stopped(judge, "tito.grading.sandbox.child", STOPPED_SECONDS),
         pytest.raises(MachineryError, match="the machine is too busy"),
     ):
         judge.grade(RIGHT)

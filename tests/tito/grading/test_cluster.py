@@ -16,15 +16,16 @@ from pathlib import Path
 import pytest
 
 from tito.errors import TitoError, WrongCall
-from tito.grading import cluster
+from tito.grading import dask_pool
+from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade
-from tito.grading.intake import Submission
-from tito.grading.journal import Conditions
+from tito.grading.options import Options
+from tito.grading.submission import Submission
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.box  # workers grade in one
+pytestmark = pytest.mark.sandbox  # workers grade in one
 SLOW = "# %%\n#| export\n#| exercise: double\ndef double(x):\n    import time\n    time.sleep(0.5)\n    return {} * x\n"
-CONDITIONS = Conditions("01_toy", 0, 120.0, None, False, "course", "grader")
+CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
 SECONDS = 60.0  # for anything to happen
 
 
@@ -159,32 +160,32 @@ def test_with_tls_nobody_listens_in_and_nobody_else_comes_in(processes, tls, cou
     status, said = ended(*processes.grade(course.root, one, tmp_path / "out", *options))
     assert status == 0, said
     assert "2 of 2 points" in said
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(dask_pool, "CONNECT_SECONDS", 1)
     with pytest.raises(TitoError, match="no Dask scheduler answers at tls://"):
-        list(cluster.pool(address, CONDITIONS)([Submission("ada", {})]))
+        list(dask_pool.pool(address, CONDITIONS)([Submission("ada", {})]))
 
 
 def test_an_address_where_nobody_answers_is_named(monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(dask_pool, "CONNECT_SECONDS", 1)
     with pytest.raises(TitoError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
-        list(cluster.pool("tcp://127.0.0.1:9", CONDITIONS)([Submission("ada", {})]))
+        list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([Submission("ada", {})]))
 
 
 def test_a_scheduler_without_workers_is_named(processes, monkeypatch):
-    monkeypatch.setattr(cluster, "WORKER_SECONDS", 1)
+    monkeypatch.setattr(dask_pool, "WORKER_SECONDS", 1)
     address = processes.scheduler()
     with pytest.raises(TitoError, match="has no worker: start some"):
-        list(cluster.pool(address, CONDITIONS)([Submission("ada", {})]))
+        list(dask_pool.pool(address, CONDITIONS)([Submission("ada", {})]))
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(WrongCall, match=r"pip install 'tinytorch\[cluster\]'"):
-        list(cluster.pool("tcp://127.0.0.1:9", CONDITIONS)([Submission("ada", {})]))
+        list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([Submission("ada", {})]))
 
 
 def test_nothing_to_grade_needs_no_cluster():
-    assert list(cluster.pool("tcp://127.0.0.1:9", CONDITIONS)([])) == []
+    assert list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([])) == []
 
 
 def test_a_cluster_is_sent_text_and_sends_text(monkeypatch):
@@ -196,7 +197,9 @@ def test_a_cluster_is_sent_text_and_sends_text(monkeypatch):
 
     class Client:
         def submit(self, function, *arguments, pure):
-            assert function is cluster.grade_here and not pure, "the same cells graded again must not come from a cache"
+            assert function is dask_pool.grade_here and not pure, (
+                "the same cells graded again must not come from a cache"
+            )
             sent.extend(arguments)
             return Future()
 
@@ -212,7 +215,7 @@ def test_a_cluster_is_sent_text_and_sends_text(monkeypatch):
         class as_completed(list[Future]):
             update = list.extend
 
-    monkeypatch.setattr(cluster, "_connect", lambda address: (Distributed, Client()))
-    [(graded, grade)] = cluster.pool("tcp://x", CONDITIONS)([submission])
+    monkeypatch.setattr(dask_pool, "_connect", lambda address: (Distributed, Client()))
+    [(graded, grade)] = dask_pool.pool("tcp://x", CONDITIONS)([submission])
     assert graded is submission and grade.status == "graded"
     assert [type(one) for one in sent] == [str, str], "code is shipped as text inside of text: nothing to unpickle"

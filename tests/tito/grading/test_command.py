@@ -11,19 +11,19 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tito import course as courses
+from tito.course.module import load_module
 from tito.errors import Status
 from tito.grading import journal
 from tito.grading.grade import Grade, MachineryError
-from tito.grading.intake import Submission
-from tito.grading.judging import box
-from tito.grading.judging.box import Protection
 from tito.grading.judging.judge import Judge
-from tito.testing import Outcome
+from tito.grading.options import Options
+from tito.grading.sandbox import bubblewrap
+from tito.grading.sandbox.bubblewrap import Protection
+from tito.grading.submission import Submission
+from tito.testing.outcome import Finding, outcome_of
 
 CELL = "# %%\n#| export\n#| exercise: {}\n{}\n"
 DOUBLE = "def double(x):\n    return {}  # {}"
@@ -34,7 +34,7 @@ class Calls:
     """What the fake judges were asked, and whom they fail at."""
 
     graded: list[str] = field(default_factory=list)
-    made_with: list[dict[str, Any]] = field(default_factory=list)
+    made_with: list[Options] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
 
 
@@ -44,9 +44,9 @@ def calls(monkeypatch):
     calls = Calls()
 
     class FakeJudge:
-        def __init__(self, project, module, seed=0, limit_seconds=120.0, unsafe=False, exercise=None):
-            calls.made_with.append({"seed": seed, "limit": limit_seconds, "unsafe": unsafe, "exercise": exercise})
-            self.chosen = [one for one in module.exercises if exercise in (None, one.id)]
+        def __init__(self, project, module, options):
+            calls.made_with.append(options)
+            self.chosen = [one for one in module.exercises if options.exercise in (None, one.id)]
 
         def __enter__(self):
             return self
@@ -60,15 +60,15 @@ def calls(monkeypatch):
                 raise MachineryError("the judge fell over")
             right = "2 * x" in "".join(submission.cells.get("double", ()))
             outcomes = (
-                Outcome(one.id, one.title, one.points, one.points, "passed", "")
-                if right and one.id == "double"
-                else Outcome(one.id, one.title, 0, one.points, "failed", "it works:\nno")
+                outcome_of(
+                    one, Finding("passed") if right and one.id == "double" else Finding("claim", "it works", "no")
+                )
                 for one in self.chosen
             )
             return Grade(submission.name, tuple(outcomes), "graded", 0.1, (), submission.digest)
 
-    monkeypatch.setattr("tito.grading.judging.judge.Judge", FakeJudge)
-    monkeypatch.setattr(box, "protection", lambda: Protection("box"))
+    monkeypatch.setattr("tito.grading.api.Judge", FakeJudge)
+    monkeypatch.setattr(bubblewrap, "protection", lambda: Protection("sandbox"))
     return calls
 
 
@@ -109,7 +109,8 @@ def written(folder):
 def test_everybody_gets_a_row_and_whatever_the_points_the_status_is_0(calls, grade, tmp_path):
     said = grade()
     told = [
-        (row["submission"], row["points"], row["of"], row["status"], row["double"]) for row in rows(tmp_path / "out")
+        (row["submission"], row["points"], row["max_points"], row["status"], row["double"])
+        for row in rows(tmp_path / "out")
     ]
     assert told == [
         ("ada", "2", "5", "graded", "2"),
@@ -169,13 +170,13 @@ def test_a_regrade_grades_whom_it_names(calls, grade):
 def test_options_reach_the_judge_and_decide_what_counts_as_graded(calls, grade):
     grade()
     grade("--seed", "7", "--limit-seconds", "5", "--exercise", "double", "--unsafe")
-    assert calls.made_with[-1] == {"seed": 7, "limit": 5.0, "unsafe": True, "exercise": "double"}
+    assert calls.made_with[-1] == Options(seed=7, limit_seconds=5.0, unsafe=True, exercise="double")
     assert sorted(calls.graded) == ["ada", "ada", "bob", "bob", "eve", "eve"]
 
 
 def test_one_exercise_alone_has_its_own_points(calls, grade, tmp_path):
     grade("--exercise", "double")
-    assert [(row["points"], row["of"], row["counter"]) for row in rows(tmp_path / "out")][0] == ("2", "2", "")
+    assert [(row["points"], row["max_points"], row["counter"]) for row in rows(tmp_path / "out")][0] == ("2", "2", "")
 
 
 def test_a_failure_of_the_grader_is_status_1_named_and_no_0(calls, grade, tmp_path):
@@ -190,14 +191,14 @@ def test_a_failure_of_the_grader_is_status_1_named_and_no_0(calls, grade, tmp_pa
     assert calls.graded == ["bob"]
 
 
-def test_without_a_box_nobody_is_graded_and_the_fix_is_told(calls, grade, monkeypatch, tmp_path):
+def test_without_a_sandbox_nobody_is_graded_and_the_fix_is_told(calls, grade, monkeypatch, tmp_path):
     nothing = Protection("none", "bubblewrap is not installed", "sudo apt-get install bubblewrap")
-    monkeypatch.setattr(box, "protection", lambda: nothing)
+    monkeypatch.setattr(bubblewrap, "protection", lambda: nothing)
     said = grade(status=Status.WRONG_CALL)
     said.refuses("bubblewrap is not installed", "sudo apt-get install bubblewrap", "--unsafe", status=2)
     assert not (tmp_path / "out").exists() and calls.graded == []
     grade("--unsafe")
-    assert calls.made_with[0]["unsafe"]
+    assert calls.made_with[0].unsafe
     assert "--unsafe" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
@@ -277,12 +278,12 @@ def test_a_merge_without_all_shards_writes_nothing(calls, grade, course, tmp_pat
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(calls, grade, monkeypatch, tmp_path):
-    from tito.grading import display
+    from tito.grading import progress_display
 
     def interrupted(grade):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(display, "told", interrupted)
+    monkeypatch.setattr(progress_display, "told", interrupted)
     said = grade("--jobs", "1", status=Status.INTERRUPTED)
     said.refuses("2 of 4 submissions are graded and kept", "the same command goes on", status=Status.INTERRUPTED)
     assert not (tmp_path / "out" / "grades.csv").exists(), "half a class must not look like a whole one"
@@ -298,13 +299,13 @@ def test_a_wrong_line_in_the_adjustments_is_told_before_anybody_is_graded(calls,
 
 def test_a_table_names_every_exercise(calls, grade, course, tmp_path):
     grade()
-    module = courses.load(course.project, "01_toy")
-    assert set(rows(tmp_path / "out")[0]) >= {"submission", "points", "of", "status", "message"} | {
+    module = load_module(course.project, "01_toy")
+    assert set(rows(tmp_path / "out")[0]) >= {"submission", "points", "max_points", "status", "message"} | {
         exercise.id for exercise in module.exercises
     }
 
 
-@pytest.mark.box
+@pytest.mark.sandbox
 def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_leaves_no_process(course):
     toy = ["--project", str(course.root), "--module", "01_toy", "--exercise", "double"]
     command = [sys.executable, "-m", "tests.e2e.kill_grading", *toy, "--kills", "8", "--people", "3"]
@@ -313,17 +314,17 @@ def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_le
     assert re.search(r"outlived a kill +0$", done.stdout, re.MULTILINE), done.stdout
 
 
-@pytest.mark.box
-def test_the_real_judge_says_that_a_box_was_lost_as_the_batch_expects_it(course):
+@pytest.mark.sandbox
+def test_the_real_judge_says_that_a_sandbox_was_lost_as_the_batch_expects_it(course):
     one = Submission("eve", {"double": ("def double(x):\n    import os\n    os._exit(0)",)})
-    with Judge(course.project, courses.load(course.project, "01_toy"), exercise="double") as judge:
-        assert judge.grade(one).lost, "else a box that was killed from outside would cost the student's points"
+    with Judge(course.project, load_module(course.project, "01_toy"), Options(exercise="double")) as judge:
+        assert judge.grade(one).lost, "else a sandbox that was killed from outside would cost the student's points"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal")
 def test_a_terminal_shows_how_many_are_graded_and_the_time_left():
     code = (
-        "import time; from tito.grading import display; from tito.grading.grade import Grade\n"
+        "import time; from tito.grading import progress_display as display; from tito.grading.grade import Grade\n"
         "with display.following(3, 10) as show:\n"
         "    for number in range(4):\n"
         "        time.sleep(0.3); show(Grade(f'[red]ada {number}', (), 'graded', 0.1))\n"

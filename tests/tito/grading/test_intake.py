@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tito.errors import TitoError, WrongCall
-from tito.grading import intake
+from tito.grading.intake import collecting
 from tito.grading.intake.arrivals import safe
 
 from . import malformed
@@ -46,7 +46,7 @@ def test_an_archive_of_tito_submit_is_one_submission_whose_manifest_is_shown_and
     (tmp_path / "all").mkdir()
     (course.root / "01_toy_submission.zip").rename(tmp_path / "all" / "bob.zip")
     for path in (tmp_path / "all", tmp_path / "all" / "bob.zip"):
-        (found,) = intake.collect(module, path)
+        (found,) = collecting.collect(module, path)
         assert found.name == "bob" and answer(found) == "return 2 * x"
         assert found.remarks == ('the archive names its author: Ada \\"the first\\" (not checked)',)
 
@@ -86,7 +86,7 @@ def test_canvas_download_tells_people_of_one_name_apart_and_keeps_who_was_late(c
         with zipfile.ZipFile(tmp_path / "x" / "submissions.zip", "w") as archive:
             for name, data in CANVAS.items():
                 archive.writestr(name, data)
-    found = intake.collect(module, tmp_path / "x" / "submissions.zip" if carrier == "zip" else tmp_path / "x")
+    found = collecting.collect(module, tmp_path / "x" / "submissions.zip" if carrier == "zip" else tmp_path / "x")
     by_name = {one.name: one for one in found}
     assert list(by_name) == [
         "anon_x7Yb2",
@@ -116,13 +116,13 @@ def test_nbgraders_tree_names_students_by_the_folder_below_submitted(top, tmp_pa
         folder.mkdir(parents=True)
         (folder / "toy_dev.ipynb").write_text(as_page(solved()), encoding="utf-8")
         (folder / "timestamp.txt").write_text("2026-01-01", encoding="utf-8")
-    found = intake.collect(module, tmp_path / "t" / top.partition("/")[0])
+    found = collecting.collect(module, tmp_path / "t" / top.partition("/")[0])
     assert [one.name for one in found] == ["ada", "bob"] and not any(one.remarks + (one.refused or ()) for one in found)
 
 
 def test_a_students_whole_course_folder_is_one_submission(edition, solve, module):
     solve(edition, "double")
-    (found,) = intake.collect(module, edition.root)
+    (found,) = collecting.collect(module, edition.root)
     assert answer(found) == "return 2 * x", "the notebook, not the untouched copy in released/"
     assert found.remarks == ()
 
@@ -176,13 +176,13 @@ def test_only_a_wrong_path_is_an_error_of_the_call(tmp_path, module):
         (Path(__file__).with_suffix(".txt"), "cannot be found"),
     ):
         with pytest.raises(WrongCall, match=told):
-            intake.collect(module, path)
+            collecting.collect(module, path)
     (tmp_path / "a.txt").touch()
     with pytest.raises(WrongCall, match="neither a folder nor a .zip"):
-        intake.collect(module, tmp_path / "a.txt")
+        collecting.collect(module, tmp_path / "a.txt")
     (tmp_path / "empty").mkdir()
     with pytest.raises(TitoError, match="holds no submission"):
-        intake.collect(module, tmp_path / "empty")
+        collecting.collect(module, tmp_path / "empty")
 
 
 def test_of_two_archives_the_newer_attachment_counts_whatever_dates_are_inside(hand_in):

@@ -14,22 +14,25 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from tito import course as courses
+from tito.course.module import load_module
 from tito.errors import TitoError
 from tito.grading import journal
+from tito.grading.conditions import Conditions, conditions
 from tito.grading.grade import Grade
-from tito.grading.intake import Submission
-from tito.grading.journal import Conditions, Journal
-from tito.testing import Outcome
+from tito.grading.journal import Journal
+from tito.grading.options import Options
+from tito.grading.submission import Submission
+from tito.testing.outcome import Outcome
 
 PAGE = 4096  # SQLite's
-CONDITIONS = Conditions("01_toy", 0, 120.0, None, False, "course", "grader")
+CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
 ADA = Submission("ada", {"double": ("def double(x):\n    return 2 * x",)}, ("a remark",))
 
 
 def grade(name: str, points: int = 2, message: str = "") -> Grade:
-    status = "passed" if points else "failed"
-    return Grade(name, (Outcome("double", "Twice", points, 2, status, message),), "graded", 0.5, ("said",), "digest")
+    why = {"reason": "passed" if points else "claim", "detail": message}
+    outcome = Outcome(**why, exercise="double", title="Twice", points=points, max_points=2)
+    return Grade(name, (outcome,), "graded", 0.5, ("said",), "digest")
 
 
 def filled(out: Path, count: int, close: bool = True) -> dict[str, Grade]:
@@ -124,7 +127,7 @@ def test_a_grade_belongs_to_the_cells_and_not_to_a_name():
 )
 def test_whatever_decides_a_grade_is_in_the_conditions(course, file):
     def now():
-        return journal.conditions(course.project, courses.load(course.project, "01_toy"), 0, 120.0, None, False)
+        return conditions(course.project, load_module(course.project, "01_toy"), Options())
 
     before = now()
     course.write(file, course.read(file) + "\n# changed\n")
@@ -132,13 +135,13 @@ def test_whatever_decides_a_grade_is_in_the_conditions(course, file):
 
 
 def test_what_decides_no_grade_is_no_condition(course):
-    module = courses.load(course.project, "01_toy")
-    before = journal.conditions(course.project, module, 0, 120.0, None, False)
+    module = load_module(course.project, "01_toy")
+    before = conditions(course.project, module, Options())
     course.write("tests/01_toy/__pycache__/test_double.pyc", "bytes")
     course.write("modules/source/01_toy/demo.py", "print('another demo')\n")
     path = course.root / "modules/source/01_toy/toy_dev.py"
     jupytext.write(jupytext.read(path), path.with_suffix(".ipynb"))  # as JupyterLab does when somebody looks
-    assert journal.conditions(course.project, module, 0, 120.0, None, False) == before
+    assert conditions(course.project, module, Options()) == before
 
 
 def test_two_writers_are_refused_with_a_sentence(tmp_path):

@@ -1,4 +1,4 @@
-"""A submission gets the grade that its honest part earns, whatever the rest of it does: in a box, on a toy course."""
+"""A submission gets the grade that its honest part earns, whatever the rest does: in a sandbox, on a toy course."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from tito import course, testing
-from tito.course import Module
+from tito.course.module import Module, load_module
+from tito.course.project import Project
 from tito.errors import TitoError
 from tito.grading.grade import Grade, MachineryError
-from tito.grading.intake import Submission
 from tito.grading.judging import judge as judging
 from tito.grading.judging.judge import Judge
-from tito.project import Project
+from tito.grading.options import Options
+from tito.grading.submission import Submission
+from tito.testing import runner
 
 from ..conftest import NOTEBOOK, copy_toy
 
-pytestmark = pytest.mark.box  # test_child.py runs the same child without one
+pytestmark = pytest.mark.sandbox  # test_child.py runs the same child without one
 
 DOUBLE = "def double(x):\n    return 2 * x"
 COUNTER = """class Counter:
@@ -68,19 +69,19 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def module(toy: Project) -> Module:
-    return course.load(toy, "01_toy")
+    return load_module(toy, "01_toy")
 
 
 @pytest.fixture(scope="module")
 def judge(toy: Project, module: Module) -> Iterator[Judge]:
-    with Judge(toy, module, limit_seconds=PATIENT) as judge:
+    with Judge(toy, module, Options(limit_seconds=PATIENT)) as judge:
         yield judge
 
 
 @pytest.fixture(scope="module")
 def hasty(toy: Project, module: Module) -> Iterator[Judge]:
     """For what never ends: nothing that is to pass depends on how fast this machine is."""
-    with Judge(toy, module, limit_seconds=HASTY) as judge:
+    with Judge(toy, module, Options(limit_seconds=HASTY)) as judge:
         yield judge
 
 
@@ -89,11 +90,11 @@ def handed_in(double: str = DOUBLE, counter: str = COUNTER, name: str = "anna") 
 
 
 def statuses(grade: Grade) -> dict[str, str]:
-    return {outcome.id: outcome.status for outcome in grade.outcomes}
+    return {outcome.exercise: outcome.status for outcome in grade.outcomes}
 
 
 def message(grade: Grade, exercise: str = "double") -> str:
-    return next(outcome.message for outcome in grade.outcomes if outcome.id == exercise)
+    return next(outcome.message for outcome in grade.outcomes if outcome.exercise == exercise)
 
 
 def in_double(code: str) -> str:
@@ -103,7 +104,7 @@ def in_double(code: str) -> str:
 
 def test_the_right_answers_earn_all_points(judge):
     grade = judge.grade(handed_in())
-    assert (grade.points, grade.of, grade.status) == (5, 5, "graded")
+    assert (grade.points, grade.max_points, grade.status) == (5, 5, "graded")
     assert grade.submission == "anna" and grade.digest == handed_in().digest and grade.remarks == ()
 
 
@@ -137,7 +138,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_the_box_judges_as_tito_test_does(answer, judge, module, tmp_path):
+def test_the_sandbox_judges_as_tito_test_does(answer, judge, module, tmp_path):
     project = Project(copy_toy(tmp_path))
     spent(project)
     path = project.root / NOTEBOOK
@@ -147,9 +148,9 @@ def test_the_box_judges_as_tito_test_does(answer, judge, module, tmp_path):
         end = text.find("\n# %%", begin)
         text = text[:begin] + f"{head}{exercise}\n{source}\n" + (text[end:] if end > 0 else "")
     path.write_text(text, encoding="utf-8")
-    here = testing.whole(project, course.load(project, "01_toy"))
+    here = runner.whole(project, load_module(project, "01_toy"))
     there = judge.grade(handed_in(*ANSWERS[answer]))
-    assert statuses(there) == {outcome.id: outcome.status for outcome in here.exercises}
+    assert statuses(there) == {outcome.exercise: outcome.status for outcome in here.exercises}
     claims = [outcome.message.split("\n")[0].partition(" at ")[0] for outcome in here.exercises]
     assert [outcome.message.split("\n")[0].partition(" at ")[0] for outcome in there.outcomes] == claims
 
@@ -187,7 +188,7 @@ def test_a_cell_that_cannot_be_loaded_costs_its_exercise_only(judge, counter, sa
 def test_a_cell_that_ends_python_or_hangs_costs_its_exercise_only(judge, hasty):
     ended = judge.grade(handed_in(counter="import os\nos._exit(0)"))
     assert statuses(ended) == {"double": "passed", "counter": "failed"}
-    assert message(ended, "counter").startswith("while its cell was loaded (toy_dev.py, cell ")
+    assert message(ended, "counter").endswith("\ntoy_dev.py, cell 8")
     hung = hasty.grade(handed_in(counter="while True: pass"))
     assert statuses(hung) == {"double": "passed", "counter": "timeout"}
 
@@ -225,7 +226,7 @@ def test_the_limit_holds_for_the_whole_submission(tested):
     ],
     ids=["exit", "signal", "crash", "scribble", "close"],
 )
-def test_a_box_that_dies_or_lies_costs_its_exercise_and_a_new_one_goes_on(judge, code):
+def test_a_sandbox_that_dies_or_lies_costs_its_exercise_and_a_new_one_goes_on(judge, code):
     grade = judge.grade(
         handed_in(
             counter=COUNTER.replace(
@@ -280,9 +281,10 @@ if os.environ['PATH'] != os.defpath: return 0""",
 others = ('scipy', 'numba', 'torch', 'pytest', 'hypothesis', 'pip', 'jupytext')
 if any(map(importlib.util.find_spec, others)): return 0""",
     "files": """
-if sorted(os.listdir('/box')) != ['site', 'tito', 'toy'] or os.listdir('/tmp') or os.listdir('/proc'): return 0""",
+if sorted(os.listdir('/sandbox')) != ['site', 'tito', 'toy'] or os.listdir('/tmp') or os.listdir('/proc'): return 0""",
     "sources": """
-if {*os.listdir('/box/toy')} - {'__init__.py', '__pycache__'} or 'verdicts.py' in os.listdir('/box/tito'): return 0""",
+if {*os.listdir('/sandbox/toy')} - {'__init__.py', '__pycache__'}: return 0
+if {*os.listdir('/sandbox/tito/testing')} - {'__init__.py', '__pycache__', 'proxies.py'}: return 0""",
     "standard input": "if sys.stdin.read(): return 0",
     "a user": "if os.getuid() == 0 or os.getpid() != 1: return 0",
 }
@@ -290,7 +292,7 @@ if {*os.listdir('/box/toy')} - {'__init__.py', '__pycache__'} or 'verdicts.py' i
 
 @pytest.mark.parametrize("what", HARMLESS)
 def test_what_a_student_tries_is_refused_or_goes_nowhere(judge, what):
-    """Each `double` here is right, unless it got hold of what the box is to keep from it."""
+    """Each `double` here is right, unless it got hold of what the sandbox is to keep from it."""
     grade = judge.grade(handed_in(TOOLS + in_double(HARMLESS[what])))
     assert grade.points == 5, message(grade)
 
@@ -316,7 +318,7 @@ def double(x):
 def test_the_same_submission_gets_the_same_bytes(judge, toy, module):
     told = "def double(x):\n    raise ValueError(f'{object()} {set(map(str, range(9)))} {np.random.rand()}')"
     first, again = (judge.grade(handed_in(told)) for _ in range(2))
-    with Judge(toy, module, limit_seconds=PATIENT) as other:
+    with Judge(toy, module, Options(limit_seconds=PATIENT)) as other:
         third = other.grade(handed_in(told))
     plain = [dataclasses.replace(grade, seconds=0.0) for grade in (first, again, third)]
     assert plain[0] == plain[1] == plain[2] and "0x..." in message(first)
@@ -338,7 +340,7 @@ def test_a_loop_without_end_is_stopped_in_the_test_too_and_the_judge_goes_on(jud
     before = visible.read_text(encoding="utf-8")
     visible.write_text(f"import numpy as np\n\ndef test_all_of_it(student):\n    {test}\n", encoding="utf-8")
     try:
-        with Judge(project, module, limit_seconds=16.0, exercise="double") as other:
+        with Judge(project, module, Options(limit_seconds=16.0, exercise="double")) as other:
             started = other._tests
             assert statuses(other.grade(handed_in(endless))) == {"double": "timeout"}
             assert other._tests is started, "no need to end the tests' process"
@@ -390,7 +392,7 @@ def tested(tmp_path):
     def tested(test: str, limit_seconds: float = 60.0) -> Judge:
         head = "import numpy as np\nimport pytest\nfrom hypothesis import assume, given, strategies as st\n\n"
         visible.write_text(head + test, encoding="utf-8")
-        return Judge(project, course.load(project, "01_toy"), limit_seconds=limit_seconds, exercise="double")
+        return Judge(project, load_module(project, "01_toy"), Options(limit_seconds=limit_seconds, exercise="double"))
 
     return tested
 
@@ -426,9 +428,9 @@ def test_a_fault_that_the_judge_gets_only_later_costs_nobody_points(tested, tmp_
 
 
 def test_one_exercise_alone_can_be_graded(toy, module):
-    with Judge(toy, module, exercise="counter") as judge:
+    with Judge(toy, module, Options(exercise="counter")) as judge:
         grade = judge.grade(handed_in())
-    assert statuses(grade) == {"counter": "passed"} and grade.of == 3
+    assert statuses(grade) == {"counter": "passed"} and grade.max_points == 3
 
 
 def test_a_judge_that_is_killed_says_so_and_grades_again(judge):
@@ -443,12 +445,12 @@ def test_tests_that_cannot_be_collected_again_are_told_in_the_same_words(tmp_pat
     """At the start it is a person's mistake, later the grader's: it is tried again, from the start."""
     project = Project(copy_toy(tmp_path))
     visible, _ = project.test_files("01_toy", "double")
-    with Judge(project, course.load(project, "01_toy")) as judge:
+    with Judge(project, load_module(project, "01_toy")) as judge:
         visible.write_text("import nothing_of_this_name\n", encoding="utf-8")
         judge._stop()
         with pytest.raises(MachineryError) as later:
             judge.grade(handed_in())
-    with pytest.raises(TitoError) as first, Judge(project, course.load(project, "01_toy")):
+    with pytest.raises(TitoError) as first, Judge(project, load_module(project, "01_toy")):
         pass
     assert str(later.value) == str(first.value) and "test_double.py: ModuleNotFoundError" in str(first.value)
 
@@ -459,31 +461,31 @@ def test_tests_that_cannot_be_collected_are_nobodys_failure(tmp_path):
     visible.write_text("import nothing_of_this_name\n", encoding="utf-8")
     with (
         pytest.raises(TitoError, match="test_double.py: ModuleNotFoundError"),
-        Judge(project, course.load(project, "01_toy")),
+        Judge(project, load_module(project, "01_toy")),
     ):
         pass
     visible.unlink()
     with (
         pytest.raises(TitoError, match="nobody can be graded without it"),
-        Judge(project, course.load(project, "01_toy")),
+        Judge(project, load_module(project, "01_toy")),
     ):
         pass
 
 
-def test_without_a_box_no_stranger_is_graded(toy, module, monkeypatch):
+def test_without_a_sandbox_no_stranger_is_graded(toy, module, monkeypatch):
     monkeypatch.setattr(
-        judging.box, "protection", lambda: judging.box.Protection("none", "no bubblewrap", "install it")
+        judging.bubblewrap, "protection", lambda: judging.bubblewrap.Protection("none", "no bubblewrap", "install it")
     )
     with pytest.raises(TitoError, match="no bubblewrap: install it; or grade with --unsafe"), Judge(toy, module):
         pass
 
 
-def test_without_a_box_the_trusted_are_graded_alike_and_the_grade_is_marked(toy, module):
-    with Judge(toy, module, limit_seconds=PATIENT, unsafe=True) as judge:
+def test_without_a_sandbox_the_trusted_are_graded_alike_and_the_grade_is_marked(toy, module):
+    with Judge(toy, module, Options(limit_seconds=PATIENT, unsafe=True)) as judge:
         grade, wrong = (judge.grade(handed_in(double)) for double in (DOUBLE, "def double(x):\n    return x"))
-    with Judge(toy, module, limit_seconds=HASTY, unsafe=True) as judge:
+    with Judge(toy, module, Options(limit_seconds=HASTY, unsafe=True)) as judge:
         hung = judge.grade(handed_in(in_double("while True: pass")))
-    assert grade.points == 5 and judging.UNBOXED in grade.remarks
+    assert grade.points == 5 and judging.UNSANDBOXED in grade.remarks
     assert statuses(wrong) == {"double": "failed", "counter": "failed"} and statuses(hung)["double"] == "timeout"
 
 

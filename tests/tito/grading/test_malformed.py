@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tito.grading import intake
-from tito.grading.intake import unpacking
+from tito.grading.intake import collecting, unpacking
 from tito.grading.intake.unpacking import Budget, Refused
 
 from . import malformed
@@ -84,7 +83,7 @@ def test_what_is_said_about_malformed_submissions_is_one_printable_line_that_is_
     for refused, remarks, _ in fuzzed[1].values():
         for sentence in (refused, *remarks):
             assert sentence.isprintable() and len(sentence) < 500, f"{sentence[:600]!r}"
-        assert len(remarks) <= intake.MOST_REMARKS + 1
+        assert len(remarks) <= collecting.MOST_REMARKS + 1
         assert "cannot be read (" not in refused, f"an exception that nobody thought of: {refused}"
 
 

@@ -8,17 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from tito import course as courses
+from tito.course.module import load_module
 from tito.errors import TitoError, WrongCall
-from tito.grading import merging
-from tito.grading.batch import Batch, Shard, local
+from tito.grading import local_pool, merging
+from tito.grading.batch import Batch
+from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade, MachineryError
-from tito.grading.intake import Submission
-from tito.grading.journal import NAME, Conditions, Journal
+from tito.grading.journal import NAME, Journal
 from tito.grading.merging import About
-from tito.testing import Outcome
+from tito.grading.options import Options, Shard
+from tito.grading.submission import Submission
+from tito.testing.outcome import Outcome
 
-CONDITIONS = Conditions("01_toy", 0, 120.0, None, False, "course", "grader")
+CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
 CELLS = [number // 2 if number < 10 else number for number in range(20)]  # the first ten in pairs
 CLASS = [Submission(f"student {number:02}", {"double": (f"# {n}",)}, ("remark",)) for number, n in enumerate(CELLS)]
 CLASS.append(Submission("unreadable", {}, (), "not a notebook"))
@@ -38,20 +40,21 @@ class FakeJudge:
         if submission.name == self.broken:
             raise MachineryError("broken")
         points = len(submission.cells["double"][0]) % 3
-        return Grade(submission.name, (Outcome("double", "", points, 2, "passed", ""),), "graded", 0.1)
+        outcome = Outcome("passed", exercise="double", title="", points=points, max_points=2)
+        return Grade(submission.name, (outcome,), "graded", 0.1)
 
 
 @pytest.fixture
 def graded(tmp_path, course):
     """Grade a part of the class into a folder, up to `stop` grades."""
-    module = courses.load(course.project, "01_toy")
+    module = load_module(course.project, "01_toy")
 
     def graded(name, shard=WHOLE, conditions=CONDITIONS, everybody=CLASS, judge=FakeJudge, stop=None):
         out, mine = tmp_path / name, [one for one in everybody if shard.holds(one.name)]
         with Journal(out) as journal:
             journal.open_batch(About(conditions, shard, merging.roll(everybody)).as_json(), mine)
             whole = Batch(journal, module, conditions, mine)
-            with closing(whole.run(local(judge, 1, 120.0))) as grades:
+            with closing(whole.run(local_pool.pool(judge, 1, 120.0))) as grades:
                 for number, _ in enumerate(grades, 1):
                     if number == stop:
                         break
@@ -71,7 +74,7 @@ def merge(tmp_path, course):
     def merge(*folders, out="merged"):
         with Journal(tmp_path / out) as journal:
             merged = merging.merge(folders, journal)
-            whole = Batch(journal, courses.load(course.project, "01_toy"), merged.about.conditions, merged.submissions)
+            whole = Batch(journal, load_module(course.project, "01_toy"), merged.about.conditions, merged.submissions)
             list(whole.run(merged.pool))
             return whole.grades
 
@@ -110,6 +113,13 @@ def test_one_shard_twice_is_named(shards, merge, tmp_path):
     assert merge(*shards, shards[0]), "the same folder named twice is no contradiction"
 
 
+def changed(change):
+    """Other conditions: what is an option of grading is changed there."""
+    own = {name: value for name, value in change.items() if hasattr(CONDITIONS, name)}
+    options = {name: value for name, value in change.items() if name not in own}
+    return replace(CONDITIONS, **own, options=replace(CONDITIONS.options, **options))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -122,7 +132,7 @@ def test_one_shard_twice_is_named(shards, merge, tmp_path):
     ],
 )
 def test_shards_graded_differently_are_refused(graded, shards, merge, change, said):
-    other, _ = graded("other", Shard(2, OF), replace(CONDITIONS, **change))
+    other, _ = graded("other", Shard(2, OF), changed(change))
     with pytest.raises(TitoError, match=f"part 1 and .*other differ in their {said}.*; grade one of them again"):
         merge(shards[0], other, shards[2])
 

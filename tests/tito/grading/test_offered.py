@@ -1,7 +1,7 @@
 """What honest code may find where it is graded: the same as on its author's machine, or a sentence beforehand.
 
-A box, the same process without a box, and `tito test` are asked about the same code. Grading offers `__file__`, sources
-for `inspect` and `traceback`, threads and a home; it does not offer other packages, files of one's own, processes.
+A sandbox, the same process without one, and `tito test` are asked about the same code. Grading has `__file__`, the
+sources for `inspect` and `traceback`, threads and a home; it has no other packages, files of one's own, processes.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from tito import course, testing, watching
-from tito.formats import autograder
-from tito.grading import intake, offered
-from tito.grading.intake import Submission
+from tito.course.module import load_module
+from tito.course.notebook import Cell
+from tito.course.project import Project
+from tito.grading.intake import collecting
 from tito.grading.judging.judge import Judge
-from tito.inkernel import check, passes
-from tito.notebook import Cell
-from tito.project import Project
-from tito.verdicts import Record
+from tito.grading.options import Options
+from tito.grading.submission import Submission
+from tito.learning import watch_state
+from tito.releasing import gradescope_autograder
+from tito.testing import environment, runner
+from tito.testing.in_notebook import check, passes
+from tito.testing.protocol import Failure
+from tito.testing.record import Record
 
 from ..conftest import NOTEBOOK, copy_toy
 
@@ -130,7 +134,7 @@ WITHHELD = {
     "matplotlib, inside": (inside("from matplotlib import pyplot"), "imports matplotlib"),
     "numba": (top("from numba import njit"), "imports numba"),
     "pytest": (top("import numpy as np, pytest"), "imports pytest"),
-    "the notebook's check": (top("from tito.inkernel import check"), "imports tito"),
+    "the notebook's check": (top("from tito.testing.in_notebook import check"), "imports tito"),
     "a file beside it": (top("import helper"), "imports helper"),
     "time zones": (top("from zoneinfo import ZoneInfo\nZONE = ZoneInfo('Europe/Berlin')"), "time zones"),
     "a process": (
@@ -157,14 +161,14 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def boxed(toy: Project) -> Iterator[Judge]:
-    with Judge(toy, course.load(toy, "01_toy"), limit_seconds=40) as judge:
+def sandboxed(toy: Project) -> Iterator[Judge]:
+    with Judge(toy, load_module(toy, "01_toy"), Options(limit_seconds=40)) as judge:
         yield judge
 
 
 @pytest.fixture(scope="module")
-def unboxed(toy: Project) -> Iterator[Judge]:
-    with Judge(toy, course.load(toy, "01_toy"), limit_seconds=40, unsafe=True) as judge:
+def unsandboxed(toy: Project) -> Iterator[Judge]:
+    with Judge(toy, load_module(toy, "01_toy"), Options(limit_seconds=40, unsafe=True)) as judge:
         yield judge
 
 
@@ -181,16 +185,16 @@ def graded(judge: Judge, project: Project, code: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_without_a_box_honest_code_earns_what_it_earns_in_one(name, unboxed, toy):
+def test_without_a_sandbox_honest_code_earns_what_it_earns_in_one(name, unsandboxed, toy):
     code, points = ROWS[name]
-    assert graded(unboxed, toy, code)[0] == points, graded(unboxed, toy, code)
+    assert graded(unsandboxed, toy, code)[0] == points, graded(unsandboxed, toy, code)
 
 
-@pytest.mark.box
+@pytest.mark.sandbox
 @pytest.mark.parametrize("name", ROWS)
-def test_the_box_has_what_is_offered_and_no_more(name, boxed, toy):
+def test_the_sandbox_has_what_is_offered_and_no_more(name, sandboxed, toy):
     code, points = ROWS[name]
-    assert graded(boxed, toy, code)[0] == points, graded(boxed, toy, code)
+    assert graded(sandboxed, toy, code)[0] == points, graded(sandboxed, toy, code)
 
 
 @pytest.mark.parametrize("name", WITHHELD)
@@ -200,12 +204,12 @@ def test_what_is_withheld_passes_on_ones_own_machine_so_it_must_be_told(name, to
     path = project.root / NOTEBOOK
     code = WITHHELD[name][0].replace("{root}", str(project.root))
     path.write_text(with_double(path.read_text(encoding="utf-8"), code), encoding="utf-8")
-    assert testing.whole(project, course.load(project, "01_toy")).exercises[0].status == "passed"
+    assert runner.whole(project, load_module(project, "01_toy")).exercises[0].status == "passed"
 
 
 def sentences(code: str, project: Project, module: str = "01_toy", exercise: str = "double") -> list[str]:
     cell = Cell("code", f"#| export\n#| exercise: {exercise}\n{code}", 1, None)
-    return offered.told(project, course.load(project, module), [cell])
+    return environment.told(project, load_module(project, module), [cell])
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -253,11 +257,11 @@ def test_of_what_is_given_nothing_is_said(code):
     assert sentences(code, COURSE, "17_quantization", "qat") == []
 
 
-def test_a_failure_is_found_in_its_cell_whatever_stands_above_and_sources_outlive_a_broken_cell(unboxed):
+def test_a_failure_is_found_in_its_cell_whatever_stands_above_and_sources_outlive_a_broken_cell(unsandboxed):
     cells = {
         "double": ("class Kept:\n    x = 1", "import inspect\n\ndef double(x):\n    return inspect.getsource(Kept)")
     }
-    grade = unboxed.grade(Submission("anna", cells | {"counter": ("class Counter:\n    def __init__(self)",)}))
+    grade = unsandboxed.grade(Submission("anna", cells | {"counter": ("class Counter:\n    def __init__(self)",)}))
     double, counter = (outcome.message for outcome in grade.outcomes)
     assert "x = 1" in double, "the source of a class is found, though a cell below it is no Python"
     assert "toy_dev.py, cell 8, line 2: def __init__(self)" in counter
@@ -275,7 +279,7 @@ SUBMITTED = {  # what is written, what grading makes of both exercises, what is 
 }
 
 
-@pytest.mark.box
+@pytest.mark.sandbox
 @pytest.mark.parametrize("name", SUBMITTED)
 def test_submit_says_and_records_the_points_that_grading_gives(name, edition, course, solve, tmp_path):
     code, statuses, sentence = SUBMITTED[name]
@@ -286,7 +290,7 @@ def test_submit_says_and_records_the_points_that_grading_gives(name, edition, co
     assert edition.tito("test").out.count("passed") == 2
     said = edition.tito("submit")
     assert said.status == 0 and sentence in said.out, said
-    assert (offered.HAS in said.out) == (statuses != ["passed", "passed"])
+    assert (environment.HAS in said.out) == (statuses != ["passed", "passed"])
     with zipfile.ZipFile(edition.root / "01_toy_submission.zip") as archive:
         manifest = json.loads(archive.read("manifest.json"))
     assert list(manifest["exercises"].values()) == statuses
@@ -317,7 +321,7 @@ def test_test_says_what_grading_lacks_though_all_passes_and_other_programs_can_r
     said = plotting.tito("test", "--exercise", "double", "--json", str(report))
     assert said.status == 0 and SENTENCE in said.out
     told = json.loads(report.read_text(encoding="utf-8"))
-    assert set(told) == {"module", "points", "of", "seconds", "exercises", "lacking"}
+    assert set(told) == {"module", "points", "max_points", "seconds", "exercises", "lacking"}
     assert len(told["lacking"]) == 1 and told["lacking"][0].startswith(SENTENCE)
 
 
@@ -325,9 +329,9 @@ def test_test_says_what_grading_lacks_though_all_passes_and_other_programs_can_r
 def test_watch_says_what_grading_lacks_of_what_has_passed_and_of_what_has_not(plotting, right):
     if not right:
         plotting.change(NOTEBOOK, "    return 2 * x", "    return 3 * x")
-    state = watching.Watch(plotting.project, course.load(plotting.project, "01_toy"))
+    state = watch_state.Watch(plotting.project, load_module(plotting.project, "01_toy"))
     for moved_on in (right, False):
-        done = watching.play(state.project, state.module, state.exercise)
+        done = watch_state.play(state.project, state.module, state.exercise)
         assert state.finished(done) == moved_on
         assert [text for text, _ in state.page() if SENTENCE in text], "it stays while the next exercise is tested"
     state.key("n")
@@ -357,39 +361,39 @@ def test_in_a_notebook_check_and_nbgraders_cells_say_what_grading_lacks(course, 
 def explained(code: str, judge: Judge) -> list[str]:
     """What a student reads about this `double`, beside its failed test."""
     grade = judge.grade(Submission("anna", {"double": (code,), "counter": (COUNTER,)}))
-    return [remark for remark in grade.remarks if not remark.startswith("graded without a box")]
+    return [remark for remark in grade.remarks if not remark.startswith("graded without a sandbox")]
 
 
 EXPLAINED = {
     "matplotlib": SENTENCE,
     "matplotlib, inside": SENTENCE,
     "a file beside it": "double imports helper, which grading does not have",
-    "its own file": offered.HAS,
-    "a file by its whole path": offered.HAS,
-    "a process": offered.HAS,
+    "its own file": environment.HAS,
+    "a file by its whole path": environment.HAS,
+    "a process": environment.HAS,
 }
 
 
 @pytest.mark.parametrize("name", EXPLAINED)
-def test_where_points_are_lost_to_what_grading_lacks_the_student_reads_what_it_has(name, unboxed, toy):
-    said = explained(WITHHELD[name][0].replace("{root}", str(toy.root)), unboxed)
-    assert said[0].startswith(EXPLAINED[name]) and said[-1] == offered.HAS
+def test_where_points_are_lost_to_what_grading_lacks_the_student_reads_what_it_has(name, unsandboxed, toy):
+    said = explained(WITHHELD[name][0].replace("{root}", str(toy.root)), unsandboxed)
+    assert said[0].startswith(EXPLAINED[name]) and said[-1] == environment.HAS
 
 
 @pytest.mark.parametrize(
     "code",
     ["def double(x):\n    return 3 * x", top("x = y"), OFFERED["a guarded import"]],
 )
-def test_of_other_failures_and_of_none_nothing_is_said_about_the_environment(code, unboxed):
-    assert explained(code, unboxed) == []
+def test_of_other_failures_and_of_none_nothing_is_said_about_the_environment(code, unsandboxed):
+    assert explained(code, unsandboxed) == []
 
 
 def test_a_hidden_tests_inputs_are_not_told_by_way_of_an_import():
-    failure = {"type": "ModuleNotFoundError", "text": "No module named 'v731'", "whose": "student"}
+    failure = Failure("ModuleNotFoundError", "No module named 'v731'")
     for file, told in (("tests/01_toy/test_double.py", True), ("tests/01_toy/hidden/test_double.py", False)):
         record = Record("double", [], failures=[(f"{file}::test_it", failure)])
-        said = offered.explained({"double": record.exceptions}, "toy", bool)
-        assert ("v731" in said[0]) == told and said[-1] == offered.HAS
+        said = environment.explained({"double": record.exceptions}, "toy", bool)
+        assert ("v731" in said[0]) == told and said[-1] == environment.HAS
 
 
 def test_the_page_of_the_grade_and_gradescopes_results_say_it_in_the_same_words(plotting, course, tmp_path):
@@ -400,14 +404,14 @@ def test_the_page_of_the_grade_and_gradescopes_results_say_it_in_the_same_words(
     (tmp_path / "in" / "anna" / "toy_dev.ipynb").write_text(json.dumps(page), encoding="utf-8")
     course.tito("grade", "01", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--jobs", "1", "--unsafe")
     shown = html.unescape((tmp_path / "out" / "students" / "anna.html").read_text(encoding="utf-8"))
-    scope = autograder.grade(plotting.project, toy_of(plotting), tmp_path / "in" / "anna", tmp_path / "none")
+    scope = gradescope_autograder.grade(plotting.project, toy_of(plotting), tmp_path / "in" / "anna", tmp_path / "none")
     for text in (shown, scope["output"]):
-        assert SENTENCE in text and offered.HAS in text
+        assert SENTENCE in text and environment.HAS in text
     assert scope["tests"][0]["score"] == 0
 
 
 def toy_of(edition):
-    return course.load(edition.project, "01_toy")
+    return load_module(edition.project, "01_toy")
 
 
 SCRATCH = {  # a cell of no exercise, what `double` uses of it -> what may be said
@@ -427,7 +431,7 @@ def test_nobody_is_told_to_move_what_grading_lacks_into_the_exercises_cell(scrat
         (toy.root / NOTEBOOK).read_text(encoding="utf-8"), f"def double(x):\n    return {name} and 2 * x"
     )
     (tmp_path / "toy_dev.py").write_text(f"{text}\n# %%\n{scratch}\n", encoding="utf-8")
-    (submission,) = intake.collect(course.load(toy, "01_toy"), tmp_path)
+    (submission,) = collecting.collect(load_module(toy, "01_toy"), tmp_path)
     (said,) = [remark for remark in submission.remarks if "which only cell" in remark]
     assert wanted in said and ("move it into" in said) == (wanted == "move it into the exercise's cell"), said
 

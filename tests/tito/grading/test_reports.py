@@ -10,8 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from tito.errors import TitoError
-from tito.grading import reports
-from tito.grading.reports import adjustments, figures, gradebooks, sidebyside
+from tito.grading.reports import adjustments, gradebooks, side_by_side, statistics, writing
 from tito.grading.similarity import Pair
 
 from .reported import (
@@ -36,7 +35,7 @@ def test_grades_csv_has_the_documented_columns_and_a_row_a_submission(tmp_path, 
     files = written(tmp_path, module, [grade(module, "joe", slip("two is doubled")), grade(module, "jane")])
     head, jane, joe = rows(files["grades.csv"])
     ids = [exercise.id for exercise in module.exercises]
-    assert head == ["submission", "points", "of", "status", *ids, "message", "adjustment", "reason"]
+    assert head == ["submission", "points", "max_points", "status", *ids, "message", "adjustment", "reason"]
     full = [str(exercise.points) for exercise in module.exercises]
     assert jane == ["jane", str(module.points), str(module.points), "graded", *full, "", "", ""]
     assert joe[0] == "joe" and joe[4] == "0" and joe[5:-3] == full[1:]
@@ -58,9 +57,9 @@ def test_a_failure_of_the_machinery_is_nowhere_a_zero(tmp_path, module):
     index, page = Page(files["index.html"]), Page(files["students/joe.html"])
     assert "Graded 1 of 2" in index.text and "Mean" in index.text
     assert f"{module.points}.0 points" in index.text, "the mean must be that of the graded"
-    assert "The grader itself failed" in index.text and "the box did not start" in index.text
+    assert "The grader itself failed" in index.text and "the sandbox did not start" in index.text
     assert "Not graded yet" in page.text and " 0 of" not in page.text
-    assert "box" not in page.text, "what failed is the instructor's business"
+    assert "sandbox" not in page.text, "what failed is the instructor's business"
 
 
 def test_a_refused_submission_counts_zero_and_says_why(tmp_path, module):
@@ -101,14 +100,14 @@ def test_a_student_s_page_teaches_and_names_nobody_else(tmp_path, module):
 
 @pytest.mark.parametrize("status", ["passed", "failed", "timeout", "not started"])
 def test_every_status_is_told_in_words_and_not_by_colour_alone(tmp_path, module, status):
-    message = "" if status == "passed" else "a claim:\nsomething"
-    stories = [(status, message)] * len(module.exercises)
+    story = (status,) if status == "passed" else (status, "a claim", "something")
+    stories = [story] * len(module.exercises)
     page = Page(written(tmp_path, module, [grade(module, "jane", *stories)])["students/jane.html"])
     word = "out of time" if status == "timeout" else status
     assert page.text.count(word) >= len(module.exercises) + 1, f"every exercise and the summary say {word}"
 
 
-def test_without_a_box_a_red_band_says_so(tmp_path, module):
+def test_without_a_sandbox_a_red_band_says_so(tmp_path, module):
     plain = written(tmp_path, module, [grade(module, "jane")])["index.html"]
     marked = written(tmp_path, module, [grade(module, "jane")], about=ABOUT | {"unsafe": True})["index.html"]
     assert b'class="band"' not in plain and b'class="band"' in marked
@@ -123,7 +122,7 @@ def test_the_class_page_s_foot_says_how_was_graded(tmp_path, module):
 def test_the_hardest_exercise_stands_first_and_where_people_stop_is_counted(module):
     first, second = module.exercises
     grades = [grade(module, "a", "passed", slip("x")), grade(module, "b", slip("x"), slip("y")), grade(module, "c")]
-    found = figures.tallies(module, [*grades, machinery("d"), refused(module, "e")])
+    found = statistics.tallies(module, [*grades, machinery("d"), refused(module, "e")])
     assert [(tally.exercise.id, tally.counts["passed"], tally.total, tally.stopped) for tally in found] == [
         (second.id, 1, 3, 1),
         (first.id, 2, 3, 1),
@@ -132,9 +131,9 @@ def test_the_hardest_exercise_stands_first_and_where_people_stop_is_counted(modu
 
 def test_slips_that_several_share_are_counted_under_their_claim(module):
     grades = [grade(module, name, slip("two is doubled", told)) for name, told in zip("abc", "xyx", strict=True)]
-    grades.append(grade(module, "d", slip("zero stays"), ("not started", "needs double first")))
+    grades.append(grade(module, "d", slip("zero stays"), ("not started", "", "needs double first")))
     grades += [refused(module, "e"), refused(module, "f")]  # made no slip
-    ((exercise, (common,)),) = figures.slips(module, grades)
+    ((exercise, (common,)),) = statistics.slips(module, grades)
     assert (exercise.id, common.claim, common.told, common.count) == (module.exercises[0].id, "two is doubled", "x", 3)
 
 
@@ -142,13 +141,13 @@ def test_bars_hold_every_graded_submission_once(tmp_path, module):
     stories = [[], [slip("x")], [slip("x"), slip("y")]]
     grades = [grade(module, f"s{number}", *stories[number % 3]) for number in range(30)]
     standings = adjustments.standings(tmp_path, module, grades)
-    spread = figures.spread(standings, module.points)
+    spread = statistics.spread(standings, module.points)
     assert sum(spread.bars) == 30 and spread.bars[0] == 10 and spread.bars[-1] >= 10 and spread.full == 10
-    assert figures.spread([], module.points) is None
+    assert statistics.spread([], module.points) is None
 
 
 def test_a_share_is_whole_only_where_nothing_is_missing():
-    assert [figures.percent(part, 1000) for part in (0, 1, 500, 999, 1000)] == [0, 1, 50, 99, 100]
+    assert [statistics.percent(part, 1000) for part in (0, 1, 500, 999, 1000)] == [0, 1, 50, 99, 100]
 
 
 def test_a_batch_in_which_nobody_could_be_graded_has_reports_too(tmp_path, module):
@@ -207,14 +206,14 @@ def test_a_pair_that_is_no_more_takes_its_page_along(tmp_path, module):
 def test_marked_parts_hold_the_whole_text_whatever_the_spans():
     text = "y = a + b\nreturn y\n"
     for spans in ([], [(0, 99)], [(4, 6), (5, 9)], [(4, 6), (4, 6)], [(10, 12), (0, 3), (3, 5)], [(5, 5)], [(50, 60)]):
-        parts = sidebyside.parts(text, spans)
+        parts = side_by_side.parts(text, spans)
         assert "".join(part for part, _ in parts) == text, spans
         marked = [letter for part, same in parts for letter in [same] * len(part)]
         assert marked == [any(start <= at < end for start, end in spans) for at in range(len(text))], spans
 
 
 def test_an_endless_solution_is_cut_and_says_so():
-    cut = sidebyside.parts("x" * 30_000, [(0, 5), (19_990, 25_000)])
+    cut = side_by_side.parts("x" * 30_000, [(0, 5), (19_990, 25_000)])
     assert "".join(part for part, _ in cut) == "x" * 20_000 + "\n… (10000 more characters)"
 
 
@@ -277,7 +276,7 @@ def test_where_one_report_cannot_be_written_none_is(tmp_path, module):
     shutil.rmtree(tmp_path / "gradescope")
     (tmp_path / "gradescope").write_text("in the way", encoding="utf-8")
     with pytest.raises(TitoError, match=r"jane\.json could not be written"):
-        reports.write(tmp_path, module, [grade(module, "jane", slip("x")), grade(module, "joe")], [], ABOUT)
+        writing.write(tmp_path, module, [grade(module, "jane", slip("x")), grade(module, "joe")], [], ABOUT)
     before = {name: data for name, data in before.items() if not name.startswith("gradescope/")}
     before["gradescope"] = b"in the way"
     after = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
@@ -288,7 +287,7 @@ def test_a_wrong_adjustment_leaves_the_old_reports_as_they_were(tmp_path, module
     before = written(tmp_path, module, [grade(module, "jane")])
     (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\nnobody,,1,x\n", encoding="utf-8")
     with pytest.raises(TitoError, match="nobody"):
-        reports.write(tmp_path, module, [grade(module, "jane", slip("x"))], [], ABOUT)
+        writing.write(tmp_path, module, [grade(module, "jane", slip("x"))], [], ABOUT)
     assert (tmp_path / "grades.csv").read_bytes() == before["grades.csv"]
 
 

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from tito.grading import similarity
-from tito.grading.intake import Submission
 from tito.grading.similarity import MOST_PAIRS, Pair, pairs
+from tito.grading.submission import Submission
 
 GIVEN = '''def f(x, bits, qmin, qmax):
     """Codes of x: an array of integers, one for each number.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from tito.course import Module
+from tito.course.module import Module
 from tito.grading.intake import unpacking
 from tito.grading.intake.unpacking import Budget, Entry
 

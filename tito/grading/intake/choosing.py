@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
-from tito.grading.aligning import Aligner
+from tito.grading.intake.aligning import Aligner
 from tito.grading.intake.reading import Page
 from tito.grading.intake.unpacking import Entry
 

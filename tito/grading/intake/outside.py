@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 
+from tito.course.notebook import Cell
 from tito.grading.intake import lexing
-from tito.notebook import Cell
 
 MOST_TEXT = 1_000_000  # letters that are looked at
 
@@ -21,31 +21,26 @@ def ungraded(
     known, given_code = set[str](), set[str]()
     for cell in given:
         if cell.kind == "code":
-            known |= lexing.defined(text(cell))
-            given_code.add(text(cell).strip())
+            known |= lexing.defined(cell.code)
+            given_code.add(cell.code.strip())
     code = [cell for cell in _affordable(cells) if cell.kind == "code"]
     graded = [cell for cell in code if cell.exercise in exercises]
     for cell in graded:
-        known |= lexing.defined(text(cell))
+        known |= lexing.defined(cell.code)
     places, imported = dict[str, int](), dict[str, str]()
     for cell in code:
-        if cell.exercise not in exercises and text(cell).strip() not in given_code:
-            places |= {name: cell.number for name in lexing.defined(text(cell))}
-            imported |= lexing.imported(text(cell))
+        if cell.exercise not in exercises and cell.code.strip() not in given_code:
+            places |= {name: cell.number for name in lexing.defined(cell.code)}
+            imported |= lexing.imported(cell.code)
             if cell.exported and given_code:
                 yield f"cell {cell.number} is of no exercise and is not as it was given: what it says is not graded"
     lost = places.keys() - known - lexing.RESERVED
     for cell in graded if lost else ():
-        for name in sorted(lexing.free(text(cell)) & lost):
+        for name in sorted(lexing.free(cell.code) & lost):
             head = f"{cell.exercise} uses {name}, which only cell {places[name]} defines: that is a cell of no exercise"
             why = without(str(cell.exercise), imported[name]) if name in imported else ""
             advice = f"nor would it run in the exercise's cell: {why}" if why else "move it into the exercise's cell"
             yield f"{head} and is not graded; {advice}"
-
-
-def text(cell: Cell) -> str:
-    """The cell's code without its directives."""
-    return "\n".join(line for _, line in cell.body)
 
 
 def _affordable(cells: Iterable[Cell]) -> Iterator[Cell]:

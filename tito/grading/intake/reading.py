@@ -1,4 +1,4 @@
-"""A notebook's bytes as cells, .py and .ipynb alike: what `tito.notebook` reads of an honest file, and safe with any.
+"""A notebook's bytes as cells, .py and .ipynb alike: read as `tito.course.notebook` does, and safe with any file.
 
 jupytext and nbformat are not asked: they are slow, and were not made for files that are meant to break them. Only of
 an exercise's magics in an .ipynb jupytext says how it would write them.
@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tito import splitting
+from tito.course import percent
+from tito.course.notebook import Cell
 from tito.grading.intake import pruning
 from tito.grading.intake.unpacking import MIB, Refused
-from tito.notebook import Cell
 
 MOST_TEXT = 80 * MIB  # bytes as Python holds it: one letter beyond Unicode's first 65 536 makes all letters four bytes
 CONTINUING = bytes(range(0x80, 0xC0))
@@ -104,7 +104,7 @@ def _page_cell(number: int, source: str) -> Cell:
     cell = Cell("code", source, number, None)
     if cell.exercise is None or max(map(len, source.split("\n"))) > LONGEST_LINE:
         return cell
-    return replace(cell, source=splitting.commented(source))
+    return replace(cell, source=percent.commented(source))
 
 
 def _json_cells(text: str, name: str) -> list[Any]:

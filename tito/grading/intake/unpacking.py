@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tito.project import RELEASED
+from tito.course.project import RELEASED
 
 MIB = 2**20
 LARGEST = 128 * MIB  # of one file: a notebook's outputs may be large, and are not looked at

@@ -1,1 +1,1 @@
-"""A submission's cells -> its grade: tests here, the student's code in a box, one channel between them."""
+"""A submission's cells -> its grade: tests here, the student's code in a sandbox, one channel between them."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis.errors import HypothesisDeprecationWarning, UnsatisfiedAssumption
 
-from tito.reporting import JudgesOwn
+from tito.testing.pytest_reporter import JudgesOwn
 
 Test = Callable[..., None]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from tito.course import Module
+from tito.course.module import Module
 from tito.errors import TitoError
 from tito.files import naming
 from tito.grading.grade import Grade
-from tito.grading.reports import strangers
+from tito.grading.reports import escaping
 
 FILE = "adjustments.csv"
 COLUMNS = ("submission", "exercise", "points", "reason")
@@ -92,7 +92,7 @@ def read(path: Path, module: Module, names: Iterable[str]) -> list[Adjustment]:
     """
     if not path.is_file():
         return []
-    known = {strangers.cell(strangers.one_line(name)): name for name in names}  # as grades.csv shows them
+    known = {escaping.cell(escaping.one_line(name)): name for name in names}  # as grades.csv shows them
     known |= {name: name for name in known.values()}
     exercises = {exercise.id: exercise.id for exercise in module.exercises}
     made = []
@@ -110,14 +110,14 @@ def _named(where: str, what: str, asked: str, known: dict[str, str]) -> str:
     if asked in known:
         return known[asked]
     near = difflib.get_close_matches(asked, known, n=1, cutoff=0.4)
-    hint = f" (the nearest is '{strangers.one_line(near[0])}')" if near else ""
-    raise TitoError(f"{where}: there is no {what} '{strangers.one_line(asked)}'{hint}")
+    hint = f" (the nearest is '{escaping.one_line(near[0])}')" if near else ""
+    raise TitoError(f"{where}: there is no {what} '{escaping.one_line(asked)}'{hint}")
 
 
 def _points(where: str, text: str) -> Decimal:
     plain = text.replace("\N{MINUS SIGN}", "-")
     if not POINTS.fullmatch(plain):
-        shown = strangers.one_line(text)
+        shown = escaping.one_line(text)
         raise TitoError(f"{where}: points must be a number such as 2, -1 or 0.5, got '{shown}'")
     return Decimal(plain.replace(",", "."))
 

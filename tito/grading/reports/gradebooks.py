@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from tito.course import Module
-from tito.formats import gradescope
-from tito.grading.reports import figures, strangers
+from tito.course.module import Module
+from tito.grading.reports import escaping, gradescope, statistics
 from tito.grading.reports.adjustments import Standing, number
-from tito.testing import Result
+from tito.testing.runner import Result
 
 CANVAS_COLUMNS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 # Of a file in Canvas' bulk download, NAME[_LATE]_USER-ID_FILE-ID_OWN-NAME, intake makes NAME_USER-ID. Fewer digits are
@@ -25,12 +24,14 @@ CANVAS_NAME = re.compile(r"(?!anon_)(?P<who>.+)_(?P<id>[1-9]\d{3,})")
 def grades_csv(module: Module, standings: Sequence[Standing]) -> bytes:
     """A row a submission, by name. With a byte order mark, without which Excel does not read UTF-8."""
     ids = [exercise.id for exercise in module.exercises]
-    of = figures.full_points(module, [entry.grade for entry in standings])
-    rows: list[list[object]] = [["submission", "points", "of", "status", *ids, "message", "adjustment", "reason"]]
+    most = statistics.full_points(module, [entry.grade for entry in standings])
+    rows: list[list[object]] = [
+        ["submission", "points", "max_points", "status", *ids, "message", "adjustment", "reason"]
+    ]
     for entry in standings:
         grade, failed = entry.grade, entry.grade.status == "machinery"
-        earned = {} if failed else {outcome.id: outcome.points for outcome in grade.outcomes}
-        rows.append([entry.name, entry.points, of, grade.status, *(earned.get(name, "") for name in ids)])
+        earned = {} if failed else {outcome.exercise: outcome.points for outcome in grade.outcomes}
+        rows.append([entry.name, entry.points, most, grade.status, *(earned.get(name, "") for name in ids)])
         rows[-1] += [message(entry), entry.adjusted if entry.adjustments else "", entry.reasons]
     return _table(rows).encode("utf-8-sig")
 
@@ -40,7 +41,7 @@ def message(entry: Standing) -> str:
     if entry.grade.status != "graded":
         return " ".join(entry.grade.remarks)
     first = Result("", 0.0, entry.grade.outcomes).most_useful
-    return f"{first.id}: {first.message}" if first else ""
+    return f"{first.exercise}: {first.message}" if first else ""
 
 
 def canvas_csv(module: Module, standings: Sequence[Standing]) -> bytes:
@@ -49,10 +50,10 @@ def canvas_csv(module: Module, standings: Sequence[Standing]) -> bytes:
     """
     grades = [entry.grade for entry in standings]
     graded = next((grade.outcomes for grade in grades if grade.status == "graded"), ())
-    part = [outcome.id for outcome in graded] if 0 < len(graded) < len(module.exercises) else []
+    part = [outcome.exercise for outcome in graded] if 0 < len(graded) < len(module.exercises) else []
     title = f"{module.title}: {', '.join(part)}" if part else module.title
     rows: list[list[object]] = [[*CANVAS_COLUMNS, title]]
-    rows.append(["Points Possible", "", "", "", "", figures.full_points(module, grades)])
+    rows.append(["Points Possible", "", "", "", "", statistics.full_points(module, grades)])
     for entry in standings:
         if entry.points is not None:
             who, user = canvas_student(entry.name)
@@ -77,8 +78,8 @@ def gradescope_json(entry: Standing) -> bytes:
     tests = [gradescope.entry(place, outcome) for place, outcome in enumerate(entry.grade.outcomes, 1)]
     told: dict[str, Any] = {"extra_data": {"made_by": "tito grade"}, "score": float(entry.points or 0)}
     told |= {"stdout_visibility": "hidden", "visibility": "visible"}
-    told |= {"output": strangers.shown("\n".join(said)), "output_format": "text"} if said else {}
-    shown = [test | {"output": strangers.shown(test["output"])} for test in tests]
+    told |= {"output": escaping.shown("\n".join(said)), "output_format": "text"} if said else {}
+    shown = [test | {"output": escaping.shown(test["output"])} for test in tests]
     return (json.dumps(told | {"tests": shown}, indent=1) + "\n").encode("ascii")
 
 
@@ -96,4 +97,4 @@ def _cell(value: object) -> str:
     """Our own numbers as they are, so that a spreadsheet can add them; every text made harmless."""
     if isinstance(value, Decimal | None):
         return number(value)
-    return strangers.cell(strangers.one_line(value)) if isinstance(value, str) else str(value)
+    return escaping.cell(escaping.one_line(value)) if isinstance(value, str) else str(value)

@@ -27,7 +27,7 @@ def choose_qparams(lo, hi, int_type=INT8, symmetric=False):
 GUARD = """\
 import os as _os
 if _os.getuid() == 0:
-    raise SystemExit("this is no box: an attack must not run here")
+    raise SystemExit("this is no sandbox: an attack must not run here")
 """
 TOOLS = """
 LOOT = "-".join(("taken", "@TOKEN@"))

@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tito import notebook
-from tito.course import Module
+from tito.course import notebook
+from tito.course.module import Module
 
 from ....catalogue import solved
 from . import Attack, handed_in

@@ -1,4 +1,4 @@
-"""The machine that attacks are let loose on, and the witness of what they did outside of their box.
+"""The machine that attacks are let loose on, and the witness of what they did outside of their sandbox.
 
 A listener waits on loopback, on the machine's own address, on a socket in the file system and on an abstract one.
 Afterwards the witness says how many packets arrived, which processes are left, and which files appeared or changed.
@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tito.project import Project
+from tito.course.project import Project
 
 SECRET_NAME = "TITO_SECRET_OF_THE_INSTRUCTOR"
 IGNORED = ("__pycache__", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".venv", "build")

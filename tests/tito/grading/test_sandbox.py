@@ -1,0 +1,226 @@
+"""The sandbox itself: what is in it, what it refuses, and what a machine without one is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tito import doctor
+from tito.course import given
+from tito.course.edition import Edition
+from tito.course.module import load_module
+from tito.course.project import Project
+from tito.grading.sandbox import bubblewrap, layout
+from tito.testing import environment
+
+from ..conftest import copy_toy
+
+COURSE = Project(Path(__file__).parents[3])
+needs_a_sandbox = pytest.mark.sandbox
+
+
+@pytest.fixture(scope="module")
+def laid_out():
+    """What lies in a sandbox for module 17."""
+    edition = Edition(COURSE, load_module(COURSE, "17_quantization"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        layout.lay_out(COURSE, edition.package, folder)
+        yield folder
+
+
+def inside(code: str, folder: Path | None = None) -> str:
+    """What a Python in the sandbox prints."""
+    paths = "import sys; sys.path[:0] = ['/sandbox', '/sandbox/site']\n"
+    command = bubblewrap.command([str(bubblewrap._interpreter()), "-S", "-P", "-c", paths + code], folder)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    return (done.stdout + done.stderr).strip()
+
+
+@needs_a_sandbox
+def test_this_machine_has_a_sandbox():
+    here = bubblewrap.protection()
+    assert here.kind == "sandbox", f"{here.reason}: {here.fix}"
+
+
+@needs_a_sandbox
+def test_only_scratch_can_be_written():
+    tried = "import os\nfor f in ('/', '/dev', '/proc', '/usr', '/sandbox', '/usr/lib', '/tmp', '/dev/shm'):\n"
+    tried += "    try: open(f + '/x', 'w'); print(f)\n    except OSError: pass"
+    assert inside(tried) == "/tmp\n/dev/shm"
+
+
+@needs_a_sandbox
+def test_there_is_no_shell_no_tool_and_no_other_process():
+    looked = "import os\nplaces = ('/bin', '/sbin', '/etc', '/home', '/sys', '/var', '/run')\n"
+    looked += "print([place for place in places if os.path.exists(place)])\n"
+    looked += "print(os.getpid(), os.listdir('/proc'), sorted(os.listdir('/dev')))"
+    assert inside(looked) == "[]\n1 [] ['null', 'shm', 'urandom']"
+    for tool in ("/usr/bin/bwrap", "/usr/bin/setpriv"):
+        assert inside(f"import os; print(os.path.exists({tool!r}) and os.stat({tool!r}).st_size > 0)") == "False"
+
+
+@needs_a_sandbox
+def test_nobody_is_inside_and_becomes_nobody_else():
+    got = inside(
+        "import os\nprint(os.getuid(), os.getgid())\ntry: os.setuid(0)\nexcept OSError as error: print(error.errno)"
+    )
+    assert got == f"{bubblewrap.NOBODY} {bubblewrap.NOBODY}\n22"
+    unshared = "import ctypes\nprint(ctypes.CDLL(None, use_errno=True).unshare(0x10000000))"
+    assert inside(unshared) == "-1", "a user namespace inside would give its maker powers over the kernel"
+
+
+@needs_a_sandbox
+def test_there_is_no_network():
+    assert inside("import socket\nprint([name for _, name in socket.if_nameindex()])") in ("[]", "['lo']")
+    reached = (
+        "import socket\ntry: socket.create_connection(('127.0.0.1', {}), 1)\nexcept OSError as e: print('refused')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert inside(reached.format(server.getsockname()[1])) == "refused"
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@needs_a_sandbox
+def test_the_environment_is_ours(monkeypatch):
+    monkeypatch.setenv("TOKEN", "secret")
+    names = inside("import os\nprint(sorted(os.environ))")
+    assert names == str(sorted({*bubblewrap.environment(), "PWD"})), names
+
+
+@needs_a_sandbox
+@pytest.mark.parametrize(
+    ("folder", "most"),
+    [("/tmp", environment.SCRATCH_BYTES), ("/dev/shm", bubblewrap.SEMAPHORE_BYTES)],
+    ids=["files", "locks"],
+)
+def test_scratch_is_small(folder, most):
+    filled = f"n = 0\ntry:\n    with open('{folder}/x', 'wb', 0) as f:\n"
+    filled += "        while n < 1 << 30: n += f.write(bytes(1 << 20))\n"
+    assert int(inside(filled + "except OSError: pass\nprint(n)")) <= most
+
+
+@needs_a_sandbox
+def test_numpy_is_there_and_no_other_library(laid_out):
+    assert inside("import numpy; print(numpy.__file__)", laid_out) == "/sandbox/site/numpy/__init__.py"
+    search = "import importlib.util, glob\nnames = ('scipy', 'numba', 'torch', 'onnx', 'pytest', 'hypothesis', 'pip')\n"
+    assert inside(search + "print([n for n in names if importlib.util.find_spec(n)])", laid_out) == "[]"
+    packages = f"import os\nprint([f for f in {[str(f) for f in bubblewrap._other_packages()]} if os.listdir(f)])"
+    assert inside(packages, laid_out) == "[]"
+
+
+@needs_a_sandbox
+def test_the_given_package_works_and_does_no_exercise(laid_out):
+    ran = "import warnings; warnings.simplefilter('ignore')  # that there is no compiler is told once\n"
+    ran += "import tinytorch.core\nfrom tinytorch.acceleration import bf16_matmul, kernels\nimport numpy as np\n"
+    ran += "print(kernels(), bf16_matmul(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)).tolist())"
+    assert inside(ran, laid_out) == "('numpy',) [[2.0, 2.0], [2.0, 2.0]]"
+    for name in ("int8_matmul", "quantize", "pack_int4", "accelerate"):
+        assert "ImportError" in inside(f"from tinytorch.acceleration import {name}", laid_out), name
+    assert "No module named" in inside("import tinytorch.acceleration.int4", laid_out)
+    assert "int8_matmul" not in (laid_out / "tinytorch/acceleration/int8.py").read_text(encoding="utf-8")
+
+
+def test_no_solution_and_no_test_is_laid_out(laid_out):
+    names = {path.name for path in laid_out.rglob("*.py")}
+    assert not names & {"quantize.py", "qat.py", "mixed_precision.py", "verdicts.py", "judge.py"}
+    assert {path.name for path in (laid_out / "tito").rglob("*.py")} == {Path(name).name for name in layout.OURS}
+    assert not any(name.startswith("test_") for name in names)
+
+
+def test_a_machine_that_is_not_linux_is_told_where_to_grade(monkeypatch):
+    monkeypatch.setattr(bubblewrap.sys, "platform", "darwin")
+    here = bubblewrap.protection()
+    assert here.kind == "none" and "Linux" in here.reason and "WSL 2" in here.fix
+
+
+@needs_a_sandbox
+def test_a_machine_without_bubblewrap_is_told_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(bubblewrap.shutil, "which", lambda tool: "/usr/bin/apt-get" if tool == "apt-get" else None)
+    here = bubblewrap.protection()
+    assert here == bubblewrap.Protection("none", "bubblewrap is not installed", "sudo apt-get install bubblewrap")
+
+
+def refuse(monkeypatch) -> None:
+    said = subprocess.CompletedProcess([], 1, b"", b"bwrap: setting up uid map: Permission denied\n")
+    monkeypatch.setattr(bubblewrap.subprocess, "run", lambda *args, **kwargs: said)
+
+
+@needs_a_sandbox
+def test_ubuntus_rule_is_named_with_its_fix(monkeypatch, tmp_path):
+    refuse(monkeypatch)
+    monkeypatch.setattr(bubblewrap, "APPARMOR", tmp_path / "rule")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    (tmp_path / "rule").write_text("1\n", encoding="ascii")
+    here = bubblewrap.protection()
+    assert "AppArmor" in here.reason and "Permission denied" in here.reason
+    assert "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in here.fix
+
+
+@needs_a_sandbox
+def test_a_container_without_user_namespaces_is_told_so(monkeypatch, tmp_path):
+    refuse(monkeypatch)
+    monkeypatch.setattr(bubblewrap, "APPARMOR", tmp_path / "no rule")
+    here = bubblewrap.protection()
+    assert here.kind == "none" and "Permission denied" in here.reason and "user namespaces" in here.fix
+
+
+def test_a_user_who_is_not_root_needs_one_sandbox_only(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
+    command = bubblewrap.command(["python"], None)
+    assert sum(part.endswith("bwrap") for part in command) == 1 and "--reuid" not in command
+    assert command[-1] == "python" and "--disable-userns" in command
+
+
+def test_of_a_package_only_what_is_needed_is_given(tmp_path):
+    package = tmp_path / "toy"
+    (package / "fast").mkdir(parents=True)
+    (package / "fast/__init__.py").write_text("from .a import one, two\nfrom .b import three\n", encoding="utf-8")
+    (package / "fast/a.py").write_text(
+        "from .b import three, four\nLIMIT = 3\ndef one(): return three() + LIMIT\ndef two(): return four()\n",
+        encoding="utf-8",
+    )
+    (package / "fast/b.py").write_text("def three(): return 3\ndef four(): return 4\n", encoding="utf-8")
+    texts = given._Needed(package, {package}).texts(["from toy.fast import one"])
+    assert {path.name: " ".join(text.split()) for path, text in texts.items()} == {
+        "__init__.py": "from .a import one",
+        "a.py": "from .b import three LIMIT = 3 def one(): return three() + LIMIT",
+        "b.py": "def three(): return 3",
+    }
+
+
+def test_of_a_module_that_is_imported_by_name_what_is_used_of_it_is_given(tmp_path):
+    package = tmp_path / "toy"
+    (package / "fast").mkdir(parents=True)
+    (package / "fast/__init__.py").write_text("from .a import one\n", encoding="utf-8")
+    (package / "fast/a.py").write_text("from . import b\ndef one(): return b.three() + 1\n", encoding="utf-8")
+    (package / "fast/b.py").write_text("def three(): return 3\ndef four(): return 4\n", encoding="utf-8")
+    texts = given._Needed(package, {package}).texts(["from toy.fast import one"])
+    assert {path.name: " ".join(text.split()) for path, text in texts.items()} == {
+        "__init__.py": "from .a import one",
+        "a.py": "from . import b def one(): return b.three() + 1",
+        "b.py": "def three(): return 3",
+    }
+
+
+def test_doctor_says_which_protection_there_is_where_one_grades(monkeypatch, tmp_path):
+    def told(root: Path) -> list[str]:
+        return [finding.found for finding in doctor.examine(root) if finding.what == "grading"]
+
+    monkeypatch.setattr(doctor, "PATIENCE", 0.0)  # the package is not what is asked here
+    course_root = copy_toy(tmp_path)
+    monkeypatch.setattr(bubblewrap, "protection", lambda: bubblewrap.Protection("none", "no bubblewrap", "install it"))
+    assert told(course_root) == ["no sandbox for strangers' code: no bubblewrap; install it"]
+    monkeypatch.setattr(bubblewrap, "protection", lambda: bubblewrap.Protection("sandbox"))
+    assert told(course_root) == ["strangers' code runs in a sandbox (bubblewrap)"]
+    shutil.rmtree(course_root / "tests/01_toy/hidden")
+    assert told(course_root) == [], "with a student's edition nobody grades"

@@ -1,0 +1,1 @@
+"""The course: where things are, its modules, their notebooks, and what is exported from them."""

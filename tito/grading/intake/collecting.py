@@ -1,0 +1,267 @@
+"""Submissions as people get them -> Submission: an exercise's cells as text. Nothing of the student's is run here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from tito.course import markers
+from tito.course.module import Module, Notebook
+from tito.course.notebook import Cell
+from tito.course.project import RELEASED, find_project
+from tito.errors import TitoError, WrongCall
+from tito.grading.intake import reading, unpacking
+from tito.grading.intake.aligning import Aligner, Slot
+from tito.grading.intake.arrivals import NOTEBOOKS, Arrival, Files, arrivals
+from tito.grading.intake.choosing import Cells, Sheet, best
+from tito.grading.intake.outside import ungraded
+from tito.grading.intake.unpacking import Budget, Entry, Refused
+from tito.grading.submission import Submission
+from tito.testing import environment
+
+MOST_REMARKS = 20
+MOST_PAGES = 400  # .py and .ipynb that are read of one submission
+MOST_CODE = 2_000_000  # letters of code in them
+LEAST_CELL = 100  # letters that a cell counts for, be it empty
+LONGEST_SUBMISSION = 1_000_000  # letters of all exercises' cells
+CLAIM = "the archive names its author: "
+
+
+def collect(module: Module, path: Path) -> list[Submission]:
+    """All submissions in a folder, or in one file, sorted by name. Raises TitoError where `path` itself is wrong."""
+    try:
+        path = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself
+        raise WrongCall(f"{path} cannot be found: name a folder of submissions, or one submission") from None
+    if not path.is_dir() and path.suffix.lower() not in (*NOTEBOOKS, ".zip"):
+        raise WrongCall(f"{path} is neither a folder nor a .zip, .ipynb or .py: name what was handed in")
+    given = _given(module)
+    with ExitStack() as stack:
+        try:
+            found = arrivals(module, path, stack)
+        except OSError as error:
+            raise TitoError(f"{path} cannot be read ({error.strerror})") from None
+        read = [submission for arrival in found if (submission := _submission(module, given, arrival))]
+    if not read:
+        raise TitoError(f"{path} holds no submission: wanted folders, .zip, .ipynb or .py files of students")
+    return sorted(read, key=lambda submission: submission.name)
+
+
+def one(module: Module, name: str, files: Files) -> Submission:
+    """What one person handed in, whatever lies there. Nothing is raised: what cannot be read is refused."""
+    return _submission(module, _given(module), Arrival(name, [files])) or Submission(name, {})
+
+
+def elsewhere(module: Module, chosen: Submission, entries: Sequence[Entry]) -> Iterator[str]:
+    """A sentence for each of these files in which exercises are written, and not as in what was chosen."""
+    with ExitStack() as stack, suppress(Refused):
+        reader = _Reader(module, _given(module), Budget(stack), [])
+        for sheet in reader.sheets(entries):
+            written = {key: cells for key, cells in reader.written(sheet).items() if cells != chosen.cells.get(key)}
+            if written:
+                yield f"{sheet.entry.path} is not handed in, and holds other work on {', '.join(written)}"
+
+
+def given_cells(module: Module) -> dict[str, tuple[str, ...]]:
+    """Of every exercise the cells of the student's edition, as a Submission holds them."""
+    return {
+        exercise.id: tuple(slot.source for slot in given.slots[exercise.id])
+        for entry, given in _given(module).items()
+        for exercise in entry.exercises
+    }
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A notebook of the student's edition."""
+
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def slots(self) -> dict[str, list[Slot]]:
+        found = dict[str, list[Slot]]()
+        for cell in self.cells:
+            if cell.exercise is not None:
+                found.setdefault(cell.exercise, []).append(Slot(cell.code))
+        return found
+
+
+def _given(module: Module) -> dict[Notebook, _Given]:
+    found = dict[Notebook, _Given]()
+    for entry in module.notebooks:
+        released = entry.path.parent / RELEASED / entry.path.name  # in a student's edition, what was given
+        forms = (released, entry.path, entry.path.with_suffix(".ipynb"))
+        file = next((form for form in forms if form.is_file()), entry.path)
+        try:
+            cells = reading.page(bytearray(file.read_bytes()), file.name).cells
+        except (OSError, Refused) as error:
+            raise TitoError(f"the module's own notebook cannot be read: {error}") from None
+        found[entry] = _Given(tuple(replace(cell, source=markers.stub(cell.source, file.name)) for cell in cells))
+    return found
+
+
+def _submission(module: Module, given: Mapping[Notebook, _Given], arrival: Arrival) -> Submission | None:
+    """Everything that can go wrong with one submission ends here, in a sentence: the others go on."""
+    told = list(arrival.remarks)
+    try:
+        with ExitStack() as stack:
+            reader = _Reader(module, given, Budget(stack), told)
+            cells = reader.cells(arrival)
+            why = "" if cells else reader.nothing()
+    except Refused as refusal:
+        cells, why = {}, str(refusal)
+    except Exception as error:  # a way in that nobody thought of: it costs this submission, and no other
+        cells, why = {}, f"what was handed in cannot be read ({type(error).__name__})"
+    if why and arrival.aside:
+        return None
+    told = list(dict.fromkeys(told))
+    more = len(told) - MOST_REMARKS
+    remarks = (*told[:MOST_REMARKS], *([f"and {more} more remarks"] if more > 0 else []))
+    return Submission(arrival.name, cells, remarks, why)
+
+
+def _is_of(sheet: Sheet, notebook: Notebook) -> bool:
+    """Does a file of another name hold exercises of this notebook, by their lines? A library may define their names."""
+    exercises = [exercise.id for exercise in notebook.exercises]
+    return any(cell.exercise in exercises for cell in sheet.page.cells)
+
+
+class _Reader:
+    """Finds the exercises in what one student handed in."""
+
+    def __init__(self, module: Module, given: Mapping[Notebook, _Given], budget: Budget, told: list[str]) -> None:
+        self._module, self._given, self._budget, self._told = module, given, budget, told
+        self._exercises = frozenset(exercise.id for exercise in module.exercises)
+        self._problems, self._seen, self._pages_left = list[str](), list[str](), MOST_PAGES
+        self._code_left = MOST_CODE
+        self._fits = dict[tuple[Path, int], tuple[Cells, list[str]]]()
+
+    def cells(self, arrival: Arrival) -> dict[str, tuple[str, ...]]:
+        entries = [entry for files in arrival.files for entry in unpacking.flat(files(), self._budget)]
+        self._problems += [entry.problem for entry in entries if entry.problem]
+        self._claim(entries)
+        before = len(self._told)
+        found, missing = dict[str, tuple[str, ...]](), list[str]()
+        for notebook, sheet in self._chosen(entries):
+            found |= self._exercises_of(notebook, sheet) if sheet else {}
+            missing += [] if sheet else [notebook.path.stem]
+        told = [f"nothing of {stem} (.ipynb or .py) can be graded: its exercises earn no points" for stem in missing]
+        self._told[before:before] = [*(told if found else []), *self._problems]  # first: of many remarks some are left
+        if sum(len(source) for sources in found.values() for source in sources) > LONGEST_SUBMISSION:
+            raise Refused(f"the exercises' cells hold more than {LONGEST_SUBMISSION} letters")
+        return found
+
+    def nothing(self) -> str:
+        """Why no exercise was found."""
+        if self._problems:
+            self._told[:] = [remark for remark in self._told if remark != self._problems[0]]
+            return self._problems[0]
+        wanted = " or ".join(entry.path.stem for entry in self._module.notebooks)
+        if not self._seen:
+            return f"no notebook was handed in: wanted {wanted}, as .ipynb or .py"
+        return f"no exercise of {self._module.name} was found in {', '.join(self._seen[:3])}: wanted {wanted}"
+
+    def _claim(self, entries: list[Entry]) -> None:
+        """An archive of `tito submit` says whose it is. That may be shown, and is believed by nobody."""
+        for entry in entries:
+            if entry.name == "manifest.json" and not entry.problem:
+                try:
+                    data = unpacking.read(entry, self._budget)[:100_000]
+                except Refused as refusal:
+                    self._problems.append(str(refusal))
+                    continue
+                match = re.search(r'"student": "((?:[^"\\]|\\.){1,200})"', data.decode("utf-8", "replace"))
+                if match:
+                    self._told.append(f"{CLAIM}{unpacking.shown(match[1])} (not checked)")
+
+    def _chosen(self, entries: list[Entry]) -> Iterator[tuple[Notebook, Sheet | None]]:
+        """Of every notebook the file that is graded: one of its name, else one with its exercises."""
+        files = [entry for entry in entries if entry.suffix in NOTEBOOKS and not entry.problem]
+        stems = {notebook.path.stem.lower(): notebook for notebook in self._module.notebooks}
+        named: dict[Notebook | None, list[Entry]] = {None: [], **{notebook: [] for notebook in self._given}}
+        for entry in files:
+            stem = max((stem for stem in stems if stem in entry.name.lower()), key=len, default="")
+            named[stems.get(stem)].append(entry)
+        own = {notebook: self.sheets(named[notebook]) for notebook in self._given}
+        others = [sheet for found in own.values() for sheet in found]
+        begun = {notebook for notebook, found in own.items() if any(self._work(notebook, sheet) for sheet in found)}
+        others += self.sheets(named[None]) if len(begun) < len(own) else []
+        for notebook, sheets in own.items():
+            found = [sheet for sheet in sheets if self._holds(sheet, notebook)]
+            if notebook not in begun:
+                found += [sheet for sheet in others if sheet not in sheets and _is_of(sheet, notebook)]
+            yield notebook, self._best(notebook, found) if found else None
+
+    def sheets(self, files: Iterable[Entry]) -> list[Sheet]:
+        """The files that can be read, up to as many as a person could have written; the newest first."""
+        found = list[Sheet]()
+        for entry in sorted(files, key=lambda entry: entry.when, reverse=True):
+            try:
+                page = reading.page(unpacking.read(entry, self._budget), entry.path)
+            except Refused as refusal:
+                self._problems.append(str(refusal))
+                continue
+            self._pages_left -= 1
+            self._code_left -= sum(max(LEAST_CELL, len(cell.source)) for cell in page.cells)
+            if self._pages_left < 0 or self._code_left < 0:
+                self._problems.append(f"{entry.path} was not read: far more code was handed in than the module has")
+                break
+            self._seen.append(entry.path)
+            found.append(Sheet(entry, page, Aligner(page.cells, page.grade_ids, self._exercises)))
+        return found
+
+    def _without(self, exercise: str, name: str) -> str:
+        """Why an exercise cannot import a name where it is graded; empty where it can."""
+        course = find_project(self._module.notebooks[0].path)
+        given = environment.given_by(course, self._module)
+        return environment.without(exercise, name, course.package_name, given)
+
+    def _holds(self, sheet: Sheet, notebook: Notebook) -> bool:
+        slots = self._given[notebook].slots
+        return any(sheet.aligner.has(exercise.id, slots[exercise.id]) for exercise in notebook.exercises)
+
+    def written(self, sheet: Sheet) -> Cells:
+        """The exercises of all notebooks that are written in a file."""
+        return {key: cells for notebook in self._given for key, cells in self._work(notebook, sheet).items()}
+
+    def _work(self, notebook: Notebook, sheet: Sheet) -> Cells:
+        """The exercises in which something was written, and no stub is left."""
+        slots = self._given[notebook].slots
+        return {
+            exercise: sources
+            for exercise, sources in self._fitted(notebook, sheet)[0].items()
+            if sources != tuple(slot.source for slot in slots[exercise])
+            and not any(markers.is_stub(source, exercise) for source in sources)
+        }
+
+    def _best(self, notebook: Notebook, sheets: list[Sheet]) -> Sheet:
+        """The one that is graded; the others, as far as they differ, are named."""
+        chosen, others = best(sheets, lambda sheet: self._work(notebook, sheet))
+        fitted = self._fitted(notebook, chosen)[0]
+        for sheet, why in others:
+            if self._fitted(notebook, sheet)[0] != fitted:
+                self._told.append(f"{sheet.entry.path} differs from {chosen.entry.path}, {why}, which is graded")
+        return chosen
+
+    def _fitted(self, notebook: Notebook, sheet: Sheet) -> tuple[Cells, list[str]]:
+        """The exercises of a notebook that are in a file, and what is to be said of them; found out once."""
+        key = notebook.path, id(sheet)
+        if key not in self._fits:
+            slots, remarks = self._given[notebook].slots, list[str]()
+            fitted = {item.id: sheet.aligner.fit(item.id, slots[item.id], remarks) for item in notebook.exercises}
+            self._fits[key] = {exercise: sources for exercise, sources in fitted.items() if sources}, remarks
+        return self._fits[key]
+
+    def _exercises_of(self, notebook: Notebook, sheet: Sheet) -> Cells:
+        found, remarks = self._fitted(notebook, sheet)
+        missing = [exercise.id for exercise in notebook.exercises if exercise.id not in found]
+        self._told += [*sheet.page.remarks, *remarks]
+        self._told += [f"{exercise}: no cell of it is in {sheet.entry.path}" for exercise in missing]
+        given = [cell for one in self._given.values() for cell in one.cells]
+        told = ungraded(given, sheet.page.cells, self._exercises, self._without)
+        self._told += [f"{sheet.entry.path}: {sentence}" for sentence in told]
+        return found

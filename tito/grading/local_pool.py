@@ -1,0 +1,67 @@
+"""A batch graded on this machine: one thread and one judge for each job."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
+from tito.grading.batch import Pool
+from tito.grading.grade import Grade
+from tito.grading.judging.retrying import Judging, RetryingJudge
+from tito.grading.submission import Submission
+
+
+def cores() -> int:
+    """Those that this process may use: fewer than the machine has under Slurm or in a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pool(make_judge: Callable[[], Judging], jobs: int, limit_seconds: float) -> Pool:
+    """A pool of threads, each with a judge of its own."""
+
+    def graded(submissions: list[Submission]) -> Generator[tuple[Submission, Grade]]:
+        if not submissions:
+            return
+        judges, own, processors = list[RetryingJudge](), threading.local(), _processors(jobs)
+
+        def begin() -> None:
+            _stay_on(next(processors))
+            own.judge = RetryingJudge(make_judge, limit_seconds)
+            judges.append(own.judge)
+
+        def grade(submission: Submission) -> tuple[Submission, Grade]:
+            return submission, own.judge.grade(submission)
+
+        threads = ThreadPoolExecutor(min(jobs, len(submissions)), initializer=begin)
+        try:
+            waiting = {threads.submit(grade, submission) for submission in submissions}
+            while waiting:  # in short steps: on Windows Ctrl-C is not heard during a wait
+                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            for judge in judges:
+                judge.close()
+            threads.shutdown()
+
+    return graded
+
+
+def _processors(jobs: int) -> Iterator[int | None]:
+    """One for each worker in turn; None where fewer work than there are processors, and on other systems than Linux."""
+    known = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+    return itertools.cycle(known if 1 < len(known) <= jobs else [None])
+
+
+def _stay_on(processor: int | None) -> None:
+    """Keep this thread, and every process that it starts, on a processor.
+
+    A judge and its sandbox take turns, tens of thousands of times a submission, and to wake another processor each time
+    would take longer than most answers.
+    """
+    if sys.platform == "linux" and processor is not None:
+        os.sched_setaffinity(0, {processor})

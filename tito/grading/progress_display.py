@@ -1,0 +1,49 @@
+"""What a person sees while a batch is graded: a bar with the time left on a terminal, a line a submission elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tito import console
+from tito.grading.grade import Grade
+
+
+@contextmanager
+def following(known: int, total: int) -> Iterator[Callable[[Grade], None]]:
+    """Call what this gives with every grade that is made; `known` of them were made before."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if not Console().is_terminal:
+        done = known
+
+        def line(grade: Grade) -> None:
+            nonlocal done
+            done += 1
+            console.say(f"{done:>{len(str(total))}} of {total}  {told(grade)}")
+
+        yield line
+        return
+    columns = (
+        TextColumn("graded"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("", total=total, completed=known)
+        yield lambda grade: bar.update(task, advance=1, description=told(grade).replace("[", r"\["))
+
+
+def told(grade: Grade) -> str:
+    """One line on one grade.
+
+    >>> told(Grade("ada", (), "machinery", 0.0))
+    'ada  not graded: the grader itself failed'
+    """
+    if grade.status == "machinery":
+        return f"{grade.submission}  not graded: the grader itself failed"
+    refused = "  could not be read" if grade.status == "refused" else ""
+    return f"{grade.submission}  {console.points(grade.points, grade.max_points)}{refused}"

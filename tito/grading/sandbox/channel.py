@@ -1,0 +1,264 @@
+"""What passes between the judge and the sandbox: length-prefixed JSON, and after it the arrays' bytes. No pickle.
+
+Sizes are checked before memory is taken, dtypes against a list, depth and number of items against a cap: whatever the
+other side sends, it becomes plain values and base arrays, or `Broken`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from tito.testing.proxies import Method, Ref
+
+HEAD = struct.Struct("<IQ")  # bytes of JSON, bytes of arrays
+JSON_BYTES = 4 << 20
+RAW_BYTES = 64 << 20
+DEPTH = 40
+ITEMS = 200_000
+PAIRS = 2_000  # of all dictionaries together: keys may be made to collide, and then take the square of their number
+DIMENSIONS = 32  # what every NumPy can hold
+LONGEST_NAME = 100  # of a type, as a handle shows it
+_NAMES = {order + np.dtype(code).str[1:] for code in "hHiIlLqQefdgFDG" for order in "<>"} | {"|b1", "|i1", "|u1"}
+DTYPES = {name: np.dtype(name) for name in _NAMES}
+AS_IT_IS = frozenset({type(None), bool, int, str})  # what JSON says by itself
+
+
+class Broken(Exception):
+    """The other side is gone, or does not keep to the protocol."""
+
+
+class TooLarge(MemoryError):
+    """A value that may not be sent: it is larger, deeper or longer than the other side would take."""
+
+
+class Received(NamedTuple):
+    """A message, and the arrays and handles in it, in order."""
+
+    message: Any
+    arrays: list[np.ndarray]
+    refs: list[Ref]
+
+
+class Channel:
+    """One end of the line. `trusting` is the sandbox: it takes from the judge what the judge would not take from it."""
+
+    def __init__(self, reading: IO[bytes], writing: IO[bytes], trusting: bool = False) -> None:
+        self._reading, self._writing, self._trusting = reading, writing, trusting
+
+    def send(self, message: Any) -> list[np.ndarray]:
+        """Send a message; returns the arrays in it, in order. Raises TooLarge before anything is sent."""
+        encoder = _Encoder(layouts=not self._trusting)
+        text = encoder.text(message)
+        try:
+            self._writing.write(b"".join([HEAD.pack(len(text), encoder.size), text, *encoder.raw]))
+            self._writing.flush()
+        except (OSError, ValueError):
+            raise Broken("the line is closed") from None
+        return encoder.arrays
+
+    def receive(self) -> Received:
+        """The next message. Raises Broken."""
+        text_size, raw_size = HEAD.unpack(self._read(HEAD.size))
+        if not self._trusting and (text_size > JSON_BYTES or raw_size > RAW_BYTES):
+            raise Broken(f"a message of {text_size + raw_size} bytes")
+        text, raw = self._read(text_size), self._read(raw_size) if raw_size else b""
+        decoder = _Decoder(memoryview(raw), self._trusting)
+        try:
+            message = decoder.value(_parsed(text.decode("ascii")), 0)
+        except Exception as error:  # whatever it sent, it is no message
+            raise Broken(f"a message that cannot be read ({type(error).__name__})") from None
+        return Received(message, decoder.arrays, decoder.refs)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data = self._reading.read(size)
+        except (OSError, ValueError):
+            data = b""
+        if len(data) != size:
+            raise Broken("the line is closed")
+        return data
+
+
+_raw_decode = json.JSONDecoder().raw_decode
+
+
+def _parsed(text: str) -> Any:
+    """As `json.loads`, with less around it: messages are many, short, and have no blanks before or after them."""
+    value, end = _raw_decode(text)
+    if end != len(text):
+        raise ValueError("more than one message")
+    return value
+
+
+class _Encoder:
+    """Values as JSON, arrays set aside as bytes. A list names what JSON has no word for: ["t", ...] is a tuple."""
+
+    def __init__(self, layouts: bool) -> None:
+        self._layouts = layouts
+        self.raw, self.size, self._items, self._pairs = list[bytes](), 0, 0, 0
+        self.arrays = list[np.ndarray]()
+
+    def text(self, message: Any) -> bytes:
+        try:
+            text = json.dumps(self._value(message, 0)).encode("ascii")
+        except ValueError as error:  # an integer of thousands of digits, a list that holds itself
+            raise TooLarge(str(error)) from None
+        if not self._layouts and len(text) > JSON_BYTES:
+            raise TooLarge(f"the answer takes {len(text)} bytes, and may take up to {JSON_BYTES}")
+        return text
+
+    def _value(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind in AS_IT_IS:
+            return value
+        if kind is float:
+            return value if math.isfinite(value) else ["f", struct.pack("<d", value).hex()]  # every NaN has its bits
+        self._count(depth)
+        if kind is tuple or kind is list:
+            parts = [item if type(item) in AS_IT_IS else self._value(item, depth + 1) for item in value]
+            return ["t" if kind is tuple else "l", *parts]
+        if kind is dict:
+            self._pairs += len(value)
+            if not self._layouts and self._pairs > PAIRS:
+                raise TooLarge(f"the answer holds dictionaries of more than {PAIRS} entries")
+            return ["d", *(self._value(part, depth + 1) for pair in value.items() for part in pair)]
+        if kind is bytes:
+            return ["b", self._aside(value)]
+        if kind is Ref:
+            return ["r", value.number, value.type_name[:LONGEST_NAME], value.label[:LONGEST_NAME], value.kind]
+        if kind is Method:
+            return ["m", value.number, value.label]
+        if isinstance(value, np.generic):
+            return ["g", value.dtype.str, self._aside(value.tobytes())]
+        return self._array(value)
+
+    def _count(self, depth: int) -> None:
+        self._items += 1
+        if depth > DEPTH or self._items > ITEMS:
+            raise TooLarge(f"the answer is nested deeper than {DEPTH}, or holds more than {ITEMS} parts")
+
+    def _array(self, array: np.ndarray) -> list[Any]:
+        """The numbers, densely; and where the layout counts, how they lay in memory. What lay between is not sent."""
+        self.arrays.append(array)
+        if not self._layouts:
+            return ["a", array.dtype.str, array.shape, self._aside(array.tobytes())]
+        dense = array if array.flags.c_contiguous else array[_once(array.shape, array.strides)]
+        return ["a", array.dtype.str, array.shape, self._aside(dense.tobytes()), array.strides, array.flags.writeable]
+
+    def _aside(self, data: bytes) -> int:
+        self.size += len(data)
+        if not self._layouts and self.size > RAW_BYTES:
+            raise TooLarge(f"the answer takes more than {RAW_BYTES} bytes")
+        self.raw.append(data)
+        return len(data)
+
+
+def _once(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[slice, ...]:
+    """An index that takes each number in memory once, however often a stride of 0 shows it."""
+    return tuple(
+        slice(None) if stride or not length else slice(1) for length, stride in zip(shape, strides, strict=True)
+    )
+
+
+class _Decoder:
+    def __init__(self, raw: memoryview, trusting: bool) -> None:
+        self._raw, self._at, self._trusting, self._items, self._pairs = raw, 0, trusting, 0, 0
+        self.arrays, self.refs = list[np.ndarray](), list[Ref]()
+
+    def value(self, value: Any, depth: int) -> Any:
+        if type(value) is not list:
+            if type(value) is not float and type(value) not in AS_IT_IS:
+                raise ValueError("an object")
+            return value
+        self._items += 1
+        if not self._trusting and (depth > DEPTH or self._items > ITEMS):
+            raise ValueError("too deep, or too many")
+        tag, rest = value[0], value[1:]
+        match tag:
+            case "t":
+                return tuple(self._parts(rest, depth))
+            case "l":
+                return self._parts(rest, depth)
+            case "d":
+                self._pairs += len(rest) // 2
+                if not self._trusting and self._pairs > PAIRS:
+                    raise ValueError("too many entries")
+                parts = iter(self._parts(rest, depth))
+                return dict(zip(parts, parts, strict=True))
+            case "f":
+                return struct.unpack("<d", bytes.fromhex(rest[0]))[0]
+            case "b":
+                return bytes(self._take(rest[0]))
+            case "r":
+                ref = self._ref(*rest)
+                self.refs.append(ref)
+                return ref
+            case "m" if self._trusting:
+                return Method(rest[0], "method", rest[1])
+            case "g":
+                return self._dense(rest[0], (), rest[1])[()]
+            case "a":
+                array = self._array(*rest)
+                self.arrays.append(array)
+                return array
+        raise ValueError("an unknown kind of value")
+
+    def _parts(self, rest: list[Any], depth: int) -> list[Any]:
+        return [item if type(item) in AS_IT_IS else self.value(item, depth + 1) for item in rest]
+
+    def _ref(self, number: Any, type_name: Any, label: Any, kind: Any) -> Ref:
+        if type(number) is not int or type(kind) is not int or type(type_name) is not str or type(label) is not str:
+            raise ValueError("a handle without a number")
+        return Ref(number, _printable(type_name[:LONGEST_NAME]), _printable(label[:LONGEST_NAME]), kind)
+
+    def _take(self, size: Any) -> memoryview:
+        if type(size) is not int or not 0 <= size <= len(self._raw) - self._at:
+            raise ValueError("fewer bytes than announced")
+        self._at += size
+        return self._raw[self._at - size : self._at]
+
+    def _array(self, dtype: Any, shape: Any, size: Any, strides: Any = None, writeable: Any = True) -> np.ndarray:
+        if not (len(shape) <= DIMENSIONS and all(type(length) is int and length >= 0 for length in shape)):
+            raise ValueError("an impossible shape")
+        if not (self._trusting and strides is not None):
+            return self._dense(dtype, tuple(shape), size)
+        shape, strides = tuple(shape), tuple(strides)
+        cut = tuple([index.stop or length for index, length in zip(_once(shape, strides), shape, strict=True)])
+        array = self._dense(dtype, cut, size)
+        if cut != shape or array.strides != strides:
+            array = _laid_out(array, shape, strides)
+        array.flags.writeable = writeable
+        return array
+
+    def _dense(self, dtype: Any, shape: tuple[int, ...], size: Any) -> np.ndarray:
+        """A base array of its own, of a known dtype and of exactly the bytes that are there."""
+        if dtype not in DTYPES:
+            raise ValueError("a dtype that is not on the list")
+        kind = DTYPES[dtype]
+        if math.prod(shape) * kind.itemsize != size:
+            raise ValueError("a shape that its bytes do not fill")
+        array: np.ndarray = np.ndarray(shape, kind, self._take(size)).copy()
+        if kind.kind == "b":
+            array = array.view(np.uint8) != 0  # a byte of 2 would be neither True nor False
+        return array
+
+
+def _laid_out(dense: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """The numbers in memory of these strides, zeros between them."""
+    if dense.size == 0:
+        return np.empty(shape, dense.dtype)
+    reach = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+    first = -sum(step for step in reach if step < 0)
+    memory = np.zeros(first + sum(step for step in reach if step > 0) + dense.itemsize, np.uint8)
+    array: np.ndarray = np.ndarray(shape, dense.dtype, memory.data, first, strides)
+    array[_once(shape, strides)] = dense
+    return array
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in name)

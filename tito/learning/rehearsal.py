@@ -1,0 +1,82 @@
+"""What `tito grade` would say: a submission, read and judged as it will be, by the tests that a student has."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tito import archive
+from tito.course import edition, exporting, notebook, release_record
+from tito.course.module import Module
+from tito.course.project import Project
+from tito.errors import TitoError
+from tito.grading.grade import Grade, MachineryError
+from tito.grading.intake import collecting
+from tito.grading.judging.judge import Judge
+from tito.grading.options import Options
+from tito.grading.sandbox import bubblewrap
+from tito.learning.submission import Submission
+from tito.testing import environment, runner
+from tito.testing.outcome import Finding, outcome_of
+from tito.testing.runner import Result
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """The tests' result, lowered to what grading would give; and what one should know of that, in sentences."""
+
+    result: Result
+    told: tuple[str, ...]
+
+
+def rehearse(project: Project, module: Module, submission: Submission, result: Result) -> Rehearsed:
+    """Grade a submission here, in a sandbox where this machine has one. `result` is what its tests gave."""
+    told = list(_changed(project, module))
+    try:
+        grade = _grade(project, edition.as_released(project, module), submission)
+    except (TitoError, MachineryError) as error:
+        told.append(f"It could not be tried here as it will be graded; these points are of the tests alone: {error}")
+        return Rehearsed(result, tuple(told))
+    there = {outcome.exercise: outcome for outcome in grade.outcomes}
+    lowest = tuple(there[o.exercise] if o.status == "passed" else o for o in result.exercises)
+    for mine, outcome in zip(result.exercises, lowest, strict=True):
+        if mine.status != outcome.status:
+            why = textwrap.indent(f"\n{outcome.message}", "  ") if "\n" in outcome.message else f" {outcome.message}"
+            told.append(f"{outcome.exercise} passes its tests here, and would not where it is graded:{why}")
+    if lowest != result.exercises:
+        told.append(environment.HAS)
+    return Rehearsed(replace(result, exercises=lowest), tuple(told))
+
+
+def lacking(project: Project, module: Module) -> list[str]:
+    """What the exercises import and will not find in grading, in sentences."""
+    documents = [notebook.read(project, entry.path) for entry in module.notebooks]
+    return [*runner.lacking(project, module, documents, module.exercises)]
+
+
+def _grade(project: Project, module: Module, submission: Submission) -> Grade:
+    with tempfile.TemporaryDirectory(prefix="tito_submit_") as folder:
+        path = Path(folder, submission.path.name)
+        path.write_bytes(archive.pack(submission.files))
+        read = collecting.collect(module, path)[0]
+    if read.refused:
+        nothing = (outcome_of(exercise, Finding("refused", "", read.refused)) for exercise in module.exercises)
+        return Grade(read.name, tuple(nothing), "refused", 0.0)
+    options = Options(unsafe=bubblewrap.protection().kind == "none")
+    with Judge(project, module, options) as judge:
+        return judge.grade(read)
+
+
+def _changed(project: Project, module: Module) -> Iterator[str]:
+    """The given files of the package that are not as they were given."""
+    record = release_record.read(project.root)
+    targets = [exporting.target(project, n.path, notebook.default_exp(n.path)) for n in module.notebooks]
+    for name, digest in record["files"].items() if record else ():
+        path = project.root / name
+        ours = path.is_relative_to(project.package) and path not in targets and path.is_file()
+        if ours and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            yield f"{name} is not as it was given; grading has it as it was given"

@@ -1,0 +1,84 @@
+"""Where one stands: exercises, points, what is next, how long ago anything was changed."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from tito.course import notebook
+from tito.course.module import Module
+from tito.course.project import Project
+from tito.errors import TitoError
+from tito.learning import progress
+
+UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
+
+
+@dataclass(frozen=True)
+class Row:
+    exercise: str
+    title: str
+    points: int
+    max_points: int
+    status: str
+    hints: int
+    changed: bool  # since it was tested
+
+    @property
+    def told(self) -> str:
+        seen = f", {self.hints} hint{'' if self.hints == 1 else 's'} seen" if self.hints else ""
+        return f"{self.status}{', changed since' if self.changed else ''}{seen}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    module: str
+    rows: tuple[Row, ...]
+    next: str
+
+    @property
+    def points(self) -> int:
+        return sum(row.points for row in self.rows)
+
+    @property
+    def max_points(self) -> int:
+        return sum(row.max_points for row in self.rows)
+
+    def as_json(self) -> str:
+        head = {"module": self.module, "points": self.points, "max_points": self.max_points, "next": self.next}
+        return json.dumps(head | {"exercises": [asdict(row) for row in self.rows]}, indent=2) + "\n"
+
+
+def standing_of(project: Project, module: Module) -> Standing:
+    """What the last tests said. Nothing is run; a notebook that cannot be read counts as changed."""
+    kept = progress.read(project)
+    try:
+        now = progress.digests(notebook.read(project, entry.path) for entry in module.notebooks)
+    except TitoError:
+        now = {}
+    rows = []
+    for exercise in module.exercises:
+        entry = kept.get(module.name, exercise.id)
+        changed = bool(entry.digest) and entry.digest != now.get(exercise.id)
+        rows.append(Row(exercise.id, exercise.title, entry.points, exercise.points, entry.status, entry.hints, changed))
+    return Standing(module.name, tuple(rows), _next(project, module, kept))
+
+
+def _next(project: Project, module: Module, kept: progress.Progress) -> str:
+    current = kept.current(module)
+    paths = [path for n in module.notebooks for path in (n.path, n.path.with_suffix(".ipynb")) if path.is_file()]
+    last = max(paths, key=lambda path: path.stat().st_mtime)
+    ago = f"{last.name} was saved {_ago(time.time() - last.stat().st_mtime)}."
+    if current is None:
+        return f"All exercises passed: hand in with `tito submit {module.name}`. {ago}"
+    where = project.shown(module.notebook_of(current.id).path)
+    return f"Next: {current.id}, {current.title}, in {where}. {ago}"
+
+
+def _ago(seconds: float) -> str:
+    for length, unit in UNITS:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "less than a minute ago"

@@ -1,0 +1,139 @@
+"""What `tito watch` knows and shows: the exercise one is at, how it stands, hints. Files and keys are told to it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from tito import console
+from tito.course.module import Exercise, Module
+from tito.course.project import Project
+from tito.errors import TitoError
+from tito.learning import hints, progress
+from tito.testing import runner
+from tito.testing.exports import Exports
+from tito.testing.outcome import Outcome
+
+KEYS = "h hint   n next   l list   q quit"
+BAR = 24  # letters
+
+
+@dataclass(frozen=True)
+class Round:
+    """One export and test: how the exercise stands, or why it could not be tested."""
+
+    exercise: Exercise
+    outcome: Outcome | None
+    problem: str
+    seconds: float
+    lacking: tuple[str, ...] = ()  # what it imports and will not find in grading
+
+
+def play(project: Project, module: Module, exercise: Exercise, limit: float = runner.LIMIT_SECONDS) -> Round:
+    """Export the module and run one exercise's tests; the result is remembered."""
+    begun = time.monotonic()
+    try:
+        exports = Exports(project, module)
+        outcome = next(runner.run(project, module, exports, [exercise], limit))
+    except TitoError as error:
+        return Round(exercise, None, str(error), time.monotonic() - begun)
+    documents = [file.document for file in exports.files]
+    progress.record(project, module, [outcome], progress.digests(documents))
+    lacking = runner.lacking(project, module, documents, [exercise])
+    return Round(exercise, outcome, "", time.monotonic() - begun, lacking)
+
+
+@dataclass
+class Watch:
+    """The state between two events. `page` is all that is to be seen of it."""
+
+    project: Project
+    module: Module
+    exercise: Exercise | None = None  # None: all are passed
+    last: Round | None = None
+    hints: list[str] = field(default_factory=list)
+    done: str = ""  # what has just been passed
+    lacking: tuple[str, ...] = ()  # what that will not find in grading
+    listing: bool = False
+
+    def __post_init__(self) -> None:
+        self.exercise = progress.read(self.project).current(self.module)
+
+    def finished(self, done: Round) -> bool:
+        """Take in a round. True where one moved on: the new exercise is to be tested then."""
+        if self.exercise is None or done.exercise.id != self.exercise.id:
+            return self.exercise is not None
+        self.last, self.listing = done, False
+        if done.outcome is None or done.outcome.status != "passed":
+            return False
+        earned = console.points(done.outcome.points, done.outcome.max_points)
+        self.exercise = progress.read(self.project).current(self.module)
+        self.hints, self.done, self.lacking = [], f"{done.exercise.id} passed: {earned}.", done.lacking
+        return self.exercise is not None
+
+    def key(self, key: str) -> bool:
+        """What a key does. True where another exercise is to be tested then."""
+        self.listing = key == "l" and not self.listing
+        if key == "h" and self.exercise:
+            self.hints = hints.ask(self.project, self.module, self.exercise)
+        if key == "n" and self.exercise:
+            self.exercise, self.last, self.hints = self._next(self.exercise), None, []
+            self.done, self.lacking = "", ()
+            chosen = self.exercise.id
+            progress.update(self.project, lambda kept: kept.at.update({self.module.name: chosen}))
+            return True
+        return False
+
+    def _next(self, here: Exercise) -> Exercise:
+        """The following exercise that is not passed, the first after the last; this one where there is no other."""
+        kept, all_of_them = progress.read(self.project), self.module.exercises
+        index = all_of_them.index(here)
+        waiting = (*all_of_them[index + 1 :], *all_of_them[: index + 1])
+        return next((e for e in waiting if kept.get(self.module.name, e.id).status != "passed"), here)
+
+    def page(self) -> list[tuple[str, str]]:
+        """Everything to show, as (text, colour)."""
+        lines = [(self._progress(), ""), ("", "")]
+        if self.listing:
+            return [*lines, *self._list(), ("", ""), (KEYS, "")]
+        lines += [(self.done, "green"), ("", "")] if self.done else []
+        lines += [*((sentence, "yellow") for sentence in self.lacking), ("", "")] if self.lacking else []
+        if self.exercise is None:
+            end = f"All exercises passed. Check all at once with `tito test {self.module.name}`, then `tito submit`."
+            return [*lines, (end, "green"), ("", ""), (KEYS, "")]
+        title = f"{self.exercise.id}: {self.exercise.title} (for {self.exercise.points})"
+        lines += [(title, "bold"), *self._result(), ("", "")]
+        lines += [*((hint, "cyan") for hint in self.hints), ("", "")] if self.hints else []
+        return [*lines, (KEYS, "")]
+
+    def _progress(self) -> str:
+        kept = progress.read(self.project)
+        entries = [kept.get(self.module.name, exercise.id) for exercise in self.module.exercises]
+        earned, passed = sum(entry.points for entry in entries), sum(entry.status == "passed" for entry in entries)
+        filled = BAR * earned // self.module.points
+        bar = "#" * filled + "." * (BAR - filled)
+        points = console.points(earned, self.module.points)
+        return f"{self.module.name}  [{bar}]  {points}, {passed} of {len(entries)} exercises"
+
+    def _result(self) -> list[tuple[str, str]]:
+        if self.last is None or self.exercise is None or self.last.exercise.id != self.exercise.id:
+            return [("testing ...", "")]
+        if self.last.outcome is None:
+            return [("not exported", "red"), (self.last.problem, "")]
+        outcome, seconds = self.last.outcome, f"  (in {self.last.seconds:.1f} s)"
+        told = [(sentence, "yellow") for sentence in self.last.lacking]
+        return [(outcome.status + seconds, console.COLOURS[outcome.status]), (outcome.message, ""), *told]
+
+    def _list(self) -> list[tuple[str, str]]:
+        kept = progress.read(self.project)
+        rows = [(exercise, kept.get(self.module.name, exercise.id)) for exercise in self.module.exercises]
+        width = max(len(exercise.id) for exercise, _ in rows)
+        here = self.exercise.id if self.exercise else ""
+        return [
+            (
+                f"{'>' if exercise.id == here else ' '} {exercise.id:{width}}  "
+                f"{console.points(entry.points, exercise.points):>16}  {entry.status}",
+                console.COLOURS.get(entry.status, ""),
+            )
+            for exercise, entry in rows
+        ]

@@ -1,0 +1,153 @@
+"""An exercise's tests, run inside a notebook's own kernel on what its cells have defined.
+
+`check("choose_qparams")` in a cell prints what `tito test` would say. `passes` is for nbgrader's test cells.
+"""
+
+from __future__ import annotations
+
+import io
+import linecache
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tito.course import markers
+from tito.course.module import Module, load_module, module_names
+from tito.course.notebook import Cell
+from tito.course.project import Project, find_project
+from tito.errors import TitoError, WrongCall
+from tito.testing import environment, pytest_reporter
+from tito.testing.outcome import claim_of
+from tito.testing.protocol import Failure
+from tito.testing.proxies import InProcess, Student
+
+QUIET = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--import-mode=importlib"]
+
+
+def check(exercise: str, defined: dict[str, Any] | None = None) -> None:
+    """Print how an exercise stands in this notebook, in the words of `tito test`; nothing is exported or remembered."""
+    defined = vars(sys.modules["__main__"]) if defined is None else defined
+    try:
+        here, module = _module_of(exercise)
+        _test(exercise, defined, here.module_tests(module.name))
+        print(f"{exercise}: passed")
+        _print_lacking(here, module, exercise, defined)
+    except AssertionError as error:
+        print(f"{exercise}: not started yet" if markers.UNWRITTEN in str(error) else error)
+    except TitoError as error:
+        print(error)
+
+
+def _module_of(exercise: str) -> tuple[Project, Module]:
+    """The course, and the module in which an exercise is. Raises WrongCall where it is in none."""
+    try:
+        here = find_project()
+    except WrongCall:  # on Colab the notebook lies elsewhere; the course is where this file is
+        here = find_project(Path(__file__))
+    modules = [load_module(here, name) for name in module_names(here)]
+    found = (module for module in modules if exercise in [entry.id for entry in module.exercises])
+    module = next(found, modules[-1])
+    module.notebook_of(exercise)  # raises, and names the nearest
+    return here, module
+
+
+def _print_lacking(here: Project, module: Module, exercise: str, defined: dict[str, Any]) -> None:
+    for sentence in environment.told(here, module, _last_run(exercise, defined)):
+        print(sentence)
+
+
+def _last_run(exercise: str, defined: dict[str, Any]) -> list[Cell]:
+    """The exercise's cell as it was run last, of those that IPython remembers."""
+    ran = [Cell("code", source, number, None) for number, source in enumerate(defined.get("In", ()))]
+    return [cell for cell in ran if cell.exercise == exercise][-1:]
+
+
+def passes(
+    exercise: str,
+    defined: dict[str, Any],
+    exported_as: str = "",
+    tests: str | Path = "tests",
+    hidden: Mapping[str, str] | None = None,
+) -> None:
+    """Run `tests/test_EXERCISE.py` on a notebook's globals(). AssertionError tells the first failure.
+
+    Where all pass, what `tito grade` would not have is printed, so far as the course is at hand.
+    exported_as: the module that this notebook is exported to; what was imported from there was not written here.
+    hidden: file names and texts of tests that are run instead, beside the same conftest.py.
+    """
+    for name, value in defined.items():
+        if exported_as and getattr(value, "__module__", None) == exported_as:
+            raise AssertionError(f"{exercise}: {name} was imported from {exported_as}: write it in this notebook")
+    _test(exercise, defined, tests, hidden)
+    with suppress(TitoError):
+        if not hidden:  # once in a cell
+            _print_lacking(*_module_of(exercise), exercise, defined)
+
+
+def _test(exercise: str, defined: dict[str, Any], tests: str | Path, hidden: Mapping[str, str] | None = None) -> None:
+    """Raise AssertionError for the first failure."""
+    with tempfile.TemporaryDirectory(prefix="tito_tests_") as folder:
+        copy = Path(folder, "tests")
+        shutil.copytree(tests, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        where = copy / "hidden" if hidden else copy
+        for name, text in (hidden or {}).items():
+            where.mkdir(exist_ok=True)
+            (where / name).write_text(text, encoding="utf-8")
+        (copy / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        told = _run(where / f"test_{exercise}.py", copy, defined)
+    if told:
+        raise AssertionError(f"{exercise}: {'a hidden test: ' if hidden else ''}{told}")
+
+
+def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
+    """The first failure, in words; empty where all tests pass."""
+    here = _Here(defined)
+    above = root.parent.parent  # modules are named from here: by a folder no earlier run had, so that none is reused
+    where = ["--rootdir", str(above), "--confcutdir", str(root), "-c", str(root / "pytest.ini")]
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        status = pytest.main([*QUIET, *where, str(file)], plugins=[here])
+    if here.failure or (status == pytest.ExitCode.OK and here.ran):
+        return here.failure
+    return f"the tests could not be run:\n{said.getvalue()[-1000:]}"
+
+
+def _where(failure: Failure) -> str:
+    """The innermost line of a cell that an exception came through: a cell is no file, but Python keeps its text."""
+    cells = [(file, line) for file, line in failure.frames if not Path(file).is_file()]
+    lines = [(line, linecache.getline(file, line).strip()) for file, line in cells]
+    return next((f"\nline {line} of your cell: {text}" for line, text in reversed(lines) if text), "")
+
+
+class _Here:
+    """A pytest plugin: the fixture `student` is the notebook, and the first failure is kept."""
+
+    def __init__(self, defined: dict[str, Any]) -> None:
+        self._module = ModuleType("notebook")
+        self._module.__dict__.update(defined)
+        self.failure, self.ran = "", False
+
+    @pytest.fixture(scope="module")
+    def student(self) -> Student:
+        return Student(InProcess(self._module), "this notebook")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self.ran |= report.when == "call" and report.passed
+        if (report.failed or report.skipped) and not self.failure:
+            raised = call.excinfo and pytest_reporter.failure_of(call.excinfo.value, item.path)
+            failure = raised or Failure("Failed", "no reason")
+            in_words = failure.type in ("AssertionError", "Failed") and failure.text
+            text = failure.text if in_words else f"{failure.type}: {failure.text}"
+            self.failure = f"{claim_of(item.nodeid)}:\n{text}{_where(failure)}"
+        return report

@@ -1,0 +1,113 @@
+"""From what was seen of an exercise's tests to its outcome, every place mapped back to the notebook."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from tito.course.module import Exercise, Module
+from tito.course.project import Project
+from tito.testing.outcome import HIDDEN, Finding, Outcome, claim_of, is_hidden, outcome_of
+from tito.testing.protocol import Failure, Step
+from tito.testing.record import Record
+
+NOTHING = re.compile(r"'NoneType' object|unsupported operand type.*'NoneType'|cannot unpack non-iterable NoneType")
+LONGEST_MESSAGE = 20  # lines
+
+
+class Located(NamedTuple):
+    """A line of the notebook, as a person finds it."""
+
+    where: str
+    exercise: str | None  # whose cell it is
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+Locate = Callable[[str, int], Located | None]  # (file, line) of a step of an exception -> where that is
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """discreet: of a hidden test nothing is told but its claim."""
+
+    project: Project
+    module: Module
+    locate: Locate
+    discreet: bool = False
+
+    def outcome(self, exercise: Exercise, record: Record) -> Outcome:
+        finding = record.ended or self._finding(exercise, record)
+        located = self._located(record.stuck)
+        if finding.reason == "timeout" and located:
+            finding = replace(finding, where=str(located[-1]))
+        return outcome_of(exercise, finding)
+
+    def unloaded(self, failure: Failure) -> Finding:
+        """That a cell cannot be loaded, and why."""
+        located = self._located(failure.frames)
+        return Finding("not loaded", "", f"{failure.type}: {failure.text}", str(located[-1]) if located else "")
+
+    def _finding(self, exercise: Exercise, record: Record) -> Finding:
+        swallowed = [failure for failure in record.stubs if self._named(failure)]
+        seen = [failure for _, failure in record.failures] + swallowed
+        stubs = {self._stub_of(failure): failure for failure in reversed(seen)}
+        others = [other.id for other in self.module.exercises if other.id in stubs]
+        real = [(test, failure) for test, failure in record.failures if self._stub_of(failure) is None]
+        if record.unloaded:
+            return self.unloaded(record.unloaded)
+        if exercise.id in stubs:
+            return Finding("unwritten", "", f"not started yet: write your code {self._place(stubs[exercise.id])}")
+        if real:
+            return self._failed(*real[0])
+        if others:
+            return Finding("blocked", "", f"needs {others[0]} first")
+        if record.skipped:
+            skipped = "was skipped or expected to fail, so the exercise cannot pass"
+            return Finding("skipped", claim_of(record.skipped[0]), skipped)
+        if not record.tests:
+            shown = self.project.shown(record.files[0])
+            return Finding("no tests", "", f"{shown} holds no test, so the exercise cannot pass")
+        return Finding("passed")
+
+    def _stub_of(self, failure: Failure) -> str | None:
+        """The exercise whose unwritten solution raised this, if that is what it is."""
+        if failure.type != "NotImplementedError":
+            return None
+        located = self._located(failure.frames)
+        return self._named(failure) or (located[-1].exercise if located else None)
+
+    def _named(self, failure: Failure) -> str | None:
+        """The exercise that the message of a stub names."""
+        named = re.match(r"exercise (\w+)", failure.text)
+        return next((exercise.id for exercise in self.module.exercises if named and exercise.id == named[1]), None)
+
+    def _located(self, frames: tuple[Step, ...]) -> list[Located]:
+        """The steps of an exception that lie in the module's notebooks, outermost first."""
+        steps = [self.locate(file, line) for file, line in frames]
+        return [step for step in steps if step]
+
+    def _place(self, failure: Failure) -> str:
+        located = self._located(failure.frames)
+        return f"at {located[-1].where}" if located else "in its cell of the notebook"
+
+    def _failed(self, test: str, failure: Failure) -> Finding:
+        """The claim that does not hold, the message, and for an exception the student's own line."""
+        if self.discreet and is_hidden(test):
+            return Finding("hidden claim", claim_of(test), HIDDEN)
+        located = self._located(failure.frames)
+        in_words = bool(failure.text) and failure.type in ("AssertionError", "Failed")  # words meant for people
+        text = "\n".join(failure.text.splitlines()[:LONGEST_MESSAGE])
+        detail = text if in_words else f"{failure.type}: {text}"
+        if not located and NOTHING.match(text):
+            detail += "\nis a `return` missing? What your function gave back is None"
+        where = ""
+        if located:  # the innermost line that the student wrote; below it is code that was given
+            where = str(next((step for step in reversed(located) if step.exercise), located[-1]))
+        elif not in_words:
+            where = f"{test.partition('::')[0]}:{failure.test_line or 1}"
+        return Finding("claim" if in_words else "exception", claim_of(test), detail, where)
