@@ -24,7 +24,7 @@ def say(text: str, colour: str = "") -> None:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` letters; what a line goes on with is indented as the line is."""
+    """Lines of at most `width` characters; what a line goes on with is indented as the line is."""
     pieces = list[str]()
     for line in text.split("\n"):
         indent = line[: len(line) - len(line.lstrip())]

@@ -243,7 +243,7 @@ def test_submit_says_what_a_grader_would_not_read(edition, solve):
     assert said.status == Status.DONE, said.err
     assert "double is not in it, and earns no points: no cell of it was found" in said.out
     assert "lost its line `#| exercise: counter`, and was taken nevertheless" in said.out
-    assert "letters and was not read; 100000 may be" in said.out
+    assert "characters, more than 100000: it was not read" in said.out
 
 
 def test_what_no_grader_could_read_is_not_written(edition):

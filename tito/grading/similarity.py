@@ -46,7 +46,7 @@ class Pair:
     score: float
     first_text: str
     second_text: str
-    blocks: tuple[Block, ...] = ()  # letters that correspond, without what was given
+    blocks: tuple[Block, ...] = ()  # characters that correspond, without what was given
 
 
 def pairs(submissions: Sequence[Submission], base_cells: Mapping[str, Sequence[str]]) -> list[Pair]:

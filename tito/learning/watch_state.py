@@ -15,7 +15,7 @@ from tito.testing.exports import Exports
 from tito.testing.outcome import Outcome
 
 KEYS = "h hint   n next   l list   q quit"
-BAR = 24  # letters
+BAR = 24  # characters
 
 
 @dataclass(frozen=True)

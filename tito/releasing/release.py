@@ -23,7 +23,7 @@ Tree = dict[str, bytes]  # path with forward slashes -> what the file holds
 AT_ROOT = (PYPROJECT, "LICENSE", ".gitignore")
 COMMAND_LINE = "tito"  # a course may carry the command line it is used with, as this one does
 LEFT_OUT = re.compile(r"\..+|__pycache__|.+\.(pyc|ipynb|egg-info|nbi|nbc)|released")
-TELLING = 24  # letters: a shorter line, such as `return quantized`, many people would write without copying
+TELLING = 24  # characters: a shorter line, such as `return quantized`, many people would write without copying
 
 
 def student_edition(project: Project, module: Module) -> Tree:

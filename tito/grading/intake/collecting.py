@@ -25,9 +25,9 @@ from tito.testing import environment
 
 MOST_REMARKS = 20
 MOST_PAGES = 400  # .py and .ipynb that are read of one submission
-MOST_CODE = 2_000_000  # letters of code in them
-LEAST_CELL = 100  # letters that a cell counts for, be it empty
-LONGEST_SUBMISSION = 1_000_000  # letters of all exercises' cells
+MOST_CODE = 2_000_000  # characters of code in them
+LEAST_CELL = 100  # characters that a cell counts for, be it empty
+LONGEST_SUBMISSION = 1_000_000  # characters of all exercises' cells
 CLAIM = "the archive names its author: "
 
 
@@ -152,7 +152,7 @@ class _Reader:
         told = [f"nothing of {stem} (.ipynb or .py) can be graded: its exercises earn no points" for stem in missing]
         self._told[before:before] = [*(told if found else []), *self._problems]  # first: of many remarks some are left
         if sum(len(source) for sources in found.values() for source in sources) > LONGEST_SUBMISSION:
-            raise Refused(f"the exercises' cells hold more than {LONGEST_SUBMISSION} letters")
+            raise Refused(f"the exercises' cells hold more than {LONGEST_SUBMISSION} characters")
         return found
 
     def nothing(self) -> str:

@@ -27,7 +27,7 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins))
-SHORT = 5_000  # letters
+SHORT = 5_000  # characters
 NEAR = 50  # tokens within which a `for` has its `in`, and a `lambda` its colon
 OPEN, CLOSE = frozenset("([{"), frozenset(")]}")
 BEYOND = frozenset(".([")  # after a name: what is meant is a part of the object, or a call
@@ -36,7 +36,7 @@ BEYOND = frozenset(".([")  # after a name: what is meant is a part of the object
 class Token(NamedTuple):
     kind: str
     text: str
-    start: int  # letters from the beginning of the text
+    start: int  # characters from the beginning of the text
 
 
 def tokens(text: str, most: int = 20_000) -> Iterator[Token]:

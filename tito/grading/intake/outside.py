@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from tito.course.notebook import Cell
 from tito.grading.intake import lexing
 
-MOST_TEXT = 1_000_000  # letters that are looked at
+MOST_TEXT = 1_000_000  # characters that are looked at
 
 
 def ungraded(

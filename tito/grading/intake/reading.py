@@ -19,13 +19,13 @@ from tito.course.notebook import Cell
 from tito.grading.intake import pruning
 from tito.grading.intake.unpacking import MIB, Refused
 
-MOST_TEXT = 80 * MIB  # bytes as Python holds it: one letter beyond Unicode's first 65 536 makes all letters four bytes
+MOST_TEXT = 80 * MIB  # bytes as Python holds it: one character beyond the first 65 536 makes all four bytes
 CONTINUING = bytes(range(0x80, 0xC0))
-FOUR_BYTES = re.compile(rb"[\xf0-\xff]")  # in UTF-8 the first byte of such a letter
-MOST_SOURCE = 32 * MIB  # letters of a .py: text cells may hold pictures
+FOUR_BYTES = re.compile(rb"[\xf0-\xff]")  # in UTF-8 the first byte of such a character
+MOST_SOURCE = 32 * MIB  # characters of a .py: text cells may hold pictures
 MOST_VALUES = 1_000_000  # in JSON: an empty list takes 3 bytes of a file, and 64 of memory
 MOST_CELLS = 5_000
-LONGEST_CELL = 100_000  # letters; the longest of this course has 3 000
+LONGEST_CELL = 100_000  # characters; the longest of this course has 3 000
 LONGEST_LINE = 2_000  # in which a magic is looked for
 LONGEST_DIRECTIVE = 200
 MOST_OPEN = 20  # quotes of three that are never closed
@@ -53,7 +53,7 @@ def page(data: bytearray, name: str) -> Page:
     if is_json or name.lower().endswith(".ipynb") or text.lstrip()[:1] == "{":
         return _from_json(text, name, remarks)
     if len(text) > MOST_SOURCE:
-        raise Refused(f"{name} is longer than {MOST_SOURCE // MIB} million letters")
+        raise Refused(f"{name} is longer than {MOST_SOURCE // MIB} million characters")
     cells = _kept(_percent(text, name), name, remarks)
     return Page(tuple(Cell("code", source, number, line) for number, source, line in cells), {}, tuple(remarks))
 
@@ -75,7 +75,7 @@ def _text(data: bytes | bytearray, name: str) -> tuple[str, list[str]]:
 
 
 def _letters(data: bytes | bytearray) -> int:
-    """How many letters UTF-8 has: as many as bytes that continue none."""
+    """How many characters UTF-8 has: as many as bytes that continue none."""
     return len(data.translate(None, CONTINUING))
 
 
@@ -144,7 +144,9 @@ def _kept(
     for number, source, line in cells:
         source = source.rstrip("\n")
         if len(source) > LONGEST_CELL:
-            remarks.append(f"{name}: cell {number} has {len(source)} letters and was not read; {LONGEST_CELL} may be")
+            remarks.append(
+                f"{name}: cell {number} has {len(source)} characters, more than {LONGEST_CELL}: it was not read"
+            )
             continue
         clean = source.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
         if clean != source:

@@ -13,7 +13,7 @@ MOST_LETTERS = 20_000  # of a solution that are shown
 Part = tuple[str, bool]  # as it is shown; whether the other side has it too
 
 
-STEP, MOST_STEPS = 4, 5  # of indentation: letters, and how many of them a line that is broken keeps
+STEP, MOST_STEPS = 4, 5  # of indentation: characters, and how many of them a line that is broken keeps
 
 
 @dataclass(frozen=True)
