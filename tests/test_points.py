@@ -45,7 +45,9 @@ def tito_test(project, module):
 def test_the_reference_earns_every_point(copy, module):
     status, report = tito_test(copy, module)
     table = load_module(PROJECT, module)
-    assert [(e["id"], e["points"]) for e in report["exercises"]] == [(e.id, e.points) for e in table.exercises], report
+    assert [(e["exercise"], e["points"]) for e in report["exercises"]] == [(e.id, e.points) for e in table.exercises], (
+        report
+    )
     assert {e["status"] for e in report["exercises"]} == {"passed"}
     assert (report["points"], report["max_points"]) == (table.points, table.points)
     assert status == Status.DONE
@@ -57,7 +59,7 @@ def test_stubs_earn_nothing_and_are_called_not_started(copy, module):
         notebook.path.write_text(stub(notebook.path.read_text(encoding="utf-8")), encoding="utf-8")
     status, report = tito_test(copy, module)
     table = load_module(PROJECT, module)
-    told = {e["id"]: (e["points"], e["status"]) for e in report["exercises"]}
+    told = {e["exercise"]: (e["points"], e["status"]) for e in report["exercises"]}
     assert told == {e.id: (0, "not started") for e in table.exercises}
     assert (report["points"], report["max_points"]) == (0, table.points)
     assert status == Status.FAILED
@@ -75,5 +77,5 @@ def test_one_exercise_solved_earns_its_points_alone(copy, module):
     kept = [cell if f"#| exercise: {first.id}\n" in cell else stub(cell) for cell in cells]
     notebook.write_text("\n".join(kept), encoding="utf-8")
     _, report = tito_test(copy, module)
-    assert {e["id"] for e in report["exercises"] if e["status"] == "passed"} == {first.id}
+    assert {e["exercise"] for e in report["exercises"] if e["status"] == "passed"} == {first.id}
     assert report["points"] == first.points

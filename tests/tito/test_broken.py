@@ -48,7 +48,7 @@ def as_page(course):
 def outcomes(course):
     said = course.tito("test", "01", "--json", str(course.root / "out.json"))
     assert said.err == "", said.err
-    return said, {row["id"]: row for row in json.loads(course.read("out.json"))["exercises"]}
+    return said, {row["exercise"]: row for row in json.loads(course.read("out.json"))["exercises"]}
 
 
 def costs_double_alone(course, refusal):
@@ -297,7 +297,7 @@ def test_a_cell_that_cannot_be_loaded_costs_its_exercise_and_no_other(solved, ki
     solved.change(NOTEBOOK, "return x / 2", f"return x / 2\n\n\n{code}{below}")
     limit = ["--limit-seconds", "2"] if status == "timeout" else []
     said = solved.tito("test", "01", "--json", str(solved.root / "out.json"), *limit)
-    found = {row["id"]: row for row in json.loads(solved.read("out.json"))["exercises"]}
+    found = {row["exercise"]: row for row in json.loads(solved.read("out.json"))["exercises"]}
     assert (found["double"]["status"], found["counter"]["status"]) == (status, "passed"), said.out
     message = found["double"]["message"]
     assert sentence in message and f"{NOTEBOOK}:{solved.line_of(NOTEBOOK, code)}: {code}" in message, message

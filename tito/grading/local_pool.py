@@ -34,14 +34,19 @@ def pool(make_judge: Callable[[], Judging], jobs: int, limit_seconds: float) -> 
             judges.append(own.judge)
 
         def grade(submission: Submission) -> tuple[Submission, Grade]:
-            return submission, own.judge.grade(submission)
+            try:
+                return submission, own.judge.grade(submission)
+            except BaseException:  # nobody can be graded: no other submission is begun
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
 
         threads = ThreadPoolExecutor(min(jobs, len(submissions)), initializer=begin)
         try:
             waiting = {threads.submit(grade, submission) for submission in submissions}
             while waiting:  # in short steps: on Windows Ctrl-C is not heard during a wait
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
+                known = [future for future in done if not future.cancelled()]
+                yield from (future.result() for future in sorted(known, key=lambda future: bool(future.exception())))
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             for judge in judges:

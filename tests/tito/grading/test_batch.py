@@ -126,7 +126,7 @@ def test_a_new_name_is_no_reason_to_grade_again(run):
 def test_other_conditions_are_graded_anew(run):
     run(Fakes())
     fakes = Fakes()
-    run(fakes, conditions=replace(CONDITIONS, seed=1))
+    run(fakes, conditions=replace(CONDITIONS, options=Options(seed=1)))
     assert len(fakes.graded) == len(CLASS)
 
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -205,7 +204,7 @@ def test_without_a_sandbox_nobody_is_graded_and_the_fix_is_told(calls, grade, mo
 def test_the_result_for_other_programs_says_how_and_what(calls, grade, tmp_path):
     grade("--seed", "3", "--json", str(tmp_path / "result.json"))
     told = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    assert (told["conditions"]["seed"], told["conditions"]["module"]) == (3, "01_toy")
+    assert (told["conditions"]["options"]["seed"], told["conditions"]["module"]) == (3, "01_toy")
     assert [Grade.from_json(one).points for one in told["grades"]] == [2, 2, 0, 0]
 
 
