@@ -2,8 +2,11 @@
 
 A batch is killed again and again until it comes through; then the next begins. SIGKILL hits the parent alone, or its
 process group, or every process below it at once, or one after the other from the sandboxes up, so that the grader sees
-its sandboxes die; every fifth kill is Ctrl-C, of which it knows. Every batch must end with the bytes of an undisturbed
-one in grades.csv, and no process may outlive a kill by more than PATIENCE seconds.
+its sandboxes die; every fifth kill is Ctrl-C, of which it knows. Exits 1 unless every batch ends with the bytes of an
+undisturbed one in grades.csv, and no process outlives a kill by more than PATIENCE seconds.
+
+Run from the project's root, on Linux: `python -m tests.e2e.kill_grading`; see --help. It adopts orphans, and is
+therefore a process of its own.
 """
 
 from __future__ import annotations
