@@ -13,10 +13,12 @@ from tinytorch.core import (
     Conv2d,
     Flatten,
     GlobalAvgPool2d,
+    Linear,
     MaxPool2d,
     Module,
     Sequential,
     Tensor,
+    computing_in,
     conv2d,
     convolution,
     no_grad,
@@ -259,3 +261,17 @@ def test_a_float16_sum_beyond_its_range_is_infinity_without_a_warning() -> None:
     layer.weight.data = np.full((1, 1, 3, 3), 100, np.float16)
     with np.errstate(over="raise"):
         assert np.isinf(layer(np.full((1, 1, 3, 3), 100, np.float16)).data)
+
+
+@pytest.mark.parametrize("layer", [Linear(3, 2), Conv2d(3, 2, 1)], ids=["linear", "convolution"])
+def test_a_layer_passes_its_operands_and_its_bias_through_the_cast(layer) -> None:
+    x = np.ones((1, 3) if isinstance(layer, Linear) else (1, 3, 2, 2), np.float32)
+    cast = list[Tensor]()
+
+    def keep(operand: Tensor) -> Tensor:
+        cast.append(operand)
+        return operand
+
+    with computing_in(keep, np.matmul):
+        layer(x)
+    assert len(cast) == 3 and any(operand is layer.bias for operand in cast)

@@ -11,6 +11,7 @@ from numpy.polynomial.chebyshev import chebval
 
 from .checks import checked_axis
 from .layers import Module
+from .products import widened
 from .tensor import Array, Tensor
 
 
@@ -32,11 +33,6 @@ def erf(x: Array) -> Array:
     return np.where(np.abs(x) < beyond, small * series, np.sign(x))
 
 
-def _wide(x: Tensor) -> Array:
-    """The data in float32 at least."""
-    return x.data.astype(np.result_type(x.dtype, np.float32), copy=False)
-
-
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), by tanh, which cannot overflow."""
     return (x * 0.5).tanh() * 0.5 + 0.5
@@ -44,7 +40,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def gelu(x: Tensor) -> Tensor:
     """x * P(a standard normal value <= x) = x * (1 + erf(x / sqrt(2))) / 2. Hendrycks and Gimpel 2016."""
-    z = _wide(x)
+    z = widened(x.data)
     p = (1 + erf(z * math.sqrt(0.5))) / 2
 
     def backward(grad: Array) -> tuple[Array]:
@@ -56,7 +52,7 @@ def gelu(x: Tensor) -> Tensor:
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) / sum of exp(x) along `axis`, computed in float32 at least; x's dtype."""
-    z, along = _wide(x), checked_axis(axis)
+    z, along = widened(x.data), checked_axis(axis)
     if not isinstance(along, int):
         raise TypeError(f"softmax runs along one axis, got {axis!r}")
     out = np.exp(z - z.max(along, keepdims=True, initial=np.finfo(z.dtype).min))  # exp of the largest is 1: no overflow

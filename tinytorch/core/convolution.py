@@ -12,7 +12,7 @@ import numpy as np
 
 from .checks import whole_number
 from .layers import Module
-from .products import operand
+from .products import operand, wide_dtype
 from .tensor import Array, Tensor
 from .windows import add_patches, count_windows, padded, patches
 
@@ -43,12 +43,12 @@ def conv2d(
     x[n, c, r * stride + i, s * stride + j] * weight[o, c, i, j], x padded with zeros. Group g of the output channels
     sees only group g of the input channels. Sums are in float32 at least. Shapes are trusted: `Conv2d` checks them.
     """
-    x, weight = operand(x), operand(weight)
+    x, weight, bias = operand(x), operand(weight), None if bias is None else operand(bias)
     n, c, h, w = x.shape
     n_out, kernel = weight.shape[0], (weight.shape[2], weight.shape[3])
     rows, columns = (count_windows(size + 2 * padding, k, stride) for size, k in zip((h, w), kernel, strict=True))
     dtype = np.result_type(x.dtype, weight.dtype)
-    wide = np.result_type(dtype, np.float32)
+    wide = wide_dtype(x.data, weight.data)
     filters = weight.data.reshape(groups, n_out // groups, -1).astype(wide, copy=False)
     parts = list(_parts(n, c * kernel[0] * kernel[1] * rows * columns, COLUMN_VALUES))
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .checks import real_array
+from .products import widened
 from .tensor import Array, Tensor
 
 
@@ -36,7 +37,7 @@ class CrossEntropyLoss:
         if not isinstance(logits, Tensor):
             raise TypeError(f"logits must be a Tensor, so that they have a gradient, got {type(logits).__name__}")
         y = _checked(labels, logits.shape)
-        z = logits.data.astype(np.result_type(logits.dtype, np.float32), copy=False)
+        z = widened(logits.data)
         z = z - z.max(axis=1, keepdims=True)  # exp of the largest is 1: no overflow
         log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
         rows = np.arange(len(y))

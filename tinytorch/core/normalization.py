@@ -6,13 +6,13 @@ import numpy as np
 
 from .checks import real_number, whole_number
 from .layers import Module
+from .products import widened
 from .tensor import Array, Tensor
 
 
 def _wide(x: Tensor) -> Tensor:
     """x in float32 at least: the squares of float16 values overflow."""
-    data = x.data.astype(np.result_type(x.dtype, np.float32), copy=False)
-    return Tensor.from_op(data, (x,), lambda grad: (grad,))
+    return Tensor.from_op(widened(x.data), (x,), lambda grad: (grad,))
 
 
 def _checked_eps(eps: float) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 from .checks import whole_number
 from .layers import Module
+from .products import wide_dtype
 from .tensor import Array, Tensor
 from .windows import window_views
 
@@ -36,7 +37,7 @@ def avg_pool2d(x: Tensor, size: int, stride: int) -> Tensor:
     """[N, C, H, W] -> the mean of each window."""
     kernel = (size, size)
     views = list(window_views(x.data, kernel, stride))
-    out = np.zeros(views[0].shape, np.result_type(x.dtype, np.float32))  # a float16 sum could overflow
+    out = np.zeros(views[0].shape, wide_dtype(x.data))  # a float16 sum could overflow
     for view in views:
         out += view
     out /= len(views)

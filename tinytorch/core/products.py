@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,13 +13,22 @@ if TYPE_CHECKING:
     from .tensor import Array, Tensor
 
 
+def wide_dtype(*arrays: Array) -> np.dtype[Any]:
+    """The dtype in which these are computed together: float32 at least, for sums and squares of float16 overflow."""
+    return np.result_type(np.float32, *arrays)
+
+
+def widened(array: Array) -> Array:
+    """The array in float32 at least."""
+    return array.astype(wide_dtype(array), copy=False)
+
+
 @np.errstate(over="ignore")  # a float16 result beyond 65504 is infinity
 def wide_matmul(a: Array, b: Array) -> Array:
     """a @ b, in their dtype, with sums in float32 at least: NumPy sums float16 so, too, but in a slow loop."""
-    dtype = np.result_type(a, b)
-    wide = np.result_type(dtype, np.float32)
+    wide = wide_dtype(a, b)
     product: Array = a.astype(wide, copy=False) @ b.astype(wide, copy=False)
-    return product.astype(dtype, copy=False)
+    return product.astype(np.result_type(a, b), copy=False)
 
 
 class Products(NamedTuple):
