@@ -1,6 +1,6 @@
 """Random calls of the library's public functions, as people make them by intent and by mistake.
 
-    python tests/quantization/fuzz.py --cases 200 --seed 0
+    python tests/library/fuzz.py --cases 200 --seed 0
 
 Every call has an answer that is known beforehand: a value computed one number at a time in plain Python or in float64
 loops, or that it must be refused. Arrays come as lists, in another byte order, out of line, read-only, as subclasses;
