@@ -1,6 +1,6 @@
 """Inputs that are always 0 while a network is calibrated do not tell how large they may become.
 
-PyTorch's observers then choose a scale of 1.2e-7 / 255 or so, and ONNX Runtime's a scale of 1: the first clips what
+PyTorch's observers then choose float32's epsilon, 1.2e-7, as the scale, and ONNX Runtime 1: the first clips what
 comes later to next to nothing, the second rounds it to whole numbers. Here such a layer takes each input's own range.
 """
 
