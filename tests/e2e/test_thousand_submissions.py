@@ -43,7 +43,7 @@ def copy(here: Project, module: Module, folder: Path) -> Project:
     return Project(folder)
 
 
-def tested(mine: Project, module: Module) -> Points:
+def by_its_tests(mine: Project, module: Module) -> Points:
     """What `tito test` gives."""
     return {outcome.exercise: outcome.points for outcome in runner.whole(mine, module).exercises}
 
@@ -57,7 +57,7 @@ def counted(made_up: MadeUp, everything: set[Answers], folder: Path) -> dict[Ans
         mine = free.pop()
         for file, text in made_up.notebooks(answers).items():
             (mine.module(name) / file).write_text(text, encoding="utf-8")
-        points = tested(mine, load_module(mine, name))
+        points = by_its_tests(mine, load_module(mine, name))
         free.append(mine)
         return points
 

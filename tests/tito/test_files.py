@@ -133,8 +133,8 @@ def test_results_and_hints_of_threads_are_all_remembered(edition):
 NOTE = """
 import sys
 from pathlib import Path
-from tito import progress
-from tito.project import Project
+from tito.course.project import Project
+from tito.learning import progress
 for number in range(20):
     name = f"{sys.argv[2]}_{number}"
     assert progress.update(Project(Path(sys.argv[1])), lambda kept: kept.change("01_toy", name, status="passed"))

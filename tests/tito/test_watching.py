@@ -102,8 +102,11 @@ def test_an_endless_loop_ends_after_the_limit(edition, state):
     assert "stopped after 1 seconds: is there a loop that never ends?" in shown(state)
 
 
+OF_THE_CALLER = ("NO_COLOR", "TITO_PROJECT", "COLUMNS", "LINES")  # what would decide what is shown
+
+
 def tito_watch(edition, **options):
-    env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TITO_PROJECT")}
+    env = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
     command = [sys.executable, "-m", "tito", "watch", "01"]
     return subprocess.Popen(command, cwd=edition.root, env=env | {"TERM": "xterm", "PYTHONUNBUFFERED": "1"}, **options)
 

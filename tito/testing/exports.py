@@ -59,7 +59,9 @@ class Exports:
         if not located or located[-1][1] in self._unloaded:
             return False
         where, cell, text = located[-1]
-        finding = finding if finding.where else replace(finding, where=f"{where}: {text}")
+        place = f"{where}: {text}"
+        if place != finding.where:
+            finding = replace(finding, where="\n".join(filter(None, (finding.where, place))))
         if not cell.exercise and not self._is_edition:
             return False  # in the instructor's own, nothing can stand in for given code
         self._unloaded[cell] = finding.message if cell.exercise else f"{where}: given code: {finding.message}"

@@ -20,10 +20,10 @@ from .handed import ROOT, TEXT, TOY, as_page
 RUN = """
 import json, sys
 from pathlib import Path
-from tito import course
-from tito.grading import intake
-from tito.project import Project
-found = intake.collect(course.load(Project(Path(sys.argv[1])), "01_toy"), Path(sys.argv[2]))
+from tito.course.module import load_module
+from tito.grading.intake import collecting
+from tito.course.project import Project
+found = collecting.collect(load_module(Project(Path(sys.argv[1])), "01_toy"), Path(sys.argv[2]))
 status = Path("/proc/self/status")
 peak = status.read_text().partition("VmHWM:")[2].split()[0] if status.exists() else "0"
 json.dump({"peak_kib": int(peak), "found": [[s.name, s.refused, s.remarks, s.cells] for s in found]}, sys.stdout)
