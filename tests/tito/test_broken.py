@@ -134,7 +134,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize(("form", "kind"), zip(cycle(["py", "ipynb"]), BODIES, strict=False))
+@pytest.mark.parametrize(("form", "kind"), [*zip(cycle(["py", "ipynb"]), BODIES, strict=False)])
 def test_a_cell_that_cannot_be_compiled_costs_its_exercise_and_no_other(solved, kind, form):
     body, sentence = BODIES[kind]
     solved.change(NOTEBOOK, "return x / 2", body)
@@ -370,7 +370,7 @@ SCRATCH = [
 
 
 @pytest.mark.parametrize(
-    ("form", "scratch"), zip(cycle(["py", "ipynb"]), SCRATCH, strict=False), ids=range(len(SCRATCH))
+    ("form", "scratch"), [*zip(cycle(["py", "ipynb"]), SCRATCH, strict=False)], ids=range(len(SCRATCH))
 )
 def test_a_cell_that_is_not_exported_never_blocks(solved, scratch, form):
     before = notebook.load(solved.project, solved.root / NOTEBOOK)

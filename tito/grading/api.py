@@ -1,8 +1,7 @@
 """Grading from Python: what `tito grade` and `tito merge` do, without a terminal.
 
->>> from tito.course.project import find_project
->>> report = grade_batch(find_project(), "17_quantization", Path("submissions"), Path("grades"))  # doctest: +SKIP
->>> {grade.submission: grade.points for grade in report.grades}  # doctest: +SKIP
+report = grade_batch(project, "17_quantization", Path("submissions"), Path("grades"), Options(seed=7))
+{grade.submission: grade.points for grade in report.grades}
 """
 
 from __future__ import annotations
