@@ -49,7 +49,7 @@ class Exports:
             if record.loading and record.ended and self._replace(record.loading, out_of_time(limit)):
                 return True
             for _, failure in record.failures:
-                if self._replace(failure.loading, self.verdicts().unloaded(failure)):
+                if failure.loading and self._replace(failure.loading, self.verdicts().unloaded(failure)):
                     return True
         return False
 
