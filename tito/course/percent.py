@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from tito.errors import TitoError
@@ -29,7 +30,8 @@ class Piece:
     first_line: int
 
 
-def split(text: str) -> tuple[str, list[Piece]]:
+@lru_cache(maxsize=1000)  # texts: `tito watch` reads all notebooks at every save, of which one has changed
+def split(text: str) -> tuple[str, tuple[Piece, ...]]:
     """What stands in the file's header as a raw cell, and the cells in order.
 
     Code is taken as it is written: `# %timeit` is a comment, and every line keeps its place. A triple quote that is
@@ -54,7 +56,7 @@ def split(text: str) -> tuple[str, list[Piece]]:
         piece, length = _read(reader, lines[position:], position + 1)
         pieces.append(piece)
         position += length
-    return (header.source if header else ""), pieces
+    return (header.source if header else ""), tuple(pieces)
 
 
 def commented(source: str) -> str:
