@@ -210,6 +210,15 @@ if sys.platform != "win32":
         beside.replace(edition.root / NOTEBOOK)
         terminal.wait_for("expected 6, got 21")
 
+    def test_saves_that_follow_each_other_within_a_second_are_all_seen(edition, terminal):
+        terminal.wait_for("not started")
+        before = "# YOUR CODE HERE"
+        while time.time() % 1 > 0.1:  # so that the first two fall into one second, whatever keeps times in seconds
+            time.sleep(0.01)
+        for factor in (3, 5, 7):
+            edition.change(NOTEBOOK, before, before := f"return {factor} * x")
+            terminal.wait_for(f"expected 6, got {3 * factor}")
+
     def test_ctrl_c_leaves_no_process_and_the_terminal_as_it_was(edition, terminal):
         terminal.wait_for("not started")
         edition.change(

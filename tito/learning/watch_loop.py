@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,19 @@ from typing import Any
 from tito import console
 from tito.course.module import Exercise, Module
 from tito.course.project import Project
-from tito.errors import WrongCall
 from tito.learning import keyboard, watch_state
 
 Event = tuple[str, Any]
+State = tuple[int, int, int] | None  # of a file
+SECONDS_BETWEEN_LOOKS = 0.1
 
 
 def watch(project: Project, module: Module, limit: float) -> None:
-    """Test at every save, until `q` is pressed. Raises WrongCall where watchfiles is missing."""
+    """Test at every save, until `q` is pressed."""
     events: queue.Queue[Event] = queue.Queue()
     stop = threading.Event()
-    _start(_follow_files, module, _watcher(), stop, events)
+    paths = [path for n in module.notebooks for path in (n.path, n.path.with_suffix(".ipynb"))]
+    _start(_follow_files, paths, [_state(path) for path in paths], stop, events)
     state = watch_state.Watch(project, module)
     running, again = False, True  # a round is under way; another is wanted after it
     try:
@@ -74,33 +74,25 @@ def _play(project: Project, module: Module, exercise: Exercise, limit: float, ev
     events.put(("done", watch_state.play(project, module, exercise, limit)))
 
 
-def _watcher() -> Any:
-    try:
-        from watchfiles import watch as changes
-    except ImportError:
-        raise WrongCall(f"tito watch needs watchfiles: {sys.executable} -m pip install watchfiles") from None
-    return changes
+def _follow_files(paths: list[Path], seen: list[State], stop: threading.Event, events: queue.Queue[Event]) -> None:
+    """Tell of every save of one of the files, in whichever way an editor saves. seen: their states at the beginning.
 
-
-def _follow_files(module: Module, changes: Any, stop: threading.Event, events: queue.Queue[Event]) -> None:
-    """Tell of every save of one of the module's notebooks, in whichever way an editor saves.
-
-    The folder is looked at again and again: that works on network drives too, and where the system, which could tell
-    of changes, has told too many others already.
+    They are looked at again and again, which works on network drives too. watchfiles, when it polls, keeps times in
+    whole seconds and misses the second of two saves within one.
     """
-    names = {name for n in module.notebooks for name in (n.path.name, n.path.with_suffix(".ipynb").name)}
-    folder = _in_unicode(module.notebooks[0].path.parent)
-    often = {"force_polling": True, "poll_delay_ms": 200, "debounce": 200, "step": 20}
-    for found in changes(folder, stop_event=stop, recursive=False, raise_interrupt=False, **often):
-        if any(Path(path).name in names for _, path in found):
+    before = seen
+    while not stop.wait(SECONDS_BETWEEN_LOOKS):
+        now = [_state(path) for path in paths]
+        if now == before and now != seen:  # an editor that was still writing has ended
+            seen = now
             events.put(("saved", None))
+        before = now
 
 
-def _in_unicode(folder: Path) -> Path:
-    """A path that watchfiles can take: where the locale cannot spell the folder's name, it becomes the current one."""
+def _state(path: Path) -> State:
+    """What differs after every save: which file it is, its time and length. None where there is no such file."""
     try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        os.chdir(folder)
-        return Path()
-    return folder
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
