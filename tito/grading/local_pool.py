@@ -42,11 +42,12 @@ def pool(make_judge: Callable[[], Judging], jobs: int, limit_seconds: float) -> 
 
         threads = ThreadPoolExecutor(min(jobs, len(submissions)), initializer=begin)
         try:
-            waiting = {threads.submit(grade, submission) for submission in submissions}
+            order = {threads.submit(grade, submission): number for number, submission in enumerate(submissions)}
+            waiting = set(order)
             while waiting:  # in short steps: on Windows Ctrl-C is not heard during a wait
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                known = [future for future in done if not future.cancelled()]
-                yield from (future.result() for future in sorted(known, key=lambda future: bool(future.exception())))
+                known = [(bool(future.exception()), order[future], future) for future in done if not future.cancelled()]
+                yield from (future.result() for _, _, future in sorted(known))
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             for judge in judges:
