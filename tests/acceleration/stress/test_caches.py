@@ -78,7 +78,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def warned(*prefix: str, environment: dict[str, str], user: int | None = None, folder: Path | None = None) -> int:
     """How often a process that ran `product(user)`, in `folder`, said that nothing can be kept."""
-    code = f"import runpy; runpy.run_path({str(Path(__file__))!r})['product']({user})"
+    script = Path(__file__)
+    if folder is not None:  # which may be all that the process sees
+        script = Path(shutil.copy(script, folder))
+    code = f"import runpy; runpy.run_path({str(script)!r})['product']({user})"
     command = [*prefix, sys.executable, "-c", code]
     env = {**os.environ, **environment}
     done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, encoding="utf-8")
