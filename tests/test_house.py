@@ -1,4 +1,4 @@
-"""Who may import whom. The imports are read, not run."""
+"""Who may import whom, and where the tests of `tito` stand. The imports are read, not run."""
 
 from __future__ import annotations
 
@@ -58,6 +58,20 @@ def offences(folder: str, module: str) -> list[str]:
 @pytest.mark.parametrize(("folder", "module"), FORBIDDEN)
 def test_no_import_goes_against_the_house(folder, module):
     assert not offences(folder, module)
+
+
+def rooms(top: Path) -> set[str]:
+    """The folders below `top` that hold Python files, by their paths from there."""
+    return {path.parent.relative_to(top).as_posix() for path in top.rglob("*.py")} - {"."}
+
+
+def test_the_tests_of_tito_stand_in_the_rooms_that_they_test():
+    tests, tito = ROOT / "tests" / "tito", ROOT / "tito"
+    courses = {room for room in rooms(tests) if room.startswith(("toy", "fuzz"))}
+    assert rooms(tests) - courses - {"grading/attacks"} == rooms(tito)
+    assert {path.name.removeprefix("test_") for path in tests.glob("test_*.py")} <= {
+        path.name for path in tito.iterdir()
+    }
 
 
 def test_the_reader_sees_every_form_of_import(tmp_path, monkeypatch):

@@ -13,7 +13,8 @@ import pytest
 from tito.cli import main
 from tito.errors import Status
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+from .toy_course import NOTEBOOK
+
 DEMO = "modules/source/01_toy/demo.py"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tito import doctor
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+from .toy_course import NOTEBOOK
 
 
 @pytest.fixture

@@ -18,12 +18,13 @@ import pytest
 from tito.course.module import load_module
 from tito.course.project import Project
 
+from ..toy_course import ROOT
 from .attacks import Attack, catalogue
 from .attacks.arena import HONEST, Row, fight
 from .attacks.scene import Scene, copied
 
 pytestmark = pytest.mark.sandbox
-HERE = Project(Path(__file__).parents[3])
+HERE = Project(ROOT)
 ATTACKS = catalogue()
 
 

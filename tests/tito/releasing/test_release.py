@@ -12,7 +12,8 @@ from tito.course.module import load_module
 from tito.errors import Status
 from tito.releasing import release
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+from ..toy_course import NOTEBOOK
+
 ANSWER = """
 
 # %% [markdown]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from tito.course.module import load_module
-from tito.learning import progress, watch_state
+from tito.learning import progress, watch_loop, watch_state
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+from ..toy_course import NOTEBOOK
 
 
 @pytest.fixture
@@ -242,3 +244,18 @@ if sys.platform != "win32":
         """Does a process run? One that has ended and waits for its parent to ask does not."""
         state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, encoding="ascii").stdout
         return bool(state.strip()) and not state.strip().startswith("Z")
+
+
+def test_a_save_is_seen_by_looking_at_the_file_and_told_once(edition):
+    """The number of inotify instances is limited, and a network drive tells of no change."""
+    path, events = edition.root / NOTEBOOK, queue.Queue()
+    between_looks = iter([lambda: None, lambda: path.write_text("saved", encoding="utf-8"), lambda: None, lambda: None])
+
+    class Looks(threading.Event):
+        def wait(self, timeout=None):
+            if step := next(between_looks, None):
+                step()
+            return step is None
+
+    watch_loop._follow_files([path], [watch_loop._state(path)], Looks(), events)
+    assert events.get_nowait() == ("saved", None) and events.empty()

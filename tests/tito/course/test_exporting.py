@@ -14,9 +14,8 @@ from tito import files
 from tito.course import exporting
 from tito.course.module import load_module
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
-TABLE = "modules/source/01_toy/module.toml"
-TARGET = "toy/sums.py"
+from ..toy_course import NOTEBOOK, TABLE, TARGET
+
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 EXPECTED = '''\

@@ -14,8 +14,9 @@ import pytest
 from tito.grading.intake import collecting, unpacking
 from tito.grading.intake.unpacking import Budget, Refused
 
+from ...toy_course import ROOT
 from . import malformed
-from .handed import ROOT, TEXT, TOY, as_page
+from .handed import TEXT, TOY, as_page
 
 RUN = """
 import json, sys

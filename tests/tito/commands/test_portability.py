@@ -1,12 +1,14 @@
 """A student's machine is never ours: locales, consoles, folders that moved, folders in which nothing can be written.
 
-The editions of these tests lie in a folder with a space and an umlaut in its name; `test_cli.py` has the consoles.
+The editions of these tests lie in a folder with a space and an umlaut in its name; `../test_cli.py` has the consoles.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +17,8 @@ import pytest
 
 from tito.errors import Status
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
-TABLE = "modules/source/01_toy/module.toml"
+from ..toy_course import NOTEBOOK, TABLE
+
 ROUND = (
     ["test", "01"],
     ["hint"],
@@ -143,3 +145,48 @@ def test_what_must_be_written_and_cannot_be_is_one_sentence(frozen, arguments):
     before = frozen.files()
     frozen.tito(*arguments).refuses("could not be written (Permission denied)")
     assert frozen.files() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
+@pytest.mark.parametrize("name", ["[x]", "-x", "$HOME a::b #1 100% *?{x} @\\ Übung 汉"])
+def test_a_course_may_lie_in_a_folder_of_any_name(edition, tmp_path, name):
+    root = tmp_path / name
+    shutil.copytree(edition.root, root)
+    command = [sys.executable, "-m", "tito", "test", "--exercise", "double"]
+    done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8")
+    assert done.returncode == 1 and "not started yet: write your code at modules/" in done.stdout, done
+
+
+if sys.platform != "win32":
+
+    @pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
+    def test_a_closed_stream_changes_no_result_and_gets_no_file(edition, closed):
+        def close():
+            for number in closed:
+                os.close(number)
+
+        command = [sys.executable, "-m", "tito", "status", "--json", "out.json"]
+        done = subprocess.run(command, cwd=edition.root, preexec_fn=close, capture_output=True, encoding="utf-8")
+        assert done.returncode == 0 and "Traceback" not in done.stderr
+        assert json.loads(edition.read("out.json"))["max_points"] == 5
+
+    def test_nobody_listens_and_nothing_is_complained_of(edition):
+        command = f'"{sys.executable}" -m tito status | true; exit ${{PIPESTATUS[0]}}'
+        done = subprocess.run(["bash", "-c", command], cwd=edition.root, capture_output=True, encoding="utf-8")
+        assert done.stderr == ""
+
+    @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
+    def test_a_terminal_that_is_closed_leaves_nothing_half_written(edition, name):
+        """The signal comes in the middle of the last write."""
+        code = (
+            "import os, signal, sys\nfrom tito import cli, files\nreal = files._write_synced\n"
+            "def write(path, data):\n    real(path, data)\n"
+            f"    if 'sums.py' in path.name:\n        os.kill(os.getpid(), signal.{name})\n"
+            "files._write_synced = write\nsys.exit(cli.main(['export']))\n"
+        )
+        edition.change(NOTEBOOK, "START = 0", "START = 7")
+        before = edition.read("toy/sums.py")
+        done = subprocess.run([sys.executable, "-c", code], cwd=edition.root, capture_output=True, encoding="utf-8")
+        assert done.returncode == {"SIGHUP": 129, "SIGTERM": 143}[name] and done.stderr == ""
+        assert edition.read("toy/sums.py") == before
+        assert not [path for path in edition.root.rglob("*") if path.name.endswith(".new")]

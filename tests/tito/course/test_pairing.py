@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import jupytext
@@ -10,8 +11,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
 from tito.course import notebook
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
-PAGE = "modules/source/01_toy/toy_dev.ipynb"
+from ..toy_course import NOTEBOOK, PAGE, STUB, squeezed
+
 KINDS = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
 SOURCES = [
     *("double?", "double??", "?double", "??double", "x = !ls", "t = %timeit -o double(2)", "ls", "ls -l", "cd .."),
@@ -102,3 +103,45 @@ def test_line_ends_and_a_byte_order_mark_make_no_difference(edition, book, ends)
     page.write_bytes(b"\xef\xbb\xbf" + page.read_bytes().replace(b"\\n", ends.encode("unicode_escape")))
     os.utime(path, (1e9, 1e9))
     assert notebook.read(edition.project, path).path == path
+
+
+def saved_in_the_page(edition, old, new):
+    edition.change(PAGE, json.dumps(old)[1:-1], json.dumps(new)[1:-1])
+
+
+def test_work_in_either_form_counts_and_neither_is_merged_in_silence(edition):
+    edition.tito("start", "--no-lab")
+    saved_in_the_page(edition, STUB, "return 2 * x")
+    assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out), "VS Code saves the .ipynb alone"
+    edition.tito("start", "--no-lab")
+    assert "return 2 * x" in edition.read(NOTEBOOK), "JupyterLab reads the .py: start brings it up to date"
+    edition.change(NOTEBOOK, "return 2 * x", "return x + x")
+    assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out), "an editor saves the .py alone"
+    saved_in_the_page(edition, "return 2 * x", "return x * 2")
+    line = edition.line_of(NOTEBOOK, "#| exercise: double") - 1
+    edition.tito("test", "01").refuses(
+        f"hold different cells, first in exercise double at line {line}; ", " after the other. Keep one: move "
+    )
+    before = edition.files()
+    edition.tito("start", "--no-lab").refuses("hold different cells")
+    assert edition.files() == before
+
+
+def test_a_page_that_was_never_touched_is_no_conflict_in_a_fresh_copy(edition, solve):
+    edition.tito("start", "--no-lab")
+    (edition.root / ".tito/pairs.json").unlink()
+    solve(edition, "double")
+    assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out)
+
+
+def test_jupytext_opens_the_pair_although_the_page_was_made_later(edition):
+    from jupytext.paired_paths import paired_paths
+
+    old = (edition.root / NOTEBOOK).stat().st_mtime - 100
+    os.utime(edition.root / NOTEBOOK, (old, old))
+    edition.tito("start", "--no-lab")
+    page, text = edition.root / PAGE, edition.root / NOTEBOOK
+    assert page.stat().st_mtime <= text.stat().st_mtime, "jupytext takes the .py for outdated, and refuses to open"
+    book = json.loads(page.read_text(encoding="utf-8"))
+    pair = paired_paths(str(page), {"extension": ".ipynb"}, book["metadata"]["jupytext"]["formats"])
+    assert {path for path, _ in pair} == {str(page), str(text)}

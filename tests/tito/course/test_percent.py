@@ -11,7 +11,8 @@ from tito.course import markers, notebook, percent, replacing
 from tito.errors import TitoError
 from tito.grading.intake import reading
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+from ..toy_course import NOTEBOOK
+
 LINES = [
     *("# %%", "#%%", "# %% a title", "  # %%", "# %%%", "# In[1]:", "# In[ ]", "# <codecell>", "# %% [markdown]"),
     *("# %% [raw]", "# %% md", '# %% tags=["x"]', "# # %%", "# %%time", "%%", "x = '# %%'", "# text", "# it's"),

@@ -4,7 +4,8 @@ import pytest
 
 from tito.course.module import find_module_name, load_module
 
-TABLE = "modules/source/01_toy/module.toml"
+from ..toy_course import TABLE
+
 SECOND = '[[notebook.exercise]]\nid = "counter"'
 
 

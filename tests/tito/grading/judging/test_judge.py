@@ -21,9 +21,9 @@ from tito.grading.options import Options
 from tito.grading.submission import Submission
 from tito.testing import runner
 
-from ..conftest import NOTEBOOK, copy_toy
+from ...toy_course import NOTEBOOK, copy_toy
 
-pytestmark = pytest.mark.sandbox  # test_child.py runs the same child without one
+pytestmark = pytest.mark.sandbox  # sandbox/test_child.py runs the same child without one
 
 DOUBLE = "def double(x):\n    return 2 * x"
 COUNTER = """class Counter:

@@ -10,7 +10,6 @@ import html
 import json
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -28,9 +27,9 @@ from tito.testing.in_notebook import check, passes
 from tito.testing.protocol import Failure
 from tito.testing.record import Record
 
-from ..conftest import NOTEBOOK, copy_toy
+from ..toy_course import NOTEBOOK, ROOT, copy_toy
 
-COURSE = Project(Path(__file__).parents[3])
+COURSE = Project(ROOT)
 COUNTER = """class Counter:
     def __init__(self):
         self.total = START

@@ -8,7 +8,7 @@ from tito.course import markers, project
 from tito.course.markers import stub
 from tito.errors import TitoError
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+from ..toy_course import NOTEBOOK
 
 
 def test_a_stub_holds_no_line_of_any_solution_and_names_its_exercise(course):

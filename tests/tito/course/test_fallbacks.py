@@ -11,8 +11,8 @@ import pytest
 from tito.course import exporting, notebook
 from tito.course.module import load_module
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
-PAGE = "modules/source/01_toy/toy_dev.ipynb"
+from ..toy_course import NOTEBOOK, PAGE
+
 DOUBLE = "#| export\n#| exercise: double\n"
 HALF = f"# %%\n{DOUBLE}def half(x):\n    ### BEGIN SOLUTION\n    return x / 2\n    ### END SOLUTION\n\n\n"
 

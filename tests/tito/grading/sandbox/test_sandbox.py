@@ -19,9 +19,9 @@ from tito.course.project import Project
 from tito.grading.sandbox import bubblewrap, layout
 from tito.testing import environment
 
-from ..conftest import copy_toy
+from ...toy_course import ROOT, copy_toy
 
-COURSE = Project(Path(__file__).parents[3])
+COURSE = Project(ROOT)
 needs_a_sandbox = pytest.mark.sandbox
 
 

@@ -25,7 +25,7 @@ from tito.errors import Status
 from tito.releasing import gradescope_autograder
 from tito.testing.in_notebook import passes
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+from ..toy_course import NOTEBOOK
 
 
 @pytest.fixture

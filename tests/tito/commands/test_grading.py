@@ -10,7 +10,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -24,6 +23,8 @@ from tito.grading.sandbox import bubblewrap
 from tito.grading.sandbox.bubblewrap import Protection
 from tito.grading.submission import Submission
 from tito.testing.outcome import Finding, outcome_of
+
+from ..toy_course import ROOT
 
 CELL = "# %%\n#| export\n#| exercise: {}\n{}\n"
 DOUBLE = "def double(x):\n    return {}  # {}"
@@ -309,7 +310,7 @@ def test_a_table_names_every_exercise(calls, grade, course, tmp_path):
 def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_leaves_no_process(course):
     toy = ["--project", str(course.root), "--module", "01_toy", "--exercise", "double"]
     command = [sys.executable, "-m", "tests.e2e.kill_grading", *toy, "--kills", "8", "--people", "3"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, encoding="utf-8")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"outlived a kill +0$", done.stdout, re.MULTILINE), done.stdout
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import jupytext
 
 from tito.course import notebook
 from tito.course.project import Project
 from tito.grading.submission import Submission
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-TOY = Project(HERE.parent / "toy")
-REAL = Project(ROOT)
+from ... import toy_course
+
+TOY = Project(toy_course.TOY)
+REAL = Project(toy_course.ROOT)
 NOTEBOOKS = sorted(REAL.module("17_quantization").glob("*_dev.py"))
 TEXT = (TOY.module("01_toy") / "toy_dev.py").read_text(encoding="utf-8")
 

@@ -22,7 +22,8 @@ from tito.grading.grade import Grade
 from tito.grading.options import Options
 from tito.grading.submission import Submission
 
-ROOT = Path(__file__).parents[3]
+from ..toy_course import ROOT
+
 pytestmark = pytest.mark.sandbox  # workers grade in one
 SLOW = "# %%\n#| export\n#| exercise: double\ndef double(x):\n    import time\n    time.sleep(0.5)\n    return {} * x\n"
 CONDITIONS = Conditions("01_toy", Options(), "course", "grader")

@@ -8,7 +8,7 @@ import pytest
 from tito.course import markers, notebook
 from tito.errors import TitoError
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+from ..toy_course import NOTEBOOK
 
 
 @pytest.fixture

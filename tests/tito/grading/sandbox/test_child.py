@@ -7,7 +7,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from tito.grading.sandbox import bubblewrap, child, layout
 from tito.grading.sandbox.client import Lost, Sandbox
 from tito.testing.proxies import Student
 
-from ..conftest import copy_toy
+from ...toy_course import ROOT, copy_toy
 
 Cells = dict[str, list[tuple[str, str, str]]]
 Opened = Callable[..., Sandbox]
@@ -286,7 +285,7 @@ def test_all_holds_what_nbdev_would_export(source):
 
 
 def test_all_in_grading_is_the_all_of_the_exported_files():
-    project = Project(Path(__file__).parents[3])
+    project = Project(ROOT)
     module = load_module(project, "17_quantization")
     edition = Edition(project, module)
     graded = with_cells(edition, edition.reference)

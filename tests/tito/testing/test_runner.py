@@ -15,7 +15,8 @@ from tito.course.markers import stub
 from tito.testing.outcome import Outcome
 from tito.testing.runner import Result
 
-NOTEBOOK = "modules/source/01_toy/toy_dev.py"
+from ..toy_course import NOTEBOOK
+
 LIMIT = 4.0
 
 
@@ -426,3 +427,24 @@ def test_an_error_in_given_code_is_shown_at_the_students_line(course):
     line = course.line_of(NOTEBOOK, "return refuse(x)")
     said = course.tito("test", "01", "--exercise", "double").out
     assert "ValueError: no ruler" in said and f"{NOTEBOOK}:{line}: return refuse(x)" in said
+
+
+def answered(course, body):
+    """What `tito test` says of an answer whose body this is."""
+    course.change(NOTEBOOK, "return 2 * x", body)
+    return course.tito("test", "01", "--exercise", "double").out
+
+
+@pytest.mark.parametrize(
+    "exits", ["exit()", "quit(1)", "import sys; sys.exit('bye')", "raise SystemExit(2)", "import os; os._exit(0)"]
+)
+def test_exit_is_told_with_its_line(course, exits):
+    out = answered(course, exits)
+    assert "SystemExit" in out and f"{NOTEBOOK}:{course.line_of(NOTEBOOK, exits)}: {exits}" in out
+
+
+@pytest.mark.parametrize("asks", ["input()", "input('x? ')", "import sys; return input() + sys.stdin.readline()"])
+def test_input_is_told_in_words_of_our_own(course, asks):
+    out = answered(course, asks)
+    assert "the code calls input(), but while tests run there is nobody who could type" in out and "pytest" not in out
+    assert f"{NOTEBOOK}:{course.line_of(NOTEBOOK, asks)}: {asks}" in out

@@ -24,7 +24,7 @@ from tito.grading.judging.judge import Judge
 from tito.grading.options import Options
 from tito.grading.submission import Submission
 
-from ..conftest import copy_toy
+from ...toy_course import copy_toy
 
 OURS, NICER = ("0", "0"), ("19", "0")
 RIGHT = Submission("anna", {"double": ("def double(x):\n    return 2 * x",)})

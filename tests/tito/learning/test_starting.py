@@ -1,0 +1,40 @@
+"""`tito start` makes the page that JupyterLab opens."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from tito.errors import Status
+
+from ..toy_course import NOTEBOOK, PAGE
+
+
+def test_start_makes_the_page_that_jupyter_opens(edition):
+    said = edition.tito("start", "--no-lab")
+    assert said.status == Status.DONE and PAGE in said.out
+    page = json.loads(edition.read(PAGE))
+    assert page["metadata"]["jupytext"]["formats"] == "ipynb,py:percent"
+    assert page["metadata"]["kernelspec"]["name"] == "python3"
+    again = edition.read(PAGE)
+    edition.tito("start", "--no-lab")
+    assert edition.read(PAGE) == again
+
+
+def test_without_jupyterlab_start_says_how_to_go_on(edition, monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    said = edition.tito("start")
+    assert said.status == Status.FAILED
+    assert "JupyterLab is not installed" in said.err and "VS Code" in said.err and sys.executable in said.err
+    assert (edition.root / PAGE).is_file()
+
+
+def test_where_to_write_is_told_by_cell_too_where_there_is_a_page(edition):
+    edition.tito("start", "--no-lab")
+    line = edition.line_of(NOTEBOOK, "raise NotImplementedError")
+    said = edition.tito("test", "01").out
+    assert f"write your code at {NOTEBOOK}:{line} (cell 5, line 10)" in said, said
+    (edition.root / NOTEBOOK).unlink()
+    assert f"write your code at {PAGE}: cell 5, line 10" in edition.tito("test", "01").out

@@ -1,0 +1,41 @@
+"""`tito status` tells where one stands and what is next."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ..toy_course import NOTEBOOK
+
+
+def test_status_tells_points_hints_and_what_is_next(edition, solve):
+    solve(edition, "double")
+    edition.tito("test", "01")
+    edition.tito("hint")
+    said = edition.tito("status", "--json", str(edition.root / "status.json"))
+    lines = said.out.split("\n")
+    assert lines[0].split() == ["double", "2", "of", "2", "points", "passed"]
+    assert lines[1].split() == ["counter", "0", "of", "3", "points", "not", "started,", "1", "hint", "seen"]
+    assert (
+        f"Next: counter, An object that counts, in {NOTEBOOK}. toy_dev.py was saved less than a minute ago." in said.out
+    )
+    report = json.loads(edition.read("status.json"))
+    assert (report["points"], report["max_points"]) == (2, 5)
+    assert report["exercises"][0]["status"] == "passed"
+
+
+def test_status_says_that_an_exercise_was_changed_since_its_test(edition, solve):
+    solve(edition, "double")
+    edition.tito("test", "01")
+    edition.change(NOTEBOOK, "return 2 * x", "return 5 * x")
+    assert "passed, changed since" in edition.tito("status").out
+
+
+def test_how_long_ago_is_told_in_one_unit(edition):
+    old = (edition.root / NOTEBOOK).stat().st_mtime - 2 * 3600 - 100
+    os.utime(edition.root / NOTEBOOK, (old, old))
+    assert "was saved 2 hours ago." in edition.tito("status").out
+
+
+def test_before_any_test_status_knows_nothing_and_says_so(edition):
+    assert "not tested" in edition.tito("status").out

@@ -1,0 +1,22 @@
+"""What the pytest process says of itself reaches the person in words, with the course's own paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tito.testing import pytest_process
+
+
+def test_what_pytest_says_of_an_error_keeps_its_first_letter(course):
+    course.write("tests/01_toy/conftest.py", "raise RuntimeError('Every letter counts')\n")
+    course.tito("test", "01").refuses("Every letter counts")
+    course.write("tests/01_toy/conftest.py", "pytest_plugins = ['no_such_plugin_E']\n")
+    said = course.tito("test", "01")
+    assert "RROR" not in said.err.replace("ERROR", "") and "no_such_plugin_E" in said.err
+
+
+def test_only_files_of_the_course_are_named_from_its_folder(course, tmp_path):
+    inside, outside = course.root / "tests" / "test_a.py", tmp_path / "test_b.py"
+    assert pytest_process._from_root(course.project, str(inside)) == str(Path("tests", "test_a.py"))
+    assert pytest_process._from_root(course.project, str(outside)) == str(outside)
+    assert pytest_process._from_root(course.project, "--hypothesis-seed") == "--hypothesis-seed"
