@@ -19,7 +19,7 @@ from tito.course.module import load_module, module_names
 from tito.course.project import Project, find_project
 from tito.errors import TitoError
 
-PIP = f'"{sys.executable}" -m pip' if " " in sys.executable else f"{sys.executable} -m pip"
+PIP = processes.typed(sys.executable, "-m", "pip")
 FEATURES = ("AVX2", "AVX512F", "AVX512VNNI", "AVX512_ICL", "AVX512_SPR", "ASIMD", "ASIMDDP", "SVE", "VSX", "RVV")
 PATIENCE = 120.0  # seconds for the first import, which may compile
 ASK_KERNELS = """
@@ -149,7 +149,7 @@ def _package_and_kernels(here: Project) -> Iterator[Finding]:
         late = f"`import {here.package_name}` and its kernels took more than {PATIENCE:g} seconds"
         yield Finding(here.package_name, "no answer", late, "set TINYTORCH_KERNEL=numpy and try again")
         return
-    install = f'cd "{here.root}" && {PIP} install -e .'
+    install = f"{processes.typed('cd', str(here.root))} && {PIP} install -e ."
     if not done.stdout:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         yield Finding(here.package_name, "cannot be imported", last.rstrip("."), install)

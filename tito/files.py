@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import secrets
 import stat
@@ -14,22 +15,31 @@ from pathlib import Path
 
 from tito.errors import TitoError
 
+TICK = 2  # seconds: the coarsest that a file system counts a file's time in
 _threads = threading.RLock()
 atexit.register(_threads.acquire)  # when Python ends, a thread may not be in the middle of writing
 
 
-def write_whole(texts: Sequence[tuple[Path, str | bytes]]) -> None:
+def digest(data: bytes) -> str:
+    """A hash of what a file holds, whichever line ends Git or an editor gave it."""
+    return hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest()
+
+
+def write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool = False) -> None:
     """Write every text beside its target, and only when all are on the disk put them in place, one after the other.
 
     A link stays a link to the file that is written, and a file that is replaced keeps its mode. Raises TitoError
     naming the target that could not be written, because the disk is full, read-only, or says no. Each target then
     holds either all of its old text or all of its new one; those that hold the new one already are named.
+
+    imported: the files are modules. Python takes bytecode for a module's own where time, in whole seconds, and length
+    agree, so each module gets a later time than the one that it replaces.
     """
     with _threads:
-        _write_whole(texts)
+        _write_whole(texts, imported)
 
 
-def _write_whole(texts: Sequence[tuple[Path, str | bytes]]) -> None:
+def _write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool) -> None:
     beside, written = list[tuple[Path, Path]](), list[Path]()
     try:
         for target, text in texts:
@@ -44,6 +54,8 @@ def _write_whole(texts: Sequence[tuple[Path, str | bytes]]) -> None:
                 _write_synced(beside[-1][0], data)
                 if real.is_file():
                     beside[-1][0].chmod(stat.S_IMODE(real.stat().st_mode))
+                    if imported:
+                        _make_later(beside[-1][0], real)
         for path, target in beside:
             with naming(target, written):
                 path.replace(os.path.realpath(target))
@@ -64,6 +76,14 @@ def _write_synced(path: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _make_later(path: Path, than: Path) -> None:
+    """Date a file later than another one, even where the clock has not gone on or was set back."""
+    written = path.stat()
+    earliest = than.stat().st_mtime_ns + TICK * 1_000_000_000
+    if written.st_mtime_ns < earliest:
+        os.utime(path, ns=(written.st_atime_ns, earliest))
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +25,13 @@ def environment(project: Project) -> dict[str, str]:
     """This process's environment, in which `import` finds the package of this course and of no other copy."""
     paths = [str(project.root), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+def typed(*words: str) -> str:
+    """A command as a person types it into this system's shell, whatever stands in the names of folders."""
+    if sys.platform != "win32":
+        return shlex.join(words)
+    return " ".join(word if re.fullmatch(r"[\w.:=/\\-]+", word) else f'"{word}"' for word in words)
 
 
 @contextmanager

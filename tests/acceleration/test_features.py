@@ -1,7 +1,6 @@
 """Which kernels a processor gets, from the features that were recorded of it by LLVM's names."""
 
 import ctypes
-import inspect
 import platform
 from types import SimpleNamespace
 
@@ -51,7 +50,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, machine: str, recorded: set[str], *
     monkeypatch.setattr(features, "_numpy_has_dot_product", lambda: numpy)
     monkeypatch.setattr(features, "_system_has_dot_product", lambda: system)
     for cached in (features.host_flags, features.host_features, features.kernels):
-        monkeypatch.setattr(features, cached.__name__, inspect.unwrap(cached))
+        monkeypatch.setattr(features, cached.__name__, cached.__wrapped__)
 
 
 @pytest.mark.parametrize("machine, recorded", [("aarch64", GRAVITON_2), ("aarch64", GRAVITON_3), ("arm64", set())])

@@ -41,10 +41,11 @@ def mode() -> Iterator[tuple[Callable[[], int], Callable[[int], None]]]:
     """(read, write) of this thread's mode, which is the default one again at the end."""
     import numba
     from numba.core import cgutils
+    from numba.extending import intrinsic
 
     from tinytorch.acceleration import compiled
 
-    @compiled._intrinsic
+    @intrinsic
     def read(typing: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             place = cgutils.alloca_once_value(builder, compiled.I64(0))
@@ -53,7 +54,7 @@ def mode() -> Iterator[tuple[Callable[[], int], Callable[[int], None]]]:
 
         return numba.types.int64(), generate
 
-    @compiled._intrinsic
+    @intrinsic
     def write(typing: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             place = cgutils.alloca_once_value(builder, values[0])

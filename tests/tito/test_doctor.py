@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 
 from tito import doctor
 
-from .toy_course import NOTEBOOK
+from .toy_course import NOTEBOOK, ODD_NAMES
 
 
 @pytest.fixture
@@ -106,3 +109,14 @@ def test_a_kernel_is_tried_for_real(course, finding, monkeypatch, trial, problem
     found = finding()["kernels"]
     assert found.found == "fast, numpy" and problem in found.problem and bool(found.problem) == bool(problem)
     assert fix in found.fix
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_command_that_mends_an_installation_leads_to_the_folder_that_it_names(course, tmp_path, name):
+    root = tmp_path / name
+    shutil.copytree(course.root, root)
+    fix = next(finding.fix for finding in doctor.examine(root) if finding.what == "toy")
+    enter = fix.partition(" && ")[0]
+    done = subprocess.run(["sh", "-c", f"{enter} && pwd"], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.stdout == f"{root}\n", fix

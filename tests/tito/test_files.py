@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,6 +43,32 @@ def test_a_new_file_has_the_mode_that_the_system_gives_and_a_backup_that_of_what
     assert new.stat().st_mode == plain.stat().st_mode
     plain.chmod(0o600)
     assert backups.keep(Project(tmp_path), plain, "why").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("clock", ["stands still", "is set back", "goes on"])
+def test_a_module_that_is_replaced_gets_a_later_time_whatever_the_clock_does(tmp_path, clock):
+    """The time in whole seconds: by it, and by the length, Python takes bytecode for a module's own."""
+    path = tmp_path / "module.py"
+    path.write_text("a", encoding="utf-8")
+    then = {"stands still": time.time(), "is set back": time.time() + 3600, "goes on": time.time() - 60}[clock]
+    os.utime(path, (then, then))
+    times = [int(path.stat().st_mtime)]
+    for text in "bcd":
+        files.write_whole([(path, text)], imported=True)
+        times.append(int(path.stat().st_mtime))
+    assert times == sorted(set(times))
+
+
+def test_other_files_keep_the_time_at_which_they_were_written(tmp_path):
+    path = tmp_path / "notebook.py"
+    for text in "ab":
+        files.write_whole([(path, text)])
+    assert path.stat().st_mtime <= time.time() + 0.1
+
+
+def test_a_digest_is_of_the_text_whatever_its_line_ends():
+    assert files.digest(b"a\r\nb\r\n") == files.digest(b"a\nb\r\n") == files.digest(b"a\nb\n")
+    assert files.digest(b"a\nb\n") != files.digest(b"a\n\nb\n")
 
 
 def link(path, to):

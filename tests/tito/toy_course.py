@@ -16,6 +16,7 @@ NOTEBOOK = "modules/source/01_toy/toy_dev.py"
 PAGE = "modules/source/01_toy/toy_dev.ipynb"
 TABLE = "modules/source/01_toy/module.toml"
 TARGET = "toy/sums.py"
+ODD_NAMES = ["CS [2026] $x", "-x", "$HOME a::b #1 100% *?{x} @\\ Übung 汉", 'it\'s "quoted"']  # of folders
 STUB = 'raise NotImplementedError("exercise double: your code is not written yet")'
 
 

@@ -35,7 +35,7 @@ def release(
     written = releasing.write(tree, to, kind, loaded)
     size = sum(len(data) for data in tree.values())
     print(f"{to}: {len(written)} files, {size / 1e6:.1f} MB, {kind} format of {loaded.name}")
-    print(formats.NEXT[kind].format(folder=to, module=loaded.name))
+    print(formats.then(kind, to, loaded))
 
 
 COMMANDS = (release,)

@@ -45,7 +45,8 @@ class Exported:
 
     @property
     def changed(self) -> bool:
-        return not self.target.is_file() or self.target.read_bytes() != self.text.encode()
+        """Is there no such file, or another text in it? Git and editors may have given it other line ends."""
+        return not self.target.is_file() or files.digest(self.target.read_bytes()) != files.digest(self.text.encode())
 
     @property
     def first_difference(self) -> int:
@@ -86,7 +87,7 @@ def write(project: Project, made: list[Exported]) -> list[Exported]:
     changed = [file for file in made if file.changed]
     for file in changed:
         _check_ours(project, file.target)
-    files.write_whole([(file.target, file.text) for file in changed])
+    files.write_whole([(file.target, file.text) for file in changed], imported=True)
     return changed
 
 

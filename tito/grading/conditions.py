@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tito
+from tito import files
 from tito.course import notebook
 from tito.course.module import Module
 from tito.course.project import PYPROJECT, Project
@@ -63,8 +64,7 @@ def _left_behind(part: str) -> bool:
 
 def _fingerprint(root: Path, file: Path) -> str:
     """A file as one string: where it is, and what it holds, alike on every system."""
-    data = file.read_bytes().replace(b"\r\n", b"\n")
-    return f"{file.relative_to(root).as_posix()} {hashlib.sha256(data).hexdigest()}"
+    return f"{file.relative_to(root).as_posix()} {files.digest(file.read_bytes())}"
 
 
 def _hash(*texts: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tito import archive
+from tito import archive, files
 from tito.course import edition, exporting, notebook, release_record
 from tito.course.module import Module
 from tito.course.project import Project
@@ -78,5 +77,5 @@ def _changed(project: Project, module: Module) -> Iterator[str]:
     for name, digest in record["files"].items() if record else ():
         path = project.root / name
         ours = path.is_relative_to(project.package) and path not in targets and path.is_file()
-        if ours and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if ours and files.digest(path.read_bytes()) != digest:
             yield f"{name} is not as it was given; grading has it as it was given"

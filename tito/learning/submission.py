@@ -62,7 +62,7 @@ def make(project: Project, module: Module, result: Result | None, name: str = ""
         "points": result.points if result else None,
         "max_points": module.points,
         "exercises": {outcome.exercise: outcome.status for outcome in result.exercises} if result else {},
-        "release": hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else "",
+        "release": files.digest(record.read_bytes()) if record.is_file() else "",
         "python": platform.python_version(),
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"

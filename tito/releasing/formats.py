@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from tito import processes
 from tito.course.module import Module
 from tito.course.project import Project
 from tito.errors import WrongCall
@@ -9,10 +12,15 @@ from tito.releasing.release import Tree, student_edition
 
 NEXT = {
     "student": "Students begin with its README.md.",
-    "nbgrader": "cd {folder} && nbgrader generate_assignment {module}",
+    "nbgrader": "{enter} && nbgrader generate_assignment {module}",
     "gradescope": "Upload {folder}/autograder.zip as the autograder of a programming assignment.",
     "github-classroom": "Push {folder} as the template repository of a GitHub Classroom assignment.",
 }
+
+
+def then(kind: str, folder: Path, module: Module) -> str:
+    """What one does next with a form that was written into a folder."""
+    return NEXT[kind].format(folder=folder, enter=processes.typed("cd", str(folder)), module=module.name)
 
 
 def make(project: Project, module: Module, kind: str) -> Tree:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
@@ -20,7 +19,7 @@ from tito.errors import TitoError, WrongCall
 
 Tree = dict[str, bytes]  # path with forward slashes -> what the file holds
 
-AT_ROOT = (PYPROJECT, "LICENSE", ".gitignore")
+AT_ROOT = (PYPROJECT, "LICENSE", ".gitignore", ".gitattributes")
 COMMAND_LINE = "tito"  # a course may carry the command line it is used with, as this one does
 LEFT_OUT = re.compile(r"\..+|__pycache__|.+\.(pyc|ipynb|egg-info|nbi|nbc)|released")
 TELLING = 24  # characters: a shorter line, such as `return quantized`, many people would write without copying
@@ -73,9 +72,10 @@ def write(tree: Tree, folder: Path, kind: str, module: Module) -> list[str]:
     """
     earlier = _check_folder(folder, tree)
     head = {"made_by": "tito release", "format": kind, "module": module.name}
-    record = head | {"files": {name: _digest(data) for name, data in tree.items()}}
+    record = head | {"files": {name: files.digest(data) for name, data in tree.items()}}
     texts = [(folder / name, data) for name, data in tree.items()]
-    files.write_whole([*texts, (folder / release_record.NAME, (json.dumps(record, indent=1) + "\n").encode())])
+    made = (folder / release_record.NAME, (json.dumps(record, indent=1) + "\n").encode())
+    files.write_whole([*texts, made], imported=True)
     for name in earlier - tree.keys():
         (folder / name).unlink(missing_ok=True)
     return [*tree, release_record.NAME]
@@ -104,16 +104,12 @@ def _check_folder(folder: Path, tree: Tree) -> set[str]:
         raise WrongCall(f"{folder} is not empty and holds no earlier release: name a folder that is new or empty")
     for name, digest in earlier["files"].items():
         path = folder / name
-        if path.is_file() and _digest(path.read_bytes()) != digest:
+        if path.is_file() and files.digest(path.read_bytes()) != digest:
             raise WrongCall(f"{folder} holds a release in which {name} was changed: release into another folder")
     for name in tree.keys() - earlier["files"].keys():
         if (folder / name).exists():
             raise WrongCall(f"{folder / name} is not of the earlier release: move it away, or name another folder")
     return set(earlier["files"])
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _root(project: Project) -> Tree:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import io
 import linecache
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -23,7 +25,7 @@ from tito.course.module import Module, load_module, module_names
 from tito.course.notebook import Cell
 from tito.course.project import Project, find_project
 from tito.errors import TitoError, WrongCall
-from tito.testing import environment, pytest_reporter
+from tito.testing import environment, pytest_process, pytest_reporter
 from tito.testing.outcome import claim_of
 from tito.testing.protocol import Failure
 from tito.testing.proxies import InProcess, Student
@@ -110,10 +112,12 @@ def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
     """The first failure, in words; empty where all tests pass."""
     here = _Here(defined)
     above = root.parent.parent  # modules are named from here: by a folder no earlier run had, so that none is reused
-    where = ["--rootdir", str(above), "--confcutdir", str(root), "-c", str(root / "pytest.ini")]
+    tests = root.relative_to(above)  # in the names of folders above, pytest may see patterns and variables
+    where = ["--rootdir", ".", "--confcutdir", str(tests), "-c", str(tests / "pytest.ini")]
     said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        status = pytest.main([*QUIET, *where, str(file)], plugins=[here])
+    plain = mock.patch.dict(os.environ, pytest_process.plain(os.environ), clear=True)
+    with redirect_stdout(said), redirect_stderr(said), plain, chdir(above):
+        status = pytest.main([*QUIET, *where, str(file.relative_to(above))], plugins=[here])
     if here.failure or (status == pytest.ExitCode.OK and here.ran):
         return here.failure
     return f"the tests could not be run:\n{said.getvalue()[-1000:]}"
@@ -127,12 +131,16 @@ def _where(failure: Failure) -> str:
 
 
 class _Here:
-    """A pytest plugin: the fixture `student` is the notebook, and the first failure is kept."""
+    """A pytest plugin: the fixture `student` is the notebook, in whose folder tests run; the first failure is kept."""
 
     def __init__(self, defined: dict[str, Any]) -> None:
         self._module = ModuleType("notebook")
         self._module.__dict__.update(defined)
+        self._folder = Path.cwd()
         self.failure, self.ran = "", False
+
+    def pytest_collection_finish(self) -> None:
+        os.chdir(self._folder)
 
     @pytest.fixture(scope="module")
     def student(self) -> Student:

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
@@ -38,8 +38,7 @@ class PytestProcess:
 
     def __init__(self, project: Project, program: str, arguments: list[str], **variables: str) -> None:
         one_thread = dict.fromkeys(processes.THREADS, "1")  # tests multiply small matrices: threads would only wait
-        env = processes.environment(project) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | one_thread | variables
-        env.pop("PYTEST_ADDOPTS", None)
+        env = plain(processes.environment(project)) | one_thread | variables
         where = ["--rootdir", ".", "-c", PYPROJECT]  # the folder's own name may hold what pytest takes for a pattern
         command = ["-m", program, *PYTEST, *where, *(_from_root(project, argument) for argument in arguments)]
         pipe = subprocess.PIPE
@@ -86,6 +85,12 @@ class PytestProcess:
     def close(self) -> None:
         """End it, and all that it started."""
         self._open.close()
+
+
+def plain(env: Mapping[str, str]) -> dict[str, str]:
+    """An environment without a person's own settings of pytest: tests say the same for everybody."""
+    kept = {name: value for name, value in env.items() if not name.startswith("PYTEST_")}
+    return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def _from_root(project: Project, argument: str) -> str:

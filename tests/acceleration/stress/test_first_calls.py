@@ -1,17 +1,12 @@
 """The first calls of a process come from many threads at once, before anything is compiled."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tinytorch.acceleration import kernels
 
-if TYPE_CHECKING:  # a child runs this file alone
-    from .conftest import Run, Size
-
+Run, Size = Callable[..., str], Callable[..., int]
 pytestmark = pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler nothing is compiled")
 
 

@@ -1,18 +1,13 @@
 """The thread pool changes, is interrupted, or cannot be had, while it is used."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tinytorch.acceleration import kernels
 
-if TYPE_CHECKING:  # a child runs this file alone
-    from .conftest import Run, Size
-
+Run, Size = Callable[..., str], Callable[..., int]
 pytestmark = pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler there are no threads")
 
 
@@ -38,7 +33,6 @@ def change_threads_and_kernels(seconds: float) -> None:
     import time
 
     import numpy as np
-    from numpy.typing import NDArray
 
     from tinytorch.acceleration import (
         Int8Linear,
@@ -59,7 +53,7 @@ def change_threads_and_kernels(seconds: float) -> None:
     codes, weights = rng.integers(0, 256, (65, 1100)).astype(np.uint8), rng.integers(-8, 8, (1100, 150)).astype(np.int8)
     packed, packed4, layer = pack_int8(weights), pack_int4(weights), Int8Linear(pack_int8(weights), np.float32(0.1))
     qparams = QParams(np.float32(0.02), np.int32(3), INT8)
-    operations: list[Callable[[], NDArray[Any]]] = [
+    operations: list[Callable[[], object]] = [
         lambda: int8_matmul(codes, packed, 7),
         lambda: layer(x),
         lambda: int4_linear(x, packed4),
@@ -173,6 +167,7 @@ def interrupted(interrupts: int, seed: int) -> None:
     import signal
     import threading
     import time
+    from typing import Any
 
     import numpy as np
 

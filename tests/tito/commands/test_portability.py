@@ -17,7 +17,7 @@ import pytest
 
 from tito.errors import Status
 
-from ..toy_course import NOTEBOOK, TABLE
+from ..toy_course import NOTEBOOK, ODD_NAMES, TABLE
 
 ROUND = (
     ["test", "01"],
@@ -148,7 +148,7 @@ def test_what_must_be_written_and_cannot_be_is_one_sentence(frozen, arguments):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
-@pytest.mark.parametrize("name", ["[x]", "-x", "$HOME a::b #1 100% *?{x} @\\ Übung 汉"])
+@pytest.mark.parametrize("name", ODD_NAMES)
 def test_a_course_may_lie_in_a_folder_of_any_name(edition, tmp_path, name):
     root = tmp_path / name
     shutil.copytree(edition.root, root)

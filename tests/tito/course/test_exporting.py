@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -384,3 +385,67 @@ if sys.platform != "win32":
         assert (done.returncode, done.stdout) == (1, "")
         assert "could not be written (File too large)" in done.stderr and done.stderr.count("\n") == 1
         assert course.files() == before
+
+
+@pytest.fixture
+def still_clock(monkeypatch):
+    """A disk that gives every file the same time, as one does to files that are written within a second."""
+    write = files._write_synced
+
+    def written_at_once(path, data):
+        write(path, data)
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+
+    monkeypatch.setattr(files, "_write_synced", written_at_once)
+
+
+@pytest.mark.parametrize("kept", ["beside the module", "elsewhere", "without asserts"])
+def test_an_export_of_the_same_length_and_time_is_not_run_from_old_bytecode(course, still_clock, tmp_path, kept):
+    env = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode") if kept == "elsewhere" else ""}
+    env |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONOPTIMIZE": "1" if kept == "without asserts" else ""}
+    ask = [sys.executable, "-c", "from toy.sums import double; print(double(10))"]
+    answers = []
+    for number in (2, 3, 4, 2):
+        course.write(NOTEBOOK, re.sub(r"return \d \* x", f"return {number} * x", course.read(NOTEBOOK)))
+        assert course.tito("export").status == 0
+        answers.append(subprocess.check_output(ask, cwd=course.root, env=env, encoding="utf-8").strip())
+    assert answers == ["20", "30", "40", "20"]
+
+
+def test_tests_of_a_mended_answer_do_not_run_the_one_before(course, still_clock):
+    course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
+    assert course.tito("test", "--exercise", "double").status == 1
+    course.change(NOTEBOOK, "return 3 * x", "return 2 * x")
+    assert course.tito("test", "--exercise", "double").status == 0
+
+
+def windows_line_ends(course):
+    """Every text as Git checks it out on Windows, where core.autocrlf is set and no .gitattributes says otherwise."""
+    for path in course.root.rglob("*"):
+        if path.is_file() and path.suffix in (".py", ".toml", ".md", ".json"):
+            path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+
+
+def test_a_clone_with_windows_line_ends_is_up_to_date(course):
+    course.tito("export")
+    windows_line_ends(course)
+    before = course.files()
+    assert course.tito("export", "--check").status == 0
+    assert "exported" in next(line for line in course.tito("doctor").out.split("\n") if line.startswith("01_toy"))
+    assert course.tito("export").out == "toy/sums.py  unchanged\n" and course.files() == before
+    assert course.tito("test").status == 0
+
+
+def test_another_text_with_windows_line_ends_is_not_up_to_date_and_its_line_is_named(course):
+    course.tito("export")
+    course.change(TARGET, "return 2 * x", "return 3 * x")
+    windows_line_ends(course)
+    said = course.tito("export", "--check")
+    assert said.status == 1 and f"{TARGET}:{course.line_of(TARGET, 'return 3 * x')} is not what" in said.out
+
+
+def test_an_edition_with_windows_line_ends_is_still_as_it_was_given(edition, course):
+    windows_line_ends(edition)
+    submitted = edition.tito("submit")
+    assert submitted.status == 0 and "not as it was given" not in submitted.out
+    assert course.tito("release", "01", "--to", str(edition.root)).status == 0

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import linecache
+import os
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from tito.testing.in_notebook import check
+
+from ..toy_course import ODD_NAMES
 
 BROKEN = "#| exercise: double\ndef double(x):\n    return 2 * y\n"
 
@@ -44,3 +50,24 @@ def test_an_exception_is_shown_with_its_line_in_the_cell(here, capsys, monkeypat
 def test_an_unknown_exercise_is_answered_with_the_nearest(here, capsys):
     check("duoble", {})
     assert "no exercise 'duoble' (the nearest is 'double')" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_tests_are_copied_to_a_folder_of_any_name_and_run_where_the_notebook_stands(
+    here, tmp_path, monkeypatch, capsys, name
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    (tmp_path / name).mkdir()
+    stands, seen = Path.cwd(), []
+    check("double", {"double": lambda x: seen.append(Path.cwd()) or 2 * x})
+    assert capsys.readouterr().out == "double: passed\n"
+    assert set(seen) == {stands} and Path.cwd() == stands
+
+
+@pytest.mark.parametrize("name", ["PYTEST_PLUGINS", "PYTEST_ADDOPTS"])
+def test_a_persons_own_settings_of_pytest_reach_no_test(here, monkeypatch, capsys, name):
+    monkeypatch.setenv(name, "-no_such_plugin")
+    check("double", {"double": lambda x: 2 * x})
+    assert capsys.readouterr().out == "double: passed\n"
+    assert os.environ[name] == "-no_such_plugin"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tito.testing import pytest_process
 
 
@@ -20,3 +22,9 @@ def test_only_files_of_the_course_are_named_from_its_folder(course, tmp_path):
     assert pytest_process._from_root(course.project, str(inside)) == str(Path("tests", "test_a.py"))
     assert pytest_process._from_root(course.project, str(outside)) == str(outside)
     assert pytest_process._from_root(course.project, "--hypothesis-seed") == "--hypothesis-seed"
+
+
+@pytest.mark.parametrize("name", ["PYTEST_PLUGINS", "PYTEST_ADDOPTS"])
+def test_a_persons_own_settings_of_pytest_reach_no_test(course, monkeypatch, name):
+    monkeypatch.setenv(name, "-no_such_plugin")
+    assert course.tito("test", "01", "--exercise", "double").status == 0
