@@ -412,7 +412,8 @@ def test_an_export_of_the_same_length_and_time_is_not_run_from_old_bytecode(cour
     assert answers == ["20", "30", "40", "20"]
 
 
-def test_tests_of_a_mended_answer_do_not_run_the_one_before(course, still_clock):
+def test_tests_of_a_mended_answer_do_not_run_the_one_before(course, still_clock, monkeypatch):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
     assert course.tito("test", "--exercise", "double").status == 1
     course.change(NOTEBOOK, "return 3 * x", "return 2 * x")
