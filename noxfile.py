@@ -64,7 +64,7 @@ def e2e(session: nox.Session) -> None:
 def library(session: nox.Session) -> None:
     """Random calls of the library's public functions."""
     prepare(session)
-    session.run("python", "tests/library/fuzz.py", "--cases", "50", "--seed", "0")
+    session.run("python", "-m", "tests.library.fuzz", "--cases", "50", "--seed", "0")
 
 
 @nox.session

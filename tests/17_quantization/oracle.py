@@ -18,7 +18,7 @@ TINY = 2.0**-126  # the smallest normal float32
 def f32(x: float) -> float:
     """x rounded to the nearest float32, as a Python float; beyond the largest it is infinite."""
     try:
-        return struct.unpack("<f", struct.pack("<f", x))[0]
+        return float(struct.unpack("<f", struct.pack("<f", x))[0])
     except OverflowError:
         return math.copysign(math.inf, x)
 
@@ -108,7 +108,7 @@ def expected_mse(counts: Sequence[int], centers: Sequence[float], scale: float, 
 
 def kl_divergence(counts: Sequence[int], codes: Sequence[int], clipped: Sequence[int]) -> float:
     """sum p ln(p / q): q spreads each code's count evenly over the occupied cells of that code, 1e-9 elsewhere."""
-    total, occupied = {}, {}
+    total, occupied = dict[int, int](), dict[int, int]()
     for n, q in zip(counts, codes, strict=True):
         total[q] = total.get(q, 0) + n
         occupied[q] = occupied.get(q, 0) + (n > 0)

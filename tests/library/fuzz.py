@@ -1,6 +1,6 @@
 """Random calls of the library's public functions, as people make them by intent and by mistake.
 
-    python tests/library/fuzz.py --cases 200 --seed 0
+    python -m tests.library.fuzz --cases 200 --seed 0
 
 Every call has an answer that is known beforehand: a value computed one number at a time in plain Python or in float64
 loops, or that it must be refused. Arrays come as lists, in another byte order, out of line, read-only, as subclasses;
@@ -21,13 +21,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from fuzz_codes import CALLS as CODES
-from fuzz_given import REFUSED, Call, Rng
-from fuzz_gradients import CALLS as GRADIENTS
-from fuzz_layers import CALLS as LAYERS
-from fuzz_measures import CALLS as MEASURES
-from fuzz_models import CALLS as MODELS
-from fuzz_numbers import CALLS as NUMBERS
+
+from .fuzz_codes import CALLS as CODES
+from .fuzz_given import REFUSED, Call, Rng
+from .fuzz_gradients import CALLS as GRADIENTS
+from .fuzz_layers import CALLS as LAYERS
+from .fuzz_measures import CALLS as MEASURES
+from .fuzz_models import CALLS as MODELS
+from .fuzz_numbers import CALLS as NUMBERS
 
 FUNCTIONS: dict[str, Callable[[Rng], Call]] = NUMBERS | CODES | MODELS | MEASURES | LAYERS | GRADIENTS
 KINDS = (TypeError, ValueError, OverflowError, IndexError, KeyError)

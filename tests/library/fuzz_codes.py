@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from fuzz_given import REFUSED, Array, Call, Rng, a_shape, chance, disguised, load_oracle, no_array
 
 import tinytorch.core as tc
 import tinytorch.quantization as tq
@@ -15,7 +14,8 @@ from tinytorch.acceleration import accelerate
 from tinytorch.core import Module, Tensor
 from tinytorch.quantization import INT8, UINT8, IntType, QParams, QuantizedTensor
 
-oracle = load_oracle()
+from .fuzz_given import REFUSED, Array, Call, Rng, a_shape, chance, disguised, no_array, oracle
+
 f32 = oracle.f32
 CALLS: dict[str, Callable[[Rng], Call]] = {}
 
@@ -135,7 +135,7 @@ def wrong_layer(rng: Rng, kind: Any, weight: QuantizedTensor, p: QParams) -> Cal
 @call_of("QuantizedLinear, static")
 def _(rng: Rng) -> Call:
     n_out, n_in = n(rng, 1, 4), n(rng, 1, 4)
-    weight, bias = weight_codes(rng, (n_out, n_in)), np.float32(rng.normal(size=n_out) * 3)
+    weight, bias = weight_codes(rng, (n_out, n_in)), (rng.normal(size=n_out) * 3).astype(np.float32)
     p, out = qparams(rng), qparams(rng) if chance(rng, 0.6) else None
     if chance(rng, 0.15):
         return wrong_layer(rng, tq.QuantizedLinear, weight, p)
@@ -156,7 +156,7 @@ def _(rng: Rng) -> Call:
 @call_of("QuantizedLinear, dynamic, of codes")
 def _(rng: Rng) -> Call:
     n_out, n_in = n(rng, 1, 4), n(rng, 1, 4)
-    weight, bias = weight_codes(rng, (n_out, n_in)), np.float32(rng.normal(size=n_out) * 3)
+    weight, bias = weight_codes(rng, (n_out, n_in)), (rng.normal(size=n_out) * 3).astype(np.float32)
     out = qparams(rng) if chance(rng, 0.5) else None
     layer, x = tq.QuantizedLinear(weight, bias, None, out), codes(rng, (*a_shape(rng, most=1), n_in), qparams(rng))
     wanted = np.zeros((*x.shape[:-1], n_out))
@@ -173,7 +173,7 @@ def _(rng: Rng) -> Call:
 def _(rng: Rng) -> Call:
     groups, stride, padding = n(rng, 1, 3), n(rng, 1, 3), n(rng, 0, 2)
     per, n_out, kernel = n(rng, 1, 3), groups * n(rng, 1, 3), (n(rng, 1, 3), n(rng, 1, 3))
-    weight, bias = weight_codes(rng, (n_out, per, *kernel)), np.float32(rng.normal(size=n_out) * 3)
+    weight, bias = weight_codes(rng, (n_out, per, *kernel)), (rng.normal(size=n_out) * 3).astype(np.float32)
     p, out = qparams(rng), qparams(rng) if chance(rng, 0.6) else None
     if chance(rng, 0.15):
         return wrong_layer(rng, tq.QuantizedConv2d, weight, p)
@@ -257,10 +257,10 @@ def _(rng: Rng) -> Call:
 @call_of("WeightOnlyLinear")
 def _(rng: Rng) -> Call:
     n_out, n_in, size = n(rng, 1, 4), n(rng, 1, 7), n(rng, 1, 4)
-    real, t = np.float32(rng.normal(size=(n_out, n_in))), IntType(n(rng, 2, 9))
+    real, t = rng.normal(size=(n_out, n_in)).astype(np.float32), IntType(n(rng, 2, 9))
     weight = QuantizedTensor.from_float(real, t, group_size=size)
     layer, bias = tq.WeightOnlyLinear(weight, np.arange(n_out)), np.arange(n_out)
-    x = np.float32(rng.normal(size=(*a_shape(rng, most=2), n_in)))
+    x = rng.normal(size=(*a_shape(rng, most=2), n_in)).astype(np.float32)
     if chance(rng, 0.15):
         bad: Any = [no_array(rng), np.ones((2, n_in + 1)), np.float32(1), codes(rng, x.shape, qparams(rng))][
             n(rng, 0, 4)
@@ -282,5 +282,5 @@ def _(rng: Rng) -> Call:
 def _(rng: Rng) -> Call:
     """A Tensor and its array are the same input."""
     weight, p = weight_codes(rng, (2, 3)), qparams(rng)
-    layer, x = tq.QuantizedLinear(weight, None, p), np.float32(rng.normal(size=(4, 3)))
+    layer, x = tq.QuantizedLinear(weight, None, p), rng.normal(size=(4, 3)).astype(np.float32)
     return Call(lambda: layer(Tensor(x)).data, layer(x).data)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import oracle as oracle  # plain Python, nothing of the code under test
+else:  # no name in Python begins with a digit
+    oracle = importlib.import_module("tests.17_quantization.oracle")
 
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]
@@ -40,16 +44,6 @@ class Call:
 
 class Subclass(np.ndarray):
     """An ndarray that is not quite one."""
-
-
-def load_oracle() -> Any:
-    """tests/17_quantization/oracle.py: plain Python, nothing of the code under test."""
-    path = Path(__file__).parents[1] / "17_quantization" / "oracle.py"
-    spec = importlib.util.spec_from_file_location("oracle_of_fuzz", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def chance(rng: Rng, share: float) -> bool:
@@ -122,7 +116,7 @@ def no_array(rng: Rng, shape: tuple[int, ...] = (2, 3)) -> Any:
 
 def an_integer(rng: Rng, n: int) -> Any:
     """n as a Python integer, or of any integer type of NumPy that holds it."""
-    types = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
+    types: list[type[np.integer]] = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
     fitting = [t for t in types if np.iinfo(t).min <= n <= np.iinfo(t).max]
     return n if chance(rng, 0.4) else fitting[int(rng.integers(len(fitting)))](n)
 

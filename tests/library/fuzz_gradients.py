@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from fuzz_given import REFUSED, Array, Call, Rng, a_shape, chance, no_array
 
 import tinytorch.core as tc
 from tinytorch.core import Module, Tensor
+
+from .fuzz_given import REFUSED, Array, Call, Rng, a_shape, chance, no_array
 
 CALLS: dict[str, Callable[[Rng], Call]] = {}
 Function = Callable[[list[Tensor]], Tensor]
@@ -207,7 +208,8 @@ def _(rng: Rng) -> Call:
 
 @call_of("Tensor.exp, log, sqrt, tanh, **, backward")
 def _(rng: Rng) -> Call:
-    x, exponent = rng.uniform(0.3, 3, a_shape(rng)), [2, 0, 1, -1, 0.5, 3.0, np.float32(2)][n(rng, 0, 7)]
+    exponents: list[Any] = [2, 0, 1, -1, 0.5, 3.0, np.float32(2)]
+    x, exponent = rng.uniform(0.3, 3, a_shape(rng)), exponents[n(rng, 0, 7)]
     functions: list[Function] = [
         lambda t: t[0].exp(),
         lambda t: t[0].log(),
@@ -236,7 +238,7 @@ def _(rng: Rng) -> Call:
 def _(rng: Rng) -> Call:
     x = rng.normal(size=a_shape(rng, 1))
     order = rng.permutation(x.ndim) - x.ndim * rng.integers(0, 2, x.ndim)
-    rows = rng.integers(-len(x), len(x), n(rng, 0, 5)) if len(x) else []  # some of them twice
+    rows: Array | list[int] = rng.integers(-len(x), len(x), n(rng, 0, 5)) if len(x) else []  # some of them twice
     functions: list[Function] = [
         lambda t: t[0].reshape(-1) if x.size else t[0].reshape(0),
         lambda t: t[0].transpose(*order.tolist()),

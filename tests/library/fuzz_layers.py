@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from fuzz_given import REFUSED, Array, Call, Rng, a_shape, an_integer, chance, disguised, no_array, no_integer, numbers
 
 import tinytorch.core as tc
 from tinytorch.core import Module, Tensor
+
+from .fuzz_given import REFUSED, Array, Call, Rng, a_shape, an_integer, chance, disguised, no_array, no_integer, numbers
 
 CALLS: dict[str, Callable[[Rng], Call]] = {}
 ULP = 2.0**-23
@@ -55,14 +56,14 @@ def _(rng: Rng) -> Call:
     x = numbers(rng, a_shape(rng, 1), wild=False).astype(np.float64)
     axis = [None, *range(-x.ndim - 1, x.ndim + 1), (0, 1), 0.5, "0"][int(rng.integers(2 * x.ndim + 6))]
     name, keepdims = str(rng.choice(["sum", "mean", "max"])), chance(rng, 0.5)
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    asked = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
 
     def run() -> Any:
         return getattr(Tensor(x), name)(axis, keepdims).data
 
-    if any(not isinstance(a, int) or not -x.ndim <= a < x.ndim for a in axes):
+    if any(not isinstance(a, int) or not -x.ndim <= a < x.ndim for a in asked):
         return Call(run, REFUSED, (x,))
-    axes = [a % x.ndim for a in axes]
+    axes = [a % x.ndim for a in asked]
     groups: dict[tuple[int, ...], list[float]] = {
         at: [] for at in np.ndindex(*(1 if i in axes else n for i, n in enumerate(x.shape)))
     }
@@ -70,8 +71,11 @@ def _(rng: Rng) -> Call:
         groups[tuple(0 if i in axes else n for i, n in enumerate(at))].append(x[at].item())
     if not x.size and (name == "max" or (name == "mean" and groups)):
         return Call(run, REFUSED, (x,))
-    of = {"sum": math.fsum, "mean": lambda g: math.fsum(g) / len(g), "max": max}[name]
-    kept = np.array([of(g) for g in groups.values()]).reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
+    of: dict[str, Callable[[list[float]], float]] = {
+        "sum": math.fsum, "mean": lambda g: math.fsum(g) / len(g), "max": max,
+    }  # fmt: skip
+    kept = np.array([of[name](g) for g in groups.values()])
+    kept = kept.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
     wanted = kept if keepdims else kept.reshape([n for i, n in enumerate(x.shape) if i not in axes])
     return Call(run, wanted, (x,), within=1e-12 * np.abs(x).sum())
 
@@ -357,15 +361,15 @@ def _(rng: Rng) -> Call:
     types = [np.int8, np.uint8, np.int16, np.uint32, np.uint64, np.int64]
     labels = y.astype(types[int(rng.integers(6))])
     labels = labels.tolist() if chance(rng, 0.3) else labels
-    logits = z if chance(rng, 0.3) else Tensor(z)
+    given: Any = z if chance(rng, 0.3) else Tensor(z)
     return Call(
-        lambda: loss(logits, labels).item(), math.fsum(rows) / n, (z,), logits is z, within=1e-5 * (1 + np.abs(z).max())
+        lambda: loss(given, labels).item(), math.fsum(rows) / n, (z,), given is z, within=1e-5 * (1 + np.abs(z).max())
     )
 
 
 def optimizer_call(rng: Rng, make: Callable[[list[Tensor]], Any], rule: Callable[[list[float]], list[float]]) -> Call:
     """Three steps of one parameter; `rule` gives how much each moves it."""
-    grads = np.float32(rng.normal(size=3) * 10.0 ** rng.integers(-12, 4))
+    grads = (rng.normal(size=3) * 10.0 ** rng.integers(-12, 4)).astype(np.float32)
     if chance(rng, 0.2):
         bad = no_array(rng)
         return Call(lambda: make(bad), REFUSED)
@@ -378,7 +382,7 @@ def optimizer_call(rng: Rng, make: Callable[[list[Tensor]], Any], rule: Callable
             optimizer.step()
         return p.data[0]
 
-    moves = rule(grads.tolist())
+    moves = rule([float(grad) for grad in grads])
     return Call(run, math.fsum(moves), (grads,), within=1e-5 * math.fsum(map(abs, moves)))
 
 

@@ -8,15 +8,15 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from fuzz_given import REFUSED, Array, Call, Rng, a_shape, chance, load_oracle, no_array, no_integer
-from fuzz_layers import set_to
 
 import tinytorch.core as tc
 import tinytorch.quantization as tq
 from tinytorch.core import Dataset, Module, Tensor
 from tinytorch.quantization import IntType
 
-oracle = load_oracle()
+from .fuzz_given import REFUSED, Array, Call, Rng, a_shape, chance, no_array, no_integer, oracle
+from .fuzz_layers import set_to
+
 CALLS: dict[str, Callable[[Rng], Call]] = {}
 
 
@@ -70,7 +70,7 @@ def _(rng: Rng) -> Call:
         Own: "in float: a subclass of Linear or Conv2d, whose forward may be any function",
         tc.GELU: "a table of 256 answers" if static else "in float: nothing to quantize",
     }
-    x = np.float32(rng.normal(size=(9, 3)))
+    x = rng.normal(size=(9, 3)).astype(np.float32)
 
     def run() -> bool:
         made = tq.quantize_static(model, [x], int_type=t, rules=rules) if static else tq.quantize_dynamic(
@@ -131,7 +131,7 @@ def _(rng: Rng) -> Call:
     """Of one layer: what its weights by each row's range, and the input by its own, do to the outputs."""
     k, classes, samples = n(rng, 2, 5), n(rng, 2, 4), n(rng, 2, 6)
     layer = tc.Linear(k, classes)
-    model, x = tc.Sequential(layer), np.float32(rng.normal(size=(samples, k)))
+    model, x = tc.Sequential(layer), rng.normal(size=(samples, k)).astype(np.float32)
     y = rng.integers(0, classes, samples)
     t = IntType(n(rng, 3, 9))
     bad: list[Callable[[], Any]] = [
@@ -166,8 +166,11 @@ def _(rng: Rng) -> Call:
     """In evaluation mode, whatever the mode of the model, which it keeps, as it keeps its statistics."""
     channels = n(rng, 1, 4)
     norm: Any = set_to(rng, tc.BatchNorm2d(channels)).train(chance(rng, 0.5))
-    norm.running_mean, norm.running_var = np.float32(rng.normal(size=channels)), np.float32(rng.uniform(1, 2, channels))
-    x = np.float32(rng.normal(size=(n(rng, 0, 3), channels, n(rng, 1, 3), 2)))
+    norm.running_mean, norm.running_var = (
+        rng.normal(size=channels).astype(np.float32),
+        rng.uniform(1, 2, channels).astype(np.float32),
+    )
+    x = rng.normal(size=(n(rng, 0, 3), channels, n(rng, 1, 3), 2)).astype(np.float32)
     if chance(rng, 0.2):
         bad: Any = [(no_model(rng), x), (norm, no_array(rng)), (norm, x[:, 0])][n(rng, 0, 3)]
         return Call(lambda: tq.outputs(*bad), REFUSED)
@@ -189,7 +192,7 @@ def _(rng: Rng) -> Call:
     """The reals that they stand for."""
     p = tq.choose_qparams(-1, 1)
     layer = tq.QuantizedLinear(np.eye(2), None, p, p)
-    x = np.float32(rng.uniform(-1, 1, (n(rng, 0, 4), 2)))
+    x = rng.uniform(-1, 1, (n(rng, 0, 4), 2)).astype(np.float32)
     return Call(lambda: tq.outputs(layer, x), x, (x,), within=1.01 * float(p.scale))
 
 
@@ -216,7 +219,7 @@ def _(rng: Rng) -> Call:
     """Operands and results of products are rounded within, and only there, even after an error."""
     dtype = str(rng.choice(["float16", "bfloat16"]))
     layer: Any = set_to(rng, tc.Linear(n(rng, 1, 4), n(rng, 1, 4)))
-    x = np.float32(rng.normal(size=(*a_shape(rng, most=1), layer.weight.shape[1])) * 10.0 ** n(rng, -2, 3))
+    x = (rng.normal(size=(*a_shape(rng, most=1), layer.weight.shape[1])) * 10.0 ** n(rng, -2, 3)).astype(np.float32)
     if chance(rng, 0.15):
         wrong = no_half(rng)
 
@@ -250,7 +253,7 @@ def _(rng: Rng) -> Call:
     """A step of SGD: each weight moves by lr times the slope of the mean cross-entropy, but for half's rounding."""
     k, classes, samples = n(rng, 1, 4), n(rng, 2, 4), n(rng, 1, 5)
     layer: Any = tc.Linear(k, classes)
-    x, y = np.float32(rng.normal(size=(samples, k))), rng.integers(0, classes, samples)
+    x, y = rng.normal(size=(samples, k)).astype(np.float32), rng.integers(0, classes, samples)
     dtype, overflows = str(rng.choice(["float16", "bfloat16"])), chance(rng, 0.3)
     scaler = tq.GradScaler(2.0**100) if overflows else tq.GradScaler(8.0) if chance(rng, 0.5) else None
     if overflows:
@@ -291,7 +294,7 @@ def _(rng: Rng) -> Call:
 def _(rng: Rng) -> Call:
     side, samples = n(rng, 0, 4), [n(rng, 0, 3), n(rng, 0, 3)]
     pixels = side * side if chance(rng, 0.7) else [2, 3, 5, 8][n(rng, 0, 4)]
-    x = [np.float32(rng.uniform(size=(m, pixels))) for m in samples]
+    x = [rng.uniform(size=(m, pixels)).astype(np.float32) for m in samples]
     y = [rng.integers(0, 9, m) for m in samples]
     data = Dataset(x[0], y[0], x[1], y[1], "some")
     side = math.isqrt(pixels)
@@ -331,5 +334,5 @@ DIGITS = str(tc.__file__).replace("__init__.py", "digits.npz")
 
 @call_of("Tensor as an input")
 def _(rng: Rng) -> Call:
-    x = np.float32(rng.normal(size=(3, 2)))
-    return Call(lambda: tq.outputs(tc.Sequential(), Tensor(x)), x, (x,))
+    x = rng.normal(size=(3, 2)).astype(np.float32)
+    return Call(lambda: tq.outputs(tc.Sequential(), Tensor(x)), x, (x,))  # type: ignore[arg-type]

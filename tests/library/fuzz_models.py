@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from fuzz_given import REFUSED, Array, Call, Rng, a_shape, an_integer, chance, disguised, load_oracle, no_array, numbers
-from fuzz_layers import set_to
 
 import tinytorch.core as tc
 import tinytorch.quantization as tq
 from tinytorch.core import Module, Tensor
 from tinytorch.quantization import INT8, UINT8, QParams, QuantizedTensor
 
-oracle = load_oracle()
+from .fuzz_given import REFUSED, Array, Call, Rng, a_shape, an_integer, chance, disguised, no_array, numbers, oracle
+from .fuzz_layers import set_to
+
 CALLS: dict[str, Callable[[Rng], Call]] = {}
 
 

@@ -9,7 +9,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from fuzz_given import (
+
+import tinytorch.quantization as tq
+from tinytorch.core import Tensor
+from tinytorch.quantization import IntType, QParams, QuantizedTensor
+
+from .fuzz_given import (
     REFUSED,
     Array,
     Call,
@@ -18,17 +23,12 @@ from fuzz_given import (
     an_integer,
     chance,
     disguised,
-    load_oracle,
     no_array,
     no_integer,
     numbers,
+    oracle,
 )
 
-import tinytorch.quantization as tq
-from tinytorch.core import Tensor
-from tinytorch.quantization import IntType, QParams, QuantizedTensor
-
-oracle = load_oracle()
 CALLS: dict[str, Callable[[Rng], Call]] = {}
 
 
@@ -72,8 +72,8 @@ def ends(p: QParams) -> tuple[int, int]:
     return lowest, 2 ** (t.bits - t.signed) - 1
 
 
-def a_slicing(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape of quantization parameters for x of this shape; None: one that does not belong to it."""
+def a_slicing(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of quantization parameters for x of this shape, or sometimes one that does not belong to it."""
     if chance(rng, 0.5) or not shape:
         return ()
     if chance(rng, 0.2):
@@ -242,7 +242,7 @@ def _(rng: Rng) -> Call:
     if x.ndim != 2 or isinstance(group, (float, str, list, tuple, complex, np.ndarray, type(None))) or size < 1:
         return Call(lambda: tq.split_groups(given, group), REFUSED, (given,))
     if isinstance(group, np.floating):
-        return Call(lambda: tq.split_groups(given, group), REFUSED, (given,))
+        return Call(lambda: tq.split_groups(given, group), REFUSED, (given,))  # type: ignore[arg-type]
     rows, columns = x.shape
     groups = math.ceil(columns / size)
     wanted = np.zeros((rows, groups, size))
@@ -267,7 +267,7 @@ def _(rng: Rng) -> Call:
     if kind == 1:
         packed, wrong = np.append(packed, np.uint8(0)), True
     elif kind == 2:
-        packed, wrong = packed.astype(rng.choice([np.int8, np.float32, np.int64])), True
+        packed, wrong = packed.astype(rng.choice(["int8", "float32", "int64"])), True
     else:
         wrong = False
     return Call(lambda: tq.unpack_int4(packed, asked, signed), REFUSED if wrong else q, (packed,))
@@ -715,12 +715,12 @@ def _(rng: Rng) -> Call:
 @call_of("GradScaler")
 def _(rng: Rng) -> Call:
     name = str(rng.choice(["init_scale", "growth_factor", "backoff_factor", "growth_interval"]))
-    bad = [0, -1, math.nan, math.inf, "2", None, 1j, True, np.ones(2), [2]][int(rng.integers(10))]
+    bad: Any = [0, -1, math.nan, math.inf, "2", None, 1j, True, np.ones(2), [2]][int(rng.integers(10))]
     if chance(rng, 0.5):
         return Call(lambda: tq.GradScaler(**{name: bad}), REFUSED)
     interval = int(rng.integers(1, 100))
     given = an_integer(rng, interval)
-    return Call(lambda: tq.GradScaler(np.float32(8), growth_interval=given).growth_interval, interval)
+    return Call(lambda: tq.GradScaler(8, growth_interval=given).growth_interval, interval)
 
 
 @call_of("assign_bits")

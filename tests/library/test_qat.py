@@ -76,7 +76,7 @@ def sums_of_magnitudes(m: FakeQuantized, x_hat: np.ndarray) -> np.ndarray:
     layer = copy(m.layer)
     layer.weight = Tensor(np.abs(m.weight(m.layer.weight).data))
     layer.bias = Tensor(np.abs(m.layer.bias.data))
-    return layer(Tensor(np.abs(x_hat))).data
+    return np.asarray(layer(Tensor(np.abs(x_hat))).data)
 
 
 @pytest.mark.parametrize("learned", [False, True], ids=["ranges", "learned"])
@@ -418,7 +418,8 @@ def test_a_scaler_refuses_arguments_that_are_none(arguments: dict[str, Any], kin
 
 
 def test_numpy_numbers_make_the_same_scaler() -> None:
-    scaler = GradScaler(np.float32(8), np.float64(4), np.float16(0.25), np.uint8(3))
+    numbers: list[Any] = [np.float32(8), np.float64(4), np.float16(0.25), np.uint8(3)]
+    scaler = GradScaler(*numbers)
     assert (scaler.loss_scale, scaler.growth_factor, scaler.backoff_factor, scaler.growth_interval) == (8, 4, 0.25, 3)
 
 
@@ -429,7 +430,7 @@ def test_an_overflow_in_one_of_two_optimizers_backs_off() -> None:
         optimizers = [SGD([p], 0.1) for p in params]
         scaler = GradScaler(1024.0)
         for _ in range(5):
-            params[0].grad, params[1].grad = np.float32([np.inf]), np.float32([1])
+            params[0].grad, params[1].grad = np.full(1, np.inf, np.float32), np.ones(1, np.float32)
             stepped = [scaler.step(optimizer) for optimizer in (optimizers if order == 0 else optimizers[::-1])]
             assert sorted(stepped) == [False, True]
             scaler.update()
@@ -441,7 +442,7 @@ def test_a_second_step_or_an_update_without_one_is_refused() -> None:
     optimizer, scaler = SGD([p], 0.1), GradScaler(8.0)
     with pytest.raises(RuntimeError, match="comes after step"):
         scaler.update()
-    p.grad = np.float32([8])
+    p.grad = np.full(1, 8, np.float32)
     scaler.step(optimizer)
     with pytest.raises(RuntimeError, match="divided already"):
         scaler.step(optimizer)

@@ -112,7 +112,7 @@ def test_what_measures_and_trains_refuses_what_is_no_model_type_or_scaler() -> N
     for wrong in (None, [Linear(2, 2)], Linear):
         for call in (model_nbytes, lambda m: outputs(m, x)):
             with pytest.raises(TypeError, match=r"wanted a Module of tinytorch\.core"):
-                call(wrong)
+                call(wrong)  # type: ignore[arg-type]
     for types in (INT8, None, 8):
         with pytest.raises(TypeError, match="int_types must be a list of them"):
             sensitivity(model, x, y, types)  # type: ignore[arg-type]
@@ -172,7 +172,7 @@ def test_a_number_of_bits_is_no_type_for_an_observer_or_a_quantizer_either() -> 
 
 
 def test_counts_codes_and_scales_of_channels_are_what_they_should_be() -> None:
-    ones, p = np.ones(2), QParams(0.1, 0)
+    ones, p = np.ones(2, int), QParams(0.1, 0)
     for counts in ([-1, 2], [np.nan, 1], [0, 0], [np.inf, 1], []):
         with pytest.raises(ValueError, match="counts must be >= 0 and finite, and not all 0"):
             expected_mse(np.array(counts), np.ones(len(counts)), p)
@@ -189,7 +189,7 @@ def test_an_array_that_hides_numbers_or_is_a_list_is_no_codes() -> None:
         with pytest.raises(TypeError, match="a masked array with masked values"):
             call(masked)
         with pytest.raises(TypeError, match="stored as int8, got int64"):
-            call([1, 2])
+            call([1, 2])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a shape needs each size as one integer >= 0"):
         QuantizedTensor(np.zeros((2, 3), np.int8), QParams(0.1, 0), (2.0, 3.0))  # type: ignore[arg-type]
     for shape in ((0, 3, 1, 1), (1, 3, 0, 0)):
@@ -215,9 +215,9 @@ def test_counts_of_rounds_and_sweeps_budgets_and_z_are_numbers() -> None:
 def test_a_step_beyond_float32_is_its_largest_number() -> None:
     """Twice the mean magnitude of such numbers is no float32: the scale became infinite, with a warning."""
     assert as_scale([1e39, 0.5, 0]).tolist() == [np.finfo(np.float32).max, 0.5, 1]
-    x = np.float32([2.2e38, -1.5e38])
+    x = np.array([2.2e38, -1.5e38], np.float32)
     got = LearnedStepSize(IntType(2), batched=True)(Tensor(x)).data
-    assert np.array_equal(got, [np.finfo(np.float32).max, 0])
+    assert got.tolist() == [np.finfo(np.float32).max, 0]
 
 
 def test_a_histogram_of_one_negative_power_of_two_has_a_range() -> None:
@@ -225,4 +225,5 @@ def test_a_histogram_of_one_negative_power_of_two_has_a_range() -> None:
     for objective in ("mse", "entropy"):
         observer = HistogramObserver(objective)
         observer.observe(np.full(5, -2.0))
-        assert observer.range() == (-2.0, -2.0)
+        lo, hi = observer.range()
+        assert lo == hi == -2

@@ -53,8 +53,8 @@ def rows_by_columns(rows: int, columns: int, **how: object) -> Callable[[int], M
     return make
 
 
-def conv(kernel: tuple[int, int], **how: int) -> Callable[[int], Module]:
-    return lambda seed: QuantizedConv2d(np.random.default_rng(seed).normal(size=(2, 2, *kernel)), **how)
+def conv(kernel: tuple[int, int], stride: int = 1) -> Callable[[int], Module]:
+    return lambda seed: QuantizedConv2d(np.random.default_rng(seed).normal(size=(2, 2, *kernel)), stride=stride)
 
 
 SAVED: dict[str, Callable[[int], Module]] = {
@@ -139,7 +139,7 @@ def test_a_state_of_before_loads_into_a_float_model_and_is_refused_where_it_is_a
     path = tmp_path / "old.npz"
     for make, quantized in ((mlp, False), (trained(), True)):
         arrays = {name: a for name, a in make(0).state_dict().items() if not name.endswith("state_type")}
-        np.savez(path, **arrays)
+        np.savez(path, **arrays)  # type: ignore[arg-type]
         if quantized:
             with pytest.raises(ValueError, match="does not tell the integer types of its codes"):
                 load_state(make(1), path)

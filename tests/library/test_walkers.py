@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,13 +128,17 @@ def test_channels_that_a_layer_mixes_are_not_rescaled() -> None:
 def a_network(rng: np.random.Generator) -> tuple[Sequential, np.ndarray]:
     """Any chain that runs: each next layer fits the shape before it; channels of very different size."""
     shape = tuple(int(n) for n in rng.integers(1, 7, rng.integers(2, 5)))
-    x, layers = rng.normal(size=shape).astype(np.float32), []
+    x, layers = rng.normal(size=shape).astype(np.float32), list[Module]()
+
+    def a_linear(columns: int) -> Linear:
+        return Linear(columns, int(rng.integers(1, 7)), rng=rng)
+
     for _ in range(int(rng.integers(2, 7))):
         y = Sequential(*layers)(x).data
         choices: list[Callable[[], Module]] = [
             ReLU,
             Flatten,
-            lambda y=y: Linear(y.shape[-1], int(rng.integers(1, 7)), rng=rng),
+            partial(a_linear, y.shape[-1]),
         ]
         if y.ndim == 4:
             size = int(min(2, *y.shape[2:]))
@@ -186,9 +191,10 @@ def test_neighbours_whose_channels_are_known_are_equalized() -> None:
 
 
 def test_a_bias_beside_weights_of_next_to_nothing_stays_finite() -> None:
-    model = Sequential(Linear(2, 2), Linear(2, 2))
-    model.layers[0].weight.data[0] = 1e-38
-    model.layers[1].weight.data[:, 0] = 1e38
+    first, last = Linear(2, 2), Linear(2, 2)
+    first.weight.data[0] = 1e-38
+    last.weight.data[:, 0] = 1e38
+    model = Sequential(first, last)
     assert all(np.isfinite(a).all() for a in equalize(model).state_dict().values())
 
 
@@ -307,7 +313,7 @@ def test_what_is_no_module_is_refused() -> None:
             lambda m: sensitivity(m, np.ones((1, 3)), np.zeros(1, int), [INT8]),
         ):
             with pytest.raises(TypeError, match=r"wanted a Module of tinytorch\.core, got a "):
-                call(wrong)
+                call(wrong)  # type: ignore[arg-type]
 
 
 # Weight parameters along another axis
@@ -400,7 +406,9 @@ def test_axes_that_count_from_the_end_and_reach_the_outputs_are_taken() -> None:
         (lambda: OnCodes(MaxPool2d(3))(QuantizedTensor(np.zeros((1, 1, 2, 2), np.int8), QParams(1, 0))), "at least 3"),
         (
             lambda: quantized_add(
-                *(QuantizedTensor(np.zeros(n, np.int8), QParams(1, 0)) for n in (3, 1)), QParams(1, 0)
+                QuantizedTensor(np.zeros(3, np.int8), QParams(1, 0)),
+                QuantizedTensor(np.zeros(1, np.int8), QParams(1, 0)),
+                QParams(1, 0),
             ),
             "wanted equal shapes",
         ),
@@ -718,7 +726,8 @@ def test_tensors_that_are_tied_stay_tied_and_are_trained_as_one() -> None:
         assert tensors[first] is tensors[second], first
         before = model.state_dict()
         fit(prepared, x, np.arange(5) % 4, 1, Adam(prepared.parameters(), lr=0.1))
-        assert np.array_equal(*(dict(prepared.named_tensors())[name].data for name in (first, second)))
+        trained = dict(prepared.named_tensors())
+        assert np.array_equal(trained[first].data, trained[second].data)
         assert all(np.array_equal(a, before[name]) for name, a in model.state_dict().items())
         assert len(prepared.parameters()) == len(model.parameters())
 
