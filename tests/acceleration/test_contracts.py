@@ -190,7 +190,7 @@ def bits(y: Any) -> Any:
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("scale", [1e-45, -1.0, -0.0, np.nan, np.inf])
-@pytest.mark.parametrize("bias", [None, np.float32([0, -0.0, 1, -1, -0.0])])
+@pytest.mark.parametrize("bias", [None, np.array([0, -0.0, 1, -1, -0.0], np.float32)])
 @pytest.mark.parametrize("rows", [4, 200])
 def test_every_kernel_gives_zero_the_same_sign(on_kernel: str, relu: bool, scale: float, bias: Any, rows: int) -> None:
     """A negative sum times a tiny scale, or none times a negative one, is -0.0 before the bias."""

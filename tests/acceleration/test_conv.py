@@ -101,7 +101,7 @@ def test_what_does_not_fit_together_is_one_sentence() -> None:
     with pytest.raises(ValueError, match="scale must have 1 or 4 values, one an output channel, got 3"):
         Int8Conv2d(w, np.ones(3, np.float32))
     with pytest.raises(TypeError, match="weights must be int8, got int64"):
-        Int8Conv2d(w.astype(np.int64), 1.0)  # type: ignore[arg-type]
+        Int8Conv2d(w.astype(np.int64), 1.0)
     layer = Int8Conv2d(w, 1.0)
     with pytest.raises(ValueError, match=r"wanted images \[N, 2, height, width\], got shape \(1, 3, 5, 5\)"):
         layer(np.zeros((1, 3, 5, 5), np.float32))

@@ -1,5 +1,6 @@
 """Compiled code on disk: what is damaged, missing, forbidden or full costs speed, never an answer."""
 
+import inspect
 import os
 import shutil
 import subprocess
@@ -33,12 +34,10 @@ counted(compiler, "compile_extra")
 pytestmark = pytest.mark.skipif(kernels() == ("numpy",), reason="there is no compiler on this machine")
 
 
-def run(code: str, **more: object) -> subprocess.CompletedProcess[str]:
+def run(code: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`python -c code`, with the variables of `env` besides this process's."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **more.pop("env", {})}  # type: ignore[dict-item]
-    return subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, encoding="utf-8", **more
-    )  # type: ignore[call-overload, no-any-return]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -233,7 +232,7 @@ def test_a_kernel_is_kept_for_each_set_of_features(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     for features in (engine.without(), engine.without("a", "s"), engine.without()):
-        engine._compile.__wrapped__(micro.NO_TILES, features)
+        inspect.unwrap(engine._compile)(micro.NO_TILES, features)
     assert len(list((tmp_path / disk.folder_name()).iterdir())) == 2
 
 

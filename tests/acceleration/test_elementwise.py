@@ -119,7 +119,7 @@ def test_a_place_that_does_not_fit_is_refused_before_anything_is_written(on_kern
     locked.flags.writeable = False
     for out in (np.empty((4, 6), np.uint8), np.empty((6, 4), np.int8), [0]):
         with pytest.raises(ValueError, match=r"out must be an array int8 \[4, 6\], got"):
-            fast.quantize(x, ruler, out)
+            fast.quantize(x, ruler, out)  # type: ignore[arg-type]
     for out in (np.empty((6, 4), np.int8).T, locked, x.view(np.int8).ravel()[:24].reshape(4, 6)):
         with pytest.raises(ValueError, match="out must be writeable, contiguous, aligned, and apart from the input"):
             fast.quantize(x, ruler, out)

@@ -1,6 +1,7 @@
 """Which kernels a processor gets, from the features that were recorded of it by LLVM's names."""
 
 import ctypes
+import inspect
 import platform
 from types import SimpleNamespace
 
@@ -50,7 +51,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, machine: str, recorded: set[str], *
     monkeypatch.setattr(features, "_numpy_has_dot_product", lambda: numpy)
     monkeypatch.setattr(features, "_system_has_dot_product", lambda: system)
     for cached in (features.host_flags, features.host_features, features.kernels):
-        monkeypatch.setattr(features, cached.__name__, cached.__wrapped__)
+        monkeypatch.setattr(features, cached.__name__, inspect.unwrap(cached))
 
 
 @pytest.mark.parametrize("machine, recorded", [("aarch64", GRAVITON_2), ("aarch64", GRAVITON_3), ("arm64", set())])

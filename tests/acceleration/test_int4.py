@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tinytorch.acceleration import Int8Linear, int4_linear, int4_matmul, pack_int4, pack_int8, set_num_threads
 from tinytorch.quantization import INT4, UINT8, QParams, QuantizedLinear, QuantizedTensor, choose_qparams, quantize
@@ -38,7 +39,7 @@ def test_sums_of_codes_are_exact(on_kernel: str, shape: tuple[int, int, int], gr
     packed, rng = pack_int4(codes, scale, group), np.random.default_rng(1)
     for dtype, zero_point in ((np.int8, -128), (np.uint8, 255), (np.uint8, 0)):
         info = np.iinfo(dtype)
-        a = rng.integers(info.min, info.max + 1, (m, k)).astype(dtype)
+        a: NDArray[Any] = rng.integers(info.min, info.max + 1, (m, k)).astype(dtype)
         wanted = (a.astype(np.int64) - zero_point) @ codes
         got = int4_matmul(a, packed, zero_point)
         assert got.dtype == np.int32
@@ -135,7 +136,7 @@ def test_wrong_input_is_one_sentence() -> None:
     codes, _ = weights(64, 4, None)
     packed = pack_int4(codes)
     with pytest.raises(ValueError, match=r"INT4 codes lie in \[-8, 7\], got \[-8, 100\]"):
-        pack_int4(np.int8([[-8, 100]]))
+        pack_int4(np.array([[-8, 100]], np.int8))
     with pytest.raises(TypeError, match="weights must be int8, got float64"):
         pack_int4(np.ones((3, 3)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="group_size must be a multiple of 8, got 12"):
@@ -147,7 +148,7 @@ def test_wrong_input_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"wanted \[\.\.\., 64\] for weights \[64, 4\], got shape \(2, 63\)"):
         int4_matmul(np.ones((2, 63), np.uint8), packed)
     with pytest.raises(TypeError, match="codes must be int8 or uint8, got float32"):
-        int4_matmul(np.ones((2, 64), np.float32), packed)  # type: ignore[arg-type]
+        int4_matmul(np.ones((2, 64), np.float32), packed)
     with pytest.raises(ValueError, match=r"a_zero_point must be an integer in \[-128, 255\], got 300"):
         int4_matmul(np.ones((2, 64), np.uint8), packed, 300)
     with pytest.raises(ValueError, match="their ruler is not known: give input_qparams"):

@@ -102,15 +102,15 @@ def test_wrong_input_is_one_sentence() -> None:
     a, b = product(4, 8, 3)
     packed = pack_int8(b)
     with pytest.raises(TypeError, match="codes must be int8 or uint8, got float32"):
-        int8_matmul(a.astype(np.float32), packed)  # type: ignore[arg-type]
+        int8_matmul(a.astype(np.float32), packed)
     with pytest.raises(TypeError, match="weights must be packed, got ndarray: pack_int8"):
-        int8_matmul(a, b)  # type: ignore[arg-type]
+        int8_matmul(a, b)
     with pytest.raises(ValueError, match=r"wanted \[\.\.\., 8\] for weights \[8, 3\], got shape \(4, 7\)"):
         int8_matmul(a[:, :7], packed)
     with pytest.raises(TypeError, match="a_zero_point must be an integer, got float64"):
         int8_matmul(a, packed, 0.5)
     with pytest.raises(TypeError, match="weights must be int8, got int64"):
-        pack_int8(np.ones((2, 2), np.int64))  # type: ignore[arg-type]
+        pack_int8(np.ones((2, 2), np.int64))
     with pytest.raises(ValueError, match=r"weights must be \[K, N\]"):
         pack_int8(np.ones(3, np.int8))
 

@@ -41,11 +41,10 @@ def mode() -> Iterator[tuple[Callable[[], int], Callable[[int], None]]]:
     """(read, write) of this thread's mode, which is the default one again at the end."""
     import numba
     from numba.core import cgutils
-    from numba.extending import intrinsic
 
     from tinytorch.acceleration import compiled
 
-    @intrinsic
+    @compiled._intrinsic
     def read(typing: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             place = cgutils.alloca_once_value(builder, compiled.I64(0))
@@ -54,7 +53,7 @@ def mode() -> Iterator[tuple[Callable[[], int], Callable[[int], None]]]:
 
         return numba.types.int64(), generate
 
-    @intrinsic
+    @compiled._intrinsic
     def write(typing: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             place = cgutils.alloca_once_value(builder, values[0])

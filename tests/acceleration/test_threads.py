@@ -80,7 +80,7 @@ def test_tasks_of_asyncio_and_copied_contexts_keep_the_kernel_of_their_block() -
             return kernel()
 
     async def both() -> list[str]:
-        return await asyncio.gather(task("numpy"), task(kernels()[0]))
+        return list(await asyncio.gather(task("numpy"), task(kernels()[0])))
 
     assert asyncio.run(both()) == ["numpy", kernels()[0]]
     with use_kernel("numpy"), ThreadPoolExecutor(1) as executor:
@@ -128,7 +128,13 @@ def test_what_threads_want_at_once_is_made_once_and_again_after_a_failure() -> N
 
 def test_what_is_made_is_made_whole_though_the_main_thread_is_interrupted() -> None:
     ready, pressed = threading.Event(), threading.Event()
-    made = once(lambda: (ready.set(), pressed.wait(), time.sleep(0.2), "whole")[-1])
+
+    @once
+    def made() -> str:
+        ready.set()
+        pressed.wait()
+        time.sleep(0.2)
+        return "whole"
 
     def interrupt() -> None:
         ready.wait()
@@ -147,7 +153,14 @@ def test_what_is_made_is_made_whole_though_the_main_thread_is_interrupted() -> N
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_waits_for_what_is_being_made() -> None:
-    started, made = threading.Event(), once(lambda: (started.set(), time.sleep(0.2), "whole")[-1])
+    started = threading.Event()
+
+    @once
+    def made() -> str:
+        started.set()
+        time.sleep(0.2)
+        return "whole"
+
     maker = threading.Thread(target=made)
     maker.start()
     started.wait()

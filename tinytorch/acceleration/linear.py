@@ -34,7 +34,7 @@ class Int8Linear:
     """
 
     weights: PackedInt8
-    scale: NDArray[np.float32]
+    scale: ArrayLike  # kept as float32 [N] or [1]
     bias: InitVar[ArrayLike | None] = None
     input_qparams: Ruler | None = None
     output_qparams: Ruler | None = None
@@ -171,7 +171,7 @@ class Int8Linear:
         acc = plain.matmul(rows, self.weights) - zero_point * self.weights.column_sums
         if self.integers.size:
             acc += self.integers
-        scale = np.broadcast_to(scale_in * self.scale, self.weights.shape[1:])
+        scale = np.broadcast_to(np.multiply(scale_in, self.scale), self.weights.shape[1:])
         if self.output_qparams is not None:
             zero, lowest, highest, step = self.ruler_out
             q = np.rint(acc.astype(np.float32) * (scale / step)) + zero

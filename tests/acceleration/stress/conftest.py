@@ -22,23 +22,36 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
-Run = Callable[..., str]
-Size = Callable[..., int]
 CHILD = "import json, runpy, sys; runpy.run_path(sys.argv[1])[sys.argv[2]](*json.loads(sys.argv[3]))"
 
 
+class Run(Protocol):
+    """What `in_child` is."""
+
+    def __call__(
+        self, function: Callable[..., None], /, *arguments: Any, environment: dict[str, str] | None = None,
+        seconds: float = 300, **popen: Any,
+    ) -> str: ...  # fmt: skip
+
+
+class Size(Protocol):
+    """What `size` is."""
+
+    def __call__(self, *, short: int, long: int) -> int: ...
+
+
 def run_in_child(
-    function: Callable[..., None], *arguments: Any, environment: dict[str, str] | None = None, seconds: float = 300,
-    **popen: Any,
+    function: Callable[..., None], /, *arguments: Any, environment: dict[str, str] | None = None,
+    seconds: float = 300, **popen: Any,
 ) -> str:  # fmt: skip
     """Call `function(*arguments)` in a new Python and return what it printed. popen: what `subprocess.run` takes."""
     file, name = Path(function.__code__.co_filename), function.__name__
     command = [sys.executable, "-X", "faulthandler", "-c", CHILD, str(file), name, json.dumps(arguments)]
-    done = subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         command, capture_output=True, text=True, encoding="utf-8", timeout=seconds,
         env={**os.environ, **(environment or {})}, **popen,
     )  # fmt: skip
@@ -54,4 +67,4 @@ def in_child() -> Run:
 @pytest.fixture
 def size() -> Size:
     """size(short=, long=): the one that this run wants."""
-    return lambda short, long: long if os.environ.get("TINYTORCH_STRESS") == "long" else short
+    return lambda *, short, long: long if os.environ.get("TINYTORCH_STRESS") == "long" else short

@@ -1,13 +1,17 @@
 """A process forks while its other threads rest, compute, start threads, or compile."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tinytorch.acceleration import kernels
 
-Run, Size = Callable[..., str], Callable[..., int]
+if TYPE_CHECKING:  # a child runs this file alone
+    from .conftest import Run, Size
+
 pytestmark = [
     pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler nothing is shared"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
@@ -117,7 +121,6 @@ def test_forked_processes_of_multiprocessing_compute(in_child: Run, size: Size) 
 def import_under_the_lock() -> None:
     """All that calls import is seen, and whether a fork waits for it: a child could not import what it has half."""
     import sys
-    from typing import Any
 
     import numpy as np
     import numpy.random
@@ -130,7 +133,7 @@ def import_under_the_lock() -> None:
 
     class Spy:
         def find_spec(self, name: str, *_: Any) -> None:
-            if not MAKING._is_owned():
+            if not MAKING._is_owned():  # type: ignore[attr-defined]
                 seen.append(name)
 
     x, ones = np.ones((300, 300), np.float32), np.ones((300, 300), np.int8)

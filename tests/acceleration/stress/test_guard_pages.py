@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -52,13 +52,13 @@ def fence_scratch() -> list[int]:
     let_go = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda address: live.pop(address))
     manage = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(get_api().contents.manage_memory)
 
-    @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)
-    def allocate(nbytes: int, alignment: int) -> Any:
+    def allocate_fenced(nbytes: int, alignment: int) -> Any:
         array = fenced(np.full(nbytes, 0xA5, np.uint8))
         live[array.ctypes.data] = array
         sizes.append(nbytes)
         return manage(array.ctypes.data, ctypes.cast(let_go, ctypes.c_void_p))
 
+    allocate = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)(allocate_fenced)
     fence_scratch.keep = allocate, let_go  # type: ignore[attr-defined]
     for name in ("MemInfo_alloc_aligned", "MemInfo_alloc_safe_aligned"):
         functions[name] = ctypes.cast(allocate, ctypes.c_void_p).value
@@ -159,7 +159,9 @@ def fenced_numpy() -> Iterator[None]:
     def fence(make: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *arguments, **options: fenced(make(*arguments, **options))
 
-    with patch.multiple(np, **{name: fence(getattr(np, name)) for name in ("empty", "zeros", "array")}):
+    with ExitStack() as patches:
+        for name in ("empty", "zeros", "array"):
+            patches.enter_context(patch.object(np, name, fence(getattr(np, name))))
         yield
 
 

@@ -1,17 +1,21 @@
 """Memory runs out in the middle of a call: the answer is MemoryError, never a number."""
 
+from __future__ import annotations
+
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tinytorch.acceleration import kernels
 
-Run, Size = Callable[..., str], Callable[..., int]
+if TYPE_CHECKING:  # a child runs this file alone
+    from .conftest import Run, Size
+
 pytestmark = [
     pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler it is NumPy that allocates"),
     pytest.mark.skipif(sys.platform != "linux", reason="malloc is replaced as Linux allows it"),
@@ -141,7 +145,6 @@ def address_space_ends(spaces: list[int]) -> None:
     answered, for each result takes more than the 64 MB that the C library may have in reserve; with the last number all
     is answered."""
     import resource
-    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np

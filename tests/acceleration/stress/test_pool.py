@@ -1,13 +1,18 @@
 """The thread pool changes, is interrupted, or cannot be had, while it is used."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tinytorch.acceleration import kernels
 
-Run, Size = Callable[..., str], Callable[..., int]
+if TYPE_CHECKING:  # a child runs this file alone
+    from .conftest import Run, Size
+
 pytestmark = pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler there are no threads")
 
 
@@ -33,6 +38,7 @@ def change_threads_and_kernels(seconds: float) -> None:
     import time
 
     import numpy as np
+    from numpy.typing import NDArray
 
     from tinytorch.acceleration import (
         Int8Linear,
@@ -53,7 +59,7 @@ def change_threads_and_kernels(seconds: float) -> None:
     codes, weights = rng.integers(0, 256, (65, 1100)).astype(np.uint8), rng.integers(-8, 8, (1100, 150)).astype(np.int8)
     packed, packed4, layer = pack_int8(weights), pack_int4(weights), Int8Linear(pack_int8(weights), np.float32(0.1))
     qparams = QParams(np.float32(0.02), np.int32(3), INT8)
-    operations: list[Callable[[], object]] = [
+    operations: list[Callable[[], NDArray[Any]]] = [
         lambda: int8_matmul(codes, packed, 7),
         lambda: layer(x),
         lambda: int4_linear(x, packed4),
@@ -167,7 +173,6 @@ def interrupted(interrupts: int, seed: int) -> None:
     import signal
     import threading
     import time
-    from typing import Any
 
     import numpy as np
 
