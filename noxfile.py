@@ -5,7 +5,9 @@
 
 import os
 import shutil
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nox
 from nox.virtualenv import PassthroughEnv
@@ -43,6 +45,19 @@ def tests(session: nox.Session) -> None:
     """What README's second command runs; arguments go to pytest."""
     prepare(session)
     session.run("python", "-m", "pytest", "-q", "-n", "logical", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """The source distribution holds all that git tracks, so that whoever unpacks it has the course and its tests."""
+    prepare(session)
+    folder = session.create_tmp()
+    session.run("uv", "build", "--quiet", "--sdist", "--out-dir", folder)
+    with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = str(session.run("git", "ls-files", external=True, silent=True)).split("\n")
+    if missing := {name for name in tracked if name} - packed:
+        session.error(f"MANIFEST.in leaves out {', '.join(sorted(missing))}")
 
 
 @nox.session

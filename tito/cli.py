@@ -149,6 +149,8 @@ def demo(context: typer.Context, module: ModuleName) -> None:
     if module in ("-h", "--help"):
         console.say(context.get_help())
         raise typer.Exit(Status.DONE)
+    if module.startswith("-"):
+        raise WrongCall(f"name the module before the demo's options: tito demo MODULE {module} ...")
     project = project_of(context)
     loaded = load_module(project, find_module_name(project, module))
     script = project.demo(loaded.name)

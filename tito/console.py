@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 GAP = "    "  # between columns
 COLOURS = {"passed": "green", "failed": "red", "timeout": "red", "not started": "yellow"}
+
+
+def stdout() -> Console:
+    """Standard output, whose lines are not broken. COLUMNS counts if it is a width, which 0 is not."""
+    from rich.console import Console
+
+    size = shutil.get_terminal_size()
+    return Console(soft_wrap=True, width=size.columns, height=size.lines)
 
 
 def say(text: str, colour: str = "") -> None:
@@ -14,10 +27,9 @@ def say(text: str, colour: str = "") -> None:
 
     A terminal gets long lines broken between words; elsewhere they stay whole.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(soft_wrap=True)
+    console = stdout()
     if console.is_terminal:
         text = "\n".join(_wrapped(text, console.width))
     console.print(Text(text, style=colour))
@@ -40,11 +52,9 @@ def points(earned: int, of: int) -> str:
 
 def beside(texts: dict[str, str]) -> None:
     """Titled texts in columns, where the terminal is wide enough for them; else one below the other."""
-    from rich.console import Console
-
     blocks = [[title, "", *text.split("\n")] for title, text in texts.items()]
     widths = [max(map(len, block)) + len(GAP) for block in blocks]
-    if sum(widths) <= Console().width:
+    if sum(widths) <= stdout().width:
         rows = zip_longest(*blocks, fillvalue="")
         lines = ["".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     else:
@@ -57,10 +67,9 @@ def page(lines: list[tuple[str, str]]) -> None:
 
     A page that is higher than the terminal loses its blank lines, and then what stands above its last line.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(soft_wrap=True)
+    console = stdout()
     if console.is_terminal:
         console.clear()
         lines = _fitted(lines, console.width, console.height - 1)  # in the last line stands the cursor

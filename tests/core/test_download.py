@@ -237,6 +237,7 @@ def test_progress_is_one_line_a_file_and_grows_only_on_a_terminal(
         ("linux", {"XDG_CACHE_HOME": "/x/cache"}, "/x/cache/tinytorch"),
         ("linux", {}, "/home/me/.cache/tinytorch"),
         ("linux", {"XDG_CACHE_HOME": ""}, "/home/me/.cache/tinytorch"),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, "/home/me/.cache/tinytorch"),
         ("darwin", {"XDG_CACHE_HOME": "/x/cache"}, "/home/me/Library/Caches/tinytorch"),
         ("win32", {"LOCALAPPDATA": "/x/local"}, "/x/local/tinytorch"),
         ("win32", {}, "/home/me/AppData/Local/tinytorch"),
@@ -252,3 +253,29 @@ def test_the_cache_is_where_each_system_wants_it(
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
     assert cache_dir() == Path(expected)
+
+
+def homeless() -> Path:
+    """What Path.home() does for a user of a number without a name, as containers have it."""
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_a_user_without_a_home_needs_none_where_a_variable_names_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / "tinytorch"
+
+
+def test_a_user_without_a_home_has_no_cache_and_is_told_so_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "TINYTORCH_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path)
+    assert not fashion_mnist.fashion_mnist_available()
+    with pytest.raises(FileNotFoundError, match="this user has no home: set HOME"):
+        load_fashion_mnist()

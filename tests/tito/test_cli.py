@@ -43,6 +43,12 @@ def test_help_lists_every_command_and_loads_none_of_what_they_need():
     assert not [name for name in ("numpy", "jupytext", "nbdev", "pytest") if f"'{name}'" in loaded]
 
 
+@pytest.mark.parametrize("columns", ["0", "00", "-1", "wide", ""])
+def test_where_columns_is_no_width_everything_is_shown(course, columns):
+    shown = command(course, "status", COLUMNS=columns, LINES=columns).stdout
+    assert shown.startswith(b"double      0 of 2 points  not tested"), shown
+
+
 def test_the_version_is_one_line(capsys):
     assert main(["--version"]) == Status.DONE
     assert capsys.readouterr().out.startswith("tito ")
@@ -53,6 +59,7 @@ def test_the_version_is_one_line(capsys):
     [
         (["exprot", "01"], "No such command 'exprot'"),
         (["demo"], "Missing argument 'MODULE'"),
+        (["demo", "--seed", "3"], "name the module before the demo's options: tito demo MODULE --seed"),
         (["export", "01", "--chek"], "No such option"),
         (["test", "01", "--limit-seconds", "soon"], "'--limit-seconds'"),
         *((["test", "01", "--limit-seconds", text], "--limit-seconds must be") for text in ("nan", "inf", "-1")),

@@ -13,18 +13,22 @@ from .files import alone, replace
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 CHUNK = 1 << 20  # bytes read at a time
+CACHES = {"win32": ("LOCALAPPDATA", "AppData/Local"), "darwin": ("", "Library/Caches")}  # a variable; else, in the home
 
 
 def cache_dir() -> Path:
-    """Where this system wants an application's cache: the folder need not exist yet."""
-    home = Path.home()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return base / "tinytorch"
+    """Where this system wants an application's cache: the folder need not exist yet.
+
+    Raises FileNotFoundError where no variable names a folder, and this user has no home.
+    """
+    variable, below = CACHES.get(sys.platform, ("XDG_CACHE_HOME", ".cache"))
+    named = Path(os.environ.get(variable, ""))
+    if named.is_absolute():
+        return named / "tinytorch"
+    try:
+        return Path.home() / below / "tinytorch"
+    except RuntimeError:
+        raise FileNotFoundError("this user has no home: set HOME to a folder that can be written") from None
 
 
 def show_progress(name: str, done: int, total: int) -> None:

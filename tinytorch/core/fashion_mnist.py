@@ -81,7 +81,12 @@ def _missing(folder: Path) -> list[str]:
 def fashion_mnist_available(path: str | Path | None = None) -> bool:
     """Whether `load_fashion_mnist(path)` would find its files without downloading."""
     folder = _named_folder(path)
-    return any(not _missing(f) for f in ([folder] if folder else [DEBIAN_FOLDER, _cache()]))
+    if folder or not _missing(DEBIAN_FOLDER):
+        return not _missing(folder or DEBIAN_FOLDER)
+    try:
+        return not _missing(_cache())
+    except FileNotFoundError:  # a user without a home
+        return False
 
 
 def _download(names: list[str], folder: Path, progress: Progress) -> None:

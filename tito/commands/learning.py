@@ -20,12 +20,16 @@ def start(
     """Open the notebook you are at in JupyterLab; options go to it. Example: tito start 17_quantization"""
     from tito.learning import starting
 
+    options = list(context.args)
+    if module and module.startswith("-"):  # no module was named: the first word is an option, too
+        options.insert(0, module)
+        module = None
     project = project_of(context)
     loaded = module_of(project, module)
     page = starting.pair(project, starting.unfinished(project, loaded))
     print(f"{project.shown(page)} and its .py are one notebook: JupyterLab saves both, tito reads the one you changed.")
     if lab:
-        raise typer.Exit(starting.open_lab(project, page, context.args))
+        raise typer.Exit(starting.open_lab(project, page, options))
 
 
 def watch(context: typer.Context, module: MaybeModule = None, limit_seconds: LimitSeconds = 60.0) -> None:

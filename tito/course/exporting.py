@@ -229,8 +229,7 @@ def _nbdev(sources: list[str]) -> tuple[list[str], int, list[str]]:
 
     code: dict[str, object] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
     cells = [code | {"source": f"#| export\n{source}"} for source in sources]
-    python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    page = {"cells": cells, "metadata": python, "nbformat": 4, "nbformat_minor": 4}
+    page = {"cells": cells, "metadata": notebook.PYTHON, "nbformat": 4, "nbformat_minor": 4}
     with tempfile.TemporaryDirectory(prefix="tito_export_") as folder, files.naming(Path(folder)):
         path = Path(folder, "tito_cells.ipynb")
         path.write_text(json.dumps(page), encoding="utf-8")

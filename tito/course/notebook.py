@@ -22,6 +22,16 @@ DIRECTIVE = re.compile(r"#\s*\|\s*([A-Za-z_]\w*)(?:\s*:)?(.*)")
 DEFAULT_EXP = re.compile(r"^#[ \t]*\|[ \t]*default_exp(?:[ \t]*:)?[ \t]+(\S+)[ \t]*$", re.MULTILINE)
 COMMENT = re.compile(r"#|%%\w")  # may stand above a directive, as may `%%time`, which Jupyter runs and no export holds
 PERCENT = percent.PERCENT
+PYTHON = {  # a page's metadata: what runs it, and by which names other tools know the language
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {
+        "name": "python",
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
 T = TypeVar("T")
 KINDS = ("code", "markdown", "raw")
 
@@ -197,7 +207,8 @@ def page_text(document: Document) -> str:
 def _as_pair(book: Any) -> Any:
     """Note in a notebook, as JupyterLab does, that it has two forms, and what runs it."""
     book.metadata["jupytext"] = _table(book.metadata.get("jupytext")) | {"formats": "ipynb,py:percent"}
-    book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
+    for key, value in PYTHON.items():
+        book.metadata.setdefault(key, dict(value))
     return book
 
 

@@ -12,10 +12,10 @@ from tito.grading.grade import Grade
 @contextmanager
 def following(known: int, total: int) -> Iterator[Callable[[Grade], None]]:
     """Call what this gives with every grade that is made; `known` of them were made before."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    if not Console().is_terminal:
+    terminal = console.stdout()
+    if not terminal.is_terminal:
         done = known
 
         def line(grade: Grade) -> None:
@@ -32,7 +32,7 @@ def following(known: int, total: int) -> Iterator[Callable[[Grade], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, console=terminal, transient=True) as bar:
         task = bar.add_task("", total=total, completed=known)
         yield lambda grade: bar.update(task, advance=1, description=told(grade).replace("[", r"\["))
 

@@ -59,8 +59,7 @@ def _page(project: Project, module: Module, entry: Notebook) -> dict[str, Any]:
     own = f"{project.package_name}.{notebook.default_exp(entry.path)}"
     for exercise in entry.exercises:  # at the end: some tests need given cells that stand below the exercise
         cells.append(_test_cell(project, module, exercise, own))
-    python = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return {"cells": cells, "metadata": {"kernelspec": python}, "nbformat": 4, "nbformat_minor": 5}
+    return {"cells": cells, "metadata": notebook.PYTHON, "nbformat": 4, "nbformat_minor": 5}
 
 
 def _cell(kind: str, source: str, name: str) -> dict[str, Any]:

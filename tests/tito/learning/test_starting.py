@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
+import pytest
+
 from tito.errors import Status
+from tito.learning import starting
 
 from ..toy_course import NOTEBOOK, PAGE
 
@@ -16,6 +19,8 @@ def test_start_makes_the_page_that_jupyter_opens(edition):
     page = json.loads(edition.read(PAGE))
     assert page["metadata"]["jupytext"]["formats"] == "ipynb,py:percent"
     assert page["metadata"]["kernelspec"]["name"] == "python3"
+    assert page["metadata"]["language_info"]["file_extension"] == ".py", "by it nbconvert --to script names its file"
+    assert page["metadata"]["language_info"]["nbconvert_exporter"] == "python"
     again = edition.read(PAGE)
     edition.tito("start", "--no-lab")
     assert edition.read(PAGE) == again
@@ -38,3 +43,20 @@ def test_where_to_write_is_told_by_cell_too_where_there_is_a_page(edition):
     assert f"write your code at {NOTEBOOK}:{line} (cell 5, line 10)" in said, said
     (edition.root / NOTEBOOK).unlink()
     assert f"write your code at {PAGE}: cell 5, line 10" in edition.tito("test", "01").out
+
+
+@pytest.mark.parametrize(
+    "arguments, options",
+    [
+        (["--no-browser"], ["--no-browser"]),
+        (["--port", "9999", "--no-browser"], ["--port", "9999", "--no-browser"]),
+        (["01", "--port", "9999"], ["--port", "9999"]),
+        (["01_toy"], []),
+        ([], []),
+    ],
+)
+def test_options_go_to_jupyterlab_whether_or_not_a_module_is_named(edition, monkeypatch, arguments, options):
+    opened = []
+    monkeypatch.setattr(starting, "open_lab", lambda project, page, given: opened.append((page, given)) or 0)
+    assert edition.tito("start", *arguments).status == Status.DONE
+    assert opened == [(edition.root / PAGE, options)]
