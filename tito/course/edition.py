@@ -26,7 +26,7 @@ class Edition:
     """The module as a student has it: for every exported notebook the given cells and the places for the student's."""
 
     def __init__(self, project: Project, module: Module) -> None:
-        self._project = project
+        self._project, self._module = project, module
         self.targets: list[Path] = []
         self.modules: dict[str, list[Place]] = {}
         self.exercises: dict[str, int] = {}  # exercise -> which of the modules
@@ -43,14 +43,9 @@ class Edition:
             self.reference = {}
 
     @property
-    def given(self) -> list[str]:
-        """The sources of the given cells."""
-        return [place.given for places in self.modules.values() for place in places if place.exercise is None]
-
-    @property
     def package(self) -> Given:
         """What of the package is given beside a student's cells."""
-        return Given(self._project, self.targets, self.given)
+        return Given(self._project, self._module, self.targets)
 
 
 def _reference(document: Document, exercise: Exercise) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from tito.course.project import Project
 from tito.errors import TitoError, WrongCall
 
+RELATIVE_PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # downwards only
 EXERCISE_ID = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -36,6 +37,7 @@ class Module:
     name: str
     title: str
     notebooks: tuple[Notebook, ...]
+    given: tuple[str, ...] = ()  # folders and files of the package that an exercise finds where it is graded
 
     @property
     def exercises(self) -> tuple[Exercise, ...]:
@@ -101,7 +103,7 @@ class _Table:
     values: dict[str, Any]
 
     def module(self, name: str, folder: Path) -> Module:
-        self.allow("title", "notebook")
+        self.allow("title", "given", "notebook")
         title = self.text("title")
         notebooks = tuple(table.notebook(folder) for table in self.tables("notebook"))
         for what, seen in (
@@ -113,7 +115,7 @@ class _Table:
                     self.fail(f"the {what} '{value}' is used twice: each needs its own")
         if not any(notebook.exercises for notebook in notebooks):
             self.fail("no exercise at all; add [[notebook.exercise]] with id, title, points and hints")
-        return Module(name, title, notebooks)
+        return Module(name, title, notebooks, self.names("given"))
 
     def notebook(self, folder: Path) -> Notebook:
         self.allow("file", "exercise")
@@ -155,6 +157,13 @@ class _Table:
         if not (isinstance(value, str) and value.strip()):
             self.fail(f"{key} must be a text, got {value!r}")
         return str(value)
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """A list of paths below a folder; none where the key is missing."""
+        values = self.values.get(key, [])
+        if not (isinstance(values, list) and all(isinstance(v, str) and RELATIVE_PATH.fullmatch(v) for v in values)):
+            self.fail(f'{key} must be a list of folders and files of the package, such as ["core"], got {values!r}')
+        return tuple(values)
 
     def tables(self, key: str) -> list[_Table]:
         rows = self.get(key)

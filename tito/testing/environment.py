@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from itertools import accumulate
 
 from tito.course.edition import Edition, as_released
 from tito.course.given import Given
@@ -119,8 +120,9 @@ def without(exercise: str, name: str, package: str, given: GivenHas) -> str:
     wall = next((module for module in WITHOUT if _within(name, module) and not _threaded(name)), "")
     if wall:
         return f"{exercise} imports {wall}, and {WITHOUT[wall]}"
-    if top == package and not given(name):
-        return f"{exercise} uses {name}, which grading does not have, as it may do the exercise: write it with NumPy"
+    lacks = next((outer for outer in accumulate(name.split("."), "{}.{}".format) if not given(outer)), "")
+    if top == package and lacks:
+        return f"{exercise} uses {lacks}, which grading does not have, as it may do the exercise: write it with NumPy"
     if has_package(top) or top == package:
         return ""
     elsewhere = "or move it to a cell without `#| export`"

@@ -50,12 +50,12 @@ from tito.testing.in_notebook import check  # check("ID") says what `tito test` 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinytorch.acceleration import bf16_matmul, kernels
 from tinytorch.core import (
     Adam,
     CrossEntropyLoss,
@@ -382,6 +382,15 @@ class MasterWeights:
 
 # %%
 #| export
+def _compiled_bf16_matmul() -> Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] | None:
+    """`tinytorch.acceleration.bf16_matmul`, where that part of the package and a compiler are installed."""
+    if find_spec("tinytorch.acceleration") is None:
+        return None
+    from tinytorch.acceleration import bf16_matmul, kernels
+
+    return bf16_matmul if kernels()[0] != "numpy" else None
+
+
 @contextmanager
 def autocast(dtype: str = "float16") -> Iterator[None]:
     """Inside the block, products round their operands and results to `dtype`, with sums in float32.
@@ -391,8 +400,9 @@ def autocast(dtype: str = "float16") -> Iterator[None]:
     convolutions in float32.
     """
     round_half(np.zeros(0, np.float32), dtype)  # refuses an unknown dtype before anything is computed
-    if dtype == "bfloat16" and kernels()[0] != "numpy":
-        with computing_in(lambda x: x, bf16_matmul):
+    compiled = _compiled_bf16_matmul() if dtype == "bfloat16" else None
+    if compiled is not None:
+        with computing_in(lambda x: x, compiled):
             yield
         return
 

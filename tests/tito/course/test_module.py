@@ -60,6 +60,8 @@ def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course):
         ('title = "A toy module"\n', "", "module.toml: title is missing"),
         ('title = "Twice a number"', "title = 2", "title must be a text, got 2"),
         ('title = "A toy module"', "title = A toy module", "is not valid TOML"),
+        ("title =", 'given = "core"\ntitle =', "given must be a list of folders and files of the package"),
+        ("title =", 'given = ["../secrets"]\ntitle =', "given must be a list of folders and files of the package"),
         (SECOND, '[[notebook]]\nfile = "toy_dev.py"\n' + SECOND, "the notebook file 'toy_dev.py' is used twice"),
     ],
 )

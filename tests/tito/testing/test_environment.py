@@ -228,6 +228,7 @@ def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_i
         "from tinytorch import acceleration\ndef f(a, b):\n    return acceleration.int8_matmul(a, b)",
         "from tinytorch.acceleration.int8 import int8_matmul",
         "from tinytorch.acceleration.int4 import pack_int4",
+        "from tinytorch.acceleration import bf16_matmul as fast, kernels",
     ],
 )
 def test_the_given_kernel_that_does_the_exercise_is_named_before(code):
@@ -243,7 +244,6 @@ def test_the_given_kernel_that_does_the_exercise_is_named_before(code):
         "import tinytorch.core as core\nx = core.Tensor",
         "from tinytorch.quantization import choose_qparams",
         "from tinytorch.quantization.quantize import IntType",
-        "from tinytorch.acceleration import bf16_matmul as fast, kernels",
         "import tinytorch",
         "if TYPE_CHECKING:\n    import pandas",
         "try:\n    import scipy\nexcept Exception:\n    scipy = None",

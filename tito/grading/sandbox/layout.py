@@ -19,10 +19,8 @@ def lay_out(project: Project, given: Given, folder: Path) -> None:
     """Write into `folder` what a sandbox needs."""
     for name in OURS:
         _copy(Path(tito.__file__).parent / name, folder / "tito" / name)
-    for file in given.whole:
+    for file in given.files:
         _copy(file, folder / project.package_name / file.relative_to(project.package))
-    for path, text in given.texts.items():
-        _write(folder / project.package_name / path.relative_to(project.package), text)
     for file in folder.rglob("*.py"):
         py_compile.compile(str(file), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 
@@ -30,8 +28,3 @@ def lay_out(project: Project, given: Given, folder: Path) -> None:
 def _copy(file: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, to)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")

@@ -32,7 +32,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
     """A process with the cells of these modules loaded."""
     project = Project(copy_toy(tmp_path_factory.mktemp("toy")))
     folder = tmp_path_factory.mktemp("laid out")
-    layout.lay_out(project, Given(project, [project.package / "sums.py"], []), folder)
+    layout.lay_out(project, Given(project, load_module(project, "01_toy"), [project.package / "sums.py"]), folder)
 
     @contextmanager
     def started(modules: Cells, limits: dict[str, int] | None = None, seed: int = 0) -> Iterator[Sandbox]:

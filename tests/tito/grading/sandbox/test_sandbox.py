@@ -120,14 +120,11 @@ def test_numpy_is_there_and_no_other_library(laid_out):
 
 @needs_a_sandbox
 def test_the_given_package_works_and_does_no_exercise(laid_out):
-    ran = "import warnings; warnings.simplefilter('ignore')  # that there is no compiler is told once\n"
-    ran += "import tinytorch.core\nfrom tinytorch.acceleration import bf16_matmul, kernels\nimport numpy as np\n"
-    ran += "print(kernels(), bf16_matmul(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)).tolist())"
-    assert inside(ran, laid_out) == "('numpy',) [[2.0, 2.0], [2.0, 2.0]]"
-    for name in ("int8_matmul", "quantize", "pack_int4", "accelerate"):
-        assert "ImportError" in inside(f"from tinytorch.acceleration import {name}", laid_out), name
-    assert "No module named" in inside("import tinytorch.acceleration.int4", laid_out)
-    assert "int8_matmul" not in (laid_out / "tinytorch/acceleration/int8.py").read_text(encoding="utf-8")
+    ran = "import numpy as np\nfrom tinytorch.core import Linear, Tensor\n"
+    ran += "print(Linear(4, 2)(Tensor(np.ones((3, 4)))).shape)"
+    assert inside(ran, laid_out) == "(3, 2)"
+    assert "No module named 'tinytorch.acceleration'" in inside("import tinytorch.acceleration", laid_out)
+    assert [path.name for path in (laid_out / "tinytorch/quantization").glob("*.py")] == ["__init__.py"]
 
 
 def test_no_solution_and_no_test_is_laid_out(laid_out):
@@ -181,35 +178,30 @@ def test_a_user_who_is_not_root_needs_one_sandbox_only(monkeypatch):
     assert command[-1] == "python" and "--disable-userns" in command
 
 
-def test_of_a_package_only_what_is_needed_is_given(tmp_path):
-    package = tmp_path / "toy"
-    (package / "fast").mkdir(parents=True)
-    (package / "fast/__init__.py").write_text("from .a import one, two\nfrom .b import three\n", encoding="utf-8")
-    (package / "fast/a.py").write_text(
-        "from .b import three, four\nLIMIT = 3\ndef one(): return three() + LIMIT\ndef two(): return four()\n",
-        encoding="utf-8",
-    )
-    (package / "fast/b.py").write_text("def three(): return 3\ndef four(): return 4\n", encoding="utf-8")
-    texts = given._Needed(package, {package}).texts(["from toy.fast import one"])
-    assert {path.name: " ".join(text.split()) for path, text in texts.items()} == {
-        "__init__.py": "from .a import one",
-        "a.py": "from .b import three LIMIT = 3 def one(): return three() + LIMIT",
-        "b.py": "def three(): return 3",
-    }
+def test_of_a_package_its_own_files_and_what_the_module_names_are_given(course):
+    """And of the folder that is exported to only what makes it a package: the rest of it was exported."""
+    for name in ("core/__init__.py", "core/data/digits.npz", "fast/__init__.py", "fast/a.py", "fast/b.py", "sums.py"):
+        course.write(f"toy/{name}", "")
+    course.change("modules/source/01_toy/module.toml", "title =", 'given = ["core", "fast/a.py"]\ntitle =')
+    module = load_module(course.project, "01_toy")
+    found = given.Given(course.project, module, [course.root / "toy/out/sums.py"])
+    assert sorted(course.project.shown(file) for file in found.files) == [
+        "toy/__init__.py",
+        "toy/core/__init__.py",
+        "toy/core/data/digits.npz",
+        "toy/fast/a.py",
+        "toy/sums.py",
+    ]
+    asked = ("toy", "toy.core", "toy.core.anything", "toy.out.sums", "toy.sums", "toy.fast", "toy.fast.b", "toy.no")
+    assert [name for name in asked if not found.has(name)] == ["toy.fast", "toy.fast.b"]
 
 
-def test_of_a_module_that_is_imported_by_name_what_is_used_of_it_is_given(tmp_path):
-    package = tmp_path / "toy"
-    (package / "fast").mkdir(parents=True)
-    (package / "fast/__init__.py").write_text("from .a import one\n", encoding="utf-8")
-    (package / "fast/a.py").write_text("from . import b\ndef one(): return b.three() + 1\n", encoding="utf-8")
-    (package / "fast/b.py").write_text("def three(): return 3\ndef four(): return 4\n", encoding="utf-8")
-    texts = given._Needed(package, {package}).texts(["from toy.fast import one"])
-    assert {path.name: " ".join(text.split()) for path, text in texts.items()} == {
-        "__init__.py": "from .a import one",
-        "a.py": "from . import b def one(): return b.three() + 1",
-        "b.py": "def three(): return 3",
-    }
+def test_a_given_folder_that_is_not_there_is_refused_before_anybody_is_graded(course, tmp_path):
+    course.change("modules/source/01_toy/module.toml", "title =", 'given = ["cor"]\ntitle =')
+    (tmp_path / "handed in").mkdir()
+    (tmp_path / "handed in" / "ada.py").write_text(course.read("modules/source/01_toy/toy_dev.py"), encoding="utf-8")
+    said = course.tito("grade", "01_toy", str(tmp_path / "handed in"), "--out", str(tmp_path / "out"), "--unsafe")
+    said.refuses("modules/source/01_toy/module.toml: given names 'cor', which toy/ does not hold")
 
 
 def test_doctor_says_which_protection_there_is_where_one_grades(monkeypatch, tmp_path):
