@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.catalogue import answers
+from tito.course.edition import Edition
 from tito.course.module import Exercise, Module, load_module
 from tito.course.project import find_project
 from tito.grading import similarity
@@ -108,12 +109,12 @@ def _mistakes(exercise: Exercise) -> Iterator[Finding]:
         yield Finding("claim", claim, says, f"{where}: {source}")
 
 
-def alike(module: Module, names: list[str]) -> list[Pair]:
+def alike(edition: Edition, names: list[str]) -> list[Pair]:
     """What the grader finds where the second of these people took over the first's solutions and renamed things."""
-    (solved,) = collecting.collect(module, ROOT / "modules" / "source" / MODULE)
+    (solved,) = collecting.collect(edition, ROOT / "modules" / "source" / MODULE)
     chosen = {name: solved.cells[name] for name in ("requantize", "observers", "integer_matmul")}
     renamed = {name: tuple(RENAMED.sub(r"the_\1", cell) for cell in cells) for name, cells in chosen.items()}
-    given = collecting.given_cells(module)
+    given = collecting.given_cells(edition)
     return similarity.pairs([Submission(names[0], chosen), Submission(names[1], renamed)], given)
 
 
@@ -149,7 +150,7 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     line = f"{grades[8].submission},quantize,2.5,wrote a second solution on paper"
     (asked.out / adjustments.FILE).write_text(f"submission,exercise,points,reason\n{line}\n", encoding="utf-8")
-    similar = alike(module, [grades[8].submission, grades[10].submission])
+    similar = alike(Edition(find_project(ROOT), module), [grades[8].submission, grades[10].submission])
     begun = time.perf_counter()
     writing.write(asked.out, module, grades, similar, ABOUT | {"unsafe": asked.unsafe})
     seconds = time.perf_counter() - begun

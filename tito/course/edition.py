@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tito.course import exporting, markers, notebook, replacing
 from tito.course.given import Given
-from tito.course.module import Exercise, Module
+from tito.course.module import Exercise, Module, Notebook
 from tito.course.notebook import Cell, Document
 from tito.course.project import Project
 
@@ -23,29 +24,59 @@ class Place:
 
 
 class Edition:
-    """The module as a student has it: for every exported notebook the given cells and the places for the student's."""
+    """The module as a student has it: for every exported notebook the given cells and the places for the student's.
+
+    Notebooks are read once, as they were released where that is at hand: from those a submission is graded.
+    targets: the files that they are exported to. exercises: in which of `modules` each exercise is.
+    """
 
     def __init__(self, project: Project, module: Module) -> None:
-        self._project, self._module = project, module
-        self.targets: list[Path] = []
-        self.modules: dict[str, list[Place]] = {}
-        self.exercises: dict[str, int] = {}  # exercise -> which of the modules
-        self.reference: dict[str, tuple[str, ...]] = {}  # exercise -> its own cells; empty in a student's edition
-        for which, entry in enumerate(module.notebooks):
-            document = notebook.read(project, entry.path)
-            target = exporting.target(project, entry.path, notebook.default_exp(entry.path))
-            self.targets.append(target)
-            name = ".".join(target.relative_to(project.root).with_suffix("").parts)
-            self.modules[name] = [_place(document, cell) for cell in document.code if cell.exported]
-            self.exercises |= {exercise.id: which for exercise in entry.exercises}
-            self.reference |= {exercise.id: _reference(document, exercise) for exercise in entry.exercises}
-        if any(markers.is_stub(source, exercise) for exercise, own in self.reference.items() for source in own):
-            self.reference = {}
+        self.project, self.module = project, module
+        self._documents = {entry: notebook.read(project, _given_path(project, entry)) for entry in module.notebooks}
+        paths = [document.path for document in self._documents.values()]
+        self.targets = [exporting.target(project, path, notebook.default_exp(path)) for path in paths]
+        self.exercises = {
+            exercise.id: which for which, entry in enumerate(module.notebooks) for exercise in entry.exercises
+        }
 
-    @property
+    @cached_property
+    def texts(self) -> dict[Notebook, str]:
+        """Each notebook as the text of the .py that students are given."""
+        return {
+            entry: markers.stub(notebook.percent_text(document), document.name)
+            for entry, document in self._documents.items()
+        }
+
+    @cached_property
+    def modules(self) -> dict[str, list[Place]]:
+        """The exported cells, by the dotted name of the Python module that they make."""
+        return {
+            ".".join(target.relative_to(self.project.root).with_suffix("").parts): [
+                _place(document, cell) for cell in document.code if cell.exported
+            ]
+            for target, document in zip(self.targets, self._documents.values(), strict=True)
+        }
+
+    @cached_property
+    def reference(self) -> dict[str, tuple[str, ...]]:
+        """Of each exercise its own cells, solved; nothing where only the student's edition is at hand."""
+        found = {
+            exercise.id: _reference(document, exercise)
+            for entry, document in self._documents.items()
+            for exercise in entry.exercises
+        }
+        stubs = (markers.is_stub(source, exercise) for exercise, own in found.items() for source in own)
+        return {} if any(stubs) else found
+
+    @cached_property
     def package(self) -> Given:
         """What of the package is given beside a student's cells."""
-        return Given(self._project, self._module, self.targets)
+        return Given(self.project, self.module, self.targets)
+
+
+def _given_path(project: Project, entry: Notebook) -> Path:
+    released = project.released(entry.path)
+    return released if released.is_file() else entry.path
 
 
 def _reference(document: Document, exercise: Exercise) -> tuple[str, ...]:
@@ -57,9 +88,3 @@ def _place(document: Document, cell: Cell) -> Place:
     text = "\n".join(lines[cell.body[0][0] - 1 :]) if cell.body else ""
     ours = replacing.cells_of(document, cell.exercise) if cell.exercise else []
     return Place(f"{document.path.name}, cell {cell.number}", cell.exercise, text, bool(ours) and cell is ours[-1])
-
-
-def as_released(project: Project, module: Module) -> Module:
-    """The module with the notebooks as they were released, where they are at hand: from those it is graded."""
-    released = {entry: project.released(entry.path) for entry in module.notebooks}
-    return replace(module, notebooks=tuple(replace(e, path=r) if r.is_file() else e for e, r in released.items()))

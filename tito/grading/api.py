@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tito.course.edition import Edition
 from tito.course.module import Module, load_module
 from tito.course.project import Project
 from tito.errors import Status, TitoError, WrongCall
@@ -81,7 +82,7 @@ def grade_batch(
     submissions: Path,
     out: Path,
     options: Options = Options(),  # noqa: B008 - frozen
-    pool: Callable[[Project, Module, Options], Pool] | None = None,
+    pool: Callable[[Edition, Options], Pool] | None = None,
     shard: Shard = Shard(),  # noqa: B008 - frozen
     again: Iterable[str] = (),
     follow: Follow = unseen,
@@ -97,8 +98,9 @@ def grade_batch(
         module.notebook_of(options.exercise)
     check_folder(submissions, out)
     make_pool = pool or on_this_machine()
-    batch_pool = make_pool(project, module, options)
-    everybody = collecting.collect(module, submissions)
+    edition = Edition(project, module)
+    batch_pool = make_pool(edition, options)
+    everybody = collecting.collect(edition, submissions)
     mine = [one for one in everybody if shard.holds(one.name)]
     check_names(again, mine)
     adjustments.read(out / adjustments.FILE, module, [one.name for one in mine])  # a wrong line is told now
@@ -107,31 +109,31 @@ def grade_batch(
         merging.check_same(journal, about)
         journal.open_batch(about.as_json(), mine)
         batch = Batch(journal, module, about.conditions, mine, again)
-        return _graded(module, out, journal, batch, batch_pool, about, follow)
+        return _graded(edition, out, journal, batch, batch_pool, about, follow)
 
 
 def merge_batches(project: Project, folders: Sequence[Path], out: Path, follow: Follow = unseen) -> Report:
     """Join the shards of a batch, each the `out` of a `grade_batch`, into one."""
     with Journal(out) as journal:
         merged = merging.merge(folders, journal)
-        module = load_module(project, merged.about.conditions.module)
-        batch = Batch(journal, module, merged.about.conditions, merged.submissions)
-        return _graded(module, out, journal, batch, merged.pool, merged.about, follow)
+        edition = Edition(project, load_module(project, merged.about.conditions.module))
+        batch = Batch(journal, edition.module, merged.about.conditions, merged.submissions)
+        return _graded(edition, out, journal, batch, merged.pool, merged.about, follow)
 
 
-def on_this_machine(jobs: int | None = None) -> Callable[[Project, Module, Options], Pool]:
+def on_this_machine(jobs: int | None = None) -> Callable[[Edition, Options], Pool]:
     """So many submissions at a time; one a core unless said otherwise. Raises WrongCall where there is no sandbox."""
 
-    def pool(project: Project, module: Module, options: Options) -> Pool:
+    def pool(edition: Edition, options: Options) -> Pool:
         bubblewrap.check(options.unsafe)
-        judge = partial(Judge, project, module, options)
+        judge = partial(Judge, edition, options)
         return local_pool.pool(judge, jobs or local_pool.cores(), options.limit_seconds)
 
     return pool
 
 
 def _graded(
-    module: Module, out: Path, journal: Journal, batch: Batch, pool: Pool, about: About, follow: Follow
+    edition: Edition, out: Path, journal: Journal, batch: Batch, pool: Pool, about: About, follow: Follow
 ) -> Report:
     total = len(batch.submissions)
     try:
@@ -144,10 +146,10 @@ def _graded(
     except KeyboardInterrupt:
         done = f"{len(batch.grades)} of {total} submissions are graded and kept"
         raise Stopped(f"stopped by Ctrl-C: {done}; the same command goes on from there") from None
-    given = collecting.given_cells(module)
+    given = collecting.given_cells(edition)
     judged = [about.conditions.options.exercise] if about.conditions.options.exercise else list(given)
     alike = similarity.pairs(batch.submissions, {name: given[name] for name in judged})
-    writing.write(out, module, batch.grades, alike, _foot(about))
+    writing.write(out, edition.module, batch.grades, alike, _foot(about))
     return Report(out, about, tuple(batch.grades))
 
 

@@ -19,8 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tito.course.module import Module, load_module
-from tito.course.project import Project, find_project
+from tito.course.edition import Edition
+from tito.course.module import load_module
+from tito.course.project import find_project
 from tito.errors import TitoError, WrongCall
 from tito.grading.batch import Pool
 from tito.grading.conditions import Conditions, conditions
@@ -36,11 +37,11 @@ WORKER_SECONDS = 60.0  # for the first worker to come
 CONNECT_SECONDS = 10.0
 
 
-def on_cluster(address: str) -> Callable[[Project, Module, Options], Pool]:
+def on_cluster(address: str) -> Callable[[Edition, Options], Pool]:
     """For `grade_batch`. Raises WrongCall for what cannot be the address of a scheduler."""
     if not re.fullmatch(r"[a-z]+://\S+", address):
         raise WrongCall(f"--dask must be an address such as tcp://HOST:8786, got '{address}'")
-    return lambda project, module, options: pool(address, conditions(project, module, options))
+    return lambda edition, options: pool(address, conditions(edition.project, edition.module, options))
 
 
 def pool(address: str, wanted: Conditions) -> Pool:
@@ -80,11 +81,20 @@ def _connect(address: str) -> tuple[Any, Any]:
         import distributed
     except ImportError:
         raise WrongCall("--dask needs the package distributed: pip install 'tinytorch[cluster]'") from None
-    client: Any = object.__new__(distributed.Client)
+
+    class Client(distributed.Client):  # type: ignore[misc]  # of a library without types
+        """One that cannot connect is closed at once: left to itself it would close when memory is tidied."""
+
+        def __init__(self) -> None:
+            try:
+                super().__init__(address, timeout=CONNECT_SECONDS)
+            except BaseException:
+                _close(self)
+                raise
+
     try:
-        client.__init__(address, timeout=CONNECT_SECONDS)
+        client = Client()
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        _close(client)
         reason = str(error).split("\n")[0]
         raise TitoError(f"no Dask scheduler answers at {address} ({reason}): is it running, and with TLS?") from None
     try:
@@ -156,7 +166,7 @@ def _checked(wanted: Conditions) -> RetryingJudge:
     if ours.grader != wanted.grader:
         raise TitoError("its tito, Python, NumPy, pytest or hypothesis is not the one here: install the same there")
     bubblewrap.check(wanted.options.unsafe)
-    return RetryingJudge(partial(Judge, here, module, wanted.options), wanted.options.limit_seconds)
+    return RetryingJudge(partial(Judge, Edition(here, module), wanted.options), wanted.options.limit_seconds)
 
 
 def _address() -> str:

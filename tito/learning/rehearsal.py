@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tito import archive, files
-from tito.course import edition, exporting, notebook, release_record
+from tito.course import exporting, notebook, release_record
+from tito.course.edition import Edition
 from tito.course.module import Module
 from tito.course.project import Project
 from tito.errors import TitoError
@@ -36,7 +37,7 @@ def rehearse(project: Project, module: Module, submission: Submission, result: R
     """Grade a submission here, in a sandbox where this machine has one. `result` is what its tests gave."""
     told = list(_changed(project, module))
     try:
-        grade = _grade(project, edition.as_released(project, module), submission)
+        grade = _grade(Edition(project, module), submission)
     except (TitoError, MachineryError) as error:
         told.append(f"It could not be tried here as it will be graded; these points are of the tests alone: {error}")
         return Rehearsed(result, tuple(told))
@@ -57,16 +58,16 @@ def lacking(project: Project, module: Module) -> list[str]:
     return [*runner.lacking(project, module, documents, module.exercises)]
 
 
-def _grade(project: Project, module: Module, submission: Submission) -> Grade:
+def _grade(edition: Edition, submission: Submission) -> Grade:
     with tempfile.TemporaryDirectory(prefix="tito_submit_") as folder:
         path = Path(folder, submission.path.name)
         path.write_bytes(archive.pack(submission.files))
-        read = collecting.collect(module, path)[0]
+        read = collecting.collect(edition, path)[0]
     if read.refused:
-        nothing = (outcome_of(exercise, Finding("refused", "", read.refused)) for exercise in module.exercises)
+        nothing = (outcome_of(exercise, Finding("refused", "", read.refused)) for exercise in edition.module.exercises)
         return Grade(read.name, tuple(nothing), "refused", 0.0)
     options = Options(unsafe=bubblewrap.protection().kind == "none")
-    with Judge(project, module, options) as judge:
+    with Judge(edition, options) as judge:
         return judge.grade(read)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tito import archive, files
 from tito.course import backups, markers, notebook, release_record
+from tito.course.edition import Edition
 from tito.course.module import Module
 from tito.course.notebook import Document
 from tito.course.project import Project
@@ -67,7 +68,7 @@ def make(project: Project, module: Module, result: Result | None, name: str = ""
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
     path = project.root / f"{module.name}_submission.zip"
-    return _as_graded(module, path, {MANIFEST: text.encode()} | contents, documents)
+    return _as_graded(Edition(project, module), path, {MANIFEST: text.encode()} | contents, documents)
 
 
 def _without_outputs(document: Document) -> bytes:
@@ -83,22 +84,22 @@ def _without_outputs(document: Document) -> bytes:
     return (json.dumps(page, indent=1) + "\n").encode("ascii")
 
 
-def _as_graded(module: Module, path: Path, contents: dict[str, bytes], documents: list[Document]) -> Submission:
+def _as_graded(edition: Edition, path: Path, contents: dict[str, bytes], documents: list[Document]) -> Submission:
     """What intake makes of the archive."""
     packed = Entry(path.name, lambda: io.BytesIO(archive.pack(contents)))
-    read = collecting.one(module, path.stem, lambda: [packed])
+    read = collecting.one(edition, path.stem, lambda: [packed])
     if read.refused:
         raise TitoError(f"nothing was written, for a grader could not read it: {read.refused}")
     told = [remark for remark in read.remarks if not remark.startswith(collecting.CLAIM)]
     with suppress(Refused):  # more files than anybody looks at
-        told += collecting.elsewhere(module, read, list(_others(documents)))
-    given = collecting.given_cells(module)
+        told += collecting.elsewhere(edition, read, list(_others(documents)))
+    given = collecting.given_cells(edition)
     unwritten = [
         exercise
         for exercise, sources in read.cells.items()
         if sources == given[exercise] or any(markers.is_stub(source, exercise) for source in sources)
     ]
-    missing = [exercise.id for exercise in module.exercises if exercise.id not in read.cells]
+    missing = [exercise.id for exercise in edition.module.exercises if exercise.id not in read.cells]
     return Submission(path, contents, tuple(told), tuple(unwritten), tuple(missing))
 
 

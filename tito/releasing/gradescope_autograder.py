@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tito import files
+from tito.course.edition import Edition
 from tito.course.module import Module, load_module
 from tito.course.project import Project, find_project
 from tito.grading import batch
@@ -39,20 +40,20 @@ SHOWN = {"stdout_visibility": "hidden", "visibility": "visible"}
 
 def grade(here: Project, module: Module, submission: Path, withheld: Path) -> dict[str, Any]:
     """Gradescope's results for one submission. Raises MachineryError or TitoError where the grader itself failed."""
-    begun = time.monotonic()
-    read = collecting.one(module, "submission", partial(unpacking.walk, submission))
-    graded = batch.refusal(module, None, read) if read.refused else _judged(here, module, read, withheld)
+    begun, edition = time.monotonic(), Edition(here, module)
+    read = collecting.one(edition, "submission", partial(unpacking.walk, submission))
+    graded = batch.refusal(module, None, read) if read.refused else _judged(edition, read, withheld)
     tests = [entry(number, outcome) for number, outcome in enumerate(graded.outcomes, 1)]
     told: dict[str, Any] = {"score": graded.points, "execution_time": round(time.monotonic() - begun)} | SHOWN
     said = [remark for remark in graded.remarks if remark != UNSANDBOXED and not remark.startswith(collecting.CLAIM)]
     return told | ({"output": "\n".join(said)} if said else {}) | {"tests": tests}
 
 
-def _judged(here: Project, module: Module, read: Submission, withheld: Path) -> Grade:
+def _judged(edition: Edition, read: Submission, withheld: Path) -> Grade:
     unsafe = bubblewrap.protection().kind == "none"
-    with _in_place(here, module, withheld):
+    with _in_place(edition.project, edition.module, withheld):
         options = Options(limit_seconds=LIMIT_SECONDS, unsafe=unsafe)
-        with closing(RetryingJudge(partial(Judge, here, module, options), LIMIT_SECONDS)) as judge:
+        with closing(RetryingJudge(partial(Judge, edition, options), LIMIT_SECONDS)) as judge:
             graded = judge.grade(read)
     if graded.status == "machinery":
         raise MachineryError(graded.remarks[-1])

@@ -13,6 +13,7 @@ from typing import Any
 
 from tito import files
 from tito.course import exporting, markers, notebook, release_record
+from tito.course.edition import Edition
 from tito.course.module import Module, load_module, module_names
 from tito.course.project import PYPROJECT, Project
 from tito.errors import TitoError, WrongCall
@@ -133,12 +134,7 @@ def _given(folder: Path) -> Iterator[Path]:
 
 
 def _stubs(project: Project, module: Module) -> Tree:
-    return {project.shown(entry.path): _stub(project, entry.path).encode() for entry in module.notebooks}
-
-
-def _stub(project: Project, path: Path) -> str:
-    document = notebook.read(project, path)
-    return markers.stub(notebook.percent_text(document), document.name)
+    return {project.shown(entry.path): text.encode() for entry, text in Edition(project, module).texts.items()}
 
 
 def _as_released(project: Project, stubs: Tree) -> Tree:

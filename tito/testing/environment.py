@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from itertools import accumulate
 
-from tito.course.edition import Edition, as_released
+from tito.course.edition import Edition
 from tito.course.given import Given
 from tito.course.module import Module
 from tito.course.notebook import Cell
@@ -70,7 +70,7 @@ def given_by(project: Project, module: Module) -> GivenHas:
 
     @cache
     def given() -> Given:
-        return Edition(project, as_released(project, module)).package
+        return Edition(project, module).package
 
     return lambda name: given().has(name)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tito.course.edition import Edition
 from tito.course.module import load_module
 from tito.errors import Status
 from tito.grading import journal
@@ -45,9 +46,9 @@ def calls(monkeypatch):
     calls = Calls()
 
     class FakeJudge:
-        def __init__(self, project, module, options):
+        def __init__(self, edition, options):
             calls.made_with.append(options)
-            self.chosen = [one for one in module.exercises if options.exercise in (None, one.id)]
+            self.chosen = [one for one in edition.module.exercises if options.exercise in (None, one.id)]
 
         def __enter__(self):
             return self
@@ -318,7 +319,7 @@ def test_a_batch_killed_again_and_again_comes_through_with_the_same_bytes_and_le
 @pytest.mark.sandbox
 def test_the_real_judge_says_that_a_sandbox_was_lost_as_the_batch_expects_it(course):
     one = Submission("eve", {"double": ("def double(x):\n    import os\n    os._exit(0)",)})
-    with Judge(course.project, load_module(course.project, "01_toy"), Options(exercise="double")) as judge:
+    with Judge(Edition(course.project, load_module(course.project, "01_toy")), Options(exercise="double")) as judge:
         assert judge.grade(one).lost, "else a sandbox that was killed from outside would cost the student's points"
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tito.course import exporting
+from tito.course.edition import Edition
 from tito.course.module import Exercise, Module, load_module, module_names
 from tito.course.project import Project
 from tito.errors import TitoError
@@ -77,7 +78,7 @@ class Ways:
             self._kernel = Kernel(books / "source" / self.module.name, self.here.root)
             self._open.callback(self._kernel.close)
         unsafe = bubblewrap.protection().kind == "none"
-        self._judge = self._open.enter_context(Judge(self.here, self.module, Options(unsafe=unsafe)))
+        self._judge = self._open.enter_context(Judge(Edition(self.here, self.module), Options(unsafe=unsafe)))
         self._given = {
             path: path.read_bytes() for path in self._edition.root.rglob("*") if path.is_file() and path.suffix == ".py"
         }
@@ -124,7 +125,7 @@ class Ways:
 
     def grade_path(self, path: Path) -> Result:
         try:
-            found = collecting.collect(self.module, path)
+            found = collecting.collect(Edition(self.here, self.module), path)
         except TitoError as error:
             return self._nothing(str(error))
         if len(found) != 1:
@@ -279,9 +280,8 @@ class Commands(Ways):
 class RememberingJudge:
     """A Judge that grades cells that none has judged, and goes on to the next case: the course is put back for each."""
 
-    def __init__(self, memory: Memory, running: Judges, project: Project, module: Module, options: Options) -> None:
-        self._memory, self._running, self._project, self._module = memory, running, project, module
-        self._options = options
+    def __init__(self, memory: Memory, running: Judges, edition: Edition, options: Options) -> None:
+        self._memory, self._running, self._edition, self._options = memory, running, edition, options
 
     def __enter__(self) -> RememberingJudge:
         return self
@@ -290,15 +290,16 @@ class RememberingJudge:
         pass
 
     def grade(self, read: Submission) -> Grade:
-        hidden = sorted(path.name for path in self._project.module_tests(self._module.name).glob("hidden/*.py"))
-        where = [self._project.root.name, hidden]
+        project, module = self._edition.project, self._edition.module
+        hidden = sorted(path.name for path in project.module_tests(module.name).glob("hidden/*.py"))
+        where = [project.root.name, hidden]
         asked = ["judge", *where, _meanings(read)]
         known = self._memory.recall(asked, lambda: self._judge(str(where)).grade(read))
         return dataclasses.replace(known, submission=read.name, remarks=read.remarks, digest=read.digest)
 
     def _judge(self, where: str) -> Judge:
         if where not in self._running.judges:
-            judge = Judge(self._project, self._module, self._options)
+            judge = Judge(self._edition, self._options)
             self._running.judges[where] = self._running.open.enter_context(judge)
         return self._running.judges[where]
 

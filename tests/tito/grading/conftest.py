@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tito.course.edition import Edition
 from tito.course.module import Module, load_module
 from tito.grading.intake import collecting
 from tito.grading.submission import Submission
@@ -18,7 +19,12 @@ def module(course) -> Module:
 
 
 @pytest.fixture
-def hand_in(tmp_path: Path, module: Module) -> Callable[[Mapping[str, str | bytes]], list[Submission]]:
+def toy_edition(course, module: Module) -> Edition:
+    return Edition(course.project, module)
+
+
+@pytest.fixture
+def hand_in(tmp_path: Path, toy_edition: Edition) -> Callable[[Mapping[str, str | bytes]], list[Submission]]:
     """Files by path -> what intake makes of the folder."""
 
     def hand_in(files: Mapping[str, str | bytes]) -> list[Submission]:
@@ -26,6 +32,6 @@ def hand_in(tmp_path: Path, module: Module) -> Callable[[Mapping[str, str | byte
             path = tmp_path / "handed in" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data.encode() if isinstance(data, str) else data)
-        return collecting.collect(module, tmp_path / "handed in")
+        return collecting.collect(toy_edition, tmp_path / "handed in")
 
     return hand_in

@@ -8,6 +8,7 @@ import zipfile
 import jupytext
 import pytest
 
+from tito.course.edition import Edition
 from tito.course.module import load_module
 from tito.errors import Status
 from tito.grading.intake import collecting
@@ -76,7 +77,7 @@ def test_an_archive_holds_code_and_no_outputs_and_a_grader_reads_all_of_it(cours
     with zipfile.ZipFile(path) as archive:
         page = json.loads(archive.read("toy_dev.ipynb"))
     assert {len(cell.get("outputs", ())) for cell in page["cells"]} == {0} and "widgets" not in page["metadata"]
-    (read,) = collecting.collect(load_module(course.project, "01_toy"), path)
+    (read,) = collecting.collect(Edition(course.project, load_module(course.project, "01_toy")), path)
     assert "return x + x" in read.cells["double"][0] or "return 2 * x" in read.cells["double"][0]
 
 

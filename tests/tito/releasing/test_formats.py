@@ -245,7 +245,11 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
             "import nothing_of_this_name",
             "nothing_of_this_name",
         ),
-        "a given notebook that is damaged": ("modules/source/01_toy/released/toy_dev.py", "{", "cannot be read"),
+        "a given notebook that is damaged": (
+            "modules/source/01_toy/released/toy_dev.py",
+            "{",
+            "modules/source/01_toy/released/toy_dev.py: no `#| default_exp` cell",
+        ),
         "a grader that does not start": ("tito/__init__.py", "raise SystemExit(3)", "did not come to its end"),
     }
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tito.course.edition import Edition
 from tito.course.module import load_module
 from tito.course.notebook import Cell
 from tito.course.project import Project
@@ -161,13 +162,13 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def sandboxed(toy: Project) -> Iterator[Judge]:
-    with Judge(toy, load_module(toy, "01_toy"), Options(limit_seconds=40)) as judge:
+    with Judge(Edition(toy, load_module(toy, "01_toy")), Options(limit_seconds=40)) as judge:
         yield judge
 
 
 @pytest.fixture(scope="module")
 def unsandboxed(toy: Project) -> Iterator[Judge]:
-    with Judge(toy, load_module(toy, "01_toy"), Options(limit_seconds=40, unsafe=True)) as judge:
+    with Judge(Edition(toy, load_module(toy, "01_toy")), Options(limit_seconds=40, unsafe=True)) as judge:
         yield judge
 
 
@@ -430,7 +431,7 @@ def test_nobody_is_told_to_move_what_grading_lacks_into_the_exercises_cell(scrat
         (toy.root / NOTEBOOK).read_text(encoding="utf-8"), f"def double(x):\n    return {name} and 2 * x"
     )
     (tmp_path / "toy_dev.py").write_text(f"{text}\n# %%\n{scratch}\n", encoding="utf-8")
-    (submission,) = collecting.collect(load_module(toy, "01_toy"), tmp_path)
+    (submission,) = collecting.collect(Edition(toy, load_module(toy, "01_toy")), tmp_path)
     (said,) = [remark for remark in submission.remarks if "which only cell" in remark]
     assert wanted in said and ("move it into" in said) == (wanted == "move it into the exercise's cell"), said
 

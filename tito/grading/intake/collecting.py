@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from tito.course import markers
-from tito.course.module import Module, Notebook
+from tito.course.edition import Edition
+from tito.course.module import Notebook
 from tito.course.notebook import Cell
-from tito.course.project import RELEASED, find_project
 from tito.errors import TitoError, WrongCall
 from tito.grading.intake import reading, unpacking
 from tito.grading.intake.aligning import Aligner, Slot
@@ -31,7 +31,7 @@ LONGEST_SUBMISSION = 1_000_000  # characters of all exercises' cells
 CLAIM = "the archive names its author: "
 
 
-def collect(module: Module, path: Path) -> list[Submission]:
+def collect(edition: Edition, path: Path) -> list[Submission]:
     """All submissions in a folder, or in one file, sorted by name. Raises TitoError where `path` itself is wrong."""
     try:
         path = path.resolve(strict=True)
@@ -39,38 +39,38 @@ def collect(module: Module, path: Path) -> list[Submission]:
         raise WrongCall(f"{path} cannot be found: name a folder of submissions, or one submission") from None
     if not path.is_dir() and path.suffix.lower() not in (*NOTEBOOKS, ".zip"):
         raise WrongCall(f"{path} is neither a folder nor a .zip, .ipynb or .py: name what was handed in")
-    given = _given(module)
+    given = _given(edition)
     with ExitStack() as stack:
         try:
-            found = arrivals(module, path, stack)
+            found = arrivals(edition.module, path, stack)
         except OSError as error:
             raise TitoError(f"{path} cannot be read ({error.strerror})") from None
-        read = [submission for arrival in found if (submission := _submission(module, given, arrival))]
+        read = [submission for arrival in found if (submission := _submission(edition, given, arrival))]
     if not read:
         raise TitoError(f"{path} holds no submission: wanted folders, .zip, .ipynb or .py files of students")
     return sorted(read, key=lambda submission: submission.name)
 
 
-def one(module: Module, name: str, files: Files) -> Submission:
+def one(edition: Edition, name: str, files: Files) -> Submission:
     """What one person handed in, whatever lies there. Nothing is raised: what cannot be read is refused."""
-    return _submission(module, _given(module), Arrival(name, [files])) or Submission(name, {})
+    return _submission(edition, _given(edition), Arrival(name, [files])) or Submission(name, {})
 
 
-def elsewhere(module: Module, chosen: Submission, entries: Sequence[Entry]) -> Iterator[str]:
+def elsewhere(edition: Edition, chosen: Submission, entries: Sequence[Entry]) -> Iterator[str]:
     """A sentence for each of these files in which exercises are written, and not as in what was chosen."""
     with ExitStack() as stack, suppress(Refused):
-        reader = _Reader(module, _given(module), Budget(stack), [])
+        reader = _Reader(edition, _given(edition), Budget(stack), [])
         for sheet in reader.sheets(entries):
             written = {key: cells for key, cells in reader.written(sheet).items() if cells != chosen.cells.get(key)}
             if written:
                 yield f"{sheet.entry.path} is not handed in, and holds other work on {', '.join(written)}"
 
 
-def given_cells(module: Module) -> dict[str, tuple[str, ...]]:
+def given_cells(edition: Edition) -> dict[str, tuple[str, ...]]:
     """Of every exercise the cells of the student's edition, as a Submission holds them."""
     return {
         exercise.id: tuple(slot.source for slot in given.slots[exercise.id])
-        for entry, given in _given(module).items()
+        for entry, given in _given(edition).items()
         for exercise in entry.exercises
     }
 
@@ -90,26 +90,18 @@ class _Given:
         return found
 
 
-def _given(module: Module) -> dict[Notebook, _Given]:
-    found = dict[Notebook, _Given]()
-    for entry in module.notebooks:
-        released = entry.path.parent / RELEASED / entry.path.name  # in a student's edition, what was given
-        forms = (released, entry.path, entry.path.with_suffix(".ipynb"))
-        file = next((form for form in forms if form.is_file()), entry.path)
-        try:
-            cells = reading.page(bytearray(file.read_bytes()), file.name).cells
-        except (OSError, Refused) as error:
-            raise TitoError(f"the module's own notebook cannot be read: {error}") from None
-        found[entry] = _Given(tuple(replace(cell, source=markers.stub(cell.source, file.name)) for cell in cells))
-    return found
+def _given(edition: Edition) -> dict[Notebook, _Given]:
+    """Read by the same reader as what is handed in, for the two are compared."""
+    pages = ((entry, entry.path.name, text.encode()) for entry, text in edition.texts.items())
+    return {entry: _Given(reading.page(bytearray(data), name).cells) for entry, name, data in pages}
 
 
-def _submission(module: Module, given: Mapping[Notebook, _Given], arrival: Arrival) -> Submission | None:
+def _submission(edition: Edition, given: Mapping[Notebook, _Given], arrival: Arrival) -> Submission | None:
     """Everything that can go wrong with one submission ends here, in a sentence: the others go on."""
     told = list(arrival.remarks)
     try:
         with ExitStack() as stack:
-            reader = _Reader(module, given, Budget(stack), told)
+            reader = _Reader(edition, given, Budget(stack), told)
             cells = reader.cells(arrival)
             why = "" if cells else reader.nothing()
     except Refused as refusal:
@@ -133,9 +125,10 @@ def _is_of(sheet: Sheet, notebook: Notebook) -> bool:
 class _Reader:
     """Finds the exercises in what one student handed in."""
 
-    def __init__(self, module: Module, given: Mapping[Notebook, _Given], budget: Budget, told: list[str]) -> None:
-        self._module, self._given, self._budget, self._told = module, given, budget, told
-        self._exercises = frozenset(exercise.id for exercise in module.exercises)
+    def __init__(self, edition: Edition, given: Mapping[Notebook, _Given], budget: Budget, told: list[str]) -> None:
+        self._edition, self._given, self._budget, self._told = edition, given, budget, told
+        self._module = edition.module
+        self._exercises = frozenset(exercise.id for exercise in self._module.exercises)
         self._problems, self._seen, self._pages_left = list[str](), list[str](), MOST_PAGES
         self._code_left = MOST_CODE
         self._fits = dict[tuple[Path, int], tuple[Cells, list[str]]]()
@@ -216,9 +209,8 @@ class _Reader:
 
     def _without(self, exercise: str, name: str) -> str:
         """Why an exercise cannot import a name where it is graded; empty where it can."""
-        course = find_project(self._module.notebooks[0].path)
-        given = environment.given_by(course, self._module)
-        return environment.without(exercise, name, course.package_name, given)
+        package = self._edition.project.package_name
+        return environment.without(exercise, name, package, self._edition.package.has)
 
     def _holds(self, sheet: Sheet, notebook: Notebook) -> bool:
         slots = self._given[notebook].slots

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from functools import cached_property
 from pathlib import Path
 
 from tito.course.edition import Edition, Place
-from tito.course.given import Given
-from tito.course.module import Exercise, Module
-from tito.course.project import Project
+from tito.course.module import Exercise
 from tito.errors import TitoError
 from tito.grading.grade import Grade, MachineryError
 from tito.grading.judging.clock import Clock
@@ -60,11 +57,11 @@ class Judge:
     Raises TitoError where grading cannot begin: no sandbox, or tests that cannot be collected.
     """
 
-    def __init__(self, project: Project, module: Module, options: Options = Options()) -> None:  # noqa: B008 - frozen
-        self._project, self._module, self._options = project, module, options
+    def __init__(self, edition: Edition, options: Options = Options()) -> None:  # noqa: B008 - frozen
+        self._edition, self._options = edition, options
+        self._project, self._module = edition.project, edition.module
         self._limit = options.limit_seconds
-        self._exercises = [item for item in module.exercises if options.exercise in (None, item.id)]
-        self._edition = Edition(project, module)
+        self._exercises = [item for item in self._module.exercises if options.exercise in (None, item.id)]
         self._tests: PytestProcess | None = None
         self._collected: protocol.Collected | None = None
         self._sound = set[str]()  # exercises that the reference has passed here
@@ -77,7 +74,7 @@ class Judge:
         self._folder = tempfile.TemporaryDirectory(prefix="tito_grade_", ignore_cleanup_errors=True)
         try:
             Path(self._folder.name).chmod(0o755)  # who is in the sandbox is another user
-            layout.lay_out(self._project, self._given, Path(self._folder.name))
+            layout.lay_out(self._project, self._edition.package, Path(self._folder.name))
             self._start()
         except BaseException:
             self.__exit__()
@@ -132,11 +129,7 @@ class Judge:
     def _explained(self, records: dict[str, Record], outcomes: tuple[Outcome, ...]) -> tuple[str, ...]:
         """What exercises failed for that they would have had on their author's machine."""
         failures = {o.exercise: records[o.exercise].exceptions for o in outcomes if o.status != "passed"}
-        return environment.explained(failures, self._project.package_name, lambda name: self._given.has(name))
-
-    @cached_property
-    def _given(self) -> Given:
-        return self._edition.package
+        return environment.explained(failures, self._project.package_name, self._edition.package.has)
 
     def _run(self, modules: dict[str, tuple[ModuleCell, ...]], records: dict[str, Record]) -> None:
         """Hear what the tests say of these cells; a judge that hangs costs the exercise whose test it ran."""

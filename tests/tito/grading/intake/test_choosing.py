@@ -55,72 +55,72 @@ def put(folder: Path, files: dict[str, str | bytes]) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("carrier", ["a folder a student", "Gradescope's folder", "a zip without dates"])
-def test_every_grader_takes_the_work(layout, carrier, tmp_path, module):
+def test_every_grader_takes_the_work(layout, carrier, tmp_path, toy_edition):
     put(tmp_path / "all" / "ada", LAYOUTS[layout])
     if carrier == "a folder a student":
-        (found,) = collecting.collect(module, tmp_path / "all")
+        (found,) = collecting.collect(toy_edition, tmp_path / "all")
     elif carrier == "Gradescope's folder":
-        found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "all" / "ada"))
+        found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "all" / "ada"))
     else:
         bytes_of = {name: it if isinstance(it, bytes) else it.encode() for name, it in LAYOUTS[layout].items()}
         put(tmp_path / "class", {"ada.zip": malformed.zipped(bytes_of)})
-        (found,) = collecting.collect(module, tmp_path / "class")
+        (found,) = collecting.collect(toy_edition, tmp_path / "class")
     assert answer(found) == "return x + x"
     visible = [name for name in LAYOUTS[layout] if "/." not in f"/{name}" and "README" not in name]
     if len(visible) > 1:
         assert any(name in remark for name in visible for remark in found.remarks), "what was ignored must be named"
 
 
-def test_of_equal_work_the_newer_counts_whatever_it_is_called(tmp_path, module):
+def test_of_equal_work_the_newer_counts_whatever_it_is_called(tmp_path, toy_edition):
     put(tmp_path / "ada", {"toy_dev.py": OLD, "backup/toy_dev-Copy2.ipynb": as_page(GOOD)})
     os.utime(tmp_path / "ada/backup/toy_dev-Copy2.ipynb", (1_000_090_000,) * 2)
-    found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
+    found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "ada"))
     assert answer(found) == "return x + x"
     assert found.remarks == ("toy_dev.py differs from backup/toy_dev-Copy2.ipynb, the newer, which is graded",)
 
 
 @pytest.mark.parametrize("seconds", [-30, 0, 30])
-def test_dates_of_one_upload_do_not_tell_which_is_newer(seconds, tmp_path, module):
+def test_dates_of_one_upload_do_not_tell_which_is_newer(seconds, tmp_path, toy_edition):
     put(tmp_path / "ada", {"toy_dev.py": GOOD, "toy_dev-Copy1.py": OLD})
     os.utime(tmp_path / "ada/toy_dev-Copy1.py", (1_000_000_000 + seconds,) * 2)
-    found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
+    found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "ada"))
     assert answer(found) == "return x + x"
     assert found.remarks == (
         "toy_dev-Copy1.py differs from toy_dev.py, by its name the one that is meant, which is graded",
     )
 
 
-def test_a_library_that_defines_the_names_is_nobodys_work(tmp_path, module):
+def test_a_library_that_defines_the_names_is_nobodys_work(tmp_path, toy_edition):
     """Whoever hands in a whole course hands in its package and its tests' oracles too."""
     library = "def double(x):\n    return 2 * x\n\n\nclass Counter:\n    pass\n"
     put(tmp_path / "ada", {"hw/toy_dev.py": STUB, "hw/toy/sums.py": library, "hw/tests/oracle.py": library})
     put(tmp_path / "bob", {"oracle.py": library})
-    ada, bob = (collecting.one(module, who, partial(unpacking.walk, tmp_path / who)) for who in ("ada", "bob"))
-    assert ada.cells == collecting.given_cells(module)
+    ada, bob = (collecting.one(toy_edition, who, partial(unpacking.walk, tmp_path / who)) for who in ("ada", "bob"))
+    assert ada.cells == collecting.given_cells(toy_edition)
     assert bob.refused.startswith("no exercise of 01_toy was found in oracle.py")
 
 
-def test_a_draft_in_another_notebook_is_not_taken_where_the_notebook_itself_is_there(tmp_path, module):
+def test_a_draft_in_another_notebook_is_not_taken_where_the_notebook_itself_is_there(tmp_path, toy_edition):
     put(tmp_path / "ada", {"toy_dev.py": STUB, "scratch.ipynb": as_page("# %%\ndef double(x):\n    return 2 * x\n")})
-    found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
-    assert found.cells == collecting.given_cells(module)
+    found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "ada"))
+    assert found.cells == collecting.given_cells(toy_edition)
 
 
-def test_many_other_files_cost_no_points(tmp_path, module):
+def test_many_other_files_cost_no_points(tmp_path, module, toy_edition):
     """Far more code than anybody looks at: the newest is looked at first, and the rest is named."""
     much = GOOD + "\n# %%\n" + "x = 1\n" * 14_000
     put(tmp_path / "ada", {f"old/{number}/toy_dev.py": much.replace("x + x", "0") for number in range(40)})
     put(tmp_path / "ada", {"toy_dev.py": GOOD})
     os.utime(tmp_path / "ada/toy_dev.py", (1_000_090_000,) * 2)
-    found = collecting.one(module, "ada", partial(unpacking.walk, tmp_path / "ada"))
+    found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "ada"))
     assert answer(found) == "return x + x"
     assert any("far more code was handed in than the module has" in remark for remark in found.remarks)
 
 
-def test_in_an_archive_the_dates_of_its_members_count(module):
+def test_in_an_archive_the_dates_of_its_members_count(toy_edition):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(zipfile.ZipInfo("a/toy_dev.py", (2026, 3, 1, 12, 0, 0)), GOOD)
         archive.writestr(zipfile.ZipInfo("b/toy_dev.py", (2026, 2, 1, 12, 0, 0)), OLD)
     entry = unpacking.Entry("hw.zip", lambda: io.BytesIO(stream.getvalue()))
-    assert answer(collecting.one(module, "ada", lambda: [entry])) == "return x + x"
+    assert answer(collecting.one(toy_edition, "ada", lambda: [entry])) == "return x + x"

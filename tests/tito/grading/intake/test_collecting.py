@@ -41,12 +41,14 @@ def test_a_folder_a_student_zips_and_plain_files_are_all_submissions(hand_in):
     assert not any(one.remarks for one in found)
 
 
-def test_an_archive_of_tito_submit_is_one_submission_whose_manifest_is_shown_and_not_believed(course, tmp_path, module):
+def test_an_archive_of_tito_submit_is_one_submission_whose_manifest_is_shown_and_not_believed(
+    course, tmp_path, toy_edition
+):
     assert course.tito("submit", "--name", 'Ada "the first"').status == 0
     (tmp_path / "all").mkdir()
     (course.root / "01_toy_submission.zip").rename(tmp_path / "all" / "bob.zip")
     for path in (tmp_path / "all", tmp_path / "all" / "bob.zip"):
-        (found,) = collecting.collect(module, path)
+        (found,) = collecting.collect(toy_edition, path)
         assert found.name == "bob" and answer(found) == "return 2 * x"
         assert found.remarks == ('the archive names its author: Ada \\"the first\\" (not checked)',)
 
@@ -77,7 +79,7 @@ CANVAS = {
 
 
 @pytest.mark.parametrize("carrier", ["folder", "zip", "zip in a folder"])
-def test_canvas_download_tells_people_of_one_name_apart_and_keeps_who_was_late(carrier, tmp_path, module):
+def test_canvas_download_tells_people_of_one_name_apart_and_keeps_who_was_late(carrier, tmp_path, toy_edition):
     (tmp_path / "x").mkdir()
     if carrier == "folder":
         for name, data in CANVAS.items():
@@ -86,7 +88,7 @@ def test_canvas_download_tells_people_of_one_name_apart_and_keeps_who_was_late(c
         with zipfile.ZipFile(tmp_path / "x" / "submissions.zip", "w") as archive:
             for name, data in CANVAS.items():
                 archive.writestr(name, data)
-    found = collecting.collect(module, tmp_path / "x" / "submissions.zip" if carrier == "zip" else tmp_path / "x")
+    found = collecting.collect(toy_edition, tmp_path / "x" / "submissions.zip" if carrier == "zip" else tmp_path / "x")
     by_name = {one.name: one for one in found}
     assert list(by_name) == [
         "anon_x7Yb2",
@@ -110,19 +112,19 @@ def test_a_zip_named_like_canvas_files_cannot_hand_in_for_someone_else(hand_in):
 
 
 @pytest.mark.parametrize("top", ["", "course/submitted/"])
-def test_nbgraders_tree_names_students_by_the_folder_below_submitted(top, tmp_path, module):
+def test_nbgraders_tree_names_students_by_the_folder_below_submitted(top, tmp_path, toy_edition):
     for who in ("ada", "bob"):
         folder = tmp_path / "t" / top / who / "01_toy"
         folder.mkdir(parents=True)
         (folder / "toy_dev.ipynb").write_text(as_page(solved()), encoding="utf-8")
         (folder / "timestamp.txt").write_text("2026-01-01", encoding="utf-8")
-    found = collecting.collect(module, tmp_path / "t" / top.partition("/")[0])
+    found = collecting.collect(toy_edition, tmp_path / "t" / top.partition("/")[0])
     assert [one.name for one in found] == ["ada", "bob"] and not any(one.remarks + (one.refused or ()) for one in found)
 
 
-def test_a_students_whole_course_folder_is_one_submission(edition, solve, module):
+def test_a_students_whole_course_folder_is_one_submission(edition, solve, toy_edition):
     solve(edition, "double")
-    (found,) = collecting.collect(module, edition.root)
+    (found,) = collecting.collect(toy_edition, edition.root)
     assert answer(found) == "return 2 * x", "the notebook, not the untouched copy in released/"
     assert found.remarks == ()
 
@@ -170,19 +172,19 @@ def test_what_is_not_a_submission_at_all_is_refused_by_its_name_and_the_others_g
     assert [bool(one.cells) for one in found] == [True, False, False, False]
 
 
-def test_only_a_wrong_path_is_an_error_of_the_call(tmp_path, module):
+def test_only_a_wrong_path_is_an_error_of_the_call(tmp_path, toy_edition):
     for path, told in (
         (tmp_path / "nowhere", "cannot be found"),
         (Path(__file__).with_suffix(".txt"), "cannot be found"),
     ):
         with pytest.raises(WrongCall, match=told):
-            collecting.collect(module, path)
+            collecting.collect(toy_edition, path)
     (tmp_path / "a.txt").touch()
     with pytest.raises(WrongCall, match="neither a folder nor a .zip"):
-        collecting.collect(module, tmp_path / "a.txt")
+        collecting.collect(toy_edition, tmp_path / "a.txt")
     (tmp_path / "empty").mkdir()
     with pytest.raises(TitoError, match="holds no submission"):
-        collecting.collect(module, tmp_path / "empty")
+        collecting.collect(toy_edition, tmp_path / "empty")
 
 
 def test_of_two_archives_the_newer_attachment_counts_whatever_dates_are_inside(hand_in):

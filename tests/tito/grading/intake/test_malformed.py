@@ -21,10 +21,12 @@ from .handed import TEXT, TOY, as_page
 RUN = """
 import json, sys
 from pathlib import Path
+from tito.course.edition import Edition
 from tito.course.module import load_module
 from tito.grading.intake import collecting
 from tito.course.project import Project
-found = collecting.collect(load_module(Project(Path(sys.argv[1])), "01_toy"), Path(sys.argv[2]))
+project = Project(Path(sys.argv[1]))
+found = collecting.collect(Edition(project, load_module(project, "01_toy")), Path(sys.argv[2]))
 status = Path("/proc/self/status")
 peak = status.read_text().partition("VmHWM:")[2].split()[0] if status.exists() else "0"
 json.dump({"peak_kib": int(peak), "found": [[s.name, s.refused, s.remarks, s.cells] for s in found]}, sys.stdout)

@@ -10,6 +10,7 @@ import tokenize
 import pytest
 
 from tito.course import markers, notebook
+from tito.course.edition import Edition
 from tito.course.module import load_module
 from tito.grading.intake import collecting, lexing, reading
 from tito.grading.intake.aligning import Aligner, Slot
@@ -36,16 +37,17 @@ def test_cells_of_an_honest_notebook_are_those_that_jupytext_reads(path, edition
 
 def test_every_exercise_of_the_module_arrives_whole_and_the_same_from_both_forms(tmp_path):
     module = load_module(REAL, "17_quantization")
+    edition = Edition(REAL, module)
     for path in NOTEBOOKS:
         text = path.read_text(encoding="utf-8")
         for who, name, data in (("a", path.name, text), ("b", f"{path.stem}.ipynb", as_page(text))):
             (tmp_path / who).mkdir(exist_ok=True)
             (tmp_path / who / name).write_text(data, encoding="utf-8")
-    first, second = collecting.collect(module, tmp_path)
+    first, second = collecting.collect(edition, tmp_path)
     assert first.remarks == second.remarks == ()
     assert list(first.cells) == [exercise.id for exercise in module.exercises]
     assert first.cells == second.cells and first.digest == second.digest
-    given = collecting.given_cells(module)
+    given = collecting.given_cells(edition)
     assert {key: len(cells) for key, cells in given.items()} == {key: len(cells) for key, cells in first.cells.items()}
     assert all("NotImplementedError" in cells[0] for cells in given.values()), "given cells hold no solution"
 
@@ -143,8 +145,8 @@ DEFINITIONS = {
 
 @pytest.mark.parametrize("what", DEFINITIONS)
 @pytest.mark.parametrize("scratch", NO_DEFINITIONS)
-def test_a_cell_that_lost_its_line_is_found_among_cells_that_only_use_its_name(module, what, scratch):
-    given = collecting.given_cells(module)["double"]
+def test_a_cell_that_lost_its_line_is_found_among_cells_that_only_use_its_name(toy_edition, what, scratch):
+    given = collecting.given_cells(toy_edition)["double"]
     sources = (NO_DEFINITIONS[scratch], DEFINITIONS[what], NO_DEFINITIONS[scratch])
     cells = [notebook.Cell("code", source, number, None) for number, source in enumerate(sources, 1)]
     aligner = Aligner(cells, {}, frozenset({"double"}))
@@ -160,11 +162,12 @@ def test_a_scratch_cell_that_assigns_the_name_does_not_make_the_def_doubtful(han
 def test_where_a_notebook_is_missing_no_import_of_another_takes_its_place(tmp_path):
     """qat_dev imports from quantization_dev; two exercises may not be taken from such a cell."""
     module = load_module(REAL, "17_quantization")
+    edition = Edition(REAL, module)
     (tmp_path / "ada").mkdir()
     for path in NOTEBOOKS:
         if path.stem != "quantization_dev":
             (tmp_path / "ada" / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-    (found,) = collecting.collect(module, tmp_path)
+    (found,) = collecting.collect(edition, tmp_path)
     gone = next(entry for entry in module.notebooks if entry.path.stem == "quantization_dev")
     assert not {exercise.id for exercise in gone.exercises} & found.cells.keys()
     assert not [remark for remark in found.remarks if "lost its line" in remark]
@@ -177,7 +180,7 @@ def test_of_two_cells_that_lost_their_directive_none_is_guessed(hand_in):
     assert any("2 cells define double, none under the line" in remark for remark in found.remarks)
 
 
-def test_nbgraders_metadata_decides_between_cells_that_lost_their_directive(tmp_path, module):
+def test_nbgraders_metadata_decides_between_cells_that_lost_their_directive(tmp_path, module, toy_edition):
     page = json.loads(nbgrader.course_folder(TOY, module)["source/01_toy/toy_dev.ipynb"])
     for cell in page["cells"]:
         cell["source"] = [line for line in cell["source"] if not line.startswith("#| exercise: double")]
@@ -185,7 +188,7 @@ def test_nbgraders_metadata_decides_between_cells_that_lost_their_directive(tmp_
     folder = tmp_path / "course" / "submitted" / "ada" / "01_toy"
     folder.mkdir(parents=True)
     (folder / "toy_dev.ipynb").write_text(json.dumps(page), encoding="utf-8")
-    (found,) = collecting.collect(module, tmp_path / "course")
+    (found,) = collecting.collect(toy_edition, tmp_path / "course")
     assert found.name == "ada" and answer(found) == "return 2 * x"
 
 
@@ -209,11 +212,11 @@ def test_a_helper_in_a_cell_of_its_own_comes_with_the_exercise(hand_in):
 
 def test_each_source_stands_in_the_place_of_one_given_cell(tmp_path):
     """`quantize` has two cells; without the first, the second must not be taken for it."""
-    module = load_module(REAL, "17_quantization")
+    edition = Edition(REAL, load_module(REAL, "17_quantization"))
     text = NOTEBOOKS[-1].read_text(encoding="utf-8")
     cells = text.split("\n# %%")
     first, second = [number for number, cell in enumerate(cells) if "\n#| exercise: quantize\n" in cell]
-    given = collecting.given_cells(module)["quantize"]
+    given = collecting.given_cells(edition)["quantize"]
     merged = cells[first] + cells[second].partition("#| exercise: quantize\n")[2]
     for who, edit in (
         ("first gone", {first: None}),
@@ -223,7 +226,7 @@ def test_each_source_stands_in_the_place_of_one_given_cell(tmp_path):
         (tmp_path / who).mkdir()
         kept = [edit.get(number, cell) for number, cell in enumerate(cells)]
         (tmp_path / who / "quantization_dev.py").write_text("\n# %%".join(c for c in kept if c is not None), "utf-8")
-    by_name = {one.name: one for one in collecting.collect(module, tmp_path)}
+    by_name = {one.name: one for one in collecting.collect(edition, tmp_path)}
     gone, merged_cells, swapped = (by_name[name].cells["quantize"] for name in ("first_gone", "merged", "swapped"))
     assert gone[0] == given[0] and "def dequantize(" in gone[1] and gone[1] != given[1]
     assert "quantize: the cell that defines quantize is missing" in by_name["first_gone"].remarks
@@ -252,7 +255,7 @@ def test_given_code_that_was_changed_is_named(hand_in):
     assert found.remarks == ("ada.py: cell 7 is of no exercise and is not as it was given: what it says is not graded",)
 
 
-def test_of_two_files_of_a_notebook_the_newer_in_which_something_was_written_is_graded(tmp_path, module):
+def test_of_two_files_of_a_notebook_the_newer_in_which_something_was_written_is_graded(tmp_path, toy_edition):
     (tmp_path / "all" / "ada").mkdir(parents=True)
     for age, (name, text) in enumerate(
         [
@@ -264,7 +267,7 @@ def test_of_two_files_of_a_notebook_the_newer_in_which_something_was_written_is_
         path = tmp_path / "all" / "ada" / name
         path.write_text(text, encoding="utf-8")
         os.utime(path, (1_000_000_000 - age * 1_000,) * 2)
-    (found,) = collecting.collect(module, tmp_path / "all")
+    (found,) = collecting.collect(toy_edition, tmp_path / "all")
     assert answer(found) == "return 2 * x", "the untouched .ipynb is newest, and holds nothing"
     assert sorted(found.remarks) == [
         "toy_dev (1).py differs from toy_dev.py, the newer, which is graded",

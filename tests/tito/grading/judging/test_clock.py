@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tito.course.edition import Edition
 from tito.course.module import load_module
 from tito.course.project import Project
 from tito.grading.grade import MachineryError
@@ -124,7 +125,9 @@ def stopped(judge: Judge, module: str, seconds: float) -> Iterator[None]:
 @pytest.fixture
 def judge(tmp_path: Path) -> Iterator[Judge]:
     project = Project(copy_toy(tmp_path))
-    with Judge(project, load_module(project, "01_toy"), Options(limit_seconds=LIMIT, exercise="double")) as judge:
+    with Judge(
+        Edition(project, load_module(project, "01_toy")), Options(limit_seconds=LIMIT, exercise="double")
+    ) as judge:
         yield judge
 
 

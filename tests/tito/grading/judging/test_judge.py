@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tito.course.edition import Edition
 from tito.course.module import Module, load_module
 from tito.course.project import Project
 from tito.errors import TitoError
@@ -74,14 +75,14 @@ def module(toy: Project) -> Module:
 
 @pytest.fixture(scope="module")
 def judge(toy: Project, module: Module) -> Iterator[Judge]:
-    with Judge(toy, module, Options(limit_seconds=PATIENT)) as judge:
+    with Judge(Edition(toy, module), Options(limit_seconds=PATIENT)) as judge:
         yield judge
 
 
 @pytest.fixture(scope="module")
 def hasty(toy: Project, module: Module) -> Iterator[Judge]:
     """For what never ends: nothing that is to pass depends on how fast this machine is."""
-    with Judge(toy, module, Options(limit_seconds=HASTY)) as judge:
+    with Judge(Edition(toy, module), Options(limit_seconds=HASTY)) as judge:
         yield judge
 
 
@@ -318,7 +319,7 @@ def double(x):
 def test_the_same_submission_gets_the_same_bytes(judge, toy, module):
     told = "def double(x):\n    raise ValueError(f'{object()} {set(map(str, range(9)))} {np.random.rand()}')"
     first, again = (judge.grade(handed_in(told)) for _ in range(2))
-    with Judge(toy, module, Options(limit_seconds=PATIENT)) as other:
+    with Judge(Edition(toy, module), Options(limit_seconds=PATIENT)) as other:
         third = other.grade(handed_in(told))
     plain = [dataclasses.replace(grade, seconds=0.0) for grade in (first, again, third)]
     assert plain[0] == plain[1] == plain[2] and "0x..." in message(first)
@@ -340,7 +341,7 @@ def test_a_loop_without_end_is_stopped_in_the_test_too_and_the_judge_goes_on(jud
     before = visible.read_text(encoding="utf-8")
     visible.write_text(f"import numpy as np\n\ndef test_all_of_it(student):\n    {test}\n", encoding="utf-8")
     try:
-        with Judge(project, module, Options(limit_seconds=16.0, exercise="double")) as other:
+        with Judge(Edition(project, module), Options(limit_seconds=16.0, exercise="double")) as other:
             started = other._tests
             assert statuses(other.grade(handed_in(endless))) == {"double": "timeout"}
             assert other._tests is started, "no need to end the tests' process"
@@ -392,7 +393,9 @@ def tested(tmp_path):
     def tested(test: str, limit_seconds: float = 60.0) -> Judge:
         head = "import numpy as np\nimport pytest\nfrom hypothesis import assume, given, strategies as st\n\n"
         visible.write_text(head + test, encoding="utf-8")
-        return Judge(project, load_module(project, "01_toy"), Options(limit_seconds=limit_seconds, exercise="double"))
+        return Judge(
+            Edition(project, load_module(project, "01_toy")), Options(limit_seconds=limit_seconds, exercise="double")
+        )
 
     return tested
 
@@ -428,7 +431,7 @@ def test_a_fault_that_the_judge_gets_only_later_costs_nobody_points(tested, tmp_
 
 
 def test_one_exercise_alone_can_be_graded(toy, module):
-    with Judge(toy, module, Options(exercise="counter")) as judge:
+    with Judge(Edition(toy, module), Options(exercise="counter")) as judge:
         grade = judge.grade(handed_in())
     assert statuses(grade) == {"counter": "passed"} and grade.max_points == 3
 
@@ -445,12 +448,12 @@ def test_tests_that_cannot_be_collected_again_are_told_in_the_same_words(tmp_pat
     """At the start it is a person's mistake, later the grader's: it is tried again, from the start."""
     project = Project(copy_toy(tmp_path))
     visible, _ = project.test_files("01_toy", "double")
-    with Judge(project, load_module(project, "01_toy")) as judge:
+    with Judge(Edition(project, load_module(project, "01_toy"))) as judge:
         visible.write_text("import nothing_of_this_name\n", encoding="utf-8")
         judge._stop()
         with pytest.raises(MachineryError) as later:
             judge.grade(handed_in())
-    with pytest.raises(TitoError) as first, Judge(project, load_module(project, "01_toy")):
+    with pytest.raises(TitoError) as first, Judge(Edition(project, load_module(project, "01_toy"))):
         pass
     assert str(later.value) == str(first.value) and "test_double.py: ModuleNotFoundError" in str(first.value)
 
@@ -461,13 +464,13 @@ def test_tests_that_cannot_be_collected_are_nobodys_failure(tmp_path):
     visible.write_text("import nothing_of_this_name\n", encoding="utf-8")
     with (
         pytest.raises(TitoError, match="test_double.py: ModuleNotFoundError"),
-        Judge(project, load_module(project, "01_toy")),
+        Judge(Edition(project, load_module(project, "01_toy"))),
     ):
         pass
     visible.unlink()
     with (
         pytest.raises(TitoError, match="nobody can be graded without it"),
-        Judge(project, load_module(project, "01_toy")),
+        Judge(Edition(project, load_module(project, "01_toy"))),
     ):
         pass
 
@@ -476,21 +479,24 @@ def test_without_a_sandbox_no_stranger_is_graded(toy, module, monkeypatch):
     monkeypatch.setattr(
         judging.bubblewrap, "protection", lambda: judging.bubblewrap.Protection("none", "no bubblewrap", "install it")
     )
-    with pytest.raises(TitoError, match="no bubblewrap: install it; or grade with --unsafe"), Judge(toy, module):
+    with (
+        pytest.raises(TitoError, match="no bubblewrap: install it; or grade with --unsafe"),
+        Judge(Edition(toy, module)),
+    ):
         pass
 
 
 def test_without_a_sandbox_the_trusted_are_graded_alike_and_the_grade_is_marked(toy, module):
-    with Judge(toy, module, Options(limit_seconds=PATIENT, unsafe=True)) as judge:
+    with Judge(Edition(toy, module), Options(limit_seconds=PATIENT, unsafe=True)) as judge:
         grade, wrong = (judge.grade(handed_in(double)) for double in (DOUBLE, "def double(x):\n    return x"))
-    with Judge(toy, module, Options(limit_seconds=HASTY, unsafe=True)) as judge:
+    with Judge(Edition(toy, module), Options(limit_seconds=HASTY, unsafe=True)) as judge:
         hung = judge.grade(handed_in(in_double("while True: pass")))
     assert grade.points == 5 and judging.UNSANDBOXED in grade.remarks
     assert statuses(wrong) == {"double": "failed", "counter": "failed"} and statuses(hung)["double"] == "timeout"
 
 
 def test_leaving_the_judge_leaves_nothing_behind(toy, module):
-    with Judge(toy, module) as judge:
+    with Judge(Edition(toy, module)) as judge:
         judge.grade(handed_in())
         folder, process = Path(judge._folder.name), judge._tests._process
     assert not folder.exists() and process.poll() is not None
