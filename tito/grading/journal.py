@@ -7,7 +7,6 @@ Each row carries a seal, a hash of itself, and what a power cut has spoilt is le
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -19,18 +18,11 @@ from typing import Any
 
 from tito.errors import TitoError
 from tito.grading.grade import Grade
+from tito.grading.sealed_rows import TABLE, Row, is_whole, rescued, seal, sealed, set_aside, text_of
 from tito.grading.submission import Submission
 
 NAME = "journal.sqlite"
 DAMAGED = NAME + ".damaged"
-BESIDE = ("", "-wal", "-shm")  # SQLite's files
-TABLE = "CREATE TABLE IF NOT EXISTS rows (kind TEXT, key TEXT, text TEXT, seal TEXT, PRIMARY KEY (kind, key))"
-
-Row = tuple[str, str, str, str]  # kind, key, JSON, seal
-
-
-def _hash(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 class Journal:
@@ -65,7 +57,7 @@ class Journal:
         """On the disk when this returns. A failure of the grader's own is noted, but is no grade, nor replaces one."""
         with self._change():
             self._rows.execute("DELETE FROM rows WHERE kind = 'failure' AND key = ?", (key,))
-            self._put(_row("failure" if grade.status == "machinery" else "grade", key, grade.as_json()))
+            self._put(sealed("failure" if grade.status == "machinery" else "grade", key, grade.as_json()))
 
     def about(self) -> dict[str, Any]:
         """What `open_batch` was last told; {} for a new journal."""
@@ -82,14 +74,14 @@ class Journal:
         """Remember who is graded, and how: what `tito merge` needs to know of a shard."""
         with self._change():
             rows = self._rows.execute("SELECT * FROM rows WHERE kind = 'submission'")
-            known = {row[1]: row[3] for row in rows if _whole(row)}
-            for row in (_row("submission", one.name, asdict(one)) for one in submissions):
+            known = {row[1]: row[3] for row in rows if is_whole(row)}
+            for row in (sealed("submission", one.name, asdict(one)) for one in submissions):
                 if known.pop(row[1], None) != row[3]:  # a whole class is much to write at every start
                     self._put(row)
             self._rows.executemany(
                 "DELETE FROM rows WHERE kind = 'submission' AND key = ?", [(name,) for name in known]
             )
-            self._put(_row("about", "batch", about))
+            self._put(sealed("about", "batch", about))
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -105,7 +97,7 @@ class Journal:
     def _get(self, kind: str, key: str) -> str | None:
         with _telling(self.path):
             found = self._rows.execute("SELECT text, seal FROM rows WHERE kind = ? AND key = ?", (kind, key)).fetchone()
-        return found[0] if found and found[1] == _hash(kind, key, found[0]) else None
+        return found[0] if found and found[1] == seal(kind, key, found[0]) else None
 
     def _put(self, row: Row) -> None:
         self._rows.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", row)
@@ -120,7 +112,7 @@ class Journal:
 
     def _open(self) -> None:
         self._rows = sqlite3.connect(self.path, timeout=0, isolation_level=None)
-        self._rows.text_factory = _text_of
+        self._rows.text_factory = text_of
         try:
             self._rows.execute("PRAGMA locking_mode = EXCLUSIVE")  # the lock of this batch; the system frees it
             self._rows.execute("PRAGMA journal_mode = WAL")
@@ -137,48 +129,17 @@ class Journal:
 
     def _rescue(self, reason: str) -> None:
         """Put a damaged journal aside, and take from it the rows whose seals are whole."""
-        for suffix in BESIDE:
-            with suppress(FileNotFoundError):
-                self.path.with_name(NAME + suffix).replace(self.path.with_name(DAMAGED + suffix))
+        damaged = self.path.with_name(DAMAGED)
+        set_aside(self.path, damaged)
         self._open()
         with self._change():
-            for row in _readable(self.path.with_name(DAMAGED)):
+            for row in rescued(damaged):
                 self._put(row)
         count = self._rows.execute("SELECT count(*) FROM rows WHERE kind = 'grade'").fetchone()[0]
         self.notes.append(
             f"{self.path} was damaged ({reason}): {count} grades could be read and are kept, the rest is graded again; "
             f"the damaged file is now {DAMAGED}"
         )
-
-
-def _row(kind: str, key: str, value: dict[str, Any]) -> Row:
-    text = json.dumps(value)
-    return kind, key, text, _hash(kind, key, text)
-
-
-def _whole(row: Row) -> bool:
-    """Whether a row that was read is what was once put. Of a damaged file it may hold anything."""
-    return all(isinstance(value, str) for value in row) and row[3] == _hash(*row[:3])
-
-
-def _readable(path: Path) -> Iterator[Row]:
-    """The rows of a damaged journal that can be reached, from the front or from the back, and are whole."""
-    with suppress(sqlite3.DatabaseError):
-        rows = sqlite3.connect(path, timeout=0)
-        rows.text_factory = _text_of
-        try:
-            for order in ("ASC", "DESC"):
-                with suppress(sqlite3.DatabaseError):
-                    for row in rows.execute(f"SELECT kind, key, text, seal FROM rows ORDER BY rowid {order}"):
-                        if _whole(row):
-                            yield row
-        finally:
-            rows.close()
-
-
-def _text_of(data: bytes) -> str:
-    """Spoilt bytes are for the seal to find, and no error."""
-    return data.decode("utf-8", "replace")
 
 
 def _reason(error: sqlite3.Error) -> str:
