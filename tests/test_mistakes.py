@@ -86,7 +86,7 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Verdict]:
     folder, number = tmp_path_factory.mktemp("judged"), itertools.count()
     env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    command = [sys.executable, str(HERE / "first_failure.py"), str(PROJECT.root)]
+    command = [sys.executable, "-m", "tests.first_failure", str(PROJECT.root)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=PROJECT.root, env=env, stdin=pipe, stdout=pipe, encoding="utf-8") as process:
         asking, answering = process.stdin, process.stdout

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +25,8 @@ from tito.course.module import Module, load_module, module_names
 from tito.course.notebook import Cell
 from tito.course.project import Project, find_project
 from tito.errors import TitoError, WrongCall
-from tito.testing import environment, pytest_process, pytest_reporter
+from tito.testing import environment, pytest_process
+from tito.testing.first_failure import FirstFailure
 from tito.testing.outcome import claim_of
 from tito.testing.protocol import Failure
 from tito.testing.proxies import InProcess, Student
@@ -110,17 +111,24 @@ def _test(exercise: str, defined: dict[str, Any], tests: str | Path, hidden: Map
 
 def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
     """The first failure, in words; empty where all tests pass."""
-    here = _Here(defined)
+    here, first = _Here(defined), FirstFailure()
     above = root.parent.parent  # modules are named from here: by a folder no earlier run had, so that none is reused
     tests = root.relative_to(above)  # in the names of folders above, pytest may see patterns and variables
     where = ["--rootdir", ".", "--confcutdir", str(tests), "-c", str(tests / "pytest.ini")]
     said = io.StringIO()
     plain = mock.patch.dict(os.environ, pytest_process.plain(os.environ), clear=True)
     with redirect_stdout(said), redirect_stderr(said), plain, chdir(above):
-        status = pytest.main([*QUIET, *where, str(file.relative_to(above))], plugins=[here])
-    if here.failure or (status == pytest.ExitCode.OK and here.ran):
-        return here.failure
+        status = pytest.main([*QUIET, *where, str(file.relative_to(above))], plugins=[here, first])
+    if first.failure:
+        return _in_words(first.test, first.failure)
+    if status == pytest.ExitCode.OK and first.ran:
+        return ""
     return f"the tests could not be run:\n{said.getvalue()[-1000:]}"
+
+
+def _in_words(test: str, failure: Failure) -> str:
+    told = failure.type in ("AssertionError", "Failed") and failure.text
+    return f"{claim_of(test)}:\n{told or f'{failure.type}: {failure.text}'}{_where(failure)}"
 
 
 def _where(failure: Failure) -> str:
@@ -131,13 +139,12 @@ def _where(failure: Failure) -> str:
 
 
 class _Here:
-    """A pytest plugin: the fixture `student` is the notebook, in whose folder tests run; the first failure is kept."""
+    """A pytest plugin: the fixture `student` is the notebook, in whose folder tests run."""
 
     def __init__(self, defined: dict[str, Any]) -> None:
         self._module = ModuleType("notebook")
         self._module.__dict__.update(defined)
         self._folder = Path.cwd()
-        self.failure, self.ran = "", False
 
     def pytest_collection_finish(self) -> None:
         os.chdir(self._folder)
@@ -145,17 +152,3 @@ class _Here:
     @pytest.fixture(scope="module")
     def student(self) -> Student:
         return Student(InProcess(self._module), "this notebook")
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
-        self.ran |= report.when == "call" and report.passed
-        if (report.failed or report.skipped) and not self.failure:
-            raised = call.excinfo and pytest_reporter.failure_of(call.excinfo.value, item.path)
-            failure = raised or Failure("Failed", "no reason")
-            in_words = failure.type in ("AssertionError", "Failed") and failure.text
-            text = failure.text if in_words else f"{failure.type}: {failure.text}"
-            self.failure = f"{claim_of(item.nodeid)}:\n{text}{_where(failure)}"
-        return report
