@@ -27,10 +27,11 @@ def prepare(session: nox.Session, extras: str = "test,dev", *packages: str) -> N
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, and the package as the notebooks export it."""
+    """Style, who imports whom, and the package as the notebooks export it."""
     prepare(session)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
     session.run("tito", "export", MODULE, "--check")
 
 
