@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jupytext  # type: ignore[import-untyped]
+import jupytext
 import nbclient
 import pytest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from tito.course import notebook, replacing
 from tito.course.module import load_module
 
-from .toy_course import NOTEBOOK, Course, copy_toy
+from .toy_course import NOTEBOOK, Course, Solve, copy_toy
 
 collect_ignore = ["toy"]  # its tests belong to the toy course, not to this one
 
@@ -18,7 +18,7 @@ collect_ignore = ["toy"]  # its tests belong to the toy course, not to this one
 @pytest.fixture
 def course(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Course]:
     monkeypatch.delenv("TITO_PROJECT", raising=False)
-    yield Course(copy_toy(tmp_path), lambda: tuple(capsys.readouterr()))
+    yield Course(copy_toy(tmp_path), capsys)
 
 
 @pytest.fixture
@@ -26,11 +26,11 @@ def edition(course: Course, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     """The toy course as a student has it: what `tito release` made."""
     folder = tmp_path / "für die Schüler"
     assert course.tito("release", "01", "--to", str(folder)).status == 0
-    return Course(folder, lambda: tuple(capsys.readouterr()))
+    return Course(folder, capsys)
 
 
 @pytest.fixture
-def solve(course: Course) -> Callable[[Course, str], None]:
+def solve(course: Course) -> Solve:
     """Put the reference's cells of an exercise into a student's notebook, as a student would write them."""
 
     def solve(edition: Course, exercise: str) -> None:

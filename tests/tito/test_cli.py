@@ -13,12 +13,12 @@ import pytest
 from tito.cli import main
 from tito.errors import Status
 
-from .toy_course import NOTEBOOK
+from .toy_course import NOTEBOOK, Course
 
 DEMO = "modules/source/01_toy/demo.py"
 
 
-def command(course, *arguments, **environment):
+def command(course: Course, *arguments, **environment):
     """tito in a process of its own, without a terminal, in the course's folder."""
     env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TITO_PROJECT")} | environment
     return subprocess.run([sys.executable, "-m", "tito", *arguments], cwd=course.root, env=env, capture_output=True)
@@ -28,14 +28,14 @@ COMMANDS = ["export", "test", "demo", "doctor", "start", "watch", "hint", "statu
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example_in_plain_letters(name, capsys):
+def test_every_command_has_help_with_an_example_in_plain_letters(name, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == Status.DONE
     text = capsys.readouterr().out
     assert f"Example: tito {name}" in " ".join(text.split())
     assert text.isascii(), "sandbox glyphs and emoji break consoles"
 
 
-def test_help_lists_every_command_and_loads_none_of_what_they_need():
+def test_help_lists_every_command_and_loads_none_of_what_they_need() -> None:
     code = "import sys; from tito.cli import main; main(['--help']); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert all(f"\n  {name}" in done.stdout for name in COMMANDS)
@@ -44,12 +44,12 @@ def test_help_lists_every_command_and_loads_none_of_what_they_need():
 
 
 @pytest.mark.parametrize("columns", ["0", "00", "-1", "wide", ""])
-def test_where_columns_is_no_width_everything_is_shown(course, columns):
+def test_where_columns_is_no_width_everything_is_shown(course: Course, columns) -> None:
     shown = command(course, "status", COLUMNS=columns, LINES=columns).stdout
     assert shown.startswith(b"double      0 of 2 points  not tested"), shown
 
 
-def test_the_version_is_one_line(capsys):
+def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == Status.DONE
     assert capsys.readouterr().out.startswith("tito ")
 
@@ -66,55 +66,57 @@ def test_the_version_is_one_line(capsys):
         (["test", "01", "--limit-seconds", "0"], "--limit-seconds must be from 0.1 to 86400, got 0.0"),
     ],
 )
-def test_a_wrong_call_is_status_2_and_names_what_is_wrong(course, arguments, said):
+def test_a_wrong_call_is_status_2_and_names_what_is_wrong(course: Course, arguments, said) -> None:
     answer = course.tito(*arguments)
     assert answer.status == Status.WRONG_CALL and said in answer.err and "Traceback" not in answer.err
 
 
-def test_outside_of_a_course_every_command_says_how_to_name_one(tmp_path, capsys):
+def test_outside_of_a_course_every_command_says_how_to_name_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for arguments in (["export", "01"], ["test", "01"], ["demo", "01"]):
         assert main(["--project", str(tmp_path), *arguments]) == Status.WRONG_CALL
         assert "no course found in" in capsys.readouterr().err
 
 
-def test_a_demo_gets_its_arguments_and_gives_its_exit_status(course):
+def test_a_demo_gets_its_arguments_and_gives_its_exit_status(course: Course) -> None:
     done = command(course, "demo", "01", "--seed", "3", "--json", "out.json", "-x")
     assert (done.returncode, done.stdout.split()) == (0, b"demo of the toy --seed 3 --json out.json -x".split())
     assert command(course, "demo", "01", "--fail").returncode == 3
 
 
-def test_a_demo_shows_the_notebook_that_lies_in_front_of_the_person(course):
+def test_a_demo_shows_the_notebook_that_lies_in_front_of_the_person(course: Course) -> None:
     course.write(DEMO, "from toy.sums import double\nprint(double(10))\n")
     assert command(course, "demo", "01").stdout.split() == [b"20"]
     course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
     assert command(course, "demo", "01").stdout.split() == [b"30"]
 
 
-def test_a_demo_of_what_is_not_written_yet_is_one_sentence(course):
+def test_a_demo_of_what_is_not_written_yet_is_one_sentence(course: Course) -> None:
     course.tito("release", "01", "--to", str(course.root / "given"))
     course.tito("--project", str(course.root / "given"), "demo", "01").refuses(
         "2 of 2 exercises are not written yet, the first is double; `tito watch`"
     )
 
 
-def test_the_only_module_need_not_be_named(course):
+def test_the_only_module_need_not_be_named(course: Course) -> None:
     assert "toy/sums.py  written" in course.tito("export").out
     assert "5 of 5 points" in course.tito("test").out
 
 
-def test_a_module_without_a_demo_says_so(course):
+def test_a_module_without_a_demo_says_so(course: Course) -> None:
     (course.root / DEMO).unlink()
     course.tito("demo", "01").refuses(f"01_toy has no demo: {DEMO} does not exist", status=2)
 
 
-def test_a_report_that_cannot_be_written_is_named(course):
+def test_a_report_that_cannot_be_written_is_named(course: Course) -> None:
     course.write("file", "")
     said = course.tito("test", "01", "--json", str(course.root / "file" / "report.json"))
     assert said.status == Status.FAILED
     assert said.err.startswith("tito: ") and "report.json could not be written" in said.err
 
 
-def test_an_ascii_console_survives_every_message(course):
+def test_an_ascii_console_survives_every_message(course: Course) -> None:
     course.change("modules/source/01_toy/module.toml", "Twice a number", "Zweimal für α")
     course.change("tests/01_toy/test_double.py", "is it x + x?", "für α → β 🙂?")
     course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
@@ -128,14 +130,14 @@ def test_an_ascii_console_survives_every_message(course):
     assert refused.returncode == 2 and refused.stderr.decode("ascii")
 
 
-def test_a_windows_console_survives_every_message(course):
+def test_a_windows_console_survives_every_message(course: Course) -> None:
     course.change("tests/01_toy/test_double.py", "is it x + x?", "α → β 🙂?")
     course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
     done = command(course, "test", "01", PYTHONIOENCODING="cp1252")
     assert done.returncode == 1 and "\\u03b1 \\u2192 \\u03b2 \\U0001f642" in done.stdout.decode("cp1252")
 
 
-def test_a_listener_that_goes_away_is_no_traceback(course):
+def test_a_listener_that_goes_away_is_no_traceback(course: Course) -> None:
     course.tito("export", "01")
     reader, writer = os.pipe()
     os.close(reader)
@@ -145,7 +147,7 @@ def test_a_listener_that_goes_away_is_no_traceback(course):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_an_output_that_is_full_is_one_sentence(course):
+def test_an_output_that_is_full_is_one_sentence(course: Course) -> None:
     full = Path("/dev/full")
     if not full.exists():  # only Linux has a file that is always full
         return
@@ -156,7 +158,7 @@ def test_an_output_that_is_full_is_one_sentence(course):
     assert (done.returncode, done.stderr) == (1, b"tito: No space left on device\n")
 
 
-def test_two_courses_side_by_side_are_each_tested_on_their_own_code(course, tmp_path):
+def test_two_courses_side_by_side_are_each_tested_on_their_own_code(course: Course, tmp_path: Path) -> None:
     import shutil
 
     other = tmp_path / "other"
@@ -170,7 +172,7 @@ if sys.platform != "win32":
     import pty
     import signal
 
-    def in_terminal(course, **environment):
+    def in_terminal(course: Course, **environment):
         """What `tito test` writes to a real terminal."""
         ours, theirs = pty.openpty()
         env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
@@ -194,11 +196,11 @@ if sys.platform != "win32":
         assert process.wait() == 0, written
         return written
 
-    def test_a_terminal_sees_colour_unless_no_color_is_set(course):
+    def test_a_terminal_sees_colour_unless_no_color_is_set(course: Course) -> None:
         assert in_terminal(course).startswith(b"\x1b[32mdouble     2 of 2 points  passed\x1b[0m\r\n")
         assert b"\x1b" not in in_terminal(course, NO_COLOR="1")
 
-    def test_ctrl_c_during_a_demo_is_one_sentence(course):
+    def test_ctrl_c_during_a_demo_is_one_sentence(course: Course) -> None:
         course.write(DEMO, "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
         process = subprocess.Popen(
             [sys.executable, "-m", "tito", "demo", "01"],
@@ -212,11 +214,11 @@ if sys.platform != "win32":
         assert (process.returncode, out, err) == (130, b"", b"tito: stopped by Ctrl-C.\n")
 
 
-def test_help_behind_a_module_is_the_demos_and_alone_it_is_ours(course):
+def test_help_behind_a_module_is_the_demos_and_alone_it_is_ours(course: Course) -> None:
     assert b"--help" in command(course, "demo", "01", "--help").stdout, "the demo gets the option and prints it"
     assert b"Example: tito demo" in command(course, "demo", "--help").stdout
 
 
-def test_a_course_without_a_benchmark_says_so(course):
+def test_a_course_without_a_benchmark_says_so(course: Course) -> None:
     done = command(course, "bench", "--quick")
     assert (done.returncode, done.stdout) == (2, b"") and b"has no benchmark: benchmarks/kernels.py" in done.stderr

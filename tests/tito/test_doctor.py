@@ -5,21 +5,22 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tito import doctor
 
-from .toy_course import NOTEBOOK, ODD_NAMES
+from .toy_course import NOTEBOOK, ODD_NAMES, Course
 
 
 @pytest.fixture
-def finding(course):
+def finding(course: Course):
     """Everything the doctor finds in the course, by name."""
     return lambda: {finding.what: finding for finding in doctor.examine(course.root)}
 
 
-def test_every_problem_comes_with_its_fix(course, finding):
+def test_every_problem_comes_with_its_fix(course: Course, finding) -> None:
     course.change(
         "pyproject.toml", 'version = "1"', 'version = "1"\ndependencies = ["numpy>=99", "no-such-package>=1"]'
     )
@@ -30,7 +31,7 @@ def test_every_problem_comes_with_its_fix(course, finding):
     assert 'pip install "numpy>=99"' in found["numpy"].fix
 
 
-def test_what_is_well_has_neither_problem_nor_fix(course, finding):
+def test_what_is_well_has_neither_problem_nor_fix(course: Course, finding) -> None:
     course.change(
         "pyproject.toml", 'version = "1"', 'version = "1"\nrequires-python = ">=3.11"\ndependencies = ["numpy>=1"]'
     )
@@ -41,17 +42,17 @@ def test_what_is_well_has_neither_problem_nor_fix(course, finding):
     assert "threads" in found["blas"].found and found["course"].found == str(course.root)
 
 
-def test_a_python_that_is_too_old_is_a_problem(course, finding):
+def test_a_python_that_is_too_old_is_a_problem(course: Course, finding) -> None:
     course.change("pyproject.toml", 'version = "1"', 'version = "1"\nrequires-python = ">=4"')
     assert "the course needs Python >=4" in finding()["python"].problem
 
 
-def test_the_number_of_threads_that_is_set_is_told(course, finding, monkeypatch):
+def test_the_number_of_threads_that_is_set_is_told(course: Course, finding, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert "3 threads (OMP_NUM_THREADS)" in finding()["blas"].found
 
 
-def test_a_module_whose_export_is_old_or_impossible_is_a_problem(course, finding):
+def test_a_module_whose_export_is_old_or_impossible_is_a_problem(course: Course, finding) -> None:
     assert finding()["01_toy"].fix == "tito export 01_toy"
     course.tito("export", "01")
     assert finding()["01_toy"].found == "exported"
@@ -63,14 +64,16 @@ def test_a_module_whose_export_is_old_or_impossible_is_a_problem(course, finding
     )
 
 
-def test_a_package_that_is_not_installed_or_is_another_copy_is_a_problem(course, finding, monkeypatch):
+def test_a_package_that_is_not_installed_or_is_another_copy_is_a_problem(
+    course: Course, finding, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = finding()["toy"]
     assert found.problem == "ModuleNotFoundError: No module named 'toy'" and "pip install -e ." in found.fix
     course.change("pyproject.toml", 'package = "toy"', 'package = "json"')
     assert "Python imports another copy than" in finding()["json"].problem
 
 
-def test_the_report_is_healthy_only_without_problems(course, capsys):
+def test_the_report_is_healthy_only_without_problems(course: Course, capsys: pytest.CaptureFixture[str]) -> None:
     said = course.tito("doctor", "--json", str(course.root / "out.json"))
     report = json.loads(course.read("out.json"))
     assert said.status == 1 and report["healthy"] is False
@@ -79,7 +82,7 @@ def test_the_report_is_healthy_only_without_problems(course, capsys):
     assert json.loads(doctor.as_json([doctor.Finding("python", "3")]))["healthy"] is True
 
 
-def test_outside_of_a_course_the_machine_is_still_examined(tmp_path):
+def test_outside_of_a_course_the_machine_is_still_examined(tmp_path: Path) -> None:
     found = {finding.what: finding for finding in doctor.examine(tmp_path)}
     assert {"python", "output", "blas", "cpu"} <= found.keys()
     assert found["course"].problem == f"no course found in {tmp_path} or above it", "the cure is told once, as the fix"
@@ -96,7 +99,9 @@ def test_outside_of_a_course_the_machine_is_still_examined(tmp_path):
     ],
     ids=["well", "a numba that does not work", "an exception", "a crash"],
 )
-def test_a_kernel_is_tried_for_real(course, finding, monkeypatch, trial, problem, fix):
+def test_a_kernel_is_tried_for_real(
+    course: Course, finding, monkeypatch: pytest.MonkeyPatch, trial, problem, fix
+) -> None:
     """A list of kernels says nothing about a Numba that refuses this NumPy."""
     folder = course.root / "elsewhere" / "kernelled"
     folder.mkdir(parents=True)
@@ -113,7 +118,9 @@ def test_a_kernel_is_tried_for_real(course, finding, monkeypatch, trial, problem
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_the_command_that_mends_an_installation_leads_to_the_folder_that_it_names(course, tmp_path, name):
+def test_the_command_that_mends_an_installation_leads_to_the_folder_that_it_names(
+    course: Course, tmp_path: Path, name
+) -> None:
     root = tmp_path / name
     shutil.copytree(course.root, root)
     fix = next(finding.fix for finding in doctor.examine(root) if finding.what == "toy")

@@ -19,6 +19,8 @@ from tito.course.project import Project
 from tito.errors import TitoError
 from tito.learning import progress
 
+from .toy_course import Course
+
 
 def left_over(folder):
     return [path.name for path in folder.rglob("*") if path.name.endswith(".new")]
@@ -26,7 +28,7 @@ def left_over(folder):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o444])
-def test_a_file_that_is_replaced_keeps_its_mode(tmp_path, mode):
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, mode) -> None:
     path = tmp_path / "private.json"
     path.write_text("old", encoding="utf-8")
     path.chmod(mode)
@@ -35,7 +37,7 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path, mode):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-def test_a_new_file_has_the_mode_that_the_system_gives_and_a_backup_that_of_what_it_copies(tmp_path):
+def test_a_new_file_has_the_mode_that_the_system_gives_and_a_backup_that_of_what_it_copies(tmp_path: Path) -> None:
     new = tmp_path / "new.txt"
     files.write_whole([(new, "")])
     plain = tmp_path / "plain.txt"
@@ -46,7 +48,7 @@ def test_a_new_file_has_the_mode_that_the_system_gives_and_a_backup_that_of_what
 
 
 @pytest.mark.parametrize("clock", ["stands still", "is set back", "goes on"])
-def test_a_module_that_is_replaced_gets_a_later_time_whatever_the_clock_does(tmp_path, clock):
+def test_a_module_that_is_replaced_gets_a_later_time_whatever_the_clock_does(tmp_path: Path, clock) -> None:
     """The time in whole seconds: by it, and by the length, Python takes bytecode for a module's own."""
     path = tmp_path / "module.py"
     path.write_text("a", encoding="utf-8")
@@ -59,14 +61,14 @@ def test_a_module_that_is_replaced_gets_a_later_time_whatever_the_clock_does(tmp
     assert times == sorted(set(times))
 
 
-def test_other_files_keep_the_time_at_which_they_were_written(tmp_path):
+def test_other_files_keep_the_time_at_which_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "notebook.py"
     for text in "ab":
         files.write_whole([(path, text)])
     assert path.stat().st_mtime <= time.time() + 0.1
 
 
-def test_a_digest_is_of_the_text_whatever_its_line_ends():
+def test_a_digest_is_of_the_text_whatever_its_line_ends() -> None:
     assert files.digest(b"a\r\nb\r\n") == files.digest(b"a\nb\r\n") == files.digest(b"a\nb\n")
     assert files.digest(b"a\nb\n") != files.digest(b"a\n\nb\n")
 
@@ -78,7 +80,7 @@ def link(path, to):
         pytest.skip("Windows gives links only to developers")
 
 
-def test_a_link_stays_a_link_and_the_file_it_leads_to_is_written(tmp_path):
+def test_a_link_stays_a_link_and_the_file_it_leads_to_is_written(tmp_path: Path) -> None:
     real, between, path = tmp_path / "elsewhere" / "real.py", tmp_path / "between.py", tmp_path / "link.py"
     real.parent.mkdir()
     real.write_text("old", encoding="utf-8")
@@ -89,14 +91,14 @@ def test_a_link_stays_a_link_and_the_file_it_leads_to_is_written(tmp_path):
     assert not left_over(tmp_path)
 
 
-def test_a_link_that_leads_nowhere_makes_the_file_it_names(tmp_path):
+def test_a_link_that_leads_nowhere_makes_the_file_it_names(tmp_path: Path) -> None:
     link(tmp_path / "link.py", tmp_path / "not yet" / "there.py")
     files.write_whole([(tmp_path / "link.py", "new")])
     assert (tmp_path / "not yet" / "there.py").read_text(encoding="utf-8") == "new"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev")
-def test_a_device_is_written_to_and_not_replaced():
+def test_a_device_is_written_to_and_not_replaced() -> None:
     files.write_whole([(Path(os.devnull), "new")])
     assert not Path(os.devnull).is_file()
     command = "from pathlib import Path; from tito import files; files.write_whole([(Path('/dev/stdout'), 'told')])"
@@ -105,7 +107,7 @@ def test_a_device_is_written_to_and_not_replaced():
 
 
 @pytest.mark.parametrize("second", ["a folder", "below a file"])
-def test_of_several_targets_it_is_told_which_hold_the_new_text_already(tmp_path, second):
+def test_of_several_targets_it_is_told_which_hold_the_new_text_already(tmp_path: Path, second) -> None:
     first, third = tmp_path / "first.txt", tmp_path / "third.txt"
     for path in (first, third):
         path.write_text("old", encoding="utf-8")
@@ -123,21 +125,26 @@ def test_of_several_targets_it_is_told_which_hold_the_new_text_already(tmp_path,
     assert third.read_text(encoding="utf-8") == "old" and not left_over(tmp_path)
 
 
-def test_names_as_long_as_the_system_allows_can_be_written(tmp_path):
+def test_names_as_long_as_the_system_allows_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / ("ü" * 120 + ".json" if sys.platform != "win32" else "n" * 60)
     files.write_whole([(path, "new")])
     assert path.read_text(encoding="utf-8") == "new"
 
 
-def test_many_threads_may_write_one_path(tmp_path):
+def test_many_threads_may_write_one_path(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     texts = [str(number) * 50_000 for number in range(8)]
+
+    def write(text: str) -> None:
+        for _ in range(20):
+            files.write_whole([(path, text)])
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda text: [files.write_whole([(path, text)]) for _ in range(20)], texts))
+        list(pool.map(write, texts))
     assert path.read_text(encoding="utf-8") in texts and not left_over(tmp_path)
 
 
-def test_many_copies_of_one_file_in_one_second_are_all_kept(tmp_path):
+def test_many_copies_of_one_file_in_one_second_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "toy_dev.py"
     path.write_text("text", encoding="utf-8")
     with ThreadPoolExecutor(8) as pool:
@@ -145,7 +152,7 @@ def test_many_copies_of_one_file_in_one_second_are_all_kept(tmp_path):
     assert len(set(kept)) == 40 and all(copy.read_text(encoding="utf-8") == "text" for copy in kept)
 
 
-def test_results_and_hints_of_threads_are_all_remembered(edition):
+def test_results_and_hints_of_threads_are_all_remembered(edition: Course) -> None:
     """As in `tito watch`: a round ends in one thread while the key `h` is pressed in another."""
     names = [f"exercise_{number}" for number in range(40)]
 
@@ -168,14 +175,14 @@ for number in range(20):
 """
 
 
-def test_results_of_two_commands_at_once_are_all_remembered(edition):
+def test_results_of_two_commands_at_once_are_all_remembered(edition: Course) -> None:
     commands = [[sys.executable, "-c", NOTE, str(edition.root), name] for name in ("a", "b", "c")]
     processes = [subprocess.Popen(command) for command in commands]
     assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
     assert len(json.loads(edition.read(".tito/progress.json"))["modules"]["01_toy"]) == 60
 
 
-def test_where_nothing_can_be_remembered_that_is_told_and_nothing_fails(edition):
+def test_where_nothing_can_be_remembered_that_is_told_and_nothing_fails(edition: Course) -> None:
     (edition.root / ".tito").write_text("in the way", encoding="utf-8")
     assert not progress.update(edition.project, lambda kept: kept.change("01_toy", "double", hints=1))
     module = load_module(edition.project, "01_toy")

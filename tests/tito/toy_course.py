@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import pytest
 
 from tito.cli import main
 from tito.course.project import Project
@@ -41,7 +43,7 @@ class Course:
     """A copy of the toy course that a test may spoil."""
 
     root: Path
-    _capture: Callable[[], tuple[str, str]]
+    _capsys: pytest.CaptureFixture[str]
 
     @property
     def project(self) -> Project:
@@ -71,15 +73,28 @@ class Course:
 
     def tito(self, *arguments: str) -> Said:
         """Run a command in this process."""
-        self._capture()
+        self._capsys.readouterr()
         status = main(["--project", str(self.root), *arguments])
-        return Said(status, *self._capture())
+        out, err = self._capsys.readouterr()
+        return Said(status, out, err)
+
+
+class Solve(Protocol):
+    """What the fixture `solve` is."""
+
+    def __call__(self, edition: Course, exercise: str) -> None: ...
 
 
 def copy_toy(folder: Path) -> Path:
     root = folder / "a course für me"
     shutil.copytree(TOY, root, ignore=shutil.ignore_patterns("__pycache__", "sums.py"))
     return root
+
+
+def frames_of(error: BaseException) -> list[tuple[str, int]]:
+    """The student's steps that led to an exception, which is a builtin one: file and line, outermost first."""
+    frames: list[tuple[str, int]] = vars(error)["student_frames"]
+    return frames
 
 
 def squeezed(text: str) -> str:

@@ -288,7 +288,7 @@ def writable(text: str) -> str:
 
 def _quietly(use: Callable[[Any], T]) -> T:
     """Call a function with jupytext; its advice, and nbformat's, is not for students."""
-    import jupytext  # type: ignore[import-untyped]
+    import jupytext
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

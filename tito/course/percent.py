@@ -38,8 +38,8 @@ def split(text: str) -> tuple[str, tuple[Piece, ...]]:
     never closed ends with its cell, and does not swallow those below. Raises TitoError for another of jupytext's
     formats, and ValueError or what YAML raises for a header that cannot be read.
     """
-    from jupytext.formats import get_format_implementation, read_format_from_metadata  # type: ignore[import-untyped]
-    from jupytext.header import header_to_metadata_and_cell  # type: ignore[import-untyped]
+    from jupytext.formats import get_format_implementation, read_format_from_metadata
+    from jupytext.header import header_to_metadata_and_cell
 
     found = read_format_from_metadata(text, ".py") or "percent"
     if found not in READ:
@@ -63,7 +63,7 @@ def commented(source: str) -> str:
     """Code with Jupyter's magics as comments, line by line, as jupytext writes the code of an .ipynb into a .py."""
     if not MAGIC.search(source):
         return source
-    from jupytext.magics import comment_magic  # type: ignore[import-untyped]
+    from jupytext.magics import comment_magic
 
     return "\n".join(comment_magic(source.split("\n")))
 
@@ -86,7 +86,7 @@ def _read(reader: Any, lines: list[str], begin: int) -> tuple[Piece, int]:
 
 def _is_open(lines: list[str]) -> bool:
     """Is a quote of three still open behind these lines?"""
-    from jupytext.stringparser import StringParser  # type: ignore[import-untyped]
+    from jupytext.stringparser import StringParser
 
     parser = StringParser("python")
     for line in lines:

@@ -17,7 +17,7 @@ import pytest
 
 from tito.errors import Status
 
-from ..toy_course import NOTEBOOK, ODD_NAMES, TABLE
+from ..toy_course import NOTEBOOK, ODD_NAMES, TABLE, Course, Solve
 
 ROUND = (
     ["test", "01"],
@@ -31,21 +31,21 @@ ROUND = (
 PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
 
 
-def command(edition, *arguments, **environment):
+def command(edition: Course, *arguments, **environment):
     env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TITO_PROJECT")} | environment
     command = [sys.executable, "-m", "tito", *arguments]
     return subprocess.run(command, cwd=edition.root, env=env, capture_output=True, stdin=subprocess.DEVNULL)
 
 
 @pytest.fixture
-def german(edition):
+def german(edition: Course):
     edition.change(TABLE, "Twice a number", "Zweimal für α")
     edition.change(TABLE, "What is x + x?", "Was ist x + x, für α → β?")
     return edition
 
 
 @pytest.mark.parametrize("environment", [PLAIN, {"PYTHONIOENCODING": "cp1252"}, {"NO_COLOR": "1", "FORCE_COLOR": ""}])
-def test_a_students_whole_round_survives_every_console(german, environment):
+def test_a_students_whole_round_survives_every_console(german: Course, environment) -> None:
     for arguments in ROUND:
         done = command(german, *arguments, **environment)
         assert b"Traceback" not in done.stderr, done.stderr.decode("utf-8", "replace")
@@ -54,7 +54,7 @@ def test_a_students_whole_round_survives_every_console(german, environment):
     assert (german.root / "01_toy_submission.zip").is_file()
 
 
-def test_files_are_utf8_whatever_the_locale_says(german):
+def test_files_are_utf8_whatever_the_locale_says(german: Course) -> None:
     for arguments in ROUND:
         command(german, *arguments, **PLAIN)
     texts = [
@@ -65,11 +65,12 @@ def test_files_are_utf8_whatever_the_locale_says(german):
     assert all(path.read_text(encoding="utf-8") for path in texts)
 
 
-def test_watch_without_a_terminal_or_any_input_goes_on_until_it_is_stopped(german):
+def test_watch_without_a_terminal_or_any_input_goes_on_until_it_is_stopped(german: Course) -> None:
     env = os.environ | PLAIN
     command = [sys.executable, "-m", "tito", "watch"]
-    ends = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, cwd=german.root, env=env, **ends)
+    nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+    process = subprocess.Popen(command, cwd=german.root, env=env, stdin=nothing, stdout=pipe, stderr=pipe)
+    assert process.stdout
     lines = iter(process.stdout.readline, b"")
     assert next(line for line in lines if b"not started" in line)
     german.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x")
@@ -79,7 +80,7 @@ def test_watch_without_a_terminal_or_any_input_goes_on_until_it_is_stopped(germa
     process.communicate()
 
 
-def test_a_folder_that_moves_takes_everything_along(edition, solve, tmp_path):
+def test_a_folder_that_moves_takes_everything_along(edition: Course, solve: Solve, tmp_path: Path) -> None:
     solve(edition, "double")
     command(edition, "test", "01")
     command(edition, "hint")
@@ -92,7 +93,9 @@ def test_a_folder_that_moves_takes_everything_along(edition, solve, tmp_path):
     assert command(edition, "reset", "double").returncode == Status.DONE
 
 
-def test_two_editions_side_by_side_know_nothing_of_each_other(course, edition, solve, tmp_path):
+def test_two_editions_side_by_side_know_nothing_of_each_other(
+    course: Course, edition: Course, solve: Solve, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     course.tito("release", "01", "--to", str(other))
     solve(edition, "double")
@@ -103,7 +106,7 @@ def test_two_editions_side_by_side_know_nothing_of_each_other(course, edition, s
 
 
 @pytest.fixture
-def frozen(edition, solve, monkeypatch):
+def frozen(edition: Course, solve: Solve, monkeypatch: pytest.MonkeyPatch):
     """An edition in whose folder nothing can be written any more: played, because root may write anywhere."""
     solve(edition, "double")
     edition.tito("export", "01")
@@ -128,7 +131,7 @@ def frozen(edition, solve, monkeypatch):
     return edition
 
 
-def test_where_nothing_can_be_written_one_can_still_test_and_ask(frozen):
+def test_where_nothing_can_be_written_one_can_still_test_and_ask(frozen) -> None:
     before = frozen.files()
     said = frozen.tito("test", "01")
     assert "double      2 of 2 points  passed" in said.out and "cannot be written" in said.out and not said.err
@@ -141,7 +144,7 @@ def test_where_nothing_can_be_written_one_can_still_test_and_ask(frozen):
 
 
 @pytest.mark.parametrize("arguments", [["submit"], ["reset", "double"], ["start", "--no-lab"]])
-def test_what_must_be_written_and_cannot_be_is_one_sentence(frozen, arguments):
+def test_what_must_be_written_and_cannot_be_is_one_sentence(frozen, arguments) -> None:
     before = frozen.files()
     frozen.tito(*arguments).refuses("could not be written (Permission denied)")
     assert frozen.files() == before
@@ -149,7 +152,7 @@ def test_what_must_be_written_and_cannot_be_is_one_sentence(frozen, arguments):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_course_may_lie_in_a_folder_of_any_name(edition, tmp_path, name):
+def test_a_course_may_lie_in_a_folder_of_any_name(edition: Course, tmp_path: Path, name) -> None:
     root = tmp_path / name
     shutil.copytree(edition.root, root)
     command = [sys.executable, "-m", "tito", "test", "--exercise", "double"]
@@ -160,7 +163,7 @@ def test_a_course_may_lie_in_a_folder_of_any_name(edition, tmp_path, name):
 if sys.platform != "win32":
 
     @pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
-    def test_a_closed_stream_changes_no_result_and_gets_no_file(edition, closed):
+    def test_a_closed_stream_changes_no_result_and_gets_no_file(edition: Course, closed) -> None:
         def close():
             for number in closed:
                 os.close(number)
@@ -170,13 +173,13 @@ if sys.platform != "win32":
         assert done.returncode == 0 and "Traceback" not in done.stderr
         assert json.loads(edition.read("out.json"))["max_points"] == 5
 
-    def test_nobody_listens_and_nothing_is_complained_of(edition):
+    def test_nobody_listens_and_nothing_is_complained_of(edition: Course) -> None:
         command = f'"{sys.executable}" -m tito status | true; exit ${{PIPESTATUS[0]}}'
         done = subprocess.run(["bash", "-c", command], cwd=edition.root, capture_output=True, encoding="utf-8")
         assert done.stderr == ""
 
     @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
-    def test_a_terminal_that_is_closed_leaves_nothing_half_written(edition, name):
+    def test_a_terminal_that_is_closed_leaves_nothing_half_written(edition: Course, name) -> None:
         """The signal comes in the middle of the last write."""
         code = (
             "import os, signal, sys\nfrom tito import cli, files\nreal = files._write_synced\n"

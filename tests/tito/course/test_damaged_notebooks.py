@@ -8,10 +8,10 @@ import pytest
 
 from tito.course import notebook
 
-from ..toy_course import NOTEBOOK, PAGE
+from ..toy_course import NOTEBOOK, PAGE, Course
 
 
-def page(course, **changes):
+def page(course: Course, **changes):
     """Keep only the .ipynb, as JSON with these keys changed; None takes one away."""
     path = course.root / NOTEBOOK
     book = json.loads(notebook.page_text(notebook.load(course.project, path))) | changes
@@ -25,7 +25,7 @@ def page(course, **changes):
     + [{"metadata": {"jupytext": "x"}}, {"nbformat_minor": 99}, {"extra": [float("nan"), 10**400]}],
     ids=str,
 )
-def test_a_notebook_needs_no_more_than_its_cells(edition, changes):
+def test_a_notebook_needs_no_more_than_its_cells(edition: Course, changes) -> None:
     page(edition, **changes)
     for command in ("export", "status", "doctor"):
         said = edition.tito(command)
@@ -55,7 +55,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("damage", DAMAGED)
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_damaged_ipynb_is_one_sentence_for_every_command(edition, damage, alone):
+def test_a_damaged_ipynb_is_one_sentence_for_every_command(edition: Course, damage, alone) -> None:
     edition.write(PAGE, DAMAGED[damage])
     if alone:
         (edition.root / NOTEBOOK).unlink()
@@ -68,7 +68,7 @@ def test_a_damaged_ipynb_is_one_sentence_for_every_command(edition, damage, alon
 
 
 @pytest.mark.parametrize("where", ["code", "markdown", "output"])
-def test_half_a_surrogate_pair_stops_nothing(edition, where):
+def test_half_a_surrogate_pair_stops_nothing(edition: Course, where) -> None:
     path = edition.root / NOTEBOOK
     book = json.loads(notebook.page_text(notebook.load(edition.project, path)))
     path.unlink()
@@ -89,7 +89,7 @@ def test_half_a_surrogate_pair_stops_nothing(edition, where):
     assert edition.tito("submit", "--untested").status == 0
 
 
-def test_half_a_surrogate_pair_in_exported_code_becomes_a_question_mark(edition):
+def test_half_a_surrogate_pair_in_exported_code_becomes_a_question_mark(edition: Course) -> None:
     edition.change(NOTEBOOK, "START = 0", "START = 0\nTEXT = 'half'")
     page(edition)
     edition.change(PAGE, "half", "\\ud83d")
@@ -97,7 +97,7 @@ def test_half_a_surrogate_pair_in_exported_code_becomes_a_question_mark(edition)
     assert "TEXT = '?'" in edition.read("toy/sums.py")
 
 
-def test_folders_and_links_in_a_notebooks_place_are_told(edition):
+def test_folders_and_links_in_a_notebooks_place_are_told(edition: Course) -> None:
     (edition.root / PAGE).mkdir()
     assert edition.tito("export").status == 0, "a folder is no other form of the notebook"
     edition.tito("start", "--no-lab").refuses("toy_dev.ipynb could not be written (Is a directory)")

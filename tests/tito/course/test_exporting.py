@@ -15,7 +15,7 @@ from tito import files
 from tito.course import exporting
 from tito.course.module import load_module
 
-from ..toy_course import NOTEBOOK, TABLE, TARGET
+from ..toy_course import NOTEBOOK, TABLE, TARGET, Course
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -56,7 +56,7 @@ class Counter:
 '''
 
 
-def add_notebook(course, text="#| default_exp other\n\n# %%\n#| export\nOTHER = 1\n"):
+def add_notebook(course: Course, text="#| default_exp other\n\n# %%\n#| export\nOTHER = 1\n"):
     """A second notebook of the module, without exercises of its own but one."""
     course.write(
         "modules/source/01_toy/other_dev.py", f"# %%\n{text}\n# %%\n#| export\n#| exercise: more\ndef more(): ...\n"
@@ -66,20 +66,20 @@ def add_notebook(course, text="#| default_exp other\n\n# %%\n#| export\nOTHER = 
     course.write(TABLE, course.read(TABLE) + "\n" + row)
 
 
-def test_the_file_is_the_exported_cells_and_says_where_to_edit(course):
+def test_the_file_is_the_exported_cells_and_says_where_to_edit(course: Course) -> None:
     said = course.tito("export", "01_toy")
     assert (said.status, said.out, said.err) == (0, "toy/sums.py  written\n", "")
     assert (course.root / TARGET).read_bytes() == EXPECTED.encode(), "with LF line ends on every system"
 
 
-def test_an_unchanged_file_is_not_touched(course):
+def test_an_unchanged_file_is_not_touched(course: Course) -> None:
     course.tito("export", "01_toy")
     os.utime(course.root / TARGET, (1e9, 1e9))
     assert course.tito("export", "01_toy").out == "toy/sums.py  unchanged\n"
     assert (course.root / TARGET).stat().st_mtime == 1e9
 
 
-def test_check_writes_nothing_and_points_at_the_first_line_that_differs(course):
+def test_check_writes_nothing_and_points_at_the_first_line_that_differs(course: Course) -> None:
     assert course.tito("export", "01_toy", "--check").status == 1
     assert not (course.root / TARGET).exists()
     course.tito("export", "01_toy")
@@ -91,7 +91,7 @@ def test_check_writes_nothing_and_points_at_the_first_line_that_differs(course):
     assert course.files() == before
 
 
-def test_every_line_of_the_file_is_the_notebook_line_it_points_to(course):
+def test_every_line_of_the_file_is_the_notebook_line_it_points_to(course: Course) -> None:
     module = load_module(course.project, "01_toy")
     (file,) = exporting.make(course.project, module)
     notebook = course.read(NOTEBOOK).split("\n")
@@ -108,14 +108,14 @@ def test_every_line_of_the_file_is_the_notebook_line_it_points_to(course):
     assert file.locate(0) is None and file.locate(10**6) is None
 
 
-def test_imports_of_the_package_and_stars_stay_as_they_are_written(course):
+def test_imports_of_the_package_and_stars_stay_as_they_are_written(course: Course) -> None:
     lines = "from os.path import *\nfrom toy import __doc__ as about\nimport toy.core as core"
     course.change(NOTEBOOK, "import numpy as np", lines + "\nimport numpy as np")
     course.tito("export", "01")
     assert lines in course.read(TARGET)
 
 
-def test_many_names_are_listed_one_a_line(course):
+def test_many_names_are_listed_one_a_line(course: Course) -> None:
     names = "\n".join(f"A_RATHER_LONG_NAME_{number} = {number}" for number in range(9))
     course.change(NOTEBOOK, "START = 0", f"START = 0\n{names}\n_private = 1")
     course.tito("export", "01")
@@ -125,7 +125,7 @@ def test_many_names_are_listed_one_a_line(course):
     assert '__all__ = [\n    "double",\n' in course.read(TARGET)
 
 
-def test_the_ipynb_exports_the_same_code(course):
+def test_the_ipynb_exports_the_same_code(course: Course) -> None:
     path = course.root / NOTEBOOK
     jupytext.write(jupytext.read(path), path.with_suffix(".ipynb"))
     path.unlink()
@@ -133,14 +133,14 @@ def test_the_ipynb_exports_the_same_code(course):
     assert course.read(TARGET) == EXPECTED.replace("toy_dev.py", "toy_dev.ipynb")
 
 
-def test_comments_blank_lines_and_markers_inside_strings_of_an_exported_cell_stay(course):
+def test_comments_blank_lines_and_markers_inside_strings_of_an_exported_cell_stay(course: Course) -> None:
     body = 'TEXT = """\n\n#| export\n\n\n# %% not a cell\n"""\n\n\n\n# the end'
     course.change(NOTEBOOK, "START = 0", f"START = 0\n{body}")
     course.tito("export", "01")
     assert f"START = 0\n{body}\n" in course.read(TARGET)
 
 
-def test_advice_right_above_a_solution_is_the_students_and_stays_in_the_notebook(course):
+def test_advice_right_above_a_solution_is_the_students_and_stays_in_the_notebook(course: Course) -> None:
     region = "    ### BEGIN SOLUTION\n    return 2"
     advice = "    # the reason\n    y = 1\n    # About 1 line.\n    # Use both hands.\n"
     course.change(NOTEBOOK, region, advice + region)
@@ -148,7 +148,7 @@ def test_advice_right_above_a_solution_is_the_students_and_stays_in_the_notebook
     assert "    # the reason\n    y = 1\n    return 2" in course.read(TARGET)
 
 
-def test_an_exported_file_compiles_whatever_the_markers_leave(course):
+def test_an_exported_file_compiles_whatever_the_markers_leave(course: Course) -> None:
     course.change(NOTEBOOK, "    ### BEGIN SOLUTION\n    return 2", "    ### BEGIN SOLUTION\n\n    return 2")
     course.tito("export", "01")
     compile(course.read(TARGET), TARGET, "exec")
@@ -191,7 +191,9 @@ REFUSED = [
 
 @pytest.mark.parametrize("form", ["py", "ipynb"])
 @pytest.mark.parametrize(("old", "new", "place", "sentence"), REFUSED)
-def test_what_cannot_be_exported_is_refused_with_the_line_of_the_notebook(course, old, new, place, sentence, form):
+def test_what_cannot_be_exported_is_refused_with_the_line_of_the_notebook(
+    course: Course, old, new, place, sentence, form
+) -> None:
     course.tito("export", "01")
     course.change(NOTEBOOK, old, new)
     line = course.line_of(NOTEBOOK, *place)
@@ -204,7 +206,7 @@ def test_what_cannot_be_exported_is_refused_with_the_line_of_the_notebook(course
 
 
 @pytest.mark.parametrize("magic", ["%timeit START", "!pip list", "START?", "%%time"])
-def test_a_magic_in_an_exported_cell_is_refused_in_a_py_and_a_comment_in_an_ipynb(course, magic):
+def test_a_magic_in_an_exported_cell_is_refused_in_a_py_and_a_comment_in_an_ipynb(course: Course, magic) -> None:
     """As a comment JupyterLab writes it into the paired .py, which exports: so the .ipynb alone does too."""
     course.tito("export", "01")
     cell = f"{magic}\nSTART = 0" if magic == "%%time" else f"START = 0\n{magic}"
@@ -217,7 +219,7 @@ def test_a_magic_in_an_exported_cell_is_refused_in_a_py_and_a_comment_in_an_ipyn
     assert f"# {magic}\n" in course.read(TARGET)
 
 
-def to_ipynb(course, line):
+def to_ipynb(course: Course, line):
     """Keep only the .ipynb; the place in it of what stood on this line of the .py."""
     path = course.root / NOTEBOOK
     from tito.course import notebook
@@ -250,14 +252,14 @@ def to_ipynb(course, line):
         ),
     ],
 )
-def test_a_notebook_that_leads_nowhere_is_refused_with_its_file(course, old, new, sentence):
+def test_a_notebook_that_leads_nowhere_is_refused_with_its_file(course: Course, old, new, sentence) -> None:
     course.change(NOTEBOOK, old, new)
     before = course.files()
     course.tito("export", "01").refuses(f"{NOTEBOOK}: ", sentence)
     assert course.files() == before
 
 
-def test_a_deleted_cell_is_refused_and_the_old_file_stays(course):
+def test_a_deleted_cell_is_refused_and_the_old_file_stays(course: Course) -> None:
     course.tito("export", "01")
     text = course.read(NOTEBOOK)
     start = text.index("# %%\n#| export\n#| exercise: double")
@@ -266,7 +268,7 @@ def test_a_deleted_cell_is_refused_and_the_old_file_stays(course):
     assert course.read(TARGET) == EXPECTED
 
 
-def test_a_notebook_that_exports_nothing_is_refused(course):
+def test_a_notebook_that_exports_nothing_is_refused(course: Course) -> None:
     course.write(TABLE, course.read(TABLE) + '[[notebook]]\nfile = "none_dev.py"\n')
     course.write("modules/source/01_toy/none_dev.py", "# %%\n#| default_exp none\n")
     course.tito("export", "01").refuses(
@@ -274,7 +276,7 @@ def test_a_notebook_that_exports_nothing_is_refused(course):
     )
 
 
-def test_a_link_out_of_the_package_is_not_followed(course, tmp_path):
+def test_a_link_out_of_the_package_is_not_followed(course: Course, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     try:
@@ -286,26 +288,26 @@ def test_a_link_out_of_the_package_is_not_followed(course, tmp_path):
     assert not list(outside.iterdir())
 
 
-def test_cells_that_are_not_exported_may_use_magics_and_await(course):
+def test_cells_that_are_not_exported_may_use_magics_and_await(course: Course) -> None:
     course.change(NOTEBOOK, "assert double(2) == 4", "%matplotlib inline\nfiles = 3\n!ls\nawait thing()\ndouble?")
     course.change(NOTEBOOK, "# %%\n#| export\nSTART", "# %%\n%%bash\necho $PATH\n\n# %%\n#| export\nSTART")
     assert course.tito("export", "01").status == 0
     assert course.read(TARGET) == EXPECTED
 
 
-def test_a_file_that_no_export_made_is_never_overwritten(course):
+def test_a_file_that_no_export_made_is_never_overwritten(course: Course) -> None:
     course.write(TARGET, "precious = 1\n")
     course.tito("export", "01").refuses("toy/sums.py was not made by `tito export`", "move it away")
     assert course.read(TARGET) == "precious = 1\n"
 
 
-def test_two_notebooks_of_a_module_are_both_written(course):
+def test_two_notebooks_of_a_module_are_both_written(course: Course) -> None:
     add_notebook(course)
     said = course.tito("export", "01")
     assert said.out == "toy/sums.py  written\ntoy/other.py  written\n"
 
 
-def test_two_notebooks_may_not_export_the_same_name_or_to_the_same_file(course):
+def test_two_notebooks_may_not_export_the_same_name_or_to_the_same_file(course: Course) -> None:
     add_notebook(course, "#| default_exp other\n\n# %%\n#| export\nSTART = 1\n")
     course.tito("export", "01").refuses("other_dev.py: 'START' is exported by modules/source/01_toy/toy_dev.py too")
     course.change("modules/source/01_toy/other_dev.py", "default_exp other", "default_exp sums")
@@ -313,7 +315,7 @@ def test_two_notebooks_may_not_export_the_same_name_or_to_the_same_file(course):
     assert not (course.root / TARGET).exists()
 
 
-def failing_at(monkeypatch, owner, name, nth, error):
+def failing_at(monkeypatch: pytest.MonkeyPatch, owner, name, nth, error):
     """Let the nth call of a function fail; the others do their work."""
     real, calls = getattr(owner, name), []
 
@@ -328,7 +330,9 @@ def failing_at(monkeypatch, owner, name, nth, error):
 
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("step", ["write", "replace"])
-def test_a_disk_that_fills_up_loses_nothing_and_leaves_nothing(course, monkeypatch, nth, step):
+def test_a_disk_that_fills_up_loses_nothing_and_leaves_nothing(
+    course: Course, monkeypatch: pytest.MonkeyPatch, nth, step
+) -> None:
     add_notebook(course)
     course.tito("export", "01")
     course.change(NOTEBOOK, "START = 0", "START = 10")
@@ -345,7 +349,9 @@ def test_a_disk_that_fills_up_loses_nothing_and_leaves_nothing(course, monkeypat
     assert after["toy/other.py"] == before["toy/other.py"]
 
 
-def test_ctrl_c_in_the_middle_of_a_write_loses_nothing_and_leaves_nothing(course, monkeypatch):
+def test_ctrl_c_in_the_middle_of_a_write_loses_nothing_and_leaves_nothing(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
     course.tito("export", "01")
     course.change(NOTEBOOK, "START = 0", "START = 10")
     before = course.files()
@@ -355,7 +361,7 @@ def test_ctrl_c_in_the_middle_of_a_write_loses_nothing_and_leaves_nothing(course
     assert course.files() == before
 
 
-def test_a_read_only_target_is_named_and_kept(course):
+def test_a_read_only_target_is_named_and_kept(course: Course) -> None:
     course.tito("export", "01")
     course.change(NOTEBOOK, "START = 0", "START = 10")
     (course.root / TARGET).chmod(0o444)
@@ -363,7 +369,7 @@ def test_a_read_only_target_is_named_and_kept(course):
     assert course.read(TARGET) == EXPECTED
 
 
-def test_a_folder_that_says_no_is_named(course, monkeypatch):
+def test_a_folder_that_says_no_is_named(course: Course, monkeypatch: pytest.MonkeyPatch) -> None:
     failing_at(monkeypatch, files, "_write_synced", 1, PermissionError(errno.EACCES, "Permission denied"))
     course.tito("export", "01").refuses("sums.py could not be written (Permission denied)")
 
@@ -371,7 +377,7 @@ def test_a_folder_that_says_no_is_named(course, monkeypatch):
 if sys.platform != "win32":
     import resource
 
-    def test_a_real_limit_on_file_size_is_one_sentence(course):
+    def test_a_real_limit_on_file_size_is_one_sentence(course: Course) -> None:
         course.tito("export", "01")
         long = "\n".join(f"NAME_{number} = {number}" for number in range(500))
         course.change(NOTEBOOK, "START = 0", f"START = 0\n{long}")
@@ -388,7 +394,7 @@ if sys.platform != "win32":
 
 
 @pytest.fixture
-def still_clock(monkeypatch):
+def still_clock(monkeypatch: pytest.MonkeyPatch):
     """A disk that gives every file the same time, as one does to files that are written within a second."""
     write = files._write_synced
 
@@ -400,7 +406,9 @@ def still_clock(monkeypatch):
 
 
 @pytest.mark.parametrize("kept", ["beside the module", "elsewhere", "without asserts"])
-def test_an_export_of_the_same_length_and_time_is_not_run_from_old_bytecode(course, still_clock, tmp_path, kept):
+def test_an_export_of_the_same_length_and_time_is_not_run_from_old_bytecode(
+    course: Course, still_clock, tmp_path: Path, kept
+) -> None:
     env = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode") if kept == "elsewhere" else ""}
     env |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONOPTIMIZE": "1" if kept == "without asserts" else ""}
     ask = [sys.executable, "-c", "from toy.sums import double; print(double(10))"]
@@ -412,7 +420,9 @@ def test_an_export_of_the_same_length_and_time_is_not_run_from_old_bytecode(cour
     assert answers == ["20", "30", "40", "20"]
 
 
-def test_tests_of_a_mended_answer_do_not_run_the_one_before(course, still_clock, monkeypatch):
+def test_tests_of_a_mended_answer_do_not_run_the_one_before(
+    course: Course, still_clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
     assert course.tito("test", "--exercise", "double").status == 1
@@ -420,14 +430,14 @@ def test_tests_of_a_mended_answer_do_not_run_the_one_before(course, still_clock,
     assert course.tito("test", "--exercise", "double").status == 0
 
 
-def windows_line_ends(course):
+def windows_line_ends(course: Course):
     """Every text as Git checks it out on Windows, where core.autocrlf is set and no .gitattributes says otherwise."""
     for path in course.root.rglob("*"):
         if path.is_file() and path.suffix in (".py", ".toml", ".md", ".json"):
             path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
 
 
-def test_a_clone_with_windows_line_ends_is_up_to_date(course):
+def test_a_clone_with_windows_line_ends_is_up_to_date(course: Course) -> None:
     course.tito("export")
     windows_line_ends(course)
     before = course.files()
@@ -437,7 +447,7 @@ def test_a_clone_with_windows_line_ends_is_up_to_date(course):
     assert course.tito("test").status == 0
 
 
-def test_another_text_with_windows_line_ends_is_not_up_to_date_and_its_line_is_named(course):
+def test_another_text_with_windows_line_ends_is_not_up_to_date_and_its_line_is_named(course: Course) -> None:
     course.tito("export")
     course.change(TARGET, "return 2 * x", "return 3 * x")
     windows_line_ends(course)
@@ -445,7 +455,7 @@ def test_another_text_with_windows_line_ends_is_not_up_to_date_and_its_line_is_n
     assert said.status == 1 and f"{TARGET}:{course.line_of(TARGET, 'return 3 * x')} is not what" in said.out
 
 
-def test_an_edition_with_windows_line_ends_is_still_as_it_was_given(edition, course):
+def test_an_edition_with_windows_line_ends_is_still_as_it_was_given(edition: Course, course: Course) -> None:
     windows_line_ends(edition)
     submitted = edition.tito("submit")
     assert submitted.status == 0 and "not as it was given" not in submitted.out

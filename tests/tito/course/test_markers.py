@@ -8,10 +8,10 @@ from tito.course import markers, project
 from tito.course.markers import stub
 from tito.errors import TitoError
 
-from ..toy_course import NOTEBOOK
+from ..toy_course import NOTEBOOK, Course
 
 
-def test_a_stub_holds_no_line_of_any_solution_and_names_its_exercise(course):
+def test_a_stub_holds_no_line_of_any_solution_and_names_its_exercise(course: Course) -> None:
     text = stub(course.read(NOTEBOOK))
     assert "return 2 * x" not in text and "self.total += double(x)" not in text and "SOLUTION" not in text
     assert (
@@ -20,26 +20,26 @@ def test_a_stub_holds_no_line_of_any_solution_and_names_its_exercise(course):
     assert '        # YOUR CODE HERE\n        raise NotImplementedError("exercise counter: your code' in text
 
 
-def test_everything_outside_of_the_markers_stays(course):
+def test_everything_outside_of_the_markers_stays(course: Course) -> None:
     text = course.read(NOTEBOOK)
     kept = [line for line in stub(text).split("\n") if "YOUR CODE" not in line and "NotImplemented" not in line]
     gone = ["return 2 * x", "self.total += double(x)", "return self.total", "### BEGIN SOLUTION", "### END SOLUTION"]
     assert kept == [line for line in text.split("\n") if line.strip() not in gone]
 
 
-def test_a_stub_of_a_stub_is_itself(course):
+def test_a_stub_of_a_stub_is_itself(course: Course) -> None:
     once = stub(course.read(NOTEBOOK))
     assert stub(once) == once
 
 
-def test_every_region_of_a_cell_is_replaced():
+def test_every_region_of_a_cell_is_replaced() -> None:
     text = "#| exercise: f\na\n### BEGIN SOLUTION\nb\n### END SOLUTION\nc\n### BEGIN SOLUTION\nd\n### END SOLUTION\ne"
     lines = [line for line in stub(text).split("\n") if not line.startswith(("#", "raise"))]
     assert lines == ["a", "c", "e"]
     assert stub(text).count('raise NotImplementedError("exercise f:') == 2
 
 
-def test_an_exercise_ends_with_its_cell():
+def test_an_exercise_ends_with_its_cell() -> None:
     text = "# %%\n#| exercise: f\n\n# %%\n### BEGIN SOLUTION\n1\n### END SOLUTION"
     assert 'raise NotImplementedError("your code is not written yet")' in stub(text)
 
@@ -56,19 +56,19 @@ def test_an_exercise_ends_with_its_cell():
         ),
     ],
 )
-def test_markers_that_do_not_pair_are_refused_with_their_line(text, where):
+def test_markers_that_do_not_pair_are_refused_with_their_line(text, where) -> None:
     with pytest.raises(TitoError) as refused:
         stub(text, "book.py")
     assert str(refused.value).startswith(where)
 
 
 @pytest.mark.parametrize("module", [markers, project])
-def test_the_examples_in_docstrings_run(module):
+def test_the_examples_in_docstrings_run(module) -> None:
     result = doctest.testmod(module)
     assert result.failed == 0 and result.attempted > 0
 
 
-def test_the_stub_of_the_toy_exports_and_compiles(course):
+def test_the_stub_of_the_toy_exports_and_compiles(course: Course) -> None:
     course.write(NOTEBOOK, stub(course.read(NOTEBOOK)))
     assert course.tito("export", "01").status == 0
     compile(course.read("toy/sums.py"), "sums.py", "exec")

@@ -4,12 +4,12 @@ import pytest
 
 from tito.course.module import find_module_name, load_module
 
-from ..toy_course import TABLE
+from ..toy_course import TABLE, Course
 
 SECOND = '[[notebook.exercise]]\nid = "counter"'
 
 
-def test_a_module_is_its_table_in_order(course):
+def test_a_module_is_its_table_in_order(course: Course) -> None:
     module = load_module(course.project, "01_toy")
     assert [(exercise.id, exercise.points) for exercise in module.exercises] == [("double", 2), ("counter", 3)]
     assert (module.title, module.points) == ("A toy module", 5)
@@ -18,11 +18,11 @@ def test_a_module_is_its_table_in_order(course):
 
 
 @pytest.mark.parametrize("asked", ["01_toy", "01", "0", "modules/source/01_toy/"])
-def test_a_module_answers_to_its_name_to_a_beginning_and_to_its_path(course, asked):
+def test_a_module_answers_to_its_name_to_a_beginning_and_to_its_path(course: Course, asked) -> None:
     assert find_module_name(course.project, asked) == "01_toy"
 
 
-def test_a_second_module_is_a_folder_and_nothing_else(course):
+def test_a_second_module_is_a_folder_and_nothing_else(course: Course) -> None:
     course.write("modules/source/02_more/module.toml", course.read(TABLE).replace("toy_dev", "more_dev"))
     notebook = course.read("modules/source/01_toy/toy_dev.py").replace("default_exp sums", "default_exp more")
     course.write("modules/source/02_more/more_dev.py", notebook)
@@ -31,7 +31,7 @@ def test_a_second_module_is_a_folder_and_nothing_else(course):
     course.tito("export", "0").refuses("'0' could be any of 01_toy, 02_more", status=2)
 
 
-def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course):
+def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course: Course) -> None:
     course.tito("export", "01_tyo").refuses(
         "no module '01_tyo' (the nearest is '01_toy')", "There are: 01_toy", status=2
     )
@@ -65,18 +65,18 @@ def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course):
         (SECOND, '[[notebook]]\nfile = "toy_dev.py"\n' + SECOND, "the notebook file 'toy_dev.py' is used twice"),
     ],
 )
-def test_a_wrong_table_is_refused_with_file_and_key(course, old, new, sentence):
+def test_a_wrong_table_is_refused_with_file_and_key(course: Course, old, new, sentence) -> None:
     course.change(TABLE, old, new)
     course.tito("export", "01_toy").refuses(TABLE, sentence)
 
 
-def test_a_table_without_notebooks_or_exercises_is_refused(course):
+def test_a_table_without_notebooks_or_exercises_is_refused(course: Course) -> None:
     course.write(TABLE, 'title = "Nothing"\n')
     course.tito("export", "01_toy").refuses("notebook is missing")
     course.write(TABLE, 'title = "Nothing"\n[[notebook]]\nfile = "toy_dev.py"\n')
     course.tito("export", "01_toy").refuses("no exercise at all")
 
 
-def test_an_unknown_exercise_is_answered_with_the_nearest_and_with_all(course):
+def test_an_unknown_exercise_is_answered_with_the_nearest_and_with_all(course: Course) -> None:
     said = course.tito("test", "01", "--exercise", "cuonter")
     said.refuses("no exercise 'cuonter' (the nearest is 'counter')", "It has: double, counter", status=2)

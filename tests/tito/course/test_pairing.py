@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
 from tito.course import notebook
 
-from ..toy_course import NOTEBOOK, PAGE, STUB, squeezed
+from ..toy_course import NOTEBOOK, PAGE, STUB, Course, Solve, squeezed
 
 KINDS = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
 SOURCES = [
@@ -26,7 +26,7 @@ SOURCES = [
 ]
 
 
-def saved(course, book):
+def saved(course: Course, book):
     """As JupyterLab saves a paired notebook; what it shows when the notebook is opened again."""
     text = jupytext.writes(book, fmt="py:percent")
     course.write(NOTEBOOK, text)
@@ -35,12 +35,12 @@ def saved(course, book):
 
 
 @pytest.fixture
-def book(edition):
+def book(edition: Course):
     return jupytext.reads(notebook.page_text(notebook.load(edition.project, edition.root / NOTEBOOK)), "ipynb")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_two_forms_agree_at_every_save(edition, book, kind):
+def test_the_two_forms_agree_at_every_save(edition: Course, book, kind) -> None:
     for source in SOURCES:
         changed = jupytext.reads(jupytext.writes(book, "ipynb"), "ipynb")
         changed.cells.insert(3, KINDS[kind](source))
@@ -55,13 +55,13 @@ def test_the_two_forms_agree_at_every_save(edition, book, kind):
 
 @pytest.mark.parametrize("metadata", [{"tags": ["active-ipynb"]}, {"tags": ["x", "y"]}, {"collapsed": True}, {"k": {}}])
 @pytest.mark.parametrize("source", ["x = 1\n!ls", "# x = 1", "double?", "#| hide\nx = 1"])
-def test_the_metadata_of_a_cell_makes_no_difference(edition, book, metadata, source):
+def test_the_metadata_of_a_cell_makes_no_difference(edition: Course, book, metadata, source) -> None:
     book.cells.insert(3, new_code_cell(source, metadata=metadata))
     saved(edition, book)
     assert notebook.read(edition.project, edition.root / NOTEBOOK).path.suffix == ".py"
 
 
-def test_every_command_goes_on_beside_a_cell_that_asks_for_help(edition, book):
+def test_every_command_goes_on_beside_a_cell_that_asks_for_help(edition: Course, book) -> None:
     book.cells.insert(3, new_code_cell("double?"))
     book.cells.insert(3, new_code_cell("x = !ls"))
     saved(edition, book)
@@ -76,7 +76,7 @@ def test_every_command_goes_on_beside_a_cell_that_asks_for_help(edition, book):
 
 @pytest.mark.parametrize("form", [NOTEBOOK, PAGE])
 @pytest.mark.parametrize("source", ["double?", "# !x", "x = !ls", "# %%", "%%bash\nls"])
-def test_of_the_two_the_one_that_was_changed_is_read(edition, book, form, source):
+def test_of_the_two_the_one_that_was_changed_is_read(edition: Course, book, form, source) -> None:
     book.cells.insert(3, new_code_cell(source))
     saved(edition, book)
     assert notebook.read(edition.project, edition.root / NOTEBOOK).paired == (source != "# %%")
@@ -84,7 +84,7 @@ def test_of_the_two_the_one_that_was_changed_is_read(edition, book, form, source
     assert notebook.read(edition.project, edition.root / NOTEBOOK).path == edition.root / form
 
 
-def test_where_both_were_changed_the_exercise_that_differs_is_named(edition, book):
+def test_where_both_were_changed_the_exercise_that_differs_is_named(edition: Course, book) -> None:
     book.cells.insert(3, new_code_cell("double?"))
     saved(edition, book)
     notebook.read(edition.project, edition.root / NOTEBOOK)
@@ -95,7 +95,7 @@ def test_where_both_were_changed_the_exercise_that_differs_is_named(edition, boo
 
 
 @pytest.mark.parametrize("ends", ["\r\n", "\r"])
-def test_line_ends_and_a_byte_order_mark_make_no_difference(edition, book, ends):
+def test_line_ends_and_a_byte_order_mark_make_no_difference(edition: Course, book, ends) -> None:
     saved(edition, book)
     path = edition.root / NOTEBOOK
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", ends.encode()))
@@ -105,11 +105,11 @@ def test_line_ends_and_a_byte_order_mark_make_no_difference(edition, book, ends)
     assert notebook.read(edition.project, path).path == path
 
 
-def saved_in_the_page(edition, old, new):
+def saved_in_the_page(edition: Course, old, new):
     edition.change(PAGE, json.dumps(old)[1:-1], json.dumps(new)[1:-1])
 
 
-def test_work_in_either_form_counts_and_neither_is_merged_in_silence(edition):
+def test_work_in_either_form_counts_and_neither_is_merged_in_silence(edition: Course) -> None:
     edition.tito("start", "--no-lab")
     saved_in_the_page(edition, STUB, "return 2 * x")
     assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out), "VS Code saves the .ipynb alone"
@@ -127,14 +127,14 @@ def test_work_in_either_form_counts_and_neither_is_merged_in_silence(edition):
     assert edition.files() == before
 
 
-def test_a_page_that_was_never_touched_is_no_conflict_in_a_fresh_copy(edition, solve):
+def test_a_page_that_was_never_touched_is_no_conflict_in_a_fresh_copy(edition: Course, solve: Solve) -> None:
     edition.tito("start", "--no-lab")
     (edition.root / ".tito/pairs.json").unlink()
     solve(edition, "double")
     assert "double 2 of 2 points passed" in squeezed(edition.tito("test", "01").out)
 
 
-def test_jupytext_opens_the_pair_although_the_page_was_made_later(edition):
+def test_jupytext_opens_the_pair_although_the_page_was_made_later(edition: Course) -> None:
     from jupytext.paired_paths import paired_paths
 
     old = (edition.root / NOTEBOOK).stat().st_mtime - 100

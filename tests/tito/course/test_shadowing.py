@@ -9,6 +9,8 @@ import pytest
 
 from tito.course import shadowing
 
+from ..toy_course import Course
+
 MINE = "print('my own')\n"
 
 
@@ -16,7 +18,7 @@ MINE = "print('my own')\n"
     "name",
     ["copy.py", "json.py", "numpy.py", "random.py", "typing.py", "numpy/__init__.py", "pytest.py", "hypothesis.py"],
 )
-def test_a_file_that_is_imported_in_the_place_of_another_is_named(course, name):
+def test_a_file_that_is_imported_in_the_place_of_another_is_named(course: Course, name) -> None:
     course.write(name, MINE)
     shown = name.removesuffix("__init__.py")
     said = course.tito("test", "01", "--exercise", "double")
@@ -27,13 +29,13 @@ def test_a_file_that_is_imported_in_the_place_of_another_is_named(course, name):
     assert doctor.status == 1 and shown.rstrip("/") in doctor.out and "Fix: rename it" in doctor.out
 
 
-def test_export_names_it_too(course):
+def test_export_names_it_too(course: Course) -> None:
     course.write("numpy.py", MINE)
     said = course.tito("export", "01")
     assert said.status == 0 and "numpy.py in the course's folder is imported by everything that asks for" in said.out
 
 
-def test_two_are_named_in_one_sentence(course):
+def test_two_are_named_in_one_sentence(course: Course) -> None:
     course.write("json.py", MINE)
     course.write("copy.py", MINE)
     course.tito("test", "01").refuses("copy.py, json.py in the course's folder are imported by", "rename them")
@@ -42,13 +44,13 @@ def test_two_are_named_in_one_sentence(course):
 @pytest.mark.parametrize(
     "name", ["test.py", "my_copy.py", "numpy/readme.txt", "numpys.py", "toy.py", "tests/__init__.py"]
 )
-def test_other_names_are_nobodys_business(course, name):
+def test_other_names_are_nobodys_business(course: Course, name) -> None:
     course.write(name, MINE)
     assert shadowing.told(course.project) == ""
 
 
 @pytest.mark.parametrize("name", ["copy.py", "typing.py"])
-def test_python_m_tito_does_not_import_what_lies_where_one_stands(course, name):
+def test_python_m_tito_does_not_import_what_lies_where_one_stands(course: Course, name) -> None:
     course.write(name, "raise SystemExit('imported')\n")
     command = [sys.executable, "-m", "tito", "export", "01"]
     done = subprocess.run(command, cwd=course.root, capture_output=True, encoding="utf-8")

@@ -14,6 +14,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # read late, by the process that needs it
+    from IPython.core.interactiveshell import InteractiveShell
 
 SECONDS = 60
 
@@ -26,8 +30,8 @@ class Kernel:
         command = [sys.executable, "-m", "tests.tito.fuzz.kernel", str(folder), str(course)]
         env = os.environ | {"PYTHONPATH": str(root), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         env["IPYTHONDIR"] = tempfile.mkdtemp(prefix="fuzz_ipython_")
-        pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(command, cwd=root, env=env, encoding="utf-8", **pipe)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=root, env=env, encoding="utf-8", stdin=pipe, stdout=pipe)
 
     def run(self, cells: list[str]) -> list[str]:
         """For each cell what it raised, in words; empty where it ran."""
@@ -66,14 +70,14 @@ def main(folder: str, course: str) -> None:
         answers.flush()
 
 
-def _run(shell_type: type, cells: list[str], fd: int) -> None:
+def _run(shell_type: type[InteractiveShell], cells: list[str], fd: int) -> None:
     """In the child: run, write what came, and end."""
     signal.alarm(SECONDS)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     shell, raised = shell_type.instance(), list[str]()
-    builtins.input = _no_input  # type: ignore[assignment]
+    builtins.input = _no_input
     for cell in cells:
         result = shell.run_cell(cell, store_history=True)
         error = result.error_before_exec or result.error_in_exec

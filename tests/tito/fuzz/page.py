@@ -167,4 +167,5 @@ def functions(source: str) -> list[str]:
 
 def a_plot(rng: random.Random, letters: int) -> dict[str, Any]:
     data = {"image/png": "iVBOR" + "A" * letters, "text/plain": ["<Figure size 640x480 with 1 Axes>"]}
-    return nbformat.v4.new_output("display_data", data, metadata={"needs_background": "light", "n": rng.random()})
+    metadata = {"needs_background": "light", "n": rng.random()}
+    return {**nbformat.v4.new_output("display_data", data, metadata=metadata)}

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tito.course import exporting
 from tito.course.edition import Edition
@@ -323,14 +324,10 @@ def remembered(memory: Memory) -> Iterator[None]:
         asked = ["test", [_told(file, project) for file in exports.files], [item.id for item in exercises]]
         yield from memory.recall(asked, lambda: list(run(project, module, exports, exercises, *rest)))
 
-    runner.run = recalling  # type: ignore[assignment]
-    try:
-        with ExitStack() as running:
-            judge = partial(RememberingJudge, memory, Judges(running))
-            gradescope_autograder.Judge = rehearsal.Judge = judge  # type: ignore[assignment,misc]
+    with patch.object(runner, "run", recalling), ExitStack() as running:
+        judge = partial(RememberingJudge, memory, Judges(running))
+        with patch.object(gradescope_autograder, "Judge", judge), patch.object(rehearsal, "Judge", judge):
             yield
-    finally:
-        runner.run, gradescope_autograder.Judge, rehearsal.Judge = run, Judge, Judge  # type: ignore[misc]
 
 
 def _meanings(submission: Submission) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +12,14 @@ from tito.grading import api
 from tito.grading.api import grade_batch, merge_batches
 from tito.grading.options import Options, Shard
 
+from ..toy_course import Course
+
 UNSAFE = Options(unsafe=True, exercise="double", limit_seconds=60.0)
 CELL = "# %%\n#| export\n#| exercise: double\ndef double(x):\n    return {}\n"
 
 
 @pytest.fixture
-def handed_in(tmp_path):
+def handed_in(tmp_path: Path):
     folder = tmp_path / "handed in"
     for name, answer in {"ada": "2 * x", "eve": "x"}.items():
         (folder / name).mkdir(parents=True)
@@ -24,7 +27,9 @@ def handed_in(tmp_path):
     return folder
 
 
-def test_three_lines_grade_a_class_and_say_nothing(course, handed_in, tmp_path, capsys):
+def test_three_lines_grade_a_class_and_say_nothing(
+    course: Course, handed_in, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = grade_batch(course.project, "01_toy", handed_in, tmp_path / "out", UNSAFE)
     assert {grade.submission: grade.points for grade in report.grades} == {"ada": 2, "eve": 0}
     assert report.failures == [] and tuple(capsys.readouterr()) == ("", "")
@@ -37,7 +42,9 @@ def test_three_lines_grade_a_class_and_say_nothing(course, handed_in, tmp_path, 
         assert [(row["submission"], row["points"]) for row in csv.DictReader(table)] == [("ada", "2"), ("eve", "0")]
 
 
-def test_what_the_journal_knows_is_not_graded_again_and_shards_are_merged(course, handed_in, tmp_path, monkeypatch):
+def test_what_the_journal_knows_is_not_graded_again_and_shards_are_merged(
+    course: Course, handed_in, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     places = [tmp_path / "1", tmp_path / "2"]
     for number, out in enumerate(places, 1):
         grade_batch(course.project, "01_toy", handed_in, out, UNSAFE, shard=Shard(number, 2))
@@ -68,12 +75,14 @@ def test_what_the_journal_knows_is_not_graded_again_and_shards_are_merged(course
         ({"limit_seconds": 0.5}, "limit_seconds must be"),
     ],
 )
-def test_options_out_of_their_bounds_are_refused_before_anybody_is_graded(change, told):
+def test_options_out_of_their_bounds_are_refused_before_anybody_is_graded(change, told) -> None:
     with pytest.raises(WrongCall, match=told):
         Options(**change)
 
 
-def test_an_exercise_that_is_none_is_refused_before_anything_is_written(course, handed_in, tmp_path):
+def test_an_exercise_that_is_none_is_refused_before_anything_is_written(
+    course: Course, handed_in, tmp_path: Path
+) -> None:
     with pytest.raises(WrongCall, match="01_toy has no exercise 'duoble' .the nearest is 'double'."):
         grade_batch(course.project, "01_toy", handed_in, tmp_path / "out", Options(exercise="duoble"))
     assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,8 @@ from tito.grading.judging.retrying import NoJudge, RetryingJudge
 from tito.grading.options import Options, Shard
 from tito.grading.submission import Submission
 from tito.testing.outcome import Outcome
+
+from ..toy_course import Course
 
 CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
 
@@ -72,7 +75,7 @@ class FakeJudge:
 
 
 @pytest.fixture
-def run(tmp_path, course):
+def run(tmp_path: Path, course: Course):
     """Run a batch to its end; returns the grades."""
 
     def run(fakes, submissions=CLASS, jobs=3, again=(), conditions=CONDITIONS):
@@ -89,7 +92,7 @@ def run(tmp_path, course):
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5, 40])
-def test_everybody_is_graded_once_and_listed_in_order(run, jobs):
+def test_everybody_is_graded_once_and_listed_in_order(run, jobs) -> None:
     fakes = Fakes()
     grades = run(fakes, jobs=jobs)
     assert [grade.submission for grade in grades] == [one.name for one in CLASS]
@@ -98,7 +101,7 @@ def test_everybody_is_graded_once_and_listed_in_order(run, jobs):
     assert all(len(judge.owners) <= 1 for judge in fakes.made), "a judge must belong to one thread"
 
 
-def test_the_same_cells_are_graded_once_and_each_keeps_name_and_remarks(run):
+def test_the_same_cells_are_graded_once_and_each_keeps_name_and_remarks(run) -> None:
     fakes = Fakes()
     grades = run(fakes, [handed_in("ada", "same"), handed_in("bob", "same"), handed_in("eve", "other")])
     assert sorted(fakes.graded) == ["ada", "eve"]
@@ -109,13 +112,13 @@ def test_the_same_cells_are_graded_once_and_each_keeps_name_and_remarks(run):
     ]
 
 
-def test_a_second_run_grades_nobody_and_says_the_same(run):
+def test_a_second_run_grades_nobody_and_says_the_same(run) -> None:
     first, fakes = run(Fakes()), Fakes()
     assert run(fakes) == first
     assert fakes.made == []
 
 
-def test_a_new_name_is_no_reason_to_grade_again(run):
+def test_a_new_name_is_no_reason_to_grade_again(run) -> None:
     run(Fakes())
     fakes = Fakes()
     renamed = [replace(one, name=f"new {one.name}") for one in CLASS]
@@ -123,21 +126,21 @@ def test_a_new_name_is_no_reason_to_grade_again(run):
     assert fakes.graded == []
 
 
-def test_other_conditions_are_graded_anew(run):
+def test_other_conditions_are_graded_anew(run) -> None:
     run(Fakes())
     fakes = Fakes()
     run(fakes, conditions=replace(CONDITIONS, options=Options(seed=1)))
     assert len(fakes.graded) == len(CLASS)
 
 
-def test_a_regrade_grades_the_one_named(run):
+def test_a_regrade_grades_the_one_named(run) -> None:
     run(Fakes())
     fakes = Fakes()
     run(fakes, again=["student 03"])
     assert fakes.graded == ["student 03"]
 
 
-def test_a_regrade_of_shared_cells_counts_for_everybody_who_has_them(run):
+def test_a_regrade_of_shared_cells_counts_for_everybody_who_has_them(run) -> None:
     pair = [handed_in("ada", "same"), handed_in("bob", "same")]
     run(Fakes(), pair)
     fakes = Fakes()
@@ -157,14 +160,14 @@ def failing(*names: str, times: int = 99) -> Callable[[Submission, int], None]:
     return behave
 
 
-def test_a_failure_of_the_grader_is_tried_again_with_a_new_judge(run):
+def test_a_failure_of_the_grader_is_tried_again_with_a_new_judge(run) -> None:
     fakes = Fakes(failing("student 03", times=2))
     grades = run(fakes, jobs=1)
     assert {grade.status for grade in grades} == {"graded"}
     assert len(fakes.made) == 3 and fakes.all_ended
 
 
-def test_a_lasting_failure_is_marked_has_no_points_and_costs_nobody_else(run):
+def test_a_lasting_failure_is_marked_has_no_points_and_costs_nobody_else(run) -> None:
     fakes = Fakes(failing("student 03"))
     grades = {grade.submission: grade for grade in run(fakes, jobs=1)}
     failed = grades.pop("student 03")
@@ -174,21 +177,21 @@ def test_a_lasting_failure_is_marked_has_no_points_and_costs_nobody_else(run):
     assert fakes.all_ended
 
 
-def test_a_marked_failure_is_tried_again_by_the_next_run(run):
+def test_a_marked_failure_is_tried_again_by_the_next_run(run) -> None:
     run(Fakes(failing("student 03")))
     fakes = Fakes()
     assert {grade.status for grade in run(fakes)} == {"graded"}
     assert fakes.graded == ["student 03"]
 
 
-def test_a_failed_regrade_leaves_the_old_grade(run):
+def test_a_failed_regrade_leaves_the_old_grade(run) -> None:
     first = run(Fakes())
     assert run(Fakes(failing("student 03")), again=["student 03"])[3].status == "machinery"
     assert run(Fakes()) == first
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("our own"), OSError("no more processes"), TitoError("no test")])
-def test_whatever_goes_wrong_with_one_submission_costs_nobody_else(run, error):
+def test_whatever_goes_wrong_with_one_submission_costs_nobody_else(run, error) -> None:
     def behave(submission: Submission, judge: int) -> None:
         if submission.name == "student 03":
             raise error
@@ -221,26 +224,26 @@ def graded(points, detail="", seconds=1.0, lost=False):
 LOST = graded(0, "Python itself ended (signal 9)", lost=True)
 
 
-def test_a_sandbox_that_was_killed_from_outside_costs_no_points():
+def test_a_sandbox_that_was_killed_from_outside_costs_no_points() -> None:
     assert seen([LOST, graded(2)], again=2).points == 2
 
 
-def test_a_sandbox_that_is_lost_again_is_the_students():
+def test_a_sandbox_that_is_lost_again_is_the_students() -> None:
     assert seen([LOST, LOST, graded(2)], again=2).points == 0
 
 
-def test_no_other_failure_is_looked_at_twice():
+def test_no_other_failure_is_looked_at_twice() -> None:
     said = "RuntimeError: Python itself ended"  # says who?
     assert seen([graded(0, said), graded(2)], again=1).points == 0
 
 
-def test_a_lost_sandbox_never_takes_more_than_the_limit_twice_over():
+def test_a_lost_sandbox_never_takes_more_than_the_limit_twice_over() -> None:
     assert seen([replace(LOST, seconds=6.0), graded(2)], again=1).points == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread is kept on a processor on Linux only")
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_as_many_workers_as_processors_have_one_each_and_fewer_may_go_anywhere(run, jobs):
+def test_as_many_workers_as_processors_have_one_each_and_fewer_may_go_anywhere(run, jobs) -> None:
     everywhere, places = os.sched_getaffinity(0), set[frozenset[int]]()
     two, everybody = frozenset(sorted(everywhere)[:2]), threading.Barrier(jobs)
 
@@ -257,7 +260,7 @@ def test_as_many_workers_as_processors_have_one_each_and_fewer_may_go_anywhere(r
     assert places == ({two} if jobs < len(two) else {frozenset({place}) for place in two})
 
 
-def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run):
+def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run) -> None:
     fakes = Fakes()
     [grade] = run(fakes, [Submission("eve", {}, ("remark",), "eve's file is not a notebook")])
     assert (grade.status, grade.points, grade.max_points) == ("refused", 0, 5)
@@ -265,12 +268,12 @@ def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run):
     assert fakes.made == []
 
 
-def test_a_refusal_is_never_taken_for_an_empty_submission(run):
+def test_a_refusal_is_never_taken_for_an_empty_submission(run) -> None:
     grades = run(Fakes(), [Submission("ada", {"double": ()}), Submission("eve", {"double": ()}, (), "unreadable")])
     assert [grade.status for grade in grades] == ["graded", "refused"]
 
 
-def test_a_judge_that_never_starts_stops_the_batch(run):
+def test_a_judge_that_never_starts_stops_the_batch(run) -> None:
     started = []
 
     class Broken(FakeJudge):
@@ -283,7 +286,7 @@ def test_a_judge_that_never_starts_stops_the_batch(run):
     assert len(started) == 3
 
 
-def test_a_mistake_in_the_course_stops_the_batch_with_its_sentence_and_keeps_what_is_done(run):
+def test_a_mistake_in_the_course_stops_the_batch_with_its_sentence_and_keeps_what_is_done(run) -> None:
     class Spoilt(FakeJudge):
         def __enter__(self):
             if self.number == 1:
@@ -303,7 +306,7 @@ def test_a_mistake_in_the_course_stops_the_batch_with_its_sentence_and_keeps_wha
     assert sorted(first.graded + second.graded) == [one.name for one in CLASS], "graded twice, or not at all"
 
 
-def test_stopping_ends_judges_that_are_at_work(run, monkeypatch):
+def test_stopping_ends_judges_that_are_at_work(run, monkeypatch: pytest.MonkeyPatch) -> None:
     at_work = threading.Barrier(4)
 
     def hang(submission: Submission, judge: int) -> None:
@@ -324,7 +327,7 @@ def test_stopping_ends_judges_that_are_at_work(run, monkeypatch):
     assert threading.active_count() == threads, "a thread was left behind"
 
 
-def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run, monkeypatch):
+def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run, monkeypatch: pytest.MonkeyPatch) -> None:
     starting, stopped = threading.Event(), threading.Event()
 
     class Slow(FakeJudge):
@@ -347,7 +350,7 @@ def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run, monkeypatch
     assert slow.ended.is_set() and fakes.graded == []
 
 
-def test_a_full_disk_stops_the_batch_and_ends_its_judges(tmp_path, course):
+def test_a_full_disk_stops_the_batch_and_ends_its_judges(tmp_path: Path, course: Course) -> None:
     fakes, many = Fakes(), [handed_in(f"student {number:03}") for number in range(200)]
     with Journal(tmp_path) as journal:
         whole = Batch(journal, load_module(course.project, "01_toy"), CONDITIONS, many)
@@ -357,30 +360,30 @@ def test_a_full_disk_stops_the_batch_and_ends_its_judges(tmp_path, course):
     assert fakes.all_ended
 
 
-def test_shards_part_a_class_and_nobody_is_in_two():
+def test_shards_part_a_class_and_nobody_is_in_two() -> None:
     for count in (1, 2, 7, 100):
         parts = [{one.name for one in CLASS if Shard(number, count).holds(one.name)} for number in range(1, count + 1)]
         assert sorted(name for part in parts for name in part) == [one.name for one in CLASS]
 
 
-def test_a_name_falls_to_the_same_shard_everywhere():
+def test_a_name_falls_to_the_same_shard_everywhere() -> None:
     told = {name: [n for n in range(1, 6) if Shard(n, 5).holds(name)] for name in ("ada", "Grace", "Linus", "学生")}
     assert told == {"ada": [4], "Grace": [1], "Linus": [5], "学生": [1]}, "shards of two releases would not fit"
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "-1/3", "a/b", "1/3/5", "１/３ "])
-def test_a_shard_that_is_none_is_refused(text):
+def test_a_shard_that_is_none_is_refused(text) -> None:
     with pytest.raises(WrongCall, match="--shard must be I/N"):
         Shard.from_text(text)
 
 
-def test_reports_among_the_submissions_are_refused(tmp_path):
+def test_reports_among_the_submissions_are_refused(tmp_path: Path) -> None:
     api.check_folder(tmp_path / "in", tmp_path / "out")
     for out in (tmp_path, tmp_path / "deep" / "out", tmp_path / "x" / ".."):
         with pytest.raises(WrongCall, match="lies inside"):
             api.check_folder(tmp_path, out)
 
 
-def test_a_regrade_of_nobody_names_who_may_be_meant():
+def test_a_regrade_of_nobody_names_who_may_be_meant() -> None:
     with pytest.raises(WrongCall, match="the nearest is 'student 03'"):
         api.check_names(["studnt 03"], CLASS)

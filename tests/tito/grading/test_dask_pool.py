@@ -22,7 +22,7 @@ from tito.grading.grade import Grade
 from tito.grading.options import Options
 from tito.grading.submission import Submission
 
-from ..toy_course import ROOT
+from ..toy_course import ROOT, Course
 
 pytestmark = pytest.mark.sandbox  # workers grade in one
 SLOW = "# %%\n#| export\n#| exercise: double\ndef double(x):\n    import time\n    time.sleep(0.5)\n    return {} * x\n"
@@ -84,14 +84,14 @@ class Processes:
 
 
 @pytest.fixture
-def processes(tmp_path):
+def processes(tmp_path: Path):
     processes = Processes(tmp_path)
     yield processes
     processes.end()
 
 
 @pytest.fixture
-def handed_in(tmp_path):
+def handed_in(tmp_path: Path):
     """Eight people whose code is slow, so that a worker can be killed while it grades; every other one is wrong."""
     folder = tmp_path / "in"
     for number in range(8):
@@ -111,7 +111,7 @@ def graded(said):
     return said.read_text(encoding="utf-8").count(" of 8  ")
 
 
-def test_a_lost_worker_costs_nothing(processes, course, handed_in, tmp_path):
+def test_a_lost_worker_costs_nothing(processes, course: Course, handed_in, tmp_path: Path) -> None:
     address = processes.scheduler()
     workers = [processes.worker(address, course.root) for _ in range(2)]
     grading, said = processes.grade(course.root, handed_in, tmp_path / "out", "--dask", address)
@@ -127,7 +127,9 @@ def test_a_lost_worker_costs_nothing(processes, course, handed_in, tmp_path):
     assert alike[0] == alike[1], "the cluster must say byte for byte what this machine says"
 
 
-def test_a_worker_with_other_tests_is_refused_with_a_sentence(processes, course, handed_in, tmp_path):
+def test_a_worker_with_other_tests_is_refused_with_a_sentence(
+    processes, course: Course, handed_in, tmp_path: Path
+) -> None:
     other = tmp_path / "other course"
     shutil.copytree(course.root, other)
     with (other / "tests" / "01_toy" / "test_double.py").open("a", encoding="utf-8") as stream:
@@ -141,7 +143,7 @@ def test_a_worker_with_other_tests_is_refused_with_a_sentence(processes, course,
 
 
 @pytest.fixture
-def tls(tmp_path, processes):
+def tls(tmp_path: Path, processes):
     """A certificate that signs itself, known to every process that is started from now on."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     ask = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
@@ -152,7 +154,9 @@ def tls(tmp_path, processes):
     processes.env |= {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(path) for name, path in settings.items()}
 
 
-def test_with_tls_nobody_listens_in_and_nobody_else_comes_in(processes, tls, course, handed_in, tmp_path, monkeypatch):
+def test_with_tls_nobody_listens_in_and_nobody_else_comes_in(
+    processes, tls, course: Course, handed_in, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address = processes.scheduler("--protocol", "tls")
     assert address.startswith("tls://")
     processes.worker(address, course.root)
@@ -166,30 +170,30 @@ def test_with_tls_nobody_listens_in_and_nobody_else_comes_in(processes, tls, cou
         list(dask_pool.pool(address, CONDITIONS)([Submission("ada", {})]))
 
 
-def test_an_address_where_nobody_answers_is_named(monkeypatch):
+def test_an_address_where_nobody_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_pool, "CONNECT_SECONDS", 1)
     with pytest.raises(TitoError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([Submission("ada", {})]))
 
 
-def test_a_scheduler_without_workers_is_named(processes, monkeypatch):
+def test_a_scheduler_without_workers_is_named(processes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_pool, "WORKER_SECONDS", 1)
     address = processes.scheduler()
     with pytest.raises(TitoError, match="has no worker: start some"):
         list(dask_pool.pool(address, CONDITIONS)([Submission("ada", {})]))
 
 
-def test_without_the_package_the_extra_is_named(monkeypatch):
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(WrongCall, match=r"pip install 'tinytorch\[cluster\]'"):
         list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([Submission("ada", {})]))
 
 
-def test_nothing_to_grade_needs_no_cluster():
+def test_nothing_to_grade_needs_no_cluster() -> None:
     assert list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([])) == []
 
 
-def test_a_cluster_is_sent_text_and_sends_text(monkeypatch):
+def test_a_cluster_is_sent_text_and_sends_text(monkeypatch: pytest.MonkeyPatch) -> None:
     sent, submission = list[object](), Submission("ada", {"double": ("raise SystemExit",)}, ("remark",))
 
     class Future:

@@ -24,14 +24,17 @@ from tito.grading.options import Options
 from tito.grading.submission import Submission
 from tito.testing.outcome import Outcome
 
+from ..toy_course import Course
+
 PAGE = 4096  # SQLite's
 CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
 ADA = Submission("ada", {"double": ("def double(x):\n    return 2 * x",)}, ("a remark",))
 
 
 def grade(name: str, points: int = 2, message: str = "") -> Grade:
-    why = {"reason": "passed" if points else "claim", "detail": message}
-    outcome = Outcome(**why, exercise="double", title="Twice", points=points, max_points=2)
+    outcome = Outcome(
+        "passed" if points else "claim", detail=message, exercise="double", title="Twice", points=points, max_points=2
+    )
     return Grade(name, (outcome,), "graded", 0.5, ("said",), "digest")
 
 
@@ -61,29 +64,29 @@ def read(out: Path, keys: list[str]) -> tuple[dict[str, Grade], list[str]]:
         return {key: found for key in keys if (found := kept.grade(key))}, kept.notes
 
 
-def test_a_grade_comes_back_as_it_was_kept(tmp_path):
+def test_a_grade_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     kept = filled(tmp_path, 20)
     assert read(tmp_path, list(kept)) == (kept, [])
 
 
-def test_an_unknown_key_has_no_grade(tmp_path):
+def test_an_unknown_key_has_no_grade(tmp_path: Path) -> None:
     filled(tmp_path, 1)
     assert read(tmp_path, ["another key"]) == ({}, [])
 
 
-def test_a_kill_after_a_commit_loses_nothing(tmp_path):
+def test_a_kill_after_a_commit_loses_nothing(tmp_path: Path) -> None:
     kept = filled(tmp_path, 20, close=False)
     assert read(tmp_path, list(kept)) == (kept, [])
 
 
-def test_a_later_grade_takes_the_place_of_the_earlier(tmp_path):
+def test_a_later_grade_takes_the_place_of_the_earlier(tmp_path: Path) -> None:
     with Journal(tmp_path) as kept:
         kept.keep("key", grade("ada", 0))
         kept.keep("key", grade("ada", 2))
         assert kept.grade("key") == grade("ada", 2)
 
 
-def test_a_failure_of_the_grader_is_no_grade_and_replaces_none(tmp_path):
+def test_a_failure_of_the_grader_is_no_grade_and_replaces_none(tmp_path: Path) -> None:
     failure = Grade("ada", (), "machinery", 0.0, ("the grader failed",))
     with Journal(tmp_path) as kept:
         kept.keep("key", failure)
@@ -94,7 +97,7 @@ def test_a_failure_of_the_grader_is_no_grade_and_replaces_none(tmp_path):
         assert (kept.grade("key"), kept.failure("key")) == (grade("ada"), failure)
 
 
-def test_a_batch_comes_back_with_everybody_in_it(tmp_path):
+def test_a_batch_comes_back_with_everybody_in_it(tmp_path: Path) -> None:
     bob = Submission("bob", {}, (), "not a notebook")
     with Journal(tmp_path) as kept:
         kept.open_batch({"seed": 1}, [bob, Submission("gone", {})])
@@ -103,18 +106,21 @@ def test_a_batch_comes_back_with_everybody_in_it(tmp_path):
         assert (kept.about(), kept.submissions()) == ({"seed": 2}, [ADA, bob])
 
 
-@pytest.mark.parametrize("change", ["module", "seed", "limit_seconds", "exercise", "unsafe", "course", "grader"])
-def test_a_grade_counts_only_under_its_own_conditions(change):
-    other = {"module": "02", "seed": 1, "limit_seconds": 1.0, "exercise": "double", "unsafe": True}
-    value = other.get(change, "changed")
-    if hasattr(CONDITIONS, change):
-        changed = replace(CONDITIONS, **{change: value})
-    else:
-        changed = replace(CONDITIONS, options=replace(CONDITIONS.options, **{change: value}))
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *(replace(CONDITIONS, module="02"), replace(CONDITIONS, course="changed")),
+        replace(CONDITIONS, grader="changed"),
+        *(replace(CONDITIONS, options=Options(seed=1)), replace(CONDITIONS, options=Options(limit_seconds=1.0))),
+        *(replace(CONDITIONS, options=Options(exercise="double")), replace(CONDITIONS, options=Options(unsafe=True))),
+    ],
+    ids=["module", "course", "grader", "seed", "limit_seconds", "exercise", "unsafe"],
+)
+def test_a_grade_counts_only_under_its_own_conditions(changed: Conditions) -> None:
     assert changed.key(ADA) != CONDITIONS.key(ADA)
 
 
-def test_a_grade_belongs_to_the_cells_and_not_to_a_name():
+def test_a_grade_belongs_to_the_cells_and_not_to_a_name() -> None:
     assert CONDITIONS.key(replace(ADA, name="eve", remarks=())) == CONDITIONS.key(ADA)
     assert CONDITIONS.key(replace(ADA, cells={"double": ("pass",)})) != CONDITIONS.key(ADA)
 
@@ -130,7 +136,7 @@ def test_a_grade_belongs_to_the_cells_and_not_to_a_name():
         "pyproject.toml",
     ],
 )
-def test_whatever_decides_a_grade_is_in_the_conditions(course, file):
+def test_whatever_decides_a_grade_is_in_the_conditions(course: Course, file) -> None:
     def now():
         return conditions(course.project, load_module(course.project, "01_toy"), Options())
 
@@ -139,7 +145,7 @@ def test_whatever_decides_a_grade_is_in_the_conditions(course, file):
     assert now().course != before.course, f"a change of {file} went unseen"
 
 
-def test_what_decides_no_grade_is_no_condition(course):
+def test_what_decides_no_grade_is_no_condition(course: Course) -> None:
     module = load_module(course.project, "01_toy")
     before = conditions(course.project, module, Options())
     course.write("tests/01_toy/__pycache__/test_double.pyc", "bytes")
@@ -149,7 +155,7 @@ def test_what_decides_no_grade_is_no_condition(course):
     assert conditions(course.project, module, Options()) == before
 
 
-def test_two_writers_are_refused_with_a_sentence(tmp_path):
+def test_two_writers_are_refused_with_a_sentence(tmp_path: Path) -> None:
     with Journal(tmp_path) as kept:
         with pytest.raises(TitoError, match="another `tito grade` is at work there"):
             Journal(tmp_path)
@@ -157,13 +163,13 @@ def test_two_writers_are_refused_with_a_sentence(tmp_path):
     assert read(tmp_path, ["key"])[0]
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(TitoError, match="could not be written"):
         Journal(tmp_path / "file" / "out")
 
 
-def test_a_full_disk_is_named_and_what_was_kept_stays(tmp_path):
+def test_a_full_disk_is_named_and_what_was_kept_stays(tmp_path: Path) -> None:
     with Journal(tmp_path) as kept:
         kept.keep("key", grade("ada"))
         kept._rows.execute("PRAGMA max_page_count = 1")  # SQLite then says what it says on a full disk
@@ -201,7 +207,7 @@ KINDS = "the last page is cut|half is cut|a page is zero|the end is zero|a page 
 
 @pytest.mark.parametrize("kind", KINDS.split("|"))
 @pytest.mark.parametrize("suffix", ["", "-wal"])
-def test_a_spoilt_journal_is_survived_and_never_gives_a_wrong_grade(tmp_path, kind, suffix):
+def test_a_spoilt_journal_is_survived_and_never_gives_a_wrong_grade(tmp_path: Path, kind, suffix) -> None:
     kept = filled(tmp_path / "whole", 40, close=not suffix)
     for seed in range(12):
         out = tmp_path / f"{seed}"
@@ -219,7 +225,7 @@ def test_a_spoilt_journal_is_survived_and_never_gives_a_wrong_grade(tmp_path, ki
         assert read(out, list(kept)) == (kept, [])
 
 
-def test_of_a_spoilt_journal_the_whole_pages_are_kept(tmp_path):
+def test_of_a_spoilt_journal_the_whole_pages_are_kept(tmp_path: Path) -> None:
     kept = filled(tmp_path, 200)
     path = tmp_path / journal.NAME
     data = bytearray(path.read_bytes())
@@ -232,7 +238,7 @@ def test_of_a_spoilt_journal_the_whole_pages_are_kept(tmp_path):
     assert (tmp_path / journal.DAMAGED).is_file(), "the damaged file must be kept for whoever wants to look"
 
 
-def test_a_row_that_was_changed_by_hand_is_not_believed(tmp_path):
+def test_a_row_that_was_changed_by_hand_is_not_believed(tmp_path: Path) -> None:
     filled(tmp_path, 2)
     rows = sqlite3.connect(tmp_path / journal.NAME)
     with rows:
@@ -241,7 +247,7 @@ def test_a_row_that_was_changed_by_hand_is_not_believed(tmp_path):
     assert set(read(tmp_path, ["key 000", "key 001"])[0]) == {"key 001"}
 
 
-def test_a_submission_that_was_spoilt_is_written_again_by_the_next_run(tmp_path):
+def test_a_submission_that_was_spoilt_is_written_again_by_the_next_run(tmp_path: Path) -> None:
     with Journal(tmp_path) as kept:
         kept.open_batch({}, [ADA])
     rows = sqlite3.connect(tmp_path / journal.NAME)

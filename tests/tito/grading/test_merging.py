@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ from tito.grading.merging import About
 from tito.grading.options import Options, Shard
 from tito.grading.submission import Submission
 from tito.testing.outcome import Outcome
+
+from ..toy_course import Course
 
 CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
 CELLS = [number // 2 if number < 10 else number for number in range(20)]  # the first ten in pairs
@@ -45,7 +48,7 @@ class FakeJudge:
 
 
 @pytest.fixture
-def graded(tmp_path, course):
+def graded(tmp_path: Path, course: Course):
     """Grade a part of the class into a folder, up to `stop` grades."""
     module = load_module(course.project, "01_toy")
 
@@ -70,7 +73,7 @@ def shards(graded):
 
 
 @pytest.fixture
-def merge(tmp_path, course):
+def merge(tmp_path: Path, course: Course):
     def merge(*folders, out="merged"):
         with Journal(tmp_path / out) as journal:
             merged = merging.merge(folders, journal)
@@ -81,12 +84,12 @@ def merge(tmp_path, course):
     return merge
 
 
-def test_shards_make_what_one_run_makes(graded, shards, merge):
+def test_shards_make_what_one_run_makes(graded, shards, merge) -> None:
     assert merge(*shards) == graded("whole")[1]
     assert [merge(*reversed(shards), out="reversed")] == [merge(*shards)], "the order of the folders must not matter"
 
 
-def test_a_merged_folder_goes_on_as_one_batch(graded, shards, merge, tmp_path):
+def test_a_merged_folder_goes_on_as_one_batch(graded, shards, merge, tmp_path: Path) -> None:
     merge(*shards)
 
     class Never(FakeJudge):
@@ -97,16 +100,16 @@ def test_a_merged_folder_goes_on_as_one_batch(graded, shards, merge, tmp_path):
     assert graded("again", judge=Never)[1] == graded("whole")[1]
 
 
-def test_merging_leaves_the_shards_as_they_are(shards, merge):
+def test_merging_leaves_the_shards_as_they_are(shards, merge) -> None:
     assert merge(*shards) == merge(*shards, out="a second time")
 
 
-def test_a_missing_shard_is_named(shards, merge):
+def test_a_missing_shard_is_named(shards, merge) -> None:
     with pytest.raises(TitoError, match="missing: shard 2/3; name the --out of every shard"):
         merge(shards[0], shards[2])
 
 
-def test_one_shard_twice_is_named(shards, merge, tmp_path):
+def test_one_shard_twice_is_named(shards, merge, tmp_path: Path) -> None:
     shutil.copytree(shards[0], tmp_path / "copy")
     with pytest.raises(TitoError, match=r"part 1 and .*copy both are shard 1/3"):
         merge(*shards, tmp_path / "copy")
@@ -131,31 +134,31 @@ def changed(change):
         ({"grader": "other"}, "version of tito, Python"),
     ],
 )
-def test_shards_graded_differently_are_refused(graded, shards, merge, change, said):
+def test_shards_graded_differently_are_refused(graded, shards, merge, change, said) -> None:
     other, _ = graded("other", Shard(2, OF), changed(change))
     with pytest.raises(TitoError, match=f"part 1 and .*other differ in their {said}.*; grade one of them again"):
         merge(shards[0], other, shards[2])
 
 
-def test_shards_of_different_classes_are_refused(graded, shards, merge):
+def test_shards_of_different_classes_are_refused(graded, shards, merge) -> None:
     other, _ = graded("other", Shard(2, OF), everybody=[*CLASS, Submission("late", {})])
     with pytest.raises(TitoError, match="they were given different submissions"):
         merge(shards[0], other, shards[2])
 
 
-def test_shards_of_different_counts_are_refused(graded, shards, merge):
+def test_shards_of_different_counts_are_refused(graded, shards, merge) -> None:
     other, _ = graded("other", Shard(2, 4))
     with pytest.raises(TitoError, match="not parts of one batch"):
         merge(shards[0], other, shards[2])
 
 
-def test_a_shard_that_was_killed_is_named(graded, shards, merge):
+def test_a_shard_that_was_killed_is_named(graded, shards, merge) -> None:
     other, _ = graded("killed", Shard(2, OF), stop=1)
     with pytest.raises(TitoError, match=r"killed is not finished: \d+ of \d+ submissions have no grade"):
         merge(shards[0], other, shards[2])
 
 
-def test_a_failure_of_a_shards_grader_stays_marked(graded, shards, merge):
+def test_a_failure_of_a_shards_grader_stays_marked(graded, shards, merge) -> None:
     class Broken(FakeJudge):
         broken = next(one.name for one in CLASS[10:] if Shard(2, OF).holds(one.name))
 
@@ -165,17 +168,17 @@ def test_a_failure_of_a_shards_grader_stays_marked(graded, shards, merge):
     assert failed and {grade.submission for grade in merged if grade.status == "machinery"} == failed
 
 
-def test_what_is_no_journal_is_named(shards, merge, tmp_path):
+def test_what_is_no_journal_is_named(shards, merge, tmp_path: Path) -> None:
     with pytest.raises(WrongCall, match=f"holds no {NAME}"):
         merge(shards[0], tmp_path)
 
 
-def test_a_shard_is_not_overwritten_by_the_merged_batch(shards, merge):
+def test_a_shard_is_not_overwritten_by_the_merged_batch(shards, merge) -> None:
     with pytest.raises(WrongCall, match="both --out and a shard"):
         merge(*shards, out=shards[0].name)
 
 
-def test_a_shard_is_not_overwritten_by_another(shards):
+def test_a_shard_is_not_overwritten_by_another(shards) -> None:
     for wanted in (About(CONDITIONS, Shard(2, OF), ""), About(replace(CONDITIONS, module="02"), Shard(1, OF), "")):
         with (
             Journal(shards[0]) as journal,

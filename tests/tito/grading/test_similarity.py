@@ -64,7 +64,7 @@ def who(found: list[Pair]) -> set[frozenset[str]]:
 
 
 @pytest.mark.parametrize("people", [2, 10, 40])
-def test_a_copy_is_found_through_new_names_comments_and_layout(people):
+def test_a_copy_is_found_through_new_names_comments_and_layout(people) -> None:
     students = a_class(people)
     students.append(Submission("copycat", {"e0": (disguised(students[1].cells["e0"][0]),)}))
     best = pairs(students, base())[0]
@@ -74,7 +74,7 @@ def test_a_copy_is_found_through_new_names_comments_and_layout(people):
     assert best.second_text == students[-1].cells["e0"][0]
 
 
-def test_new_names_for_what_was_given_hide_nobody():
+def test_new_names_for_what_was_given_hide_nobody() -> None:
     students = a_class(10)
     text = students[1].cells["e0"][0]
     for given in ("x", "bits", "qmin", "qmax", "check", "value"):
@@ -83,9 +83,9 @@ def test_new_names_for_what_was_given_hide_nobody():
     assert {best.first, best.second} == {"copycat", "student 001"} and best.score == pytest.approx(1.0)
 
 
-def test_people_who_worked_by_themselves_are_not_paired_throughout_the_module():
+def test_people_who_worked_by_themselves_are_not_paired_throughout_the_module() -> None:
     students = a_class(40, exercises=10)
-    copied = {key: (disguised(cells[0]),) for key, cells in students[1].cells.items()}
+    copied: dict[str, tuple[str, ...]] = {key: (disguised(cells[0]),) for key, cells in students[1].cells.items()}
     found = pairs([*students, Submission("copycat", copied)], base(10))
     alike = [pair for pair in found if {pair.first, pair.second} == {"copycat", "student 001"}]
     assert len(alike) == 10 and found[:10] == alike, "the copies come first"
@@ -93,21 +93,21 @@ def test_people_who_worked_by_themselves_are_not_paired_throughout_the_module():
     assert max(others, default=0) <= 2, "chance makes one exercise alike, not many"
 
 
-def test_what_was_given_says_nothing():
+def test_what_was_given_says_nothing() -> None:
     untouched = [Submission(name, {"e0": (GIVEN,)}) for name in "ab"]
     assert pairs(untouched, base()) == []
     started = [Submission(name, {"e0": (HEAD + f"    return {name}\n",)}) for name in ("x.min()", "1 - bits")]
     assert pairs(started, base()) == []
 
 
-def test_a_short_solution_says_nothing_even_where_only_two_wrote_it():
+def test_a_short_solution_says_nothing_even_where_only_two_wrote_it() -> None:
     students = a_class(20)
     short = HEAD + "    return np.rint(x / bits).clip(qmin, qmax)\n"
     students += [Submission(name, {"e0": (short,)}) for name in ("ada", "bob")]
     assert frozenset(("ada", "bob")) not in who(pairs(students, base()))
 
 
-def test_what_half_a_class_wrote_says_nothing():
+def test_what_half_a_class_wrote_says_nothing() -> None:
     students = a_class(20)
     obvious = HEAD + "".join(f"    {ways[0]}\n" for ways in STEPS)
     crowd = [Submission(f"one of many {n}", {"e0": (obvious,)}) for n in range(20)]
@@ -115,7 +115,7 @@ def test_what_half_a_class_wrote_says_nothing():
     assert not [pair for pair in found if pair.first.startswith("one") and pair.second.startswith("one")]
 
 
-def test_blocks_show_what_corresponds_and_leave_out_what_was_given():
+def test_blocks_show_what_corresponds_and_leave_out_what_was_given() -> None:
     text = solution(random.Random(5))
     (pair,) = pairs([Submission("a", {"e0": (text,)}), Submission("b", {"e0": (disguised(text),)})], base())
     first = [pair.first_text[begin:end] for (begin, end), _ in pair.blocks]
@@ -127,7 +127,7 @@ def test_blocks_show_what_corresponds_and_leave_out_what_was_given():
     assert [disguised(HEAD + one).count("factor") for one in first] == [one.count("factor") for one in second]
 
 
-def test_the_order_of_submissions_does_not_matter():
+def test_the_order_of_submissions_does_not_matter() -> None:
     students = a_class(30, exercises=3)
     students.append(Submission("copycat", students[7].cells))
     found = {(frozenset((p.first, p.second)), p.exercise, round(p.score, 9)) for p in pairs(students, base(3))}
@@ -141,7 +141,7 @@ def test_the_order_of_submissions_does_not_matter():
     ["", "(" * 100_000, "'''" * 30_000, "a " * 50_000, "\0\ud800é" * 10_000, "x = 1\n" * 20_000, "lambda " * 20_000],
     ids=["nothing", "brackets", "quotes", "a name", "no text", "lines", "lambdas"],
 )
-def test_hostile_texts_are_compared_like_others_and_hide_nobody(text):
+def test_hostile_texts_are_compared_like_others_and_hide_nobody(text) -> None:
     students = a_class(8)
     students.append(Submission("copycat", {"e0": (disguised(students[3].cells["e0"][0]),)}))
     hostile = [Submission(f"hostile {n}", {"e0": (text + str(n),)}) for n in range(3)]
@@ -149,7 +149,7 @@ def test_hostile_texts_are_compared_like_others_and_hide_nobody(text):
     assert {best.first, best.second} == {"copycat", "student 003"}
 
 
-def test_a_crowd_that_shares_everything_by_twos_gives_a_bounded_number_of_pairs():
+def test_a_crowd_that_shares_everything_by_twos_gives_a_bounded_number_of_pairs() -> None:
     crowd = [
         Submission(f"{ring}-{n}", {"e0": (f"def f(x):\n    return {' + '.join(f'x[{ring}{k}]' for k in range(300))}",)})
         for ring in range(30)
@@ -160,12 +160,12 @@ def test_a_crowd_that_shares_everything_by_twos_gives_a_bounded_number_of_pairs(
     assert all(pair.first.split("-")[0] == pair.second.split("-")[0] for pair in found)
 
 
-def test_no_submissions_and_missing_exercises_are_no_pairs():
+def test_no_submissions_and_missing_exercises_are_no_pairs() -> None:
     assert pairs([], base()) == [] == pairs([Submission("a", {})], base()) == pairs(a_class(3), {})
     assert pairs([*a_class(1), Submission("b", {}), Submission("c", {"other": ("x",)})], base()) == []
 
 
-def test_fingerprints_do_not_depend_on_pythons_hash():
+def test_fingerprints_do_not_depend_on_pythons_hash() -> None:
     codes = similarity._Reader([GIVEN]).read("", [solution(random.Random(3))]).codes
     assert codes.tolist() == similarity._Reader([GIVEN]).read("", [solution(random.Random(3))]).codes.tolist()
     assert (

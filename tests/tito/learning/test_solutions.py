@@ -6,16 +6,18 @@ import zipfile
 
 import pytest
 
-from ..toy_course import NOTEBOOK, STUB
+from ..toy_course import NOTEBOOK, STUB, Course, Solve
 
 
-def test_a_student_is_told_that_the_solutions_are_elsewhere(edition, solve):
+def test_a_student_is_told_that_the_solutions_are_elsewhere(edition: Course, solve: Solve) -> None:
     solve(edition, "double")
     edition.tito("test", "01")
     edition.tito("hint", "double", "--solution").refuses("the solutions stay with your instructor", status=2)
 
 
-def test_an_instructor_sees_the_reference_beside_a_students_answer_once_it_passed(course, edition, solve):
+def test_an_instructor_sees_the_reference_beside_a_students_answer_once_it_passed(
+    course: Course, edition: Course, solve: Solve
+) -> None:
     course.tito("hint", "double", "--solution").refuses("after the exercise passed: tito test 01_toy", status=2)
     course.tito("test", "01")
     edition.change(NOTEBOOK, f"# YOUR CODE HERE\n    {STUB}", "return x + x")
@@ -28,7 +30,9 @@ def test_an_instructor_sees_the_reference_beside_a_students_answer_once_it_passe
     course.tito("hint", "double", "--beside", "nowhere").refuses("nowhere does not exist", status=2)
 
 
-def test_a_narrow_terminal_shows_the_two_answers_one_below_the_other(course, edition, monkeypatch):
+def test_a_narrow_terminal_shows_the_two_answers_one_below_the_other(
+    course: Course, edition: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
     course.tito("test", "01")
     monkeypatch.setenv("COLUMNS", "20")
     said = course.tito("hint", "double", "--beside", str(edition.root)).out
@@ -36,7 +40,7 @@ def test_a_narrow_terminal_shows_the_two_answers_one_below_the_other(course, edi
 
 
 @pytest.mark.parametrize("kind", ["damaged", "cut off", "encrypted", "no zip", "empty", "another method"])
-def test_an_archive_that_cannot_be_unpacked_is_one_sentence(course, kind):
+def test_an_archive_that_cannot_be_unpacked_is_one_sentence(course: Course, kind) -> None:
     assert course.tito("test", "01").status == 0
     path = course.root / "their.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -50,5 +54,6 @@ def test_an_archive_that_cannot_be_unpacked_is_one_sentence(course, kind):
     if kind == "another method":
         for at in (8, data.rindex(b"PK\x01\x02") + 10):
             data[at] = 99
-    path.write_bytes({"cut off": data[: len(data) // 2], "no zip": b"text", "empty": b""}.get(kind, data))
+    spoilt = {"cut off": bytes(data[: len(data) // 2]), "no zip": b"text", "empty": b""}
+    path.write_bytes(spoilt.get(kind, bytes(data)))
     course.tito("hint", "double", "--beside", str(path)).refuses("their.zip cannot be unpacked (", "ask for it again")

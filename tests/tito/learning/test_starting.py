@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
+from tito.course.project import Project
 from tito.errors import Status
 from tito.learning import starting
 
-from ..toy_course import NOTEBOOK, PAGE
+from ..toy_course import NOTEBOOK, PAGE, Course
 
 
-def test_start_makes_the_page_that_jupyter_opens(edition):
+def test_start_makes_the_page_that_jupyter_opens(edition: Course) -> None:
     said = edition.tito("start", "--no-lab")
     assert said.status == Status.DONE and PAGE in said.out
     page = json.loads(edition.read(PAGE))
@@ -26,7 +28,7 @@ def test_start_makes_the_page_that_jupyter_opens(edition):
     assert edition.read(PAGE) == again
 
 
-def test_without_jupyterlab_start_says_how_to_go_on(edition, monkeypatch):
+def test_without_jupyterlab_start_says_how_to_go_on(edition: Course, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -36,7 +38,7 @@ def test_without_jupyterlab_start_says_how_to_go_on(edition, monkeypatch):
     assert (edition.root / PAGE).is_file()
 
 
-def test_where_to_write_is_told_by_cell_too_where_there_is_a_page(edition):
+def test_where_to_write_is_told_by_cell_too_where_there_is_a_page(edition: Course) -> None:
     edition.tito("start", "--no-lab")
     line = edition.line_of(NOTEBOOK, "raise NotImplementedError")
     said = edition.tito("test", "01").out
@@ -55,8 +57,15 @@ def test_where_to_write_is_told_by_cell_too_where_there_is_a_page(edition):
         ([], []),
     ],
 )
-def test_options_go_to_jupyterlab_whether_or_not_a_module_is_named(edition, monkeypatch, arguments, options):
-    opened = []
-    monkeypatch.setattr(starting, "open_lab", lambda project, page, given: opened.append((page, given)) or 0)
+def test_options_go_to_jupyterlab_whether_or_not_a_module_is_named(
+    edition: Course, monkeypatch: pytest.MonkeyPatch, arguments, options
+) -> None:
+    opened = list[tuple[Path, list[str]]]()
+
+    def open_lab(project: Project, page: Path, given: list[str]) -> int:
+        opened.append((page, given))
+        return 0
+
+    monkeypatch.setattr(starting, "open_lab", open_lab)
     assert edition.tito("start", *arguments).status == Status.DONE
     assert opened == [(edition.root / PAGE, options)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 
-from ..toy_course import NOTEBOOK
+from ..toy_course import NOTEBOOK, Course, Solve
 
 
-def test_status_tells_points_hints_and_what_is_next(edition, solve):
+def test_status_tells_points_hints_and_what_is_next(edition: Course, solve: Solve) -> None:
     solve(edition, "double")
     edition.tito("test", "01")
     edition.tito("hint")
@@ -24,18 +24,18 @@ def test_status_tells_points_hints_and_what_is_next(edition, solve):
     assert report["exercises"][0]["status"] == "passed"
 
 
-def test_status_says_that_an_exercise_was_changed_since_its_test(edition, solve):
+def test_status_says_that_an_exercise_was_changed_since_its_test(edition: Course, solve: Solve) -> None:
     solve(edition, "double")
     edition.tito("test", "01")
     edition.change(NOTEBOOK, "return 2 * x", "return 5 * x")
     assert "passed, changed since" in edition.tito("status").out
 
 
-def test_how_long_ago_is_told_in_one_unit(edition):
+def test_how_long_ago_is_told_in_one_unit(edition: Course) -> None:
     old = (edition.root / NOTEBOOK).stat().st_mtime - 2 * 3600 - 100
     os.utime(edition.root / NOTEBOOK, (old, old))
     assert "was saved 2 hours ago." in edition.tito("status").out
 
 
-def test_before_any_test_status_knows_nothing_and_says_so(edition):
+def test_before_any_test_status_knows_nothing_and_says_so(edition: Course) -> None:
     assert "not tested" in edition.tito("status").out

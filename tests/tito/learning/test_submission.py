@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from pathlib import Path
 
 import jupytext
 import pytest
@@ -13,10 +14,10 @@ from tito.course.module import load_module
 from tito.errors import Status
 from tito.grading.intake import collecting
 
-from ..toy_course import NOTEBOOK, PAGE
+from ..toy_course import NOTEBOOK, PAGE, Course, Solve
 
 
-def test_submit_writes_one_archive_and_says_exactly_what_is_in_it(edition, solve):
+def test_submit_writes_one_archive_and_says_exactly_what_is_in_it(edition: Course, solve: Solve) -> None:
     solve(edition, "double")
     said = edition.tito("submit", "--name", "Ada Lövelace")
     assert said.status == Status.DONE
@@ -33,7 +34,7 @@ def test_submit_writes_one_archive_and_says_exactly_what_is_in_it(edition, solve
     assert manifest["exercises"] == {"double": "passed", "counter": "not started"}
 
 
-def test_submit_names_code_that_would_not_be_graded(edition, solve):
+def test_submit_names_code_that_would_not_be_graded(edition: Course, solve: Solve) -> None:
     solve(edition, "double")
     assert "not graded" not in edition.tito("submit").out
     edition.change(
@@ -47,7 +48,7 @@ def test_submit_names_code_that_would_not_be_graded(edition, solve):
     assert "toy_dev.py: cell 8 is of no exercise and is not as it was given: what it says is not graded" in said.out
 
 
-def as_page(edition, outputs=()):
+def as_page(edition: Course, outputs=()):
     """The notebook as Jupyter saves it; its .py is gone."""
     page = json.loads(jupytext.writes(jupytext.reads(edition.read(NOTEBOOK), fmt="py:percent"), fmt="ipynb"))
     for cell in page["cells"]:
@@ -66,7 +67,9 @@ def as_page(edition, outputs=()):
     ],
     ids=["lines", "a picture", "half a surrogate"],
 )
-def test_an_archive_holds_code_and_no_outputs_and_a_grader_reads_all_of_it(course, edition, solve, tmp_path, output):
+def test_an_archive_holds_code_and_no_outputs_and_a_grader_reads_all_of_it(
+    course: Course, edition: Course, solve: Solve, tmp_path: Path, output
+) -> None:
     solve(edition, "double")
     as_page(edition, [output])
     said = edition.tito("submit", "--untested")
@@ -81,7 +84,7 @@ def test_an_archive_holds_code_and_no_outputs_and_a_grader_reads_all_of_it(cours
     assert "return x + x" in read.cells["double"][0] or "return 2 * x" in read.cells["double"][0]
 
 
-def test_submit_says_what_a_grader_would_not_read(edition, solve):
+def test_submit_says_what_a_grader_would_not_read(edition: Course, solve: Solve) -> None:
     """A cell that is too long, and one that lost its line, are told before they cost points."""
     solve(edition, "double")
     edition.change(NOTEBOOK, "return 2 * x", f"return 2 * x  # {'x' * 200_000}")
@@ -93,7 +96,7 @@ def test_submit_says_what_a_grader_would_not_read(edition, solve):
     assert "characters, more than 100000: it was not read" in said.out
 
 
-def test_what_no_grader_could_read_is_not_written(edition):
+def test_what_no_grader_could_read_is_not_written(edition: Course) -> None:
     edition.write(NOTEBOOK, "# %%\nprint('all exercises are gone')\n")
     said = edition.tito("submit", "--untested")
     said.refuses("nothing was written, for a grader could not read it", "no exercise of 01_toy was found in toy_dev.py")
@@ -103,7 +106,7 @@ def test_what_no_grader_could_read_is_not_written(edition):
 @pytest.mark.parametrize(
     "copy", ["toy_dev-Copy1.ipynb", "toy_dev (1).ipynb", "drafts/toy_dev.ipynb", "my homework.ipynb"]
 )
-def test_submit_names_work_in_a_copy_that_is_not_handed_in(edition, solve, copy):
+def test_submit_names_work_in_a_copy_that_is_not_handed_in(edition: Course, solve: Solve, copy) -> None:
     given = edition.read(NOTEBOOK)
     solve(edition, "double")
     page = jupytext.writes(jupytext.reads(edition.read(NOTEBOOK), fmt="py:percent"), fmt="ipynb")
@@ -115,7 +118,7 @@ def test_submit_names_work_in_a_copy_that_is_not_handed_in(edition, solve, copy)
     assert f"{copy} is not handed in, and holds other work on double" in said.out
 
 
-def test_the_same_work_gives_the_same_archive_and_an_earlier_one_is_kept(edition, solve):
+def test_the_same_work_gives_the_same_archive_and_an_earlier_one_is_kept(edition: Course, solve: Solve) -> None:
     edition.tito("submit")
     first = (edition.root / "01_toy_submission.zip").read_bytes()
     assert "is kept as" not in edition.tito("submit").out
@@ -126,7 +129,7 @@ def test_the_same_work_gives_the_same_archive_and_an_earlier_one_is_kept(edition
     assert (edition.root / copy).read_bytes() == first
 
 
-def test_a_cell_that_cannot_be_exported_is_named_and_the_rest_is_handed_in(edition):
+def test_a_cell_that_cannot_be_exported_is_named_and_the_rest_is_handed_in(edition: Course) -> None:
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "return (")
     said = edition.tito("submit")
     assert said.status == Status.DONE and "double   failed: " in said.out and "toy_dev.py:" in said.out

@@ -14,11 +14,11 @@ import pytest
 from tito.course.module import load_module
 from tito.learning import progress, watch_loop, watch_state
 
-from ..toy_course import NOTEBOOK
+from ..toy_course import NOTEBOOK, Course, Solve
 
 
 @pytest.fixture
-def state(edition):
+def state(edition: Course):
     return watch_state.Watch(edition.project, load_module(edition.project, "01_toy"))
 
 
@@ -31,7 +31,7 @@ def shown(state):
     return "\n".join(text for text, _ in state.page())
 
 
-def test_at_first_it_tells_where_to_write(edition, state):
+def test_at_first_it_tells_where_to_write(edition: Course, state) -> None:
     assert "testing ..." in shown(state)
     assert not played(state)
     line = edition.line_of(NOTEBOOK, "raise NotImplementedError")
@@ -41,7 +41,7 @@ def test_at_first_it_tells_where_to_write(edition, state):
     assert page.endswith(watch_state.KEYS)
 
 
-def test_it_shows_the_one_failure_and_moves_on_when_it_passes(edition, solve, state):
+def test_it_shows_the_one_failure_and_moves_on_when_it_passes(edition: Course, solve: Solve, state) -> None:
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x")
     assert not played(state)
     assert "failed" in shown(state) and "expected 6, got 9: is it x + x?" in shown(state)
@@ -55,7 +55,7 @@ def test_it_shows_the_one_failure_and_moves_on_when_it_passes(edition, solve, st
     assert "All exercises passed." in shown(state) and "tito submit" in shown(state)
 
 
-def test_keys_show_hints_the_list_and_the_next_exercise(state):
+def test_keys_show_hints_the_list_and_the_next_exercise(state) -> None:
     state.key("h")
     state.key("h")
     assert "hint 1 of 3: What is x + x?\nhint 2 of 3: Python multiplies" in shown(state)
@@ -74,7 +74,7 @@ def test_keys_show_hints_the_list_and_the_next_exercise(state):
     assert not state.key("x")
 
 
-def test_a_hint_is_on_the_page_once_and_those_before_it_too(edition, state):
+def test_a_hint_is_on_the_page_once_and_those_before_it_too(edition: Course, state) -> None:
     for _ in range(4):
         state.key("h")
     page = shown(state)
@@ -85,20 +85,20 @@ def test_a_hint_is_on_the_page_once_and_those_before_it_too(edition, state):
     assert "hint 1 of 3" in shown(again), "what was shown yesterday can be read today"
 
 
-def test_a_round_of_an_exercise_one_has_left_changes_nothing_but_what_is_remembered(state):
+def test_a_round_of_an_exercise_one_has_left_changes_nothing_but_what_is_remembered(state) -> None:
     done = watch_state.play(state.project, state.module, state.exercise)
     state.key("n")
     assert state.finished(done), "the exercise one is at now is to be tested"
     assert "testing ..." in shown(state)
 
 
-def test_a_notebook_that_cannot_be_exported_is_told_with_its_line(edition, state):
+def test_a_notebook_that_cannot_be_exported_is_told_with_its_line(edition: Course, state) -> None:
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "return (")
     assert not played(state)
     assert "failed" in shown(state) and f"{NOTEBOOK}:" in shown(state) and "return (" in shown(state)
 
 
-def test_an_endless_loop_ends_after_the_limit(edition, state):
+def test_an_endless_loop_ends_after_the_limit(edition: Course, state) -> None:
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "while True: pass")
     assert not state.finished(watch_state.play(state.project, state.module, state.exercise, 1.0))
     assert "stopped after 1 seconds: is there a loop that never ends?" in shown(state)
@@ -107,13 +107,13 @@ def test_an_endless_loop_ends_after_the_limit(edition, state):
 OF_THE_CALLER = ("NO_COLOR", "TITO_PROJECT", "COLUMNS", "LINES")  # what would decide what is shown
 
 
-def tito_watch(edition, **options):
+def tito_watch(edition: Course, **options):
     env = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
     command = [sys.executable, "-m", "tito", "watch", "01"]
     return subprocess.Popen(command, cwd=edition.root, env=env | {"TERM": "xterm", "PYTHONUNBUFFERED": "1"}, **options)
 
 
-def test_without_a_terminal_pages_follow_each_other_as_plain_lines(edition):
+def test_without_a_terminal_pages_follow_each_other_as_plain_lines(edition: Course) -> None:
     process = tito_watch(edition, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(b"h\nq\n", timeout=60)
     assert (process.returncode, err) == (0, b"")
@@ -133,7 +133,7 @@ if sys.platform != "win32":
     class Terminal:
         """A pseudo-terminal with `tito watch` in it, read as a person reads it: what is on the screen now."""
 
-        def __init__(self, edition, columns=100, rows=30):
+        def __init__(self, edition: Course, columns=100, rows=30):
             self.screen = pyte.Screen(columns, rows)
             self._stream, self._lock = pyte.ByteStream(self.screen), threading.Lock()
             self._ours, self.theirs = pty.openpty()
@@ -165,14 +165,14 @@ if sys.platform != "win32":
             return self.text
 
     @pytest.fixture
-    def terminal(edition):
+    def terminal(edition: Course):
         made = Terminal(edition)
         yield made
         if made.process.poll() is None:
             made.process.kill()
         made.process.wait()
 
-    def test_in_a_terminal_a_student_saves_sees_and_moves_on(edition, solve, terminal):
+    def test_in_a_terminal_a_student_saves_sees_and_moves_on(edition: Course, solve: Solve, terminal) -> None:
         terminal.wait_for("not started")
         terminal.press("h")
         terminal.wait_for("hint 1 of 3: What is x + x?")
@@ -192,7 +192,7 @@ if sys.platform != "win32":
         assert terminal.process.wait(60) == 0
         assert termios.tcgetattr(terminal.theirs) == terminal.before, "the terminal is left as it was found"
 
-    def test_a_small_terminal_still_shows_where_one_stands_and_breaks_lines_between_words(edition):
+    def test_a_small_terminal_still_shows_where_one_stands_and_breaks_lines_between_words(edition: Course) -> None:
         terminal = Terminal(edition, columns=40, rows=8)
         screen = terminal.wait_for("not started yet: write your code at\nmodules")
         assert screen.startswith("01_toy  [....") and watch_state.KEYS in screen
@@ -204,7 +204,7 @@ if sys.platform != "win32":
         terminal.press("q")
         assert terminal.process.wait(60) == 0
 
-    def test_a_file_that_is_replaced_counts_as_saved(edition, terminal):
+    def test_a_file_that_is_replaced_counts_as_saved(edition: Course, terminal) -> None:
         terminal.wait_for("not started")
         text = edition.read(NOTEBOOK).replace("# YOUR CODE HERE", "return 7 * x")
         beside = edition.root / "modules/source/01_toy/.toy_dev.py.swp"
@@ -212,7 +212,7 @@ if sys.platform != "win32":
         beside.replace(edition.root / NOTEBOOK)
         terminal.wait_for("expected 6, got 21")
 
-    def test_saves_that_follow_each_other_within_a_second_are_all_seen(edition, terminal):
+    def test_saves_that_follow_each_other_within_a_second_are_all_seen(edition: Course, terminal) -> None:
         terminal.wait_for("not started")
         before = "# YOUR CODE HERE"
         while time.time() % 1 > 0.1:  # so that the first two fall into one second, whatever keeps times in seconds
@@ -221,7 +221,7 @@ if sys.platform != "win32":
             edition.change(NOTEBOOK, before, before := f"return {factor} * x")
             terminal.wait_for(f"expected 6, got {3 * factor}")
 
-    def test_ctrl_c_leaves_no_process_and_the_terminal_as_it_was(edition, terminal):
+    def test_ctrl_c_leaves_no_process_and_the_terminal_as_it_was(edition: Course, terminal) -> None:
         terminal.wait_for("not started")
         edition.change(
             NOTEBOOK,
@@ -246,9 +246,9 @@ if sys.platform != "win32":
         return bool(state.strip()) and not state.strip().startswith("Z")
 
 
-def test_a_save_is_seen_by_looking_at_the_file_and_told_once(edition):
+def test_a_save_is_seen_by_looking_at_the_file_and_told_once(edition: Course) -> None:
     """The number of inotify instances is limited, and a network drive tells of no change."""
-    path, events = edition.root / NOTEBOOK, queue.Queue()
+    path, events = edition.root / NOTEBOOK, queue.Queue[watch_loop.Event]()
     between_looks = iter([lambda: None, lambda: path.write_text("saved", encoding="utf-8"), lambda: None, lambda: None])
 
     class Looks(threading.Event):

@@ -10,6 +10,7 @@ import html
 import json
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ from tito.testing.in_notebook import check, passes
 from tito.testing.protocol import Failure
 from tito.testing.record import Record
 
-from ..toy_course import NOTEBOOK, ROOT, copy_toy
+from ..toy_course import NOTEBOOK, ROOT, Course, Solve, copy_toy
 
 COURSE = Project(ROOT)
 COUNTER = """class Counter:
@@ -185,20 +186,20 @@ def graded(judge: Judge, project: Project, code: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_without_a_sandbox_honest_code_earns_what_it_earns_in_one(name, unsandboxed, toy):
+def test_without_a_sandbox_honest_code_earns_what_it_earns_in_one(name, unsandboxed, toy) -> None:
     code, points = ROWS[name]
     assert graded(unsandboxed, toy, code)[0] == points, graded(unsandboxed, toy, code)
 
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize("name", ROWS)
-def test_the_sandbox_has_what_is_offered_and_no_more(name, sandboxed, toy):
+def test_the_sandbox_has_what_is_offered_and_no_more(name, sandboxed, toy) -> None:
     code, points = ROWS[name]
     assert graded(sandboxed, toy, code)[0] == points, graded(sandboxed, toy, code)
 
 
 @pytest.mark.parametrize("name", WITHHELD)
-def test_what_is_withheld_passes_on_ones_own_machine_so_it_must_be_told(name, toy, tmp_path):
+def test_what_is_withheld_passes_on_ones_own_machine_so_it_must_be_told(name, toy, tmp_path: Path) -> None:
     project = Project(copy_toy(tmp_path))
     (project.root / "helper.py").write_text("x = 1\n", encoding="utf-8")
     path = project.root / NOTEBOOK
@@ -213,7 +214,7 @@ def sentences(code: str, project: Project, module: str = "01_toy", exercise: str
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_is(name, toy):
+def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_is(name, toy) -> None:
     said = sentences(ROWS[name][0], toy)
     wanted = WITHHELD.get(name, ("", ""))[1]
     assert len(said) == bool(wanted), said
@@ -232,7 +233,7 @@ def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_i
         "from tinytorch.acceleration import bf16_matmul as fast, kernels",
     ],
 )
-def test_the_given_kernel_that_does_the_exercise_is_named_before(code):
+def test_the_given_kernel_that_does_the_exercise_is_named_before(code) -> None:
     said = sentences(code, COURSE, "17_quantization", "integer_matmul")
     assert len(said) == 1 and "integer_matmul uses tinytorch.acceleration" in said[0] and "as it may do" in said[0]
 
@@ -253,11 +254,11 @@ def test_the_given_kernel_that_does_the_exercise_is_named_before(code):
         "def broken(:",
     ],
 )
-def test_of_what_is_given_nothing_is_said(code):
+def test_of_what_is_given_nothing_is_said(code) -> None:
     assert sentences(code, COURSE, "17_quantization", "qat") == []
 
 
-def test_a_failure_is_found_in_its_cell_whatever_stands_above_and_sources_outlive_a_broken_cell(unsandboxed):
+def test_a_failure_is_found_in_its_cell_whatever_stands_above_and_sources_outlive_a_broken_cell(unsandboxed) -> None:
     cells = {
         "double": ("class Kept:\n    x = 1", "import inspect\n\ndef double(x):\n    return inspect.getsource(Kept)")
     }
@@ -281,7 +282,9 @@ SUBMITTED = {  # what is written, what grading makes of both exercises, what is 
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize("name", SUBMITTED)
-def test_submit_says_and_records_the_points_that_grading_gives(name, edition, course, solve, tmp_path):
+def test_submit_says_and_records_the_points_that_grading_gives(
+    name, edition: Course, course: Course, solve: Solve, tmp_path: Path
+) -> None:
     code, statuses, sentence = SUBMITTED[name]
     solve(edition, "double")
     solve(edition, "counter")
@@ -309,14 +312,14 @@ SENTENCE = "double imports matplotlib, which grading does not have: write it wit
 
 
 @pytest.fixture
-def plotting(edition, solve):
+def plotting(edition: Course, solve: Solve):
     """A student's edition in which `double` is right and imports Matplotlib."""
     solve(edition, "double")
     edition.change(NOTEBOOK, "    return 2 * x", "    import matplotlib\n    return 2 * x")
     return edition
 
 
-def test_test_says_what_grading_lacks_though_all_passes_and_other_programs_can_read_it(plotting):
+def test_test_says_what_grading_lacks_though_all_passes_and_other_programs_can_read_it(plotting) -> None:
     report = plotting.root / "report.json"
     said = plotting.tito("test", "--exercise", "double", "--json", str(report))
     assert said.status == 0 and SENTENCE in said.out
@@ -326,11 +329,12 @@ def test_test_says_what_grading_lacks_though_all_passes_and_other_programs_can_r
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_watch_says_what_grading_lacks_of_what_has_passed_and_of_what_has_not(plotting, right):
+def test_watch_says_what_grading_lacks_of_what_has_passed_and_of_what_has_not(plotting, right) -> None:
     if not right:
         plotting.change(NOTEBOOK, "    return 2 * x", "    return 3 * x")
     state = watch_state.Watch(plotting.project, load_module(plotting.project, "01_toy"))
     for moved_on in (right, False):
+        assert state.exercise
         done = watch_state.play(state.project, state.module, state.exercise)
         assert state.finished(done) == moved_on
         assert [text for text, _ in state.page() if SENTENCE in text], "it stays while the next exercise is tested"
@@ -346,7 +350,9 @@ def in_notebook(*cells: str) -> dict[str, object]:
     return defined
 
 
-def test_in_a_notebook_check_and_nbgraders_cells_say_what_grading_lacks(course, capsys, monkeypatch):
+def test_in_a_notebook_check_and_nbgraders_cells_say_what_grading_lacks(
+    course: Course, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(course.root)
     cell = "#| export\n#| exercise: double\nimport matplotlib\ndef double(x):\n    return 2 * x"
     check("double", in_notebook(cell))
@@ -375,7 +381,7 @@ EXPLAINED = {
 
 
 @pytest.mark.parametrize("name", EXPLAINED)
-def test_where_points_are_lost_to_what_grading_lacks_the_student_reads_what_it_has(name, unsandboxed, toy):
+def test_where_points_are_lost_to_what_grading_lacks_the_student_reads_what_it_has(name, unsandboxed, toy) -> None:
     said = explained(WITHHELD[name][0].replace("{root}", str(toy.root)), unsandboxed)
     assert said[0].startswith(EXPLAINED[name]) and said[-1] == environment.HAS
 
@@ -384,11 +390,11 @@ def test_where_points_are_lost_to_what_grading_lacks_the_student_reads_what_it_h
     "code",
     ["def double(x):\n    return 3 * x", top("x = y"), OFFERED["a guarded import"]],
 )
-def test_of_other_failures_and_of_none_nothing_is_said_about_the_environment(code, unsandboxed):
+def test_of_other_failures_and_of_none_nothing_is_said_about_the_environment(code, unsandboxed) -> None:
     assert explained(code, unsandboxed) == []
 
 
-def test_a_hidden_tests_inputs_are_not_told_by_way_of_an_import():
+def test_a_hidden_tests_inputs_are_not_told_by_way_of_an_import() -> None:
     failure = Failure("ModuleNotFoundError", "No module named 'v731'")
     for file, told in (("tests/01_toy/test_double.py", True), ("tests/01_toy/hidden/test_double.py", False)):
         record = Record("double", [], failures=[(f"{file}::test_it", failure)])
@@ -396,7 +402,9 @@ def test_a_hidden_tests_inputs_are_not_told_by_way_of_an_import():
         assert ("v731" in said[0]) == told and said[-1] == environment.HAS
 
 
-def test_the_page_of_the_grade_and_gradescopes_results_say_it_in_the_same_words(plotting, course, tmp_path):
+def test_the_page_of_the_grade_and_gradescopes_results_say_it_in_the_same_words(
+    plotting, course: Course, tmp_path: Path
+) -> None:
     page = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     code = "#| export\n#| exercise: double\nimport matplotlib.pyplot as plt\n\ndef double(x):\n    return 2 * x\n"
     page["cells"] = [{"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": 1, "source": code}]
@@ -410,7 +418,7 @@ def test_the_page_of_the_grade_and_gradescopes_results_say_it_in_the_same_words(
     assert scope["tests"][0]["score"] == 0
 
 
-def toy_of(edition):
+def toy_of(edition: Course):
     return load_module(edition.project, "01_toy")
 
 
@@ -425,7 +433,7 @@ SCRATCH = {  # a cell of no exercise, what `double` uses of it -> what may be sa
 
 
 @pytest.mark.parametrize("scratch", SCRATCH)
-def test_nobody_is_told_to_move_what_grading_lacks_into_the_exercises_cell(scratch, toy, tmp_path):
+def test_nobody_is_told_to_move_what_grading_lacks_into_the_exercises_cell(scratch, toy, tmp_path: Path) -> None:
     name, wanted = SCRATCH[scratch]
     text = with_double(
         (toy.root / NOTEBOOK).read_text(encoding="utf-8"), f"def double(x):\n    return {name} and 2 * x"
@@ -436,7 +444,9 @@ def test_nobody_is_told_to_move_what_grading_lacks_into_the_exercises_cell(scrat
     assert wanted in said and ("move it into" in said) == (wanted == "move it into the exercise's cell"), said
 
 
-def test_what_one_added_to_the_package_is_not_there_and_what_one_changed_is_named(edition, solve):
+def test_what_one_added_to_the_package_is_not_there_and_what_one_changed_is_named(
+    edition: Course, solve: Solve
+) -> None:
     solve(edition, "double")
     edition.write("toy/mine.py", "x = 1\n")
     edition.write("toy/__init__.py", edition.read("toy/__init__.py") + "MORE = 1\n")
@@ -447,7 +457,9 @@ def test_what_one_added_to_the_package_is_not_there_and_what_one_changed_is_name
     assert "0 of 5 points" in said
 
 
-def test_where_it_cannot_be_tried_submit_says_so_and_keeps_the_tests_points(edition, solve, monkeypatch):
+def test_where_it_cannot_be_tried_submit_says_so_and_keeps_the_tests_points(
+    edition: Course, solve: Solve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     solve(edition, "double")
     monkeypatch.setattr(Judge, "__enter__", refuse)
     said = edition.tito("submit")

@@ -12,25 +12,25 @@ import pytest
 
 from tito.testing.in_notebook import check
 
-from ..toy_course import ODD_NAMES
+from ..toy_course import ODD_NAMES, Course
 
 BROKEN = "#| exercise: double\ndef double(x):\n    return 2 * y\n"
 
 
 @pytest.fixture
-def here(course, monkeypatch):
+def here(course: Course, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(course.root / "modules/source/01_toy")
     return course
 
 
-def test_it_says_what_tito_test_says(here, capsys):
+def test_it_says_what_tito_test_says(here, capsys: pytest.CaptureFixture[str]) -> None:
     check("double", {"double": lambda x: 3 * x})
     assert "expected 6, got 9: is it x + x?" in capsys.readouterr().out
     check("double", {"double": lambda x: 2 * x})
     assert capsys.readouterr().out == "double: passed\n"
 
 
-def test_a_stub_is_not_started(here, capsys):
+def test_a_stub_is_not_started(here, capsys: pytest.CaptureFixture[str]) -> None:
     def double(x):
         raise NotImplementedError("exercise double: your code is not written yet")
 
@@ -38,8 +38,10 @@ def test_a_stub_is_not_started(here, capsys):
     assert capsys.readouterr().out == "double: not started yet\n"
 
 
-def test_an_exception_is_shown_with_its_line_in_the_cell(here, capsys, monkeypatch):
-    cell, defined = "/tmp/ipykernel_1/2.py", {}
+def test_an_exception_is_shown_with_its_line_in_the_cell(
+    here, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, defined = "/tmp/ipykernel_1/2.py", dict[str, object]()
     monkeypatch.setitem(linecache.cache, cell, (len(BROKEN), None, BROKEN.splitlines(keepends=True), cell))
     exec(compile(BROKEN, cell, "exec"), defined)
     check("double", defined)
@@ -47,7 +49,7 @@ def test_an_exception_is_shown_with_its_line_in_the_cell(here, capsys, monkeypat
     assert "name 'y' is not defined" in said and "line 3 of your cell: return 2 * y" in said
 
 
-def test_an_unknown_exercise_is_answered_with_the_nearest(here, capsys):
+def test_an_unknown_exercise_is_answered_with_the_nearest(here, capsys: pytest.CaptureFixture[str]) -> None:
     check("duoble", {})
     assert "no exercise 'duoble' (the nearest is 'double')" in capsys.readouterr().out
 
@@ -55,18 +57,25 @@ def test_an_unknown_exercise_is_answered_with_the_nearest(here, capsys):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_tests_are_copied_to_a_folder_of_any_name_and_run_where_the_notebook_stands(
-    here, tmp_path, monkeypatch, capsys, name
-):
+    here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
     (tmp_path / name).mkdir()
-    stands, seen = Path.cwd(), []
-    check("double", {"double": lambda x: seen.append(Path.cwd()) or 2 * x})
+    stands, seen = Path.cwd(), list[Path]()
+
+    def double(x: int) -> int:
+        seen.append(Path.cwd())
+        return 2 * x
+
+    check("double", {"double": double})
     assert capsys.readouterr().out == "double: passed\n"
     assert set(seen) == {stands} and Path.cwd() == stands
 
 
 @pytest.mark.parametrize("name", ["PYTEST_PLUGINS", "PYTEST_ADDOPTS"])
-def test_a_persons_own_settings_of_pytest_reach_no_test(here, monkeypatch, capsys, name):
+def test_a_persons_own_settings_of_pytest_reach_no_test(
+    here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name
+) -> None:
     monkeypatch.setenv(name, "-no_such_plugin")
     check("double", {"double": lambda x: 2 * x})
     assert capsys.readouterr().out == "double: passed\n"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tito.course.markers import stub
-from tito.testing.outcome import Outcome
+from tito.testing.outcome import Outcome, Reason
 from tito.testing.runner import Result
 
-from ..toy_course import NOTEBOOK
+from ..toy_course import NOTEBOOK, Course
 
 LIMIT = 4.0
 
@@ -226,7 +226,7 @@ ZOO = [
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
+def zoo(tmp_path_factory: pytest.TempPathFactory):
     """The report of one run over all of them: (course folder, finished process, outcomes by id)."""
     root = tmp_path_factory.mktemp("zoo") / "tous les élèves"
     folder, tests = root / "modules" / "source" / "01_toy", root / "tests" / "01_toy"
@@ -255,13 +255,14 @@ def zoo(tmp_path_factory):
 
 
 @pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.id)
-def test_every_kind_of_end_is_told_for_what_it_is(zoo, animal):
+def test_every_kind_of_end_is_told_for_what_it_is(zoo, animal) -> None:
     root, _, report = zoo
     outcome = next(row for row in report["exercises"] if row["exercise"] == animal.id)
     notebook = (root / "modules" / "source" / "01_toy" / "zoo_dev.py").read_text(encoding="utf-8").split("\n")
     expected = animal.message.replace("NOTEBOOK", "modules/source/01_toy/zoo_dev.py")
     if "{" in expected:
-        before, part, after = expected.partition("{")[0], *expected.partition("{")[2].split("}", 1)
+        before, rest = expected.split("{", 1)
+        part, after = rest.split("}", 1)
         exact = [number for number, text in enumerate(notebook, 1) if text.strip() == part]
         line = (exact + [number for number, text in enumerate(notebook, 1) if part in text])[0]
         expected = f"{before}{line}{after}"
@@ -270,14 +271,14 @@ def test_every_kind_of_end_is_told_for_what_it_is(zoo, animal):
     assert (outcome["points"], outcome["max_points"]) == (2 if animal.status == "passed" else 0, 2)
 
 
-def test_the_report_holds_every_exercise_in_order_and_adds_up(zoo):
+def test_the_report_holds_every_exercise_in_order_and_adds_up(zoo) -> None:
     _, done, report = zoo
     assert [row["exercise"] for row in report["exercises"]] == [animal.id for animal in ZOO]
     assert (report["module"], report["points"], report["max_points"]) == ("01_toy", 6, 2 * len(ZOO))
     assert report["seconds"] > LIMIT and done.returncode == 1
 
 
-def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(zoo):
+def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(zoo) -> None:
     _, done, _ = zoo
     lines = done.stdout.split("\n")
     assert done.stderr == "" and "\x1b" not in done.stdout and "forged" not in done.stdout
@@ -289,13 +290,13 @@ def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(z
     assert lacking[0] == end == "" and lacking[1].startswith("quits imports pytest, which grading does not have:")
 
 
-def test_nothing_is_left_in_the_course_but_the_export_the_report_and_the_progress(zoo):
+def test_nothing_is_left_in_the_course_but_the_export_the_report_and_the_progress(zoo) -> None:
     root, _, _ = zoo
     found = {path.name for path in root.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".toml")}
     assert found == {"out.json", "progress.json", "lock", ".gitignore"}, "the latter three in .tito"
 
 
-def test_the_reference_earns_all_points_and_the_exit_status_says_so(course):
+def test_the_reference_earns_all_points_and_the_exit_status_says_so(course: Course) -> None:
     said = course.tito("test", "01", "--json", str(course.root / "out" / "report.json"))
     assert said.status == 0, said
     lines = said.out.split("\n")
@@ -308,7 +309,7 @@ def test_the_reference_earns_all_points_and_the_exit_status_says_so(course):
     assert report["exercises"][0] == first
 
 
-def test_the_stub_edition_earns_nothing_and_says_where_to_begin(course):
+def test_the_stub_edition_earns_nothing_and_says_where_to_begin(course: Course) -> None:
     course.write(NOTEBOOK, stub(course.read(NOTEBOOK)))
     said = course.tito("test", "01")
     line = course.line_of(NOTEBOOK, "exercise double:")
@@ -319,7 +320,7 @@ def test_the_stub_edition_earns_nothing_and_says_where_to_begin(course):
     assert said.out.endswith(f"\ndouble: Twice a number\n  not started yet: write your code at {NOTEBOOK}:{line}\n")
 
 
-def test_what_lies_in_front_of_the_person_is_tested_not_an_older_export(course):
+def test_what_lies_in_front_of_the_person_is_tested_not_an_older_export(course: Course) -> None:
     course.tito("export", "01")
     course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
     said = course.tito("test", "01", "--exercise", "double")
@@ -327,14 +328,14 @@ def test_what_lies_in_front_of_the_person_is_tested_not_an_older_export(course):
     assert "counter" not in said.out, "only the exercise that was asked for"
 
 
-def test_a_cell_that_cannot_be_exported_is_the_result_of_its_exercise(course):
+def test_a_cell_that_cannot_be_exported_is_the_result_of_its_exercise(course: Course) -> None:
     course.change(NOTEBOOK, "return 2 * x", "return 2 *")
     said = course.tito("test", "01")
     sentence = f"{NOTEBOOK}:{course.line_of(NOTEBOOK, 'return 2 *')}: invalid syntax: `return 2 *`"
     assert said.status == 1 and said.out.endswith(f"\ndouble: Twice a number\n  {sentence}\n")
 
 
-def test_an_error_while_the_module_is_loaded_names_the_notebook_line(course):
+def test_an_error_while_the_module_is_loaded_names_the_notebook_line(course: Course) -> None:
     course.change(NOTEBOOK, "START = 0", "START = double(None)")
     said = course.tito("test", "01")
     line = course.line_of(NOTEBOOK, "return 2 * x")
@@ -344,21 +345,21 @@ def test_an_error_while_the_module_is_loaded_names_the_notebook_line(course):
     )
 
 
-def test_pytest_that_cannot_start_is_no_pass(course):
+def test_pytest_that_cannot_start_is_no_pass(course: Course) -> None:
     course.write("tests/01_toy/conftest.py", "raise RuntimeError('the conftest is broken')\n")
     course.tito("test", "01").refuses("the tests could not be run: exit status 4", "the conftest is broken")
 
 
-def test_a_failure_of_pytest_itself_is_no_pass(course):
+def test_a_failure_of_pytest_itself_is_no_pass(course: Course) -> None:
     course.write("tests/01_toy/conftest.py", "def pytest_collection_modifyitems():\n    raise RuntimeError('inside')\n")
     course.tito("test", "01").refuses("the tests could not be run:", "inside")
 
 
-def test_the_first_failure_is_more_useful_than_what_is_not_started():
-    reasons = ("passed", "unwritten", "timeout", "claim")
+def test_the_first_failure_is_more_useful_than_what_is_not_started() -> None:
+    reasons: tuple[Reason, ...] = ("passed", "unwritten", "timeout", "claim")
     rows = [Outcome(reason, exercise=reason, title="", points=0, max_points=1) for reason in reasons]
-    assert Result("m", 1.0, tuple(rows)).most_useful.exercise == "timeout"
-    assert Result("m", 1.0, tuple(rows[:2])).most_useful.exercise == "unwritten"
+    assert Result("m", 1.0, tuple(rows)).most_useful == rows[2]
+    assert Result("m", 1.0, tuple(rows[:2])).most_useful == rows[1]
     assert Result("m", 1.0, tuple(rows[:1])).most_useful is None
     assert not Result("m", 1.0, ()).passed, "nothing tested is nothing passed"
 
@@ -369,7 +370,7 @@ if sys.platform != "win32":
     HANG = "import os, pathlib, time\n    pathlib.Path('pid').write_text(str(os.getpid()))\n    time.sleep(600)"
 
     @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGKILL", -9)])
-    def test_a_stopped_run_leaves_no_process_and_no_half_written_file(course, name, status):
+    def test_a_stopped_run_leaves_no_process_and_no_half_written_file(course: Course, name, status) -> None:
         course.change(NOTEBOOK, "return 2 * x", HANG)
         command = [sys.executable, "-m", "tito", "--project", str(course.root), "test", "01"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
@@ -404,7 +405,7 @@ if sys.platform != "win32":
         return stat.rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def test_a_loop_that_never_ends_is_shown_where_it_is(course):
+def test_a_loop_that_never_ends_is_shown_where_it_is(course: Course) -> None:
     course.change(NOTEBOOK, "    return 2 * x", "    while True:\n        x = x + 0")
     said = course.tito("test", "01", "--exercise", "double", "--limit-seconds", "1")
     line = course.line_of(NOTEBOOK, "while True:")
@@ -412,7 +413,7 @@ def test_a_loop_that_never_ends_is_shown_where_it_is(course):
     assert f"{NOTEBOOK}:{line}: while True:" in said.out or f"{NOTEBOOK}:{line + 1}: x = x + 0" in said.out, said.out
 
 
-def test_a_result_that_is_none_asks_for_the_return(course):
+def test_a_result_that_is_none_asks_for_the_return(course: Course) -> None:
     course.change(NOTEBOOK, "        return self.total\n", "        pass\n")
     course.write(
         "tests/01_toy/test_counter.py", "def test_it_adds(student):\n    assert student.Counter().add(1) + 1 == 3\n"
@@ -421,7 +422,7 @@ def test_a_result_that_is_none_asks_for_the_return(course):
     assert "TypeError" in said.out and "is a `return` missing? What your function gave back is None" in said.out
 
 
-def test_an_error_in_given_code_is_shown_at_the_students_line(course):
+def test_an_error_in_given_code_is_shown_at_the_students_line(course: Course) -> None:
     course.change(NOTEBOOK, "START = 0", "START = 0\n\n\ndef refuse(x):\n    raise ValueError('no ruler')")
     course.change(NOTEBOOK, "return 2 * x", "return refuse(x)")
     line = course.line_of(NOTEBOOK, "return refuse(x)")
@@ -429,7 +430,7 @@ def test_an_error_in_given_code_is_shown_at_the_students_line(course):
     assert "ValueError: no ruler" in said and f"{NOTEBOOK}:{line}: return refuse(x)" in said
 
 
-def answered(course, body):
+def answered(course: Course, body):
     """What `tito test` says of an answer whose body this is."""
     course.change(NOTEBOOK, "return 2 * x", body)
     return course.tito("test", "01", "--exercise", "double").out
@@ -438,13 +439,13 @@ def answered(course, body):
 @pytest.mark.parametrize(
     "exits", ["exit()", "quit(1)", "import sys; sys.exit('bye')", "raise SystemExit(2)", "import os; os._exit(0)"]
 )
-def test_exit_is_told_with_its_line(course, exits):
+def test_exit_is_told_with_its_line(course: Course, exits) -> None:
     out = answered(course, exits)
     assert "SystemExit" in out and f"{NOTEBOOK}:{course.line_of(NOTEBOOK, exits)}: {exits}" in out
 
 
 @pytest.mark.parametrize("asks", ["input()", "input('x? ')", "import sys; return input() + sys.stdin.readline()"])
-def test_input_is_told_in_words_of_our_own(course, asks):
+def test_input_is_told_in_words_of_our_own(course: Course, asks) -> None:
     out = answered(course, asks)
     assert "the code calls input(), but while tests run there is nobody who could type" in out and "pytest" not in out
     assert f"{NOTEBOOK}:{course.line_of(NOTEBOOK, asks)}: {asks}" in out

@@ -89,6 +89,7 @@ def _cells(honest: list[dict[str, Any]]) -> Iterator[tuple[str, Fate, list[Any]]
     source = "".join(honest[-1]["source"])
     yield "cells of one id", "harmless", [cell | {"id": "same"} for cell in honest]
     yield "no ids", "harmless", [{key: value for key, value in cell.items() if key != "id"} for cell in honest]
+    odd: Any
     for odd in (None, 7, [], "text", [[]], True):
         yield f"a cell that is {odd!r}", "remarked", [odd, *honest]
     for odd in (None, 7, {}, [1], ["a", None], [["a"]]):

@@ -12,17 +12,19 @@ from pathlib import Path
 import pytest
 
 from tito.course import markers
+from tito.course.edition import Edition
+from tito.course.module import Module
 from tito.grading.intake import collecting, unpacking
 
-from . import malformed
 from .handed import TEXT, answer, as_page, solved
+from .malformed_zips import zipped
 
 STUB, GOOD, OLD = markers.stub(TEXT), solved("return x + x"), solved("return 7")
 HALF = STUB[: STUB.index("# %%\n#| export\nSTART")] + OLD[OLD.index("# %%\n#| export\nSTART") :]  # counter, not double
-SUBMITTED = malformed.zipped({"manifest.json": b"{}", "toy_dev.py": GOOD.encode()})
+SUBMITTED = zipped({"manifest.json": b"{}", "toy_dev.py": GOOD.encode()})
 
 # What lies in a student's folder; of each the good one must be graded. All files have one date, as after an upload.
-LAYOUTS = {
+LAYOUTS: dict[str, dict[str, str | bytes]] = {
     "a stale stub .ipynb beside a fresh .py": {"toy_dev.ipynb": as_page(STUB), "toy_dev.py": GOOD},
     "a stale stub .py beside a fresh .ipynb": {"toy_dev.py": STUB, "toy_dev.ipynb": as_page(GOOD)},
     "a_backup beside z": {"a_backup/toy_dev.py": OLD, "z/toy_dev.py": GOOD},
@@ -55,7 +57,7 @@ def put(folder: Path, files: dict[str, str | bytes]) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("carrier", ["a folder a student", "Gradescope's folder", "a zip without dates"])
-def test_every_grader_takes_the_work(layout, carrier, tmp_path, toy_edition):
+def test_every_grader_takes_the_work(layout, carrier, tmp_path: Path, toy_edition: Edition) -> None:
     put(tmp_path / "all" / "ada", LAYOUTS[layout])
     if carrier == "a folder a student":
         (found,) = collecting.collect(toy_edition, tmp_path / "all")
@@ -63,7 +65,7 @@ def test_every_grader_takes_the_work(layout, carrier, tmp_path, toy_edition):
         found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "all" / "ada"))
     else:
         bytes_of = {name: it if isinstance(it, bytes) else it.encode() for name, it in LAYOUTS[layout].items()}
-        put(tmp_path / "class", {"ada.zip": malformed.zipped(bytes_of)})
+        put(tmp_path / "class", {"ada.zip": zipped(bytes_of)})
         (found,) = collecting.collect(toy_edition, tmp_path / "class")
     assert answer(found) == "return x + x"
     visible = [name for name in LAYOUTS[layout] if "/." not in f"/{name}" and "README" not in name]
@@ -71,7 +73,7 @@ def test_every_grader_takes_the_work(layout, carrier, tmp_path, toy_edition):
         assert any(name in remark for name in visible for remark in found.remarks), "what was ignored must be named"
 
 
-def test_of_equal_work_the_newer_counts_whatever_it_is_called(tmp_path, toy_edition):
+def test_of_equal_work_the_newer_counts_whatever_it_is_called(tmp_path: Path, toy_edition: Edition) -> None:
     put(tmp_path / "ada", {"toy_dev.py": OLD, "backup/toy_dev-Copy2.ipynb": as_page(GOOD)})
     os.utime(tmp_path / "ada/backup/toy_dev-Copy2.ipynb", (1_000_090_000,) * 2)
     found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "ada"))
@@ -80,7 +82,7 @@ def test_of_equal_work_the_newer_counts_whatever_it_is_called(tmp_path, toy_edit
 
 
 @pytest.mark.parametrize("seconds", [-30, 0, 30])
-def test_dates_of_one_upload_do_not_tell_which_is_newer(seconds, tmp_path, toy_edition):
+def test_dates_of_one_upload_do_not_tell_which_is_newer(seconds, tmp_path: Path, toy_edition: Edition) -> None:
     put(tmp_path / "ada", {"toy_dev.py": GOOD, "toy_dev-Copy1.py": OLD})
     os.utime(tmp_path / "ada/toy_dev-Copy1.py", (1_000_000_000 + seconds,) * 2)
     found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "ada"))
@@ -90,7 +92,7 @@ def test_dates_of_one_upload_do_not_tell_which_is_newer(seconds, tmp_path, toy_e
     )
 
 
-def test_a_library_that_defines_the_names_is_nobodys_work(tmp_path, toy_edition):
+def test_a_library_that_defines_the_names_is_nobodys_work(tmp_path: Path, toy_edition: Edition) -> None:
     """Whoever hands in a whole course hands in its package and its tests' oracles too."""
     library = "def double(x):\n    return 2 * x\n\n\nclass Counter:\n    pass\n"
     put(tmp_path / "ada", {"hw/toy_dev.py": STUB, "hw/toy/sums.py": library, "hw/tests/oracle.py": library})
@@ -100,13 +102,15 @@ def test_a_library_that_defines_the_names_is_nobodys_work(tmp_path, toy_edition)
     assert bob.refused.startswith("no exercise of 01_toy was found in oracle.py")
 
 
-def test_a_draft_in_another_notebook_is_not_taken_where_the_notebook_itself_is_there(tmp_path, toy_edition):
+def test_a_draft_in_another_notebook_is_not_taken_where_the_notebook_itself_is_there(
+    tmp_path: Path, toy_edition: Edition
+) -> None:
     put(tmp_path / "ada", {"toy_dev.py": STUB, "scratch.ipynb": as_page("# %%\ndef double(x):\n    return 2 * x\n")})
     found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "ada"))
     assert found.cells == collecting.given_cells(toy_edition)
 
 
-def test_many_other_files_cost_no_points(tmp_path, module, toy_edition):
+def test_many_other_files_cost_no_points(tmp_path: Path, module: Module, toy_edition: Edition) -> None:
     """Far more code than anybody looks at: the newest is looked at first, and the rest is named."""
     much = GOOD + "\n# %%\n" + "x = 1\n" * 14_000
     put(tmp_path / "ada", {f"old/{number}/toy_dev.py": much.replace("x + x", "0") for number in range(40)})
@@ -117,7 +121,7 @@ def test_many_other_files_cost_no_points(tmp_path, module, toy_edition):
     assert any("far more code was handed in than the module has" in remark for remark in found.remarks)
 
 
-def test_in_an_archive_the_dates_of_its_members_count(toy_edition):
+def test_in_an_archive_the_dates_of_its_members_count(toy_edition: Edition) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(zipfile.ZipInfo("a/toy_dev.py", (2026, 3, 1, 12, 0, 0)), GOOD)

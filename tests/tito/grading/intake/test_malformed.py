@@ -17,6 +17,7 @@ from tito.grading.intake.unpacking import Budget, Refused
 from ...toy_course import ROOT
 from . import malformed
 from .handed import TEXT, TOY, as_page
+from .malformed_zips import Case
 
 RUN = """
 import json, sys
@@ -34,11 +35,11 @@ json.dump({"peak_kib": int(peak), "found": [[s.name, s.refused, s.remarks, s.cel
 
 
 @pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory):
+def fuzzed(tmp_path_factory: pytest.TempPathFactory):
     """All malformed submissions in one folder between honest ones, taken in by a process of its own."""
     folder = tmp_path_factory.mktemp("malformed")
     page = json.loads(as_page(TEXT))
-    fates = dict[str, malformed.Case]()
+    fates = dict[str, Case]()
     for case in malformed.cases(page, TEXT):
         student = folder / "all" / f"{len(fates):03}"
         student.mkdir(parents=True)
@@ -64,12 +65,12 @@ def _state(folder: Path) -> list[tuple[str, int, int]]:
     return sorted((str(path), status.st_size, status.st_mtime_ns) for path, status in found)
 
 
-def test_there_are_hundreds_of_malformed_submissions_and_each_has_its_own_name(fuzzed):
+def test_there_are_hundreds_of_malformed_submissions_and_each_has_its_own_name(fuzzed) -> None:
     fates = fuzzed[0]
     assert len(fates) >= 200 and len({case.name for case in fates.values()}) == len(fates)
 
 
-def test_every_malformed_submission_is_refused_or_graded_as_what_remains_with_a_sentence(fuzzed):
+def test_every_malformed_submission_is_refused_or_graded_as_what_remains_with_a_sentence(fuzzed) -> None:
     fates, found, _, _ = fuzzed
     honest = found["an_honest_one"][2]
     wrong = []
@@ -82,7 +83,7 @@ def test_every_malformed_submission_is_refused_or_graded_as_what_remains_with_a_
     assert not wrong, "\n".join(wrong)
 
 
-def test_what_is_said_about_malformed_submissions_is_one_printable_line_that_is_not_endless(fuzzed):
+def test_what_is_said_about_malformed_submissions_is_one_printable_line_that_is_not_endless(fuzzed) -> None:
     for refused, remarks, _ in fuzzed[1].values():
         for sentence in (refused, *remarks):
             assert sentence.isprintable() and len(sentence) < 500, f"{sentence[:600]!r}"
@@ -90,7 +91,7 @@ def test_what_is_said_about_malformed_submissions_is_one_printable_line_that_is_
         assert "cannot be read (" not in refused, f"an exception that nobody thought of: {refused}"
 
 
-def test_malformed_submissions_do_not_harm_the_honest_ones_among_them(fuzzed):
+def test_malformed_submissions_do_not_harm_the_honest_ones_among_them(fuzzed) -> None:
     fates, found, _, _ = fuzzed
     honest = [found.pop(name) for name in ("000_honest", "an_honest_one", "zz_honest")]
     assert all(one == honest[0] and one[:2] == ["", []] and set(one[2]) == {"double", "counter"} for one in honest)
@@ -99,17 +100,17 @@ def test_malformed_submissions_do_not_harm_the_honest_ones_among_them(fuzzed):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's own peak is read from /proc")
-def test_malformed_submissions_take_less_than_300_mb_of_memory(fuzzed):
+def test_malformed_submissions_take_less_than_300_mb_of_memory(fuzzed) -> None:
     assert fuzzed[2] * 1024 < 300e6, f"the peak was {fuzzed[2] / 1024:.0f} MiB"
 
 
-def test_intake_writes_nothing(fuzzed):
+def test_intake_writes_nothing(fuzzed) -> None:
     before, after = fuzzed[3]
     assert before == after
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need no rights on Unix only")
-def test_a_file_that_becomes_a_link_or_a_pipe_after_it_was_listed_is_not_opened(tmp_path):
+def test_a_file_that_becomes_a_link_or_a_pipe_after_it_was_listed_is_not_opened(tmp_path: Path) -> None:
     secret, file = tmp_path / "secret", tmp_path / "toy_dev.py"
     secret.write_text("secret", encoding="utf-8")
     for become in (lambda: file.symlink_to(secret), lambda: os.mkfifo(file)):

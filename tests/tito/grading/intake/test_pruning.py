@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import random
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tito.grading.intake import pruning, reading
 from tito.grading.intake.unpacking import Refused
 
+from ..conftest import HandIn
 from .handed import answer, as_page, solved
 
 NUMBERS = random.Random(17)
@@ -25,13 +28,14 @@ LARGE = {
 }
 
 
-def page() -> dict[str, object]:
-    return json.loads(as_page(solved()))
+def page() -> dict[str, Any]:
+    whole: dict[str, Any] = json.loads(as_page(solved()))
+    return whole
 
 
 @pytest.mark.parametrize("what", LARGE)
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "in a zip"])
-def test_outputs_of_any_size_cost_nothing(what, packed, tmp_path, hand_in):
+def test_outputs_of_any_size_cost_nothing(what, packed, tmp_path: Path, hand_in: HandIn) -> None:
     whole = page()
     whole["cells"].insert(0, {"cell_type": "code", "metadata": {}, "source": "print()", "outputs": LARGE[what]})
     data = json.dumps(whole, indent=1).encode()
@@ -54,20 +58,20 @@ def test_outputs_of_any_size_cost_nothing(what, packed, tmp_path, hand_in):
     ],
     ids=["widgets", "an attachment", "a picture in a text", "metadata of a cell", "an unknown key"],
 )
-def test_what_else_a_notebook_carries_costs_nothing(spoil, hand_in):
+def test_what_else_a_notebook_carries_costs_nothing(spoil, hand_in: HandIn) -> None:
     whole = page()
     spoil(whole)
     (found,) = hand_in({"ada/toy_dev.ipynb": json.dumps(whole)})
     assert answer(found) == "return 2 * x" and found.remarks == ()
 
 
-def test_pictures_in_the_texts_of_a_py_cost_nothing(hand_in):
+def test_pictures_in_the_texts_of_a_py_cost_nothing(hand_in: HandIn) -> None:
     picture = f"# %% [markdown]\n# ![](data:image/png;base64,{'A' * 5_000_000})\n\n"
     (found,) = hand_in({"ada/toy_dev.py": solved().replace("# %% [markdown]\n", picture + "# %% [markdown]\n", 1)})
     assert answer(found) == "return 2 * x" and found.remarks == ()
 
 
-def test_the_code_is_what_the_whole_notebook_holds(hand_in):
+def test_the_code_is_what_the_whole_notebook_holds(hand_in: HandIn) -> None:
     """In any order of keys, with keys that only look like those that are left out, and with nbgrader's names."""
     whole = page()
     for cell in whole["cells"]:
@@ -83,7 +87,7 @@ def test_the_code_is_what_the_whole_notebook_holds(hand_in):
             assert set(read.grade_ids.values()) == {"double-5"}
 
 
-def test_a_message_still_names_the_line_on_which_json_breaks_off():
+def test_a_message_still_names_the_line_on_which_json_breaks_off() -> None:
     whole = page()
     whole["cells"].insert(0, {"cell_type": "code", "metadata": {}, "source": "", "outputs": [["a"], ["b"], ["c"]]})
     text = json.dumps(whole, indent=1)
@@ -97,11 +101,11 @@ def test_a_message_still_names_the_line_on_which_json_breaks_off():
 @pytest.mark.parametrize(
     "text", ["", "{", "{}", "[]", '{"cells"', '{"cells": [', '{"cells": [{"a" 1}]}', "{1: 2}", '{"']
 )
-def test_what_is_no_notebook_is_left_to_the_parser(text):
+def test_what_is_no_notebook_is_left_to_the_parser(text) -> None:
     assert pruning.pruned(bytearray(text.encode()), "a.ipynb") == text.encode()
 
 
-def test_millions_of_brackets_are_refused_in_a_bounded_number_of_steps():
+def test_millions_of_brackets_are_refused_in_a_bounded_number_of_steps() -> None:
     text = b'{"cells": [{"outputs": [' + b"[]," * 2_000_000 + b"[]]}]}"
     with pytest.raises(Refused, match="more than 5000000 values"):
         pruning.pruned(bytearray(b'{"cells": [{"outputs": [' + b"[[]]," * 6_000_000 + b"[]]}]}"), "a.ipynb")

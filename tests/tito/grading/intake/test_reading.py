@@ -6,16 +6,19 @@ import io
 import json
 import os
 import tokenize
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tito.course import markers, notebook
 from tito.course.edition import Edition
-from tito.course.module import load_module
+from tito.course.module import Module, load_module
 from tito.grading.intake import collecting, lexing, reading
 from tito.grading.intake.aligning import Aligner, Slot
 from tito.releasing import nbgrader
 
+from ..conftest import HandIn
 from .handed import NOTEBOOKS, REAL, TEXT, TOY, answer, as_page, solved
 
 # What is read agrees with what `tito test` reads
@@ -24,7 +27,7 @@ from .handed import NOTEBOOKS, REAL, TEXT, TOY, answer, as_page, solved
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("edition", ["solved", "student's"])
 @pytest.mark.parametrize("suffix", [".py", ".ipynb"])
-def test_cells_of_an_honest_notebook_are_those_that_jupytext_reads(path, edition, suffix, tmp_path):
+def test_cells_of_an_honest_notebook_are_those_that_jupytext_reads(path, edition: str, suffix, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     text = text if edition == "solved" else markers.stub(text)
     file = tmp_path / path.with_suffix(suffix).name
@@ -35,7 +38,7 @@ def test_cells_of_an_honest_notebook_are_those_that_jupytext_reads(path, edition
     assert read.remarks == ()
 
 
-def test_every_exercise_of_the_module_arrives_whole_and_the_same_from_both_forms(tmp_path):
+def test_every_exercise_of_the_module_arrives_whole_and_the_same_from_both_forms(tmp_path: Path) -> None:
     module = load_module(REAL, "17_quantization")
     edition = Edition(REAL, module)
     for path in NOTEBOOKS:
@@ -63,7 +66,7 @@ def changed(*changes: tuple[str, str]) -> str:
     return text
 
 
-def test_the_cells_are_the_text_without_directives_and_nothing_else_of_the_notebook(hand_in):
+def test_the_cells_are_the_text_without_directives_and_nothing_else_of_the_notebook(hand_in: HandIn) -> None:
     evil = "\n# %%\n#| default_exp os\nraise SystemExit\n"
     (found,) = hand_in({"ada/toy_dev.py": TEXT + evil})
     assert set(found.cells) == {"double", "counter"}
@@ -71,7 +74,7 @@ def test_the_cells_are_the_text_without_directives_and_nothing_else_of_the_noteb
     assert "SystemExit" not in json.dumps(found.cells)
 
 
-def test_edited_points_directives_and_metadata_change_nothing(hand_in):
+def test_edited_points_directives_and_metadata_change_nothing(hand_in: HandIn) -> None:
     plain, edited = hand_in(
         {
             "a.py": TEXT,
@@ -85,7 +88,7 @@ def test_edited_points_directives_and_metadata_change_nothing(hand_in):
 
 
 @pytest.mark.parametrize("line", ["", "#| exercise: dubble\n", "# exercise: double\n", "#|exercise\n"])
-def test_a_cell_that_lost_its_directive_is_found_by_its_def(hand_in, line):
+def test_a_cell_that_lost_its_directive_is_found_by_its_def(hand_in: HandIn, line) -> None:
     text = changed(("#| export\n#| exercise: double\n", line))
     (found,) = hand_in({"ada.py": text})
     assert found.cells["double"][0].removeprefix("# exercise: double\n").startswith("def double(")
@@ -124,7 +127,7 @@ NO_DEFINITIONS = {
 
 
 @pytest.mark.parametrize("what", NO_DEFINITIONS)
-def test_a_cell_is_not_taken_for_an_exercise_that_it_does_not_define(hand_in, what):
+def test_a_cell_is_not_taken_for_an_exercise_that_it_does_not_define(hand_in: HandIn, what) -> None:
     (found,) = hand_in({"ada/toy_dev.py": without_double(f"\n# %%\n{NO_DEFINITIONS[what]}\n")})
     assert set(found.cells) == {"counter"}
     assert "double: no cell of it is in toy_dev.py" in found.remarks
@@ -145,7 +148,9 @@ DEFINITIONS = {
 
 @pytest.mark.parametrize("what", DEFINITIONS)
 @pytest.mark.parametrize("scratch", NO_DEFINITIONS)
-def test_a_cell_that_lost_its_line_is_found_among_cells_that_only_use_its_name(toy_edition, what, scratch):
+def test_a_cell_that_lost_its_line_is_found_among_cells_that_only_use_its_name(
+    toy_edition: Edition, what, scratch
+) -> None:
     given = collecting.given_cells(toy_edition)["double"]
     sources = (NO_DEFINITIONS[scratch], DEFINITIONS[what], NO_DEFINITIONS[scratch])
     cells = [notebook.Cell("code", source, number, None) for number, source in enumerate(sources, 1)]
@@ -153,13 +158,13 @@ def test_a_cell_that_lost_its_line_is_found_among_cells_that_only_use_its_name(t
     assert aligner.fit("double", [Slot(source) for source in given], []) == (DEFINITIONS[what],)
 
 
-def test_a_scratch_cell_that_assigns_the_name_does_not_make_the_def_doubtful(hand_in):
+def test_a_scratch_cell_that_assigns_the_name_does_not_make_the_def_doubtful(hand_in: HandIn) -> None:
     text = changed(("#| export\n#| exercise: double\n", "")) + "\n# %%\ndouble = slow_double\n"
     (found,) = hand_in({"ada/toy_dev.py": text})
     assert answer(found) == "return 2 * x"
 
 
-def test_where_a_notebook_is_missing_no_import_of_another_takes_its_place(tmp_path):
+def test_where_a_notebook_is_missing_no_import_of_another_takes_its_place(tmp_path: Path) -> None:
     """qat_dev imports from quantization_dev; two exercises may not be taken from such a cell."""
     module = load_module(REAL, "17_quantization")
     edition = Edition(REAL, module)
@@ -173,14 +178,16 @@ def test_where_a_notebook_is_missing_no_import_of_another_takes_its_place(tmp_pa
     assert not [remark for remark in found.remarks if "lost its line" in remark]
 
 
-def test_of_two_cells_that_lost_their_directive_none_is_guessed(hand_in):
+def test_of_two_cells_that_lost_their_directive_none_is_guessed(hand_in: HandIn) -> None:
     cell = "\n# %%\ndef double(x):\n    return x\n"
     (found,) = hand_in({"ada.py": changed(("#| export\n#| exercise: double\n", "")) + cell})
     assert "double" not in found.cells and "counter" in found.cells
     assert any("2 cells define double, none under the line" in remark for remark in found.remarks)
 
 
-def test_nbgraders_metadata_decides_between_cells_that_lost_their_directive(tmp_path, module, toy_edition):
+def test_nbgraders_metadata_decides_between_cells_that_lost_their_directive(
+    tmp_path: Path, module: Module, toy_edition: Edition
+) -> None:
     page = json.loads(nbgrader.course_folder(TOY, module)["source/01_toy/toy_dev.ipynb"])
     for cell in page["cells"]:
         cell["source"] = [line for line in cell["source"] if not line.startswith("#| exercise: double")]
@@ -192,17 +199,17 @@ def test_nbgraders_metadata_decides_between_cells_that_lost_their_directive(tmp_
     assert found.name == "ada" and answer(found) == "return 2 * x"
 
 
-def test_of_several_cells_of_an_exercise_the_last_definition_counts_as_in_the_notebook(hand_in):
+def test_of_several_cells_of_an_exercise_the_last_definition_counts_as_in_the_notebook(hand_in: HandIn) -> None:
     again = "\n# %%\n#| export\n#| exercise: double\ndef double(x):\n    return 'the later'\n"
     (found,) = hand_in({"ada.py": TEXT + again})
     (source,) = found.cells["double"]
-    space = dict[str, object]()
+    space = dict[str, Any]()
     exec(source.replace("np.ndarray", "object"), space)
     assert space["double"](2) == "the later"
     assert found.remarks == ("double: several cells define double; as in the notebook, the last one counts",)
 
 
-def test_a_helper_in_a_cell_of_its_own_comes_with_the_exercise(hand_in):
+def test_a_helper_in_a_cell_of_its_own_comes_with_the_exercise(hand_in: HandIn) -> None:
     helper = "#| export\n#| exercise: double\nTWO = 2\n\n# %%\n#| export\n#| exercise: double\ndef double("
     (found,) = hand_in({"ada.py": changed(("#| export\n#| exercise: double\ndef double(", helper))})
     assert len(found.cells["double"]) == 1
@@ -210,7 +217,7 @@ def test_a_helper_in_a_cell_of_its_own_comes_with_the_exercise(hand_in):
     assert found.remarks == ()
 
 
-def test_each_source_stands_in_the_place_of_one_given_cell(tmp_path):
+def test_each_source_stands_in_the_place_of_one_given_cell(tmp_path: Path) -> None:
     """`quantize` has two cells; without the first, the second must not be taken for it."""
     edition = Edition(REAL, load_module(REAL, "17_quantization"))
     text = NOTEBOOKS[-1].read_text(encoding="utf-8")
@@ -238,7 +245,7 @@ def test_each_source_stands_in_the_place_of_one_given_cell(tmp_path):
     )
 
 
-def test_code_outside_of_exercises_is_named_where_an_exercise_needs_it(hand_in):
+def test_code_outside_of_exercises_is_named_where_an_exercise_needs_it(hand_in: HandIn) -> None:
     text = changed(
         ("#| export\n#| exercise: double\n", "TWO = 2\nx = unused = 3\n\n# %%\n#| export\n#| exercise: double\n"),
         ("return 2 * x", "return TWO * x"),
@@ -250,12 +257,14 @@ def test_code_outside_of_exercises_is_named_where_an_exercise_needs_it(hand_in):
     )
 
 
-def test_given_code_that_was_changed_is_named(hand_in):
+def test_given_code_that_was_changed_is_named(hand_in: HandIn) -> None:
     (found,) = hand_in({"ada.py": changed(("START = 0", "START = 100"))})
     assert found.remarks == ("ada.py: cell 7 is of no exercise and is not as it was given: what it says is not graded",)
 
 
-def test_of_two_files_of_a_notebook_the_newer_in_which_something_was_written_is_graded(tmp_path, toy_edition):
+def test_of_two_files_of_a_notebook_the_newer_in_which_something_was_written_is_graded(
+    tmp_path: Path, toy_edition: Edition
+) -> None:
     (tmp_path / "all" / "ada").mkdir(parents=True)
     for age, (name, text) in enumerate(
         [
@@ -275,7 +284,7 @@ def test_of_two_files_of_a_notebook_the_newer_in_which_something_was_written_is_
     ]
 
 
-def test_a_notebook_under_another_name_is_known_by_its_exercises(hand_in):
+def test_a_notebook_under_another_name_is_known_by_its_exercises(hand_in: HandIn) -> None:
     (found,) = hand_in({"ada/Homework (final).ipynb": as_page(solved()), "ada/notes.ipynb": as_page("# %%\nx = 1\n")})
     assert answer(found) == "return 2 * x" and found.remarks == ()
 
@@ -284,7 +293,7 @@ def test_a_notebook_under_another_name_is_known_by_its_exercises(hand_in):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_tokens_of_honest_code_are_pythons_own(path):
+def test_tokens_of_honest_code_are_pythons_own(path) -> None:
     text = path.read_text(encoding="utf-8")
     lines = [0, *(place + 1 for place, letter in enumerate(text) if letter == "\n")]
     left_out = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENDMARKER)
@@ -302,7 +311,7 @@ def test_tokens_of_honest_code_are_pythons_own(path):
     assert [token.text for token in lexing.tokens(text, 10**6) if token.kind != "newline"] == expected
 
 
-def test_names_that_a_cell_defines_and_needs():
+def test_names_that_a_cell_defines_and_needs() -> None:
     text = "import a.b as c\nfrom d import e, f as g\nh, i = 1, 2\ndef j(k, *, l=m):\n    return n(o for o in k)\n"
     text += "class P(Q):\n    r = 1"
     assert lexing.defined(text) >= {"c", "e", "g", "h", "i", "j", "P"}

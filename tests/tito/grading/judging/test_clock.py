@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -27,6 +28,7 @@ from tito.grading.submission import Submission
 
 from ...toy_course import copy_toy
 
+T = TypeVar("T")
 OURS, NICER = ("0", "0"), ("19", "0")
 RIGHT = Submission("anna", {"double": ("def double(x):\n    return 2 * x",)})
 LIMIT = 24.0  # seconds for a submission; a quarter of it for a test
@@ -51,31 +53,33 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked
     ],
 )
 @linux
-def test_a_second_is_charged_where_it_was_used(monkeypatch, states, schedule, passed, ran, charged):
+def test_a_second_is_charged_where_it_was_used(
+    monkeypatch: pytest.MonkeyPatch, states, schedule, passed, ran, charged
+) -> None:
     now, seconds = [100.0], [7.0]
 
     def looks(pid: int) -> dict[int, Look]:
         return {pid: Look(states[0], 0.0, OURS), pid + 1: Look(states[1], seconds[0], schedule)}
 
     monkeypatch.setattr(clocks, "_looks", looks)
-    monkeypatch.setattr(clocks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     clock = Clock(1)
     now[0] += passed
     seconds[0] += ran
     assert (clock.time(), clock.waited) == (charged, passed - charged)
 
 
-def test_where_processes_cannot_be_looked_at_every_second_is_charged(monkeypatch):
+def test_where_processes_cannot_be_looked_at_every_second_is_charged(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(clocks.sys, "platform", "darwin")
-    monkeypatch.setattr(clocks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     clock = Clock(os.getpid())
     now[0] += 60.0
     assert (clock.time(), clock.waited) == (60.0, 0.0)
 
 
 @linux
-def test_a_process_is_seen_with_all_that_it_started():
+def test_a_process_is_seen_with_all_that_it_started() -> None:
     sleeper = "import time; time.sleep(600)"
     starter = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sleeper!r}])"
     with subprocess.Popen([sys.executable, "-c", starter], start_new_session=True) as process:
@@ -91,7 +95,7 @@ def states(pid: int) -> list[str]:
     return [look.state for look in clocks._looks(pid).values()]
 
 
-def awaited(look: Callable[[], object]) -> object:
+def awaited(look: Callable[[], T | None]) -> T:
     while not (found := look()):
         time.sleep(0.01)
     return found
@@ -107,8 +111,12 @@ def stopped(judge: Judge, module: str, seconds: float) -> Iterator[None]:
         except OSError:
             return False
 
+    def found() -> int | None:
+        assert judge._tests
+        return next((pid for pid in reversed(clocks._looks(judge._tests.pid)) if runs(pid)), None)
+
     def stop() -> None:
-        pid = awaited(lambda: next((pid for pid in reversed(clocks._looks(judge._tests.pid)) if runs(pid)), None))
+        pid = awaited(found)
         os.kill(pid, signal.SIGSTOP)
         time.sleep(seconds)
         try:
@@ -133,14 +141,16 @@ def judge(tmp_path: Path) -> Iterator[Judge]:
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize("module", ["tito.grading.sandbox.child", "tito.grading.judging.worker"])
-def test_a_right_answer_keeps_its_points_on_a_machine_that_gives_it_no_time(judge, module):
+def test_a_right_answer_keeps_its_points_on_a_machine_that_gives_it_no_time(judge: Judge, module: str) -> None:
     with stopped(judge, module, STOPPED_SECONDS):
         grade = judge.grade(RIGHT)
     assert [outcome.status for outcome in grade.outcomes] == ["passed"], grade.outcomes
 
 
 @pytest.mark.sandbox
-def test_a_machine_that_never_gives_it_time_is_the_graders_failure(judge, monkeypatch):
+def test_a_machine_that_never_gives_it_time_is_the_graders_failure(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(judging, "BUSY", 2.0 / LIMIT)
     with (
         stopped(judge, "tito.grading.sandbox.child", STOPPED_SECONDS),

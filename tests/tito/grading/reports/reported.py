@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from tito.grading.grade import Grade
 from tito.grading.reports import writing
 from tito.grading.similarity import Pair
-from tito.testing.outcome import Finding, outcome_of
+from tito.testing.outcome import Finding, Reason, outcome_of
 
 ABOUT = {"seed": 7, "limit_seconds": 120.0, "tests_and_notebooks": "3f2a", "unsafe": False}
 HOSTILE = [
@@ -28,7 +28,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-REASONS = {"passed": "passed", "failed": "claim", "timeout": "timeout", "not started": "unwritten"}
+REASONS: dict[str, Reason] = {"passed": "passed", "failed": "claim", "timeout": "timeout", "not started": "unwritten"}
 
 
 def outcome(exercise, status, claim="", detail="", where=""):

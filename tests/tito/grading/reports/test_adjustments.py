@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from tito.course.module import Module
 from tito.errors import TitoError
 from tito.grading.grade import Grade
 from tito.grading.reports import adjustments
-from tito.testing.outcome import Outcome
+from tito.testing.outcome import Outcome, Reason
 
 HEAD = "submission,exercise,points,reason\n"
 
 
 def grade(name, points=3, status="graded"):
-    reason = "passed" if points else "claim"
+    reason: Reason = "passed" if points else "claim"
     return Grade(name, (Outcome(reason, exercise="double", title="Double", points=points, max_points=5),), status, 1.0)
 
 
@@ -36,34 +38,34 @@ def refusal(out, module, *names):
     return said
 
 
-def test_points_are_added_and_taken_off_and_the_tests_grade_stays(tmp_path, module):
+def test_points_are_added_and_taken_off_and_the_tests_grade_stays(tmp_path: Path, module: Module) -> None:
     put(tmp_path, HEAD + "jane,double,1.5,clear comments\njane,,-1,a day late\njoe,,+2,shown in class\n")
     jane, joe = adjustments.standings(tmp_path, module, [grade("joe"), grade("jane")])
     assert (jane.name, jane.points, jane.grade.points) == ("jane", Decimal("3.5"), 3)
     assert jane.reasons == "double: clear comments; a day late"
-    assert (joe.name, joe.points) == ("joe", 5)
+    assert (joe.name, joe.points) == ("joe", Decimal(5))
 
 
-def test_without_a_file_everybody_has_what_the_tests_gave(tmp_path, module):
+def test_without_a_file_everybody_has_what_the_tests_gave(tmp_path: Path, module: Module) -> None:
     assert points(tmp_path, module, grade("jane"), grade("joe", 0)) == {"jane": 3, "joe": 0}
 
 
-def test_nobody_falls_below_zero_and_anybody_may_rise_above_the_full_points(tmp_path, module):
+def test_nobody_falls_below_zero_and_anybody_may_rise_above_the_full_points(tmp_path: Path, module: Module) -> None:
     put(tmp_path, HEAD + "jane,,-100,copied\njoe,,10,found a bug in the course\n")
     assert points(tmp_path, module, grade("jane"), grade("joe")) == {"jane": 0, "joe": 13}
 
 
-def test_decimals_are_exact(tmp_path, module):
+def test_decimals_are_exact(tmp_path: Path, module: Module) -> None:
     put(tmp_path, HEAD + "jane,,0.1,a\njane,,0.2,b\n")
     assert points(tmp_path, module, grade("jane", 0)) == {"jane": Decimal("0.3")}
 
 
-def test_a_refused_submission_can_be_given_points_by_hand(tmp_path, module):
+def test_a_refused_submission_can_be_given_points_by_hand(tmp_path: Path, module: Module) -> None:
     put(tmp_path, HEAD + "jane,,4,graded on paper\n")
     assert points(tmp_path, module, grade("jane", 0, "refused")) == {"jane": 4}
 
 
-def test_a_failure_of_the_grader_stays_without_points(tmp_path, module):
+def test_a_failure_of_the_grader_stays_without_points(tmp_path: Path, module: Module) -> None:
     put(tmp_path, HEAD + "jane,,4,by hand\n")
     assert points(tmp_path, module, Grade("jane", (), "machinery", 0.0)) == {"jane": None}
 
@@ -79,14 +81,14 @@ def test_a_failure_of_the_grader_stays_without_points(tmp_path, module):
     ],
     ids=["semicolons and decimal commas", "tabs", "another order", "empty columns", "a typographic minus"],
 )
-def test_what_spreadsheets_make_of_the_file_is_read(tmp_path, module, text, encoding):
+def test_what_spreadsheets_make_of_the_file_is_read(tmp_path: Path, module: Module, text, encoding) -> None:
     put(tmp_path, text, encoding)
     (entry,) = adjustments.standings(tmp_path, module, [grade("Müller")])
     assert entry.adjusted == Decimal("2.5")
     assert entry.adjustments[-1].reason == "gute Idee, spät"
 
 
-def test_a_reason_may_have_several_lines(tmp_path, module):
+def test_a_reason_may_have_several_lines(tmp_path: Path, module: Module) -> None:
     put(tmp_path, HEAD + 'jane,,1,"first\nsecond"\njoe,,x,why\n')
     assert "line 4" in refusal(tmp_path, module, "jane", "joe"), "the lines of a file, not the rows of a table, count"
 
@@ -108,7 +110,7 @@ def test_a_reason_may_have_several_lines(tmp_path, module):
         ("\x1b[2J\u202e,,1,why", ["␛[2J⟨U+202E⟩"]),
     ],
 )
-def test_a_slip_is_one_sentence_that_names_the_line(tmp_path, module, row, parts):
+def test_a_slip_is_one_sentence_that_names_the_line(tmp_path: Path, module: Module, row, parts) -> None:
     put(tmp_path, HEAD + row + "\n")
     said = refusal(tmp_path, module)
     for part in (adjustments.FILE, *parts):
@@ -116,22 +118,22 @@ def test_a_slip_is_one_sentence_that_names_the_line(tmp_path, module, row, parts
 
 
 @pytest.mark.parametrize("head", ["name,points\n", "", "submission,exercise,points\n", HEAD.replace("\n", ",more\n")])
-def test_other_columns_are_refused(tmp_path, module, head):
+def test_other_columns_are_refused(tmp_path: Path, module: Module, head) -> None:
     put(tmp_path, head)
     assert "the columns must be submission,exercise,points,reason" in refusal(tmp_path, module)
 
 
-def test_another_encoding_is_named_with_its_fix(tmp_path, module):
+def test_another_encoding_is_named_with_its_fix(tmp_path: Path, module: Module) -> None:
     put(tmp_path, HEAD + "Müller,,1,spät\n", "latin-1")
     assert "CSV UTF-8" in refusal(tmp_path, module)
 
 
-def test_a_name_may_be_copied_from_grades_csv_where_it_was_defused(tmp_path, module):
+def test_a_name_may_be_copied_from_grades_csv_where_it_was_defused(tmp_path: Path, module: Module) -> None:
     put(tmp_path, HEAD + "'=1+1,,1,why\n")
     assert points(tmp_path, module, grade("=1+1")) == {"=1+1": 4}
 
 
-def test_an_empty_table_is_put_down_once_and_then_left_alone(tmp_path, module):
+def test_an_empty_table_is_put_down_once_and_then_left_alone(tmp_path: Path, module: Module) -> None:
     out = tmp_path / "new"
     adjustments.begin(out)
     assert points(out, module, grade("jane")) == {"jane": 3}, "an empty table adjusts nothing"

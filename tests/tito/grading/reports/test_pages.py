@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from tito.course.module import Module
 from tito.grading.reports import adjustments, escaping, gradebooks, side_by_side, writing
 from tito.grading.similarity import Pair
 
@@ -36,7 +37,7 @@ BAD = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u
 # What strangers wrote
 
 
-def test_no_name_leaves_the_folder_or_meets_another_s_file(tmp_path, module):
+def test_no_name_leaves_the_folder_or_meets_another_s_file(tmp_path: Path, module: Module) -> None:
     names = sorted({*HOSTILE, "index", "students"})
     files = written(tmp_path, module, [grade(module, name) for name in names], hostile_pairs())
     made = [Path(name) for name in files if name.startswith(("students/", "similar/"))]
@@ -53,12 +54,12 @@ def test_no_name_leaves_the_folder_or_meets_another_s_file(tmp_path, module):
     assert linked == {path.as_posix() for path in made}, "every link must find its page"
 
 
-def test_plain_names_stay_readable_as_file_names():
+def test_plain_names_stay_readable_as_file_names() -> None:
     names = ["jane", "Curie, Marie", "Søren K.", "team_12", "李雷", "a@b.org"]
     assert escaping.file_names(names) == {name: name for name in names}
 
 
-def test_nothing_that_a_stranger_wrote_becomes_a_tag_or_an_attribute(tmp_path, module):
+def test_nothing_that_a_stranger_wrote_becomes_a_tag_or_an_attribute(tmp_path: Path, module: Module) -> None:
     plain = [grade(module, f"s{n}", slip("x"), remarks=("y",)) for n in range(3)]
     alike = [Pair("s0", "s1", "double", 0.9, "a = 1", "b = 1", (((0, 5), (0, 5)),))]
     calm = pages(written(tmp_path / "calm", module, [*plain, refused(module, "r")], alike))
@@ -71,14 +72,14 @@ def test_nothing_that_a_stranger_wrote_becomes_a_tag_or_an_attribute(tmp_path, m
     assert all(re.match(r"#|students/|similar/|\.\./index\.html#similar$", link) for link in links)
 
 
-def test_what_would_not_be_seen_is_made_visible_everywhere(tmp_path, module):
+def test_what_would_not_be_seen_is_made_visible_everywhere(tmp_path: Path, module: Module) -> None:
     for name, data in written(tmp_path, module, hostile(module), hostile_pairs()).items():
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
         found = BAD.search(text)
         assert not found, f"{name} holds {found[0]!r} in {text[max(found.start() - 40, 0) : found.end() + 40]!r}"
 
 
-def test_no_cell_of_a_table_is_a_formula(tmp_path, module):
+def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, module: Module) -> None:
     files = written(tmp_path, module, hostile(module))
     tables = {"grades.csv": rows(files["grades.csv"]), "canvas.csv": rows(files["canvas.csv"], "utf-8")}
     for name, table in tables.items():
@@ -89,13 +90,13 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path, module):
     assert len(tables["grades.csv"]) == 1 + len(HOSTILE)
 
 
-def test_our_own_negative_numbers_stay_numbers(tmp_path, module):
+def test_our_own_negative_numbers_stay_numbers(tmp_path: Path, module: Module) -> None:
     (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\njane,,-1.50,-late\n", encoding="utf-8")
     jane = rows(written(tmp_path, module, [grade(module, "jane")])["grades.csv"])[1]
     assert jane[-2:] == ["-1.5", "'-late"]
 
 
-def test_endless_messages_are_cut_and_say_so(tmp_path, module):
+def test_endless_messages_are_cut_and_say_so(tmp_path: Path, module: Module) -> None:
     endless = "claim:\n" + "\n".join("y" * 100_000 for _ in range(500))
     files = written(tmp_path, module, [grade(module, name, ("failed", "", endless)) for name in ("a", "b")])
     assert max(map(len, files.values())) < 40_000
@@ -104,7 +105,7 @@ def test_endless_messages_are_cut_and_say_so(tmp_path, module):
     )
 
 
-def test_accents_cannot_pile_up_over_other_lines():
+def test_accents_cannot_pile_up_over_other_lines() -> None:
     piled = escaping.shown("e" + "\N{COMBINING ACUTE ACCENT}" * 50)
     assert piled.count("\N{COMBINING ACUTE ACCENT}") == escaping.STACKED
     assert escaping.shown("Việt Nam, Ångström, हिन्दी") == "Việt Nam, Ångström, हिन्दी"
@@ -114,7 +115,7 @@ def test_accents_cannot_pile_up_over_other_lines():
 
 
 @pytest.fixture
-def documents(tmp_path, module):
+def documents(tmp_path: Path, module: Module):
     (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\njane,,1,why\n", encoding="utf-8")
     grades = [grade(module, "jane", slip("x")), grade(module, "joe", slip("x")), refused(module, "r"), machinery("m")]
     alike = [Pair("jane", "joe", "double", 0.9, "a = 1", "b = 1", (((0, 5), (0, 5)),))]
@@ -122,7 +123,7 @@ def documents(tmp_path, module):
     return {name: data for name, data in files.items() if name.endswith(".html")}
 
 
-def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(documents):
+def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(documents) -> None:
     for name, page in pages(documents).items():
         assert not page.all("script", "link", "img", "iframe", "object", "embed", "form", "base"), name
         for tag, attrs in page.tags:
@@ -130,15 +131,15 @@ def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(documents):
         assert "http" not in "".join(str(attrs) for attrs in page.all("a", "svg", "rect")), name
 
 
-def test_the_policy_forbids_everything_but_our_own_style(documents):
+def test_the_policy_forbids_everything_but_our_own_style(documents) -> None:
     for name, data in documents.items():
         policy = next(m["content"] for m in Page(data).all("meta") if m.get("http-equiv") == "Content-Security-Policy")
-        style = re.search(rb"<style>(.*?)</style>", data, re.DOTALL)[1]
+        (style,) = re.findall(rb"<style>(.*?)</style>", data, re.DOTALL)
         wanted = base64.b64encode(hashlib.sha256(style).digest()).decode()
         assert policy == f"default-src 'none'; style-src 'sha256-{wanted}'; base-uri 'none'; form-action 'none'", name
 
 
-def test_pages_are_made_for_phones_screen_readers_and_printers(documents):
+def test_pages_are_made_for_phones_screen_readers_and_printers(documents) -> None:
     for name, page in pages(documents).items():
         assert page.all("html") == [{"lang": "en"}], name
         assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta"), name
@@ -166,7 +167,7 @@ def luminance(colour):
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_every_text_colour_has_the_contrast_that_wcag_asks_for_in_light_dark_and_print(documents):
+def test_every_text_colour_has_the_contrast_that_wcag_asks_for_in_light_dark_and_print(documents) -> None:
     style = documents["index.html"].decode()
     schemes = [
         dict(re.findall(r"--([\w-]+): #(\w+);", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
@@ -184,7 +185,7 @@ def test_every_text_colour_has_the_contrast_that_wcag_asks_for_in_light_dark_and
             assert (light + 0.05) / (dark + 0.05) >= 4.5, f"{ink} #{colours[ink]} on {ground} #{colours[ground]}"
 
 
-def test_a_class_of_300_weighs_little(tmp_path, module):
+def test_a_class_of_300_weighs_little(tmp_path: Path, module: Module) -> None:
     grades = [grade(module, f"student {n:03}", slip(f"claim {n % 7}")) for n in range(300)]
     files = writing.render(module, adjustments.standings(tmp_path, module, grades), [], ABOUT)
     assert len(files["index.html"]) < 150_000, "the class page"
@@ -192,11 +193,11 @@ def test_a_class_of_300_weighs_little(tmp_path, module):
 
 
 @pytest.mark.parametrize("part", [escaping, adjustments, gradebooks, side_by_side], ids=lambda part: part.__name__)
-def test_the_examples_in_the_docstrings_run(part):
+def test_the_examples_in_the_docstrings_run(part) -> None:
     result = doctest.testmod(part)
     assert result.attempted and not result.failed
 
 
-def test_the_templates_are_in_the_package():
+def test_the_templates_are_in_the_package() -> None:
     table = Path(writing.__file__).parents[3] / "pyproject.toml"
     assert '"grading/reports/templates/*"' in table.read_text(encoding="utf-8"), "a wheel would lack them"

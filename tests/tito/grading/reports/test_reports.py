@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
+from tito.course.module import Module
 from tito.errors import TitoError
+from tito.grading.grade import Grade
 from tito.grading.reports import adjustments, gradebooks, side_by_side, statistics, writing
 from tito.grading.similarity import Pair
 
 from .reported import (
     ABOUT,
-    Grade,
     Page,
     grade,
     hostile,
@@ -31,7 +33,7 @@ from .reported import (
 # What is in them
 
 
-def test_grades_csv_has_the_documented_columns_and_a_row_a_submission(tmp_path, module):
+def test_grades_csv_has_the_documented_columns_and_a_row_a_submission(tmp_path: Path, module: Module) -> None:
     files = written(tmp_path, module, [grade(module, "joe", slip("two is doubled")), grade(module, "jane")])
     head, jane, joe = rows(files["grades.csv"])
     ids = [exercise.id for exercise in module.exercises]
@@ -44,11 +46,11 @@ def test_grades_csv_has_the_documented_columns_and_a_row_a_submission(tmp_path, 
     )
 
 
-def test_excel_reads_the_names_as_utf_8(tmp_path, module):
+def test_excel_reads_the_names_as_utf_8(tmp_path: Path, module: Module) -> None:
     assert written(tmp_path, module, [grade(module, "Zoë")])["grades.csv"].startswith(b"\xef\xbb\xbfsubmission,")
 
 
-def test_a_failure_of_the_machinery_is_nowhere_a_zero(tmp_path, module):
+def test_a_failure_of_the_machinery_is_nowhere_a_zero(tmp_path: Path, module: Module) -> None:
     files = written(tmp_path, module, [machinery("joe"), grade(module, "jane")])
     joe = rows(files["grades.csv"])[2]
     assert joe[0] == "joe" and joe[3] == "machinery" and set(joe[4:-3]) | {joe[1]} == {""}, joe
@@ -62,7 +64,7 @@ def test_a_failure_of_the_machinery_is_nowhere_a_zero(tmp_path, module):
     assert "sandbox" not in page.text, "what failed is the instructor's business"
 
 
-def test_a_refused_submission_counts_zero_and_says_why(tmp_path, module):
+def test_a_refused_submission_counts_zero_and_says_why(tmp_path: Path, module: Module) -> None:
     files = written(tmp_path, module, [refused(module, "joe"), grade(module, "jane")])
     joe = rows(files["grades.csv"])[2]
     assert (joe[1], joe[3], joe[-3]) == ("0", "refused", "it is no archive")
@@ -72,7 +74,7 @@ def test_a_refused_submission_counts_zero_and_says_why(tmp_path, module):
     assert "Graded 1 of 2" in Page(files["index.html"]).text
 
 
-def test_an_adjustment_counts_everywhere_and_its_reason_is_told(tmp_path, module):
+def test_an_adjustment_counts_everywhere_and_its_reason_is_told(tmp_path: Path, module: Module) -> None:
     text = f"submission,exercise,points,reason\njane,{module.exercises[0].id},0.5,fine <tests>\n"
     (tmp_path / adjustments.FILE).write_text(text, encoding="utf-8")
     files = written(tmp_path, module, [grade(module, "jane", slip("two is doubled"))])
@@ -87,7 +89,7 @@ def test_an_adjustment_counts_everywhere_and_its_reason_is_told(tmp_path, module
         assert "+0.5 points: fine <tests>" in Page(files[name]).text
 
 
-def test_a_student_s_page_teaches_and_names_nobody_else(tmp_path, module):
+def test_a_student_s_page_teaches_and_names_nobody_else(tmp_path: Path, module: Module) -> None:
     told = slip("two is doubled")
     joe = grade(module, "joe", told, remarks=("code outside of exercises is not graded",))
     page = Page(written(tmp_path, module, [joe, grade(module, "jane")])["students/joe.html"])
@@ -99,7 +101,7 @@ def test_a_student_s_page_teaches_and_names_nobody_else(tmp_path, module):
 
 
 @pytest.mark.parametrize("status", ["passed", "failed", "timeout", "not started"])
-def test_every_status_is_told_in_words_and_not_by_colour_alone(tmp_path, module, status):
+def test_every_status_is_told_in_words_and_not_by_colour_alone(tmp_path: Path, module: Module, status) -> None:
     story = (status,) if status == "passed" else (status, "a claim", "something")
     stories = [story] * len(module.exercises)
     page = Page(written(tmp_path, module, [grade(module, "jane", *stories)])["students/jane.html"])
@@ -107,19 +109,19 @@ def test_every_status_is_told_in_words_and_not_by_colour_alone(tmp_path, module,
     assert page.text.count(word) >= len(module.exercises) + 1, f"every exercise and the summary say {word}"
 
 
-def test_without_a_sandbox_a_red_band_says_so(tmp_path, module):
+def test_without_a_sandbox_a_red_band_says_so(tmp_path: Path, module: Module) -> None:
     plain = written(tmp_path, module, [grade(module, "jane")])["index.html"]
     marked = written(tmp_path, module, [grade(module, "jane")], about=ABOUT | {"unsafe": True})["index.html"]
     assert b'class="band"' not in plain and b'class="band"' in marked
     assert "--unsafe" in Page(marked).text
 
 
-def test_the_class_page_s_foot_says_how_was_graded(tmp_path, module):
+def test_the_class_page_s_foot_says_how_was_graded(tmp_path: Path, module: Module) -> None:
     text = Page(written(tmp_path, module, [grade(module, "jane")])["index.html"]).text
     assert "seed: 7" in text and "limit seconds: 120.0" in text and "tests and notebooks: 3f2a" in text
 
 
-def test_the_hardest_exercise_stands_first_and_where_people_stop_is_counted(module):
+def test_the_hardest_exercise_stands_first_and_where_people_stop_is_counted(module: Module) -> None:
     first, second = module.exercises
     grades = [grade(module, "a", "passed", slip("x")), grade(module, "b", slip("x"), slip("y")), grade(module, "c")]
     found = statistics.tallies(module, [*grades, machinery("d"), refused(module, "e")])
@@ -129,7 +131,7 @@ def test_the_hardest_exercise_stands_first_and_where_people_stop_is_counted(modu
     ]
 
 
-def test_slips_that_several_share_are_counted_under_their_claim(module):
+def test_slips_that_several_share_are_counted_under_their_claim(module: Module) -> None:
     grades = [grade(module, name, slip("two is doubled", told)) for name, told in zip("abc", "xyx", strict=True)]
     grades.append(grade(module, "d", slip("zero stays"), ("not started", "", "needs double first")))
     grades += [refused(module, "e"), refused(module, "f")]  # made no slip
@@ -137,27 +139,27 @@ def test_slips_that_several_share_are_counted_under_their_claim(module):
     assert (exercise.id, common.claim, common.told, common.count) == (module.exercises[0].id, "two is doubled", "x", 3)
 
 
-def test_bars_hold_every_graded_submission_once(tmp_path, module):
+def test_bars_hold_every_graded_submission_once(tmp_path: Path, module: Module) -> None:
     stories = [[], [slip("x")], [slip("x"), slip("y")]]
     grades = [grade(module, f"s{number}", *stories[number % 3]) for number in range(30)]
     standings = adjustments.standings(tmp_path, module, grades)
     spread = statistics.spread(standings, module.points)
-    assert sum(spread.bars) == 30 and spread.bars[0] == 10 and spread.bars[-1] >= 10 and spread.full == 10
+    assert spread and sum(spread.bars) == 30 and spread.bars[0] == 10 and spread.bars[-1] >= 10 and spread.full == 10
     assert statistics.spread([], module.points) is None
 
 
-def test_a_share_is_whole_only_where_nothing_is_missing():
+def test_a_share_is_whole_only_where_nothing_is_missing() -> None:
     assert [statistics.percent(part, 1000) for part in (0, 1, 500, 999, 1000)] == [0, 1, 50, 99, 100]
 
 
-def test_a_batch_in_which_nobody_could_be_graded_has_reports_too(tmp_path, module):
+def test_a_batch_in_which_nobody_could_be_graded_has_reports_too(tmp_path: Path, module: Module) -> None:
     for grades in ([], [machinery("joe")], [refused(module, "joe")]):
         files = written(tmp_path, module, grades)
         assert len(rows(files["grades.csv"])) == 1 + len(grades)
         assert "Median" not in Page(files["index.html"]).text
 
 
-def test_one_exercise_graded_alone_is_another_assignment_in_canvas(tmp_path, module):
+def test_one_exercise_graded_alone_is_another_assignment_in_canvas(tmp_path: Path, module: Module) -> None:
     part = Grade("jane", (outcome(module.exercises[1], "passed"),), "graded", 1.0)
     files = written(tmp_path, module, [part, refused(module, "joe")])
     name, points = (row[-1] for row in rows(files["canvas.csv"], "utf-8")[:2])
@@ -168,7 +170,7 @@ def test_one_exercise_graded_alone_is_another_assignment_in_canvas(tmp_path, mod
 # Side by side
 
 
-def test_people_who_are_alike_are_shown_side_by_side_and_not_judged(tmp_path, module):
+def test_people_who_are_alike_are_shown_side_by_side_and_not_judged(tmp_path: Path, module: Module) -> None:
     first, second = (exercise.id for exercise in module.exercises)
     alike = [
         Pair(
@@ -197,13 +199,13 @@ def test_people_who_are_alike_are_shown_side_by_side_and_not_judged(tmp_path, mo
         assert not re.search(r"plagiar|cheat|copied|suspicio", text, re.IGNORECASE)
 
 
-def test_a_pair_that_is_no_more_takes_its_page_along(tmp_path, module):
+def test_a_pair_that_is_no_more_takes_its_page_along(tmp_path: Path, module: Module) -> None:
     grades = [grade(module, name) for name in ("jane", "joe")]
     written(tmp_path, module, grades, [Pair("jane", "joe", "double", 1.0, "x", "x")])
     assert not [name for name in written(tmp_path, module, grades) if name.startswith("similar/")]
 
 
-def test_marked_parts_hold_the_whole_text_whatever_the_spans():
+def test_marked_parts_hold_the_whole_text_whatever_the_spans() -> None:
     text = "y = a + b\nreturn y\n"
     for spans in ([], [(0, 99)], [(4, 6), (5, 9)], [(4, 6), (4, 6)], [(10, 12), (0, 3), (3, 5)], [(5, 5)], [(50, 60)]):
         parts = side_by_side.parts(text, spans)
@@ -212,7 +214,7 @@ def test_marked_parts_hold_the_whole_text_whatever_the_spans():
         assert marked == [any(start <= at < end for start, end in spans) for at in range(len(text))], spans
 
 
-def test_an_endless_solution_is_cut_and_says_so():
+def test_an_endless_solution_is_cut_and_says_so() -> None:
     cut = side_by_side.parts("x" * 30_000, [(0, 5), (19_990, 25_000)])
     assert "".join(part for part, _ in cut) == "x" * 20_000 + "\n… (10000 more characters)"
 
@@ -220,7 +222,7 @@ def test_an_endless_solution_is_cut_and_says_so():
 # Other programs' formats
 
 
-def test_canvas_csv_is_what_canvas_imports(tmp_path, module):
+def test_canvas_csv_is_what_canvas_imports(tmp_path: Path, module: Module) -> None:
     names = ["curiemarie_47110", "Euler, Leonhard"]
     table = rows(written(tmp_path, module, [grade(module, name) for name in names])["canvas.csv"], "utf-8")
     of = str(module.points)
@@ -233,11 +235,11 @@ def test_canvas_csv_is_what_canvas_imports(tmp_path, module):
 
 
 @pytest.mark.parametrize("name", ["team_12", "student_0042", "anon_12345", "4711", "_", "jane_47110~2"])
-def test_a_number_that_may_be_something_else_is_no_canvas_id(name):
+def test_a_number_that_may_be_something_else_is_no_canvas_id(name) -> None:
     assert gradebooks.canvas_student(name) == (name, ""), "somebody else may have this id, and would get the points"
 
 
-def test_gradescope_json_is_what_gradescope_reads(tmp_path, module):
+def test_gradescope_json_is_what_gradescope_reads(tmp_path: Path, module: Module) -> None:
     told = grade(module, "jane", slip("two is doubled"), remarks=("a remark",))
     given = json.loads(written(tmp_path, module, [told])["gradescope/jane.json"])
     first, second = given["tests"]
@@ -256,14 +258,14 @@ def test_gradescope_json_is_what_gradescope_reads(tmp_path, module):
 # Written whole, the same bytes
 
 
-def test_the_same_grades_make_the_same_bytes_in_any_order(tmp_path, module):
+def test_the_same_grades_make_the_same_bytes_in_any_order(tmp_path: Path, module: Module) -> None:
     grades = [*hostile(module), machinery("zed")]
     one = written(tmp_path / "one", module, grades, hostile_pairs())
     two = written(tmp_path / "two", module, grades[::-1], hostile_pairs()[::-1])
     assert one == two
 
 
-def test_a_file_that_did_not_change_is_not_written_again(tmp_path, module):
+def test_a_file_that_did_not_change_is_not_written_again(tmp_path: Path, module: Module) -> None:
     written(tmp_path, module, [grade(module, "jane"), grade(module, "joe")])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.html")}
     written(tmp_path, module, [grade(module, "jane"), grade(module, "joe", slip("x"))])
@@ -271,7 +273,7 @@ def test_a_file_that_did_not_change_is_not_written_again(tmp_path, module):
     assert changed == {"index.html", "joe.html"}
 
 
-def test_where_one_report_cannot_be_written_none_is(tmp_path, module):
+def test_where_one_report_cannot_be_written_none_is(tmp_path: Path, module: Module) -> None:
     before = written(tmp_path, module, [grade(module, "jane")])
     shutil.rmtree(tmp_path / "gradescope")
     (tmp_path / "gradescope").write_text("in the way", encoding="utf-8")
@@ -283,7 +285,7 @@ def test_where_one_report_cannot_be_written_none_is(tmp_path, module):
     assert after == before
 
 
-def test_a_wrong_adjustment_leaves_the_old_reports_as_they_were(tmp_path, module):
+def test_a_wrong_adjustment_leaves_the_old_reports_as_they_were(tmp_path: Path, module: Module) -> None:
     before = written(tmp_path, module, [grade(module, "jane")])
     (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\nnobody,,1,x\n", encoding="utf-8")
     with pytest.raises(TitoError, match="nobody"):
@@ -291,7 +293,7 @@ def test_a_wrong_adjustment_leaves_the_old_reports_as_they_were(tmp_path, module
     assert (tmp_path / "grades.csv").read_bytes() == before["grades.csv"]
 
 
-def test_pages_of_people_who_left_go_and_other_people_s_files_stay(tmp_path, module):
+def test_pages_of_people_who_left_go_and_other_people_s_files_stay(tmp_path: Path, module: Module) -> None:
     written(tmp_path, module, [grade(module, "jane"), grade(module, "joe")])
     mine = tmp_path / "students" / "mine.html"
     mine.write_text("<p>notes on tito grade</p>", encoding="utf-8")

@@ -36,12 +36,12 @@ def heard(text: object, raw: bytes = b"", head: bytes | None = None) -> Received
     [None, True, 3, -(2**80), -1.5, math.inf, "a \udcff\x00 text", b"\x00\xff", (), [], {}, (1, [2.0, {"a": (None,)}])],
     ids=repr,
 )
-def test_plain_values_arrive_as_they_went(value, to_sandbox):
+def test_plain_values_arrive_as_they_went(value, to_sandbox) -> None:
     got = passed(value, to_sandbox).message
     assert got == value and type(got) is type(value)
 
 
-def test_not_a_number_keeps_its_bits():
+def test_not_a_number_keeps_its_bits() -> None:
     odd = struct.unpack("<d", bytes.fromhex("010000000000f8ff"))[0]
     assert struct.pack("<d", passed(odd, False).message).hex() == "010000000000f8ff"
     array = np.array([0x7FC00001, 0xFFC00002], np.uint32).view(np.float32)
@@ -49,7 +49,7 @@ def test_not_a_number_keeps_its_bits():
 
 
 @pytest.mark.parametrize("dtype", sorted(channel.DTYPES))
-def test_every_dtype_of_numbers_arrives(dtype):
+def test_every_dtype_of_numbers_arrives(dtype) -> None:
     array = np.arange(6).reshape(2, 3).astype(dtype)
     for to_sandbox in (True, False):
         got = passed(array, to_sandbox).message
@@ -71,7 +71,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_argument_arrives_with_its_layout(layout):
+def test_an_argument_arrives_with_its_layout(layout) -> None:
     array = LAYOUTS[layout]
     got = passed((array,), True).message[0]
     assert (got.shape, got.strides, got.dtype.str) == (array.shape, array.strides, array.dtype.str)
@@ -80,14 +80,14 @@ def test_an_argument_arrives_with_its_layout(layout):
     assert np.array_equal(got[small], array[small])
 
 
-def test_what_lies_between_the_numbers_of_an_argument_is_not_sent():
+def test_what_lies_between_the_numbers_of_an_argument_is_not_sent() -> None:
     answers = np.array([1, 0xDEADBEEF, 2, 0xDEADBEEF], np.uint32)
     got = passed(answers[::2], True).message
     memory = np.lib.stride_tricks.as_strided(got, (3,), (4,))
     assert memory.tolist() == [1, 0, 2], "the test's other numbers must not reach the sandbox"
 
 
-def test_an_answer_is_a_base_array_of_its_own():
+def test_an_answer_is_a_base_array_of_its_own() -> None:
     got = passed(np.arange(6).reshape(2, 3).T, False).message
     assert (
         got.flags.owndata
@@ -97,7 +97,7 @@ def test_an_answer_is_a_base_array_of_its_own():
     )
 
 
-def test_handles_arrive_and_methods_only_in_the_sandbox():
+def test_handles_arrive_and_methods_only_in_the_sandbox() -> None:
     ref = Ref(3, "Counter", "", 2)
     assert passed([ref], False) == Received([ref], [], [ref])
     assert passed(Method(3, "method", "add"), True).message == Method(3, "method", "add")
@@ -105,7 +105,7 @@ def test_handles_arrive_and_methods_only_in_the_sandbox():
         heard(["m", 3, "add"])
 
 
-def test_a_name_that_a_terminal_would_obey_is_made_plain():
+def test_a_name_that_a_terminal_would_obey_is_made_plain() -> None:
     assert heard(["r", 1, "\x1b[31mRed\n", "", 0]).message.type_name == "?[31mRed?"
 
 
@@ -147,30 +147,30 @@ def test_a_name_that_a_terminal_would_obey_is_made_plain():
     ],
     ids=lambda part: repr(part)[:30],
 )
-def test_what_no_honest_sandbox_sends_is_refused(text, raw):
+def test_what_no_honest_sandbox_sends_is_refused(text, raw) -> None:
     with pytest.raises(Broken):
         heard(text, raw)
 
 
-def test_sizes_are_checked_before_memory_is_taken():
+def test_sizes_are_checked_before_memory_is_taken() -> None:
     for sizes in ((channel.JSON_BYTES + 1, 0), (10, 1 << 60)):
         with pytest.raises(Broken, match="a message of"):
             heard(b"", head=HEAD.pack(*sizes))
 
 
-def test_a_line_that_ends_early_is_broken():
+def test_a_line_that_ends_early_is_broken() -> None:
     with pytest.raises(Broken, match="closed"):
         heard(b"", head=b"\x01\x02")
     with pytest.raises(Broken, match="closed"):
         heard(b"12", head=HEAD.pack(10, 0))
 
 
-def test_a_claimed_layout_of_an_answer_is_ignored():
+def test_a_claimed_layout_of_an_answer_is_ignored() -> None:
     got = heard(["a", "<f8", [2], 16, [1 << 40], True], bytes(16)).message
     assert got.strides == (8,)
 
 
-def test_a_truth_value_is_0_or_1():
+def test_a_truth_value_is_0_or_1() -> None:
     got = heard(["a", "|b1", [3], 3], b"\x00\x02\xff").message
     assert got.view(np.uint8).tolist() == [0, 1, 1]
 
@@ -180,14 +180,14 @@ def test_a_truth_value_is_0_or_1():
     [np.zeros(channel.RAW_BYTES + 1, np.int8), "x" * channel.JSON_BYTES, [[]] * (channel.ITEMS + 1), 10**5000],
     ids=["bytes", "text", "items", "digits"],
 )
-def test_an_answer_that_the_judge_would_not_take_is_not_sent(value):
+def test_an_answer_that_the_judge_would_not_take_is_not_sent(value) -> None:
     line = io.BytesIO()
     with pytest.raises(TooLarge):
         Channel(io.BytesIO(), line, trusting=True).send(value)
     assert line.getvalue() == b""
 
 
-def test_a_list_that_holds_itself_is_not_sent():
+def test_a_list_that_holds_itself_is_not_sent() -> None:
     endless: list[object] = []
     endless.append(endless)
     with pytest.raises(TooLarge, match="nested deeper"):

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tito.course.project import Project
 from tito.grading.sandbox import bubblewrap, layout
 from tito.testing import environment
 
-from ...toy_course import ROOT, copy_toy
+from ...toy_course import ROOT, Course, copy_toy
 
 COURSE = Project(ROOT)
 needs_a_sandbox = pytest.mark.sandbox
@@ -45,20 +46,20 @@ def inside(code: str, folder: Path | None = None) -> str:
 
 
 @needs_a_sandbox
-def test_this_machine_has_a_sandbox():
+def test_this_machine_has_a_sandbox() -> None:
     here = bubblewrap.protection()
     assert here.kind == "sandbox", f"{here.reason}: {here.fix}"
 
 
 @needs_a_sandbox
-def test_only_scratch_can_be_written():
+def test_only_scratch_can_be_written() -> None:
     tried = "import os\nfor f in ('/', '/dev', '/proc', '/usr', '/sandbox', '/usr/lib', '/tmp', '/dev/shm'):\n"
     tried += "    try: open(f + '/x', 'w'); print(f)\n    except OSError: pass"
     assert inside(tried) == "/tmp\n/dev/shm"
 
 
 @needs_a_sandbox
-def test_there_is_no_shell_no_tool_and_no_other_process():
+def test_there_is_no_shell_no_tool_and_no_other_process() -> None:
     looked = "import os\nplaces = ('/bin', '/sbin', '/etc', '/home', '/sys', '/var', '/run')\n"
     looked += "print([place for place in places if os.path.exists(place)])\n"
     looked += "print(os.getpid(), os.listdir('/proc'), sorted(os.listdir('/dev')))"
@@ -68,7 +69,7 @@ def test_there_is_no_shell_no_tool_and_no_other_process():
 
 
 @needs_a_sandbox
-def test_nobody_is_inside_and_becomes_nobody_else():
+def test_nobody_is_inside_and_becomes_nobody_else() -> None:
     got = inside(
         "import os\nprint(os.getuid(), os.getgid())\ntry: os.setuid(0)\nexcept OSError as error: print(error.errno)"
     )
@@ -78,7 +79,7 @@ def test_nobody_is_inside_and_becomes_nobody_else():
 
 
 @needs_a_sandbox
-def test_there_is_no_network():
+def test_there_is_no_network() -> None:
     assert inside("import socket\nprint([name for _, name in socket.if_nameindex()])") in ("[]", "['lo']")
     reached = (
         "import socket\ntry: socket.create_connection(('127.0.0.1', {}), 1)\nexcept OSError as e: print('refused')"
@@ -91,7 +92,7 @@ def test_there_is_no_network():
 
 
 @needs_a_sandbox
-def test_the_environment_is_ours(monkeypatch):
+def test_the_environment_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "secret")
     names = inside("import os\nprint(sorted(os.environ))")
     assert names == str(sorted({*bubblewrap.environment(), "PWD"})), names
@@ -103,14 +104,14 @@ def test_the_environment_is_ours(monkeypatch):
     [("/tmp", environment.SCRATCH_BYTES), ("/dev/shm", bubblewrap.SEMAPHORE_BYTES)],
     ids=["files", "locks"],
 )
-def test_scratch_is_small(folder, most):
+def test_scratch_is_small(folder, most) -> None:
     filled = f"n = 0\ntry:\n    with open('{folder}/x', 'wb', 0) as f:\n"
     filled += "        while n < 1 << 30: n += f.write(bytes(1 << 20))\n"
     assert int(inside(filled + "except OSError: pass\nprint(n)")) <= most
 
 
 @needs_a_sandbox
-def test_numpy_is_there_and_no_other_library(laid_out):
+def test_numpy_is_there_and_no_other_library(laid_out) -> None:
     assert inside("import numpy; print(numpy.__file__)", laid_out) == "/sandbox/site/numpy/__init__.py"
     search = "import importlib.util, glob\nnames = ('scipy', 'numba', 'torch', 'onnx', 'pytest', 'hypothesis', 'pip')\n"
     assert inside(search + "print([n for n in names if importlib.util.find_spec(n)])", laid_out) == "[]"
@@ -119,7 +120,7 @@ def test_numpy_is_there_and_no_other_library(laid_out):
 
 
 @needs_a_sandbox
-def test_the_given_package_works_and_does_no_exercise(laid_out):
+def test_the_given_package_works_and_does_no_exercise(laid_out) -> None:
     ran = "import numpy as np\nfrom tinytorch.core import Linear, Tensor\n"
     ran += "print(Linear(4, 2)(Tensor(np.ones((3, 4)))).shape)"
     assert inside(ran, laid_out) == "(3, 2)"
@@ -127,33 +128,33 @@ def test_the_given_package_works_and_does_no_exercise(laid_out):
     assert [path.name for path in (laid_out / "tinytorch/quantization").glob("*.py")] == ["__init__.py"]
 
 
-def test_no_solution_and_no_test_is_laid_out(laid_out):
+def test_no_solution_and_no_test_is_laid_out(laid_out) -> None:
     names = {path.name for path in laid_out.rglob("*.py")}
     assert not names & {"quantize.py", "qat.py", "mixed_precision.py", "verdicts.py", "judge.py"}
     assert {path.name for path in (laid_out / "tito").rglob("*.py")} == {Path(name).name for name in layout.OURS}
     assert not any(name.startswith("test_") for name in names)
 
 
-def test_a_machine_that_is_not_linux_is_told_where_to_grade(monkeypatch):
-    monkeypatch.setattr(bubblewrap.sys, "platform", "darwin")
+def test_a_machine_that_is_not_linux_is_told_where_to_grade(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
     here = bubblewrap.protection()
     assert here.kind == "none" and "Linux" in here.reason and "WSL 2" in here.fix
 
 
 @needs_a_sandbox
-def test_a_machine_without_bubblewrap_is_told_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(bubblewrap.shutil, "which", lambda tool: "/usr/bin/apt-get" if tool == "apt-get" else None)
+def test_a_machine_without_bubblewrap_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda tool: "/usr/bin/apt-get" if tool == "apt-get" else None)
     here = bubblewrap.protection()
     assert here == bubblewrap.Protection("none", "bubblewrap is not installed", "sudo apt-get install bubblewrap")
 
 
-def refuse(monkeypatch) -> None:
+def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     said = subprocess.CompletedProcess([], 1, b"", b"bwrap: setting up uid map: Permission denied\n")
-    monkeypatch.setattr(bubblewrap.subprocess, "run", lambda *args, **kwargs: said)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: said)
 
 
 @needs_a_sandbox
-def test_ubuntus_rule_is_named_with_its_fix(monkeypatch, tmp_path):
+def test_ubuntus_rule_is_named_with_its_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     refuse(monkeypatch)
     monkeypatch.setattr(bubblewrap, "APPARMOR", tmp_path / "rule")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -164,21 +165,21 @@ def test_ubuntus_rule_is_named_with_its_fix(monkeypatch, tmp_path):
 
 
 @needs_a_sandbox
-def test_a_container_without_user_namespaces_is_told_so(monkeypatch, tmp_path):
+def test_a_container_without_user_namespaces_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     refuse(monkeypatch)
     monkeypatch.setattr(bubblewrap, "APPARMOR", tmp_path / "no rule")
     here = bubblewrap.protection()
     assert here.kind == "none" and "Permission denied" in here.reason and "user namespaces" in here.fix
 
 
-def test_a_user_who_is_not_root_needs_one_sandbox_only(monkeypatch):
+def test_a_user_who_is_not_root_needs_one_sandbox_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     command = bubblewrap.command(["python"], None)
     assert sum(part.endswith("bwrap") for part in command) == 1 and "--reuid" not in command
     assert command[-1] == "python" and "--disable-userns" in command
 
 
-def test_of_a_package_its_own_files_and_what_the_module_names_are_given(course):
+def test_of_a_package_its_own_files_and_what_the_module_names_are_given(course: Course) -> None:
     """And of the folder that is exported to only what makes it a package: the rest of it was exported."""
     for name in ("core/__init__.py", "core/data/digits.npz", "fast/__init__.py", "fast/a.py", "fast/b.py", "sums.py"):
         course.write(f"toy/{name}", "")
@@ -196,7 +197,7 @@ def test_of_a_package_its_own_files_and_what_the_module_names_are_given(course):
     assert [name for name in asked if not found.has(name)] == ["toy.fast", "toy.fast.b"]
 
 
-def test_a_given_folder_that_is_not_there_is_refused_before_anybody_is_graded(course, tmp_path):
+def test_a_given_folder_that_is_not_there_is_refused_before_anybody_is_graded(course: Course, tmp_path: Path) -> None:
     course.change("modules/source/01_toy/module.toml", "title =", 'given = ["cor"]\ntitle =')
     (tmp_path / "handed in").mkdir()
     (tmp_path / "handed in" / "ada.py").write_text(course.read("modules/source/01_toy/toy_dev.py"), encoding="utf-8")
@@ -204,7 +205,9 @@ def test_a_given_folder_that_is_not_there_is_refused_before_anybody_is_graded(co
     said.refuses("modules/source/01_toy/module.toml: given names 'cor', which toy/ does not hold")
 
 
-def test_doctor_says_which_protection_there_is_where_one_grades(monkeypatch, tmp_path):
+def test_doctor_says_which_protection_there_is_where_one_grades(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def told(root: Path) -> list[str]:
         return [finding.found for finding in doctor.examine(root) if finding.what == "grading"]
 
