@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -119,7 +120,9 @@ def _numpy() -> Iterator[Finding]:
         fix = f"{PIP} install --force-reinstall numpy"
         yield Finding("numpy", "cannot be imported", str(error).split("\n")[0], fix)
         return
-    build = np.show_config(mode="dicts")
+    build: object = None
+    with suppress(TypeError):  # a NumPy that is far too old
+        build = np.show_config(mode="dicts")
     blas = build.get("Build Dependencies", {}).get("blas", {}) if isinstance(build, dict) else {}
     forced = next((f"{os.environ[name]} threads ({name})" for name in processes.THREADS if os.environ.get(name)), None)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tito import doctor
@@ -127,3 +128,10 @@ def test_the_command_that_mends_an_installation_leads_to_the_folder_that_it_name
     enter = fix.partition(" && ")[0]
     done = subprocess.run(["sh", "-c", f"{enter} && pwd"], cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert done.stdout == f"{root}\n", fix
+
+
+def test_a_numpy_that_is_far_too_old_is_told_and_not_stumbled_over(course, finding, monkeypatch):
+    """Before 1.25 its `show_config` has no parameter."""
+    monkeypatch.setattr(np, "show_config", lambda: None)
+    course.change("pyproject.toml", 'version = "1"', 'version = "1"\ndependencies = ["numpy>=99"]')
+    assert "the course needs numpy>=99" in finding()["numpy"].problem

@@ -1,6 +1,6 @@
 """The sandbox that a student's code runs in: bubblewrap on Linux, nothing elsewhere.
 
-Inside are the interpreter, its standard library, NumPy and what `given.lay_out` wrote, all read-only; a small folder
+Inside are the interpreter, its standard library, NumPy and what `layout.lay_out` wrote, all read-only; a small folder
 for scratch; no network, no other process, no /proc, no shell, nothing of the grader's environment.
 
 Root would not be held by the limit on processes, so it becomes a real, unprivileged user first: an outer sandbox, made
@@ -9,6 +9,7 @@ by root, lays out what that user may not be able to reach, and the inner one shu
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,18 +26,21 @@ import numpy as np
 
 from tito import processes
 from tito.errors import WrongCall
-from tito.testing.environment import MEMORY_BYTES, PACKAGES, SCRATCH_BYTES, THREADS
+from tito.grading.sandbox import layout
+from tito.testing.environment import MEMORY_BYTES, SCRATCH_BYTES, THREADS
 
 SEMAPHORE_BYTES = 1 << 20  # of shared memory, in which the locks of `multiprocessing.pool.ThreadPool` lie
 SEMAPHORES = Path("/dev/shm")
 INSIDE = Path("/sandbox")
 NOBODY = 65534
+OF_PYTHON = {"site-packages", "dist-packages", "lib-dynload"}  # these folders' libraries are found by their packages
 NODES = [part for node in ("/dev/null", "/dev/urandom") for part in ("--dev-bind", node, node)]
 APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+MAPPED = Path("/proc/self/maps")  # the files that are mapped into this process
 SCRATCH = "/tmp"
 # Other packages may lie beside NumPy: they are not to be found.
-START = "import sys; sys.path[:0] = {paths!r}; import numpy; del sys.path[1]; "
-START += "from tito.grading.sandbox.child import main; main({sandboxed})"
+IMPORT_NUMPY = "import sys; sys.path[:0] = {paths!r}; import numpy; del sys.path[1]; "
+START = IMPORT_NUMPY + "from tito.grading.sandbox.child import main; main({sandboxed})"
 PATIENCE = 20.0  # seconds for a sandbox that does nothing
 INSTALL = {"apt-get": "sudo apt-get install bubblewrap", "dnf": "sudo dnf install bubblewrap"}
 INSTALL |= {"pacman": "sudo pacman -S bubblewrap", "zypper": "sudo zypper install bubblewrap"}
@@ -60,18 +65,17 @@ def limits(seconds: float) -> dict[str, int]:
 def start(given: Path, unsafe: bool = False) -> subprocess.Popen[bytes]:
     """A sandbox that has imported what is given and waits for cells on its standard input.
 
-    given: the folder that `given.lay_out` wrote. unsafe: the same process without a sandbox.
+    given: the folder that `layout.lay_out` wrote. unsafe: the same process without a sandbox.
     """
     if unsafe:
-        paths = [str(given), str(Path(np.__file__).parents[1])]
+        code = START.format(paths=[str(given), str(Path(np.__file__).parents[1])], sandboxed=False)
         scratch = tempfile.mkdtemp(prefix="scratch", dir=given)
-        return _process([sys.executable, *_python(paths, sandboxed=False)], environment(scratch), scratch)
-    inner = [str(_interpreter()), *_python([str(INSIDE), str(INSIDE / "site")])]
-    return _process(command(inner, given), {})
+        return _process([sys.executable, *_python(code)], environment(scratch), scratch)
+    return _process(command(_inside(START), given), {})
 
 
 def protection() -> Protection:
-    """Tried by starting a sandbox that does nothing."""
+    """Tried by starting a sandbox that imports NumPy, as every sandbox does."""
     if not sys.platform.startswith("linux"):
         reason = "the sandbox is bubblewrap, which is for Linux only"
         return Protection("none", reason, "grade on Linux, in a virtual machine of it, or in WSL 2")
@@ -81,15 +85,15 @@ def protection() -> Protection:
     if os.geteuid() == 0 and not shutil.which("setpriv"):
         return Protection("none", "root needs setpriv to become another user", "install util-linux, or grade as a user")
     try:
-        tried = subprocess.run(
-            command([str(_interpreter()), "-S", "-c", "pass"], None), capture_output=True, timeout=PATIENCE
-        )
+        with tempfile.TemporaryDirectory(prefix="tito_sandbox_") as folder:
+            layout.lay_out_packages(Path(folder))
+            tried = subprocess.run(command(_inside(IMPORT_NUMPY), Path(folder)), capture_output=True, timeout=PATIENCE)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Protection("none", f"bubblewrap does not start: {error}", "see whether `bwrap --ro-bind / / true` runs")
     if tried.returncode == 0:
         return Protection("sandbox")
-    said = tried.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
-    return _refused(said)
+    said = tried.stderr.decode("utf-8", "replace").strip().split("\n")
+    return _refused(said[-1]) if said[-1].startswith("bwrap: ") else _without_numpy(said[-1])
 
 
 def check(unsafe: bool) -> None:
@@ -109,6 +113,15 @@ def _refused(said: str) -> Protection:
     return Protection("none", f"bubblewrap cannot make a sandbox here ({said})", fix)
 
 
+def _without_numpy(said: str) -> Protection:
+    """The sandbox can be made, and Python or NumPy does not work in it."""
+    library = sysconfig.get_path("stdlib")
+    if os.geteuid() == 0 and not all(map(layout.is_open, (Path(library), Path(library, "os.py"), _interpreter()))):
+        return Protection("none", f"other users cannot read this Python ({said})", f"chmod -R go+rX {sys.base_prefix}")
+    fix = processes.typed(sys.executable, "-m", "pip", "install", "--force-reinstall", "numpy")
+    return Protection("none", f"NumPy cannot be imported in a sandbox ({said})", f"use NumPy's own build: {fix}")
+
+
 def environment(scratch: str = SCRATCH) -> dict[str, str]:
     """All that the child finds in its environment: one thread, UTF-8, sets that come in one order, and a home."""
     one_thread = dict.fromkeys(processes.THREADS, "1") | {"MALLOC_ARENA_MAX": "2"}  # each thread's would take 64 MB
@@ -116,11 +129,19 @@ def environment(scratch: str = SCRATCH) -> dict[str, str]:
     person = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP"), scratch)
     person |= dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "student") | {"PATH": os.defpath}
     person |= {"PWD": scratch, "SHELL": "/bin/sh", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-    return one_thread | kept | person | {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+    folders = dict.fromkeys(str(library.parent) for library in _unusual_libraries())
+    found = {"LD_LIBRARY_PATH": ":".join(folders)} if folders else {}
+    return one_thread | kept | person | found | {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
 
 
-def _python(paths: list[str], sandboxed: bool = True) -> list[str]:
-    return ["-s", "-S", "-P", "-B", "-c", START.format(paths=paths, sandboxed=sandboxed)]
+def _python(code: str) -> list[str]:
+    return ["-s", "-S", "-P", "-B", "-c", code]
+
+
+def _inside(code: str) -> list[str]:
+    """The command that runs this in a sandbox."""
+    paths = [str(INSIDE), str(INSIDE / layout.SITE)]
+    return [str(_interpreter()), *_python(code.format(paths=paths, sandboxed=True))]
 
 
 def _process(arguments: list[str], env: dict[str, str], folder: str | None = None) -> subprocess.Popen[bytes]:
@@ -152,13 +173,12 @@ def command(inner: list[str], given: Path | None) -> list[str]:
 
 def _layout(given: Path | None, tools: list[Path]) -> list[str]:
     """bubblewrap's arguments for what lies in the sandbox. Folders first: those it makes by itself only root enters."""
-    binds = {path: path for path in [*_libraries(), _interpreter(), *tools]}
-    site = Path(np.__file__).parents[1]
-    for folder in (site / name for package in PACKAGES for name in (package, f"{package}.libs")):
-        if folder.is_dir():
-            binds[INSIDE / "site" / folder.name] = folder
+    binds = {path: path for path in [*_libraries(), _interpreter(), *_unusual_libraries(), *tools]}
+    binds |= {INSIDE / layout.SITE / package.name: package for package in layout.packages()}
     if given:
-        binds |= {INSIDE / item.name: item for item in given.iterdir()}
+        copied = [*given.glob(f"{layout.SITE}/*")]
+        binds |= {INSIDE / item.relative_to(given): item for item in [*given.iterdir(), *copied]}
+        binds.pop(INSIDE / layout.SITE, None)
     empty = [Path(folder, "x") for folder in (SCRATCH, SEMAPHORES, "/proc")]
     folders = {parent for path in [*binds, *empty] for parent in path.parents}
     made = sorted(folders - {Path("/")} - binds.keys(), key=lambda path: len(path.parts))
@@ -189,6 +209,25 @@ def _libraries() -> Iterator[Path]:
     ]
     real = [folder for folder in dict.fromkeys(folders) if folder.is_dir() and not folder.is_symlink()]
     return (folder for folder in real if not any(folder != other and folder.is_relative_to(other) for other in real))
+
+
+@cache
+def _unusual_libraries() -> tuple[Path, ...]:
+    """Where the loader, by itself, does not look for shared libraries that NumPy needs: those of a BLAS that
+    /etc/alternatives chose, or of one's own. They are among those of this process, which has NumPy."""
+    if not MAPPED.is_file():
+        return ()
+    lines = MAPPED.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    files = {Path(line.split(maxsplit=5)[5]) for line in lines if ".so" in line}
+    usual = {file.parent for file in files if file.name.startswith("libc.so")} | {Path(sys.base_prefix, "lib")}
+    named = {name for file in files if file.parent not in usual for name in _names(file)}
+    return tuple(sorted(name for name in named if not OF_PYTHON & set(name.parts)))
+
+
+def _names(library: Path) -> Iterator[Path]:
+    """A shared library's file, and the links beside it by whose names it is asked for."""
+    stem = library.name.partition(".so")[0]
+    return (path for path in library.parent.glob(f"{glob.escape(stem)}.so*") if path.resolve() == library)
 
 
 def _links() -> Iterator[tuple[str, str]]:

@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tito import doctor
@@ -23,6 +25,7 @@ from tito.testing import environment
 from ...toy_course import ROOT, Course, copy_toy
 
 COURSE = Project(ROOT)
+Install = Callable[[str], Path]
 needs_a_sandbox = pytest.mark.sandbox
 
 
@@ -133,6 +136,100 @@ def test_no_solution_and_no_test_is_laid_out(laid_out) -> None:
     assert not names & {"quantize.py", "qat.py", "mixed_precision.py", "verdicts.py", "judge.py"}
     assert {path.name for path in (laid_out / "tito").rglob("*.py")} == {Path(name).name for name in layout.OURS}
     assert not any(name.startswith("test_") for name in names)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Put a text in NumPy's place, in a folder of its own; only its owner may read it."""
+
+    def install(text: str) -> Path:
+        package = tmp_path / "installed" / "numpy"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(text, encoding="utf-8")
+        (package / "__init__.py").chmod(0o600)
+        package.chmod(0o700)
+        monkeypatch.setattr(layout, "packages", lambda: [package])
+        return package
+
+    return install
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o027])
+def test_what_is_laid_out_every_user_can_read_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    edition, before = Edition(COURSE, load_module(COURSE, "17_quantization")), os.umask(umask)
+    try:
+        layout.lay_out(COURSE, edition.package, tmp_path)
+    finally:
+        os.umask(before)
+    assert {layout.is_open(path) for path in (tmp_path, *tmp_path.rglob("*"))} == {True}
+
+
+@needs_a_sandbox
+def test_a_numpy_that_only_its_owner_can_read_is_there_all_the_same(installed: Install, tmp_path: Path) -> None:
+    package = installed("WHERE = 'a copy'\n")
+    folder = tmp_path / "given"
+    folder.mkdir()
+    layout.lay_out_packages(folder)
+    assert inside("import numpy; print(numpy.WHERE)", folder) == "a copy"
+    assert bubblewrap.protection().kind == "sandbox"
+    assert package.stat().st_mode & 0o777 == 0o700, "an installation stays as it is"
+
+
+def test_a_numpy_that_everybody_can_read_is_not_copied(installed: Install, tmp_path: Path) -> None:
+    package = installed("")
+    package.chmod(0o755)
+    (package / "__init__.py").chmod(0o644)
+    layout.lay_out_packages(tmp_path)
+    assert not (tmp_path / layout.SITE).exists()
+
+
+@needs_a_sandbox
+@pytest.mark.parametrize("said", ["libblas.so.3: cannot open shared object file", "numpy was built for another Python"])
+def test_a_sandbox_in_which_numpy_cannot_be_imported_is_none(installed: Install, said: str) -> None:
+    installed(f"raise ImportError({said!r})\n")
+    here = bubblewrap.protection()
+    assert here.kind == "none" and said in here.reason and "pip install --force-reinstall numpy" in here.fix
+
+
+@needs_a_sandbox
+def test_a_python_that_only_root_can_read_is_told_with_its_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = subprocess.CompletedProcess([], 1, b"", b"ModuleNotFoundError: No module named 'encodings'\n")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: said)
+    monkeypatch.setattr(layout, "is_open", lambda path: False)
+    monkeypatch.setattr(layout, "packages", list)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    here = bubblewrap.protection()
+    assert here.kind == "none" and "'encodings'" in here.reason
+    assert here.fix == f"chmod -R go+rX {sys.base_prefix}"
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    """A folder that is not below /tmp, where a sandbox has its scratch."""
+    with tempfile.TemporaryDirectory(prefix="own blas ", dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+@needs_a_sandbox
+def test_shared_libraries_that_numpy_finds_in_places_of_their_own_are_found_inside_too(
+    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Debian's NumPy finds its BLAS through /etc/alternatives, which is not in a sandbox."""
+    library = elsewhere / "libown.so.3.11"
+    shutil.copyfile(next(Path(np.__file__).parent.glob("random/_common*.so")), library)
+    library.with_name("libown.so.3").symlink_to(library.name)
+    library.with_name("secret.txt").touch()
+    usual = "/usr/lib/x86_64-linux-gnu/libc.so.6"
+    maps = tmp_path / "maps"
+    maps.write_text("".join(f"0-1 r-xp 0 0:0 1 {name}\n" for name in (library, library, usual)), encoding="utf-8")
+    monkeypatch.setattr(bubblewrap, "MAPPED", maps)
+    bubblewrap._unusual_libraries.cache_clear()
+    try:
+        assert inside("import ctypes, os; ctypes.CDLL('libown.so.3'); print(os.path.exists('/etc'))") == "False"
+        listed = inside(f"import os; print(sorted(os.listdir({str(library.parent)!r})))")
+        assert listed == "['libown.so.3', 'libown.so.3.11']"
+    finally:
+        bubblewrap._unusual_libraries.cache_clear()
 
 
 def test_a_machine_that_is_not_linux_is_told_where_to_grade(monkeypatch: pytest.MonkeyPatch) -> None:
