@@ -81,6 +81,12 @@ def rows(data, encoding="utf-8-sig"):
     return list(csv.reader(io.StringIO(data.decode(encoding), newline="")))
 
 
+def grades_of(files):
+    """grades.csv: the row of each submission, by its name, as column -> cell."""
+    head, *others = rows(files["grades.csv"])
+    return {row[0]: dict(zip(head, row, strict=True)) for row in others}
+
+
 class Page(HTMLParser):
     """A page as a browser reads it: its tags with their attributes, and its text."""
 

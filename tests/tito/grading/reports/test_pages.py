@@ -21,6 +21,7 @@ from .reported import (
     HOSTILE,
     Page,
     grade,
+    grades_of,
     hostile,
     hostile_pairs,
     machinery,
@@ -92,8 +93,8 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, module: Module) -> None
 
 def test_our_own_negative_numbers_stay_numbers(tmp_path: Path, module: Module) -> None:
     (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\njane,,-1.50,-late\n", encoding="utf-8")
-    jane = rows(written(tmp_path, module, [grade(module, "jane")])["grades.csv"])[1]
-    assert jane[-2:] == ["-1.5", "'-late"]
+    jane = grades_of(written(tmp_path, module, [grade(module, "jane")]))["jane"]
+    assert (jane["adjustment"], jane["reason"]) == ("-1.5", "'-late")
 
 
 def test_endless_messages_are_cut_and_say_so(tmp_path: Path, module: Module) -> None:

@@ -20,6 +20,7 @@ from .reported import (
     ABOUT,
     Page,
     grade,
+    grades_of,
     hostile,
     hostile_pairs,
     machinery,
@@ -35,13 +36,15 @@ from .reported import (
 
 def test_grades_csv_has_the_documented_columns_and_a_row_a_submission(tmp_path: Path, module: Module) -> None:
     files = written(tmp_path, module, [grade(module, "joe", slip("two is doubled")), grade(module, "jane")])
-    head, jane, joe = rows(files["grades.csv"])
     ids = [exercise.id for exercise in module.exercises]
+    head = rows(files["grades.csv"])[0]
     assert head == ["submission", "points", "max_points", "status", *ids, "message", "adjustment", "reason"]
-    full = [str(exercise.points) for exercise in module.exercises]
-    assert jane == ["jane", str(module.points), str(module.points), "graded", *full, "", "", ""]
-    assert joe[0] == "joe" and joe[4] == "0" and joe[5:-3] == full[1:]
-    assert joe[-3] == f"{ids[0]}: two is doubled: wanted 2, got 3 toy_dev.py:12: return x", (
+    jane, joe = grades_of(files).values()
+    full = {exercise.id: str(exercise.points) for exercise in module.exercises}
+    about = {"submission": "jane", "points": str(module.points), "max_points": str(module.points), "status": "graded"}
+    assert jane == about | full | {"message": "", "adjustment": "", "reason": ""}
+    assert joe["submission"] == "joe" and {name: joe[name] for name in ids} == full | {ids[0]: "0"}
+    assert joe["message"] == f"{ids[0]}: two is doubled: wanted 2, got 3 toy_dev.py:12: return x", (
         "one line, whatever was told"
     )
 
@@ -52,8 +55,9 @@ def test_excel_reads_the_names_as_utf_8(tmp_path: Path, module: Module) -> None:
 
 def test_a_failure_of_the_machinery_is_nowhere_a_zero(tmp_path: Path, module: Module) -> None:
     files = written(tmp_path, module, [machinery("joe"), grade(module, "jane")])
-    joe = rows(files["grades.csv"])[2]
-    assert joe[0] == "joe" and joe[3] == "machinery" and set(joe[4:-3]) | {joe[1]} == {""}, joe
+    joe = grades_of(files)["joe"]
+    empty = {joe[name] for name in ("points", *(exercise.id for exercise in module.exercises))}
+    assert joe["status"] == "machinery" and empty == {""}, joe
     assert "joe" not in files["canvas.csv"].decode(), "an empty cell in Canvas erases the grade that it holds"
     assert "gradescope/joe.json" not in files
     index, page = Page(files["index.html"]), Page(files["students/joe.html"])
@@ -66,8 +70,8 @@ def test_a_failure_of_the_machinery_is_nowhere_a_zero(tmp_path: Path, module: Mo
 
 def test_a_refused_submission_counts_zero_and_says_why(tmp_path: Path, module: Module) -> None:
     files = written(tmp_path, module, [refused(module, "joe"), grade(module, "jane")])
-    joe = rows(files["grades.csv"])[2]
-    assert (joe[1], joe[3], joe[-3]) == ("0", "refused", "it is no archive")
+    joe = grades_of(files)["joe"]
+    assert (joe["points"], joe["status"], joe["message"]) == ("0", "refused", "it is no archive")
     for name in ("index.html", "students/joe.html"):
         assert "it is no archive" in Page(files[name]).text
     assert json.loads(files["gradescope/joe.json"])["score"] == 0
@@ -79,9 +83,9 @@ def test_an_adjustment_counts_everywhere_and_its_reason_is_told(tmp_path: Path, 
     (tmp_path / adjustments.FILE).write_text(text, encoding="utf-8")
     files = written(tmp_path, module, [grade(module, "jane", slip("two is doubled"))])
     earned = module.points - module.exercises[0].points
-    jane = rows(files["grades.csv"])[1]
-    assert (jane[1], jane[4]) == (f"{earned}.5", "0"), "the points as adjusted, the exercises as tested"
-    assert jane[-2:] == ["0.5", f"{module.exercises[0].id}: fine <tests>"]
+    jane, first = grades_of(files)["jane"], module.exercises[0].id
+    assert (jane["points"], jane[first]) == (f"{earned}.5", "0"), "the points as adjusted, the exercises as tested"
+    assert (jane["adjustment"], jane["reason"]) == ("0.5", f"{first}: fine <tests>")
     assert rows(files["canvas.csv"], "utf-8")[2][-1] == f"{earned}.5"
     given = json.loads(files["gradescope/jane.json"])
     assert given["score"] == earned + 0.5 and "fine <tests>" in given["output"]
