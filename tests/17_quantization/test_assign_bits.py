@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from checks_17 import check, works
 
 EXTEND = "for each layer: every plan so far, extended by every row of the layer; then without_losers(...)"
 BEST = "the last plan on the front whose bytes fit the budget: nbytes <= byte_budget"
@@ -31,21 +32,21 @@ def every_plan(rows):
 
 def true_front(rows):
     """Plans that no other one beats, of all there are; by bytes."""
-    front = []
+    front = list[tuple[int, float, dict[str, int]]]()
     for plan in sorted(every_plan(rows), key=lambda plan: plan[:2]):
         if not front or plan[1] < front[-1][1] * (1 - 1e-12):
             front.append(plan)
     return front
 
 
-def front(student, works, rows):
+def front(student, rows):
     with works("pareto_front(table)", EXTEND):
         plans = student.pareto_front(made(student, rows))
     assert plans is not None, "pareto_front returned None: is a `return` missing?"
     return [(nbytes, total, {layer: t.bits for layer, t in choice.items()}) for nbytes, total, choice in plans]
 
 
-def assigned(student, works, rows, budget):
+def assigned(student, rows, budget):
     with works(f"assign_bits(table, {budget})", BEST):
         choice = student.assign_bits(made(student, rows), budget)
     assert isinstance(choice, dict), f"assign_bits must return a dict of layer -> IntType, got {choice!r}"
@@ -69,8 +70,8 @@ def random_table(seed, layers=4, types=(2, 3, 4, 8)):
     ]
 
 
-def test_one_layer_offers_its_rows(student, check, works):
-    got = front(student, works, TWO[:2])
+def test_one_layer_offers_its_rows(student):
+    got = front(student, TWO[:2])
     check("bytes of the plans of one layer", [p[0] for p in got], [10, 20], EXTEND)
     slips = {"noises are powers, row.noise, not decibels": [10.0, 20.0], "the noise of the plan is missing": [0.0, 0.0]}
     wanted = [noise(10.0), noise(20.0)]
@@ -79,14 +80,14 @@ def test_one_layer_offers_its_rows(student, check, works):
     assert choices == [{"a": 2}, {"a": 4}], f"choices must be layer -> type, expected bits 2 and 4 for a, got {choices}"
 
 
-def test_a_row_that_another_beats_is_dropped(student, check, works):
+def test_a_row_that_another_beats_is_dropped(student):
     rows = [("a", 2, 10, 10.0), ("a", 3, 15, 8.0), ("a", 4, 20, 20.0), ("a", 8, 20, 19.0)]
     kept = "15 bytes with more noise than 10 bytes, and the worse of two with 20: without_losers(...) drops both"
-    check("bytes of the plans", [p[0] for p in front(student, works, rows)], [10, 20], kept)
+    check("bytes of the plans", [p[0] for p in front(student, rows)], [10, 20], kept)
 
 
-def test_plans_of_two_layers_add_up(student, check, works):
-    got = front(student, works, TWO)
+def test_plans_of_two_layers_add_up(student):
+    got = front(student, TWO)
     slips = {
         "losers were kept: 210 bytes make more noise than 120": [110, 120, 210, 220],
         "noises add up: noise + row.noise": [110, 210],
@@ -102,30 +103,30 @@ def test_plans_of_two_layers_add_up(student, check, works):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_front_is_that_of_all_combinations(student, check, works, seed):
+def test_the_front_is_that_of_all_combinations(student, seed):
     rows = random_table(seed)
-    got, wanted = front(student, works, rows), true_front(rows)
+    got, wanted = front(student, rows), true_front(rows)
     check("bytes of the plans", [p[0] for p in got], [p[0] for p in wanted], EXTEND)
     sizes = [p[1] for p in wanted]
     check("noises of the plans", [p[1] for p in got], sizes, EXTEND, within=1e-9 * np.array(sizes))
 
 
-def test_the_bytes_go_where_they_count(student, works):
+def test_the_bytes_go_where_they_count(student):
     """130 bytes: 4 bits for the small layer, which minds most; 2 for the large one."""
     slips = {
         "the budget is exceeded": {"a": 4, "b": 4},
         "that is the smallest plan; a better one fits": {"a": 2, "b": 2},
     }
-    same_choice("assign_bits(table, 130)", assigned(student, works, TWO, 130), {"a": 4, "b": 2}, BEST, slips)
+    same_choice("assign_bits(table, 130)", assigned(student, TWO, 130), {"a": 4, "b": 2}, BEST, slips)
 
 
 @pytest.mark.parametrize(
     ("budget", "wanted"), [(110, (2, 2)), (119, (2, 2)), (120, (4, 2)), (219, (4, 2)), (220, (4, 4)), (9999, (4, 4))]
 )
-def test_the_best_plan_that_fits_is_chosen(student, works, budget, wanted):
+def test_the_best_plan_that_fits_is_chosen(student, budget, wanted):
     wanted = dict(zip("ab", wanted, strict=True))
     size = {("a", 2): 10, ("a", 4): 20, ("b", 2): 100, ("b", 4): 200}
-    got = assigned(student, works, TWO, budget)
+    got = assigned(student, TWO, budget)
     total = sum(size[layer, bits] for layer, bits in got.items())
     assert total <= budget, (
         f"assign_bits(table, {budget}): the plan takes {total} bytes, the budget is exceeded: {BEST}"
@@ -134,7 +135,7 @@ def test_the_best_plan_that_fits_is_chosen(student, works, budget, wanted):
     same_choice(f"assign_bits(table, {budget})", got, wanted, exact, {})
 
 
-def test_the_best_step_now_may_block_a_better_plan(student, works):
+def test_the_best_step_now_may_block_a_better_plan(student):
     """Greedy: raising a gains most noise a byte, but then neither b nor c can be raised, which together gain more."""
     rows = [
         ("a", 2, 10, 10.0), ("a", 4, 16, 12.2),
@@ -147,18 +148,18 @@ def test_the_best_step_now_may_block_a_better_plan(student, works):
     blocked = (
         "a greedy choice, layer by layer or step by step, is not the best: try every combination, as the front does"
     )
-    same_choice("assign_bits(table, 40)", assigned(student, works, rows, 40), best, blocked, {blocked: greedy})
+    same_choice("assign_bits(table, 40)", assigned(student, rows, 40), best, blocked, {blocked: greedy})
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_no_combination_that_fits_is_better(student, works, seed):
+def test_no_combination_that_fits_is_better(student, seed):
     rows = random_table(100 + seed)
     size, loud = (
         {(row[0], row[1]): value for row in rows for value in [f(row)]} for f in (lambda r: r[2], lambda r: noise(r[3]))
     )
     least, most = (sum(f(r[2] for r in rows if r[0] == f"layers.{i}") for i in range(4)) for f in (min, max))
     for budget in np.linspace(least, most, 7).astype(int).tolist():
-        got = assigned(student, works, rows, budget)
+        got = assigned(student, rows, budget)
         best = min(plan[1] for plan in every_plan(rows) if plan[0] <= budget)
         total = sum(size[item] for item in got.items())
         assert total <= budget, (
@@ -168,9 +169,9 @@ def test_no_combination_that_fits_is_better(student, works, seed):
         assert mine <= best * (1 + 1e-9), f"assign_bits(table, {budget}): noise {mine:.4g}, but {best:.4g} fits: {BEST}"
 
 
-def test_every_layer_gets_a_type(student, works):
+def test_every_layer_gets_a_type(student):
     rows = [(f"layers.{i}", b, 8 * b, 6.0 * b - i % 3) for i in range(8) for b in (2, 3, 4, 8)]
-    got = assigned(student, works, rows, 8 * 8 * 4)
+    got = assigned(student, rows, 8 * 8 * 4)
     assert list(got) == [f"layers.{i}" for i in range(8)], f"every layer needs a type, got {got}: {EXTEND}"
 
 

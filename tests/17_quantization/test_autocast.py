@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from checks_17 import check, works
 
 from tito.testing.student_fixture import type_name
 
@@ -11,7 +12,7 @@ CAST = "Tensor.from_op(round_half(x.data, dtype), (x,), lambda grad: (grad,))"
 MASTER = "the optimizer steps on the float32 masters; the parameters are the masters, rounded"
 
 
-def cast(student, works, x, dtype="float16"):
+def cast(student, x, dtype="float16"):
     with works(f"cast_to(x, {dtype!r})", CAST):
         out = student.cast_to(x, dtype)
     assert out is not None, "cast_to returned None: is a `return` missing?"
@@ -19,9 +20,9 @@ def cast(student, works, x, dtype="float16"):
     return out
 
 
-def test_values_are_rounded_to_half(student, check, works):
+def test_values_are_rounded_to_half(student):
     x = np.array([1.0, 2049.0, 1e-8, 0.1], np.float32)
-    out = cast(student, works, student.Tensor(x))
+    out = cast(student, student.Tensor(x))
     slips = {"x came back in float32: round_half(x.data, dtype)": x}
     check(
         "cast_to([1, 2049, 1e-8, 0.1], 'float16')", out.data, x.astype(np.float16), CAST, slips=slips, dtype="float16"
@@ -29,16 +30,16 @@ def test_values_are_rounded_to_half(student, check, works):
     assert type_name(out) == "Tensor", f"cast_to must return a Tensor, got {type_name(out)}"
 
 
-def test_bfloat16_is_held_in_float32(student, check, works):
-    out = cast(student, works, student.Tensor(np.array([1.01, 1e-8, 1e5], np.float32)), "bfloat16")
+def test_bfloat16_is_held_in_float32(student):
+    out = cast(student, student.Tensor(np.array([1.01, 1e-8, 1e5], np.float32)), "bfloat16")
     wanted = student.to_bfloat16(np.array([1.01, 1e-8, 1e5], np.float32))
     check("cast_to([1.01, 1e-8, 1e5], 'bfloat16')", out.data, wanted, "pass dtype on to round_half", dtype="float32")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_the_gradient_passes_back_unchanged(student, check, works, dtype):
+def test_the_gradient_passes_back_unchanged(student, dtype):
     x = student.Tensor(np.array([1.0, 2049.0, 0.1], np.float32), True)
-    out = cast(student, works, x, dtype)
+    out = cast(student, x, dtype)
     assert out.requires_grad, f"the result does not remember x, so no gradient can pass: {CAST}"
     with works("cast_to(x, dtype).backward()", CAST):
         out.backward(np.array([2.0, -3.0, 0.5], np.float32))
@@ -51,12 +52,12 @@ def test_the_gradient_passes_back_unchanged(student, check, works, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_the_gradient_is_the_slope_seen_from_afar(student, check, works, dtype):
+def test_the_gradient_is_the_slope_seen_from_afar(student, dtype):
     """Central differences over numbers that both halves hold: the staircase is a straight line there."""
     x, h = np.array([1.0, -3.0, 0.5, 40.0], np.float32), 0.25
-    above, below = (cast(student, works, student.Tensor(x + by), dtype).data.astype(np.float64) for by in (h, -h))
+    above, below = (cast(student, student.Tensor(x + by), dtype).data.astype(np.float64) for by in (h, -h))
     leaf = student.Tensor(x, True)
-    cast(student, works, leaf, dtype).sum().backward()
+    cast(student, leaf, dtype).sum().backward()
     check("the gradient of x, against differences", leaf.grad, (above - below) / (2 * h), CAST)
 
 
@@ -71,7 +72,7 @@ def autocasting(student, dtype):
         block.__exit__(None, None, None)
 
 
-def test_inside_autocast_a_product_is_half_and_its_weights_learn_in_float32(student, check, works):
+def test_inside_autocast_a_product_is_half_and_its_weights_learn_in_float32(student):
     x, w = np.array([[1.0, 2049.0]], np.float32), np.array([[0.5, 1.0], [3.0, -1.0]], np.float32)
     weight = student.Tensor(w, True)
     with works("a product inside autocast('float16')", CAST), autocasting(student, "float16"):
@@ -89,7 +90,7 @@ def masters(student, *values):
     return params, student.MasterWeights(params, student.Adam)
 
 
-def step(works, weights, *grads):
+def step(weights, *grads):
     for p, grad in zip(weights.params, grads, strict=True):
         if grad is not None:
             p.backward(np.array(grad, np.float16))
@@ -97,17 +98,17 @@ def step(works, weights, *grads):
         weights.step()
 
 
-def test_the_masters_get_their_gradients_in_float32(student, check, works):
+def test_the_masters_get_their_gradients_in_float32(student):
     _, weights = masters(student, [1.0, 2.0])
-    step(works, weights, [0.5, -3.0])
+    step(weights, [0.5, -3.0])
     got = weights.masters[0].grad
     assert got is not None, "the master got no gradient: master.grad = p.grad.astype(np.float32)"
     check("the master's gradient", got, [0.5, -3.0], "master.grad = p.grad.astype(np.float32)", dtype="float32")
 
 
-def test_the_optimizer_steps_on_the_masters(student, check, works):
+def test_the_optimizer_steps_on_the_masters(student):
     _, weights = masters(student, [1.0, 2.0])
-    step(works, weights, [0.5, -3.0])
+    step(weights, [0.5, -3.0])
     assert weights.optimizer.steps == 1, (
         f"the optimizer took {weights.optimizer.steps} steps, wanted 1: self.optimizer.step()"
     )
@@ -122,21 +123,21 @@ def test_the_optimizer_steps_on_the_masters(student, check, works):
     )
 
 
-def test_the_parameters_are_the_masters_rounded(student, check, works):
+def test_the_parameters_are_the_masters_rounded(student):
     (p,), weights = masters(student, [1.0, 2.0])
-    step(works, weights, [0.5, -3.0])
+    step(weights, [0.5, -3.0])
     slips = {"the parameter did not follow its master: p.data is master.data in the dtype that p has": [1.0, 2.0]}
     wanted = np.array([0.999, 2.001], np.float32).astype(np.float16)
     check("the parameter after a step", p.data, wanted, MASTER, slips=slips, within=2.0**-11, dtype="float16")
     check("the parameter, against its master", p.data, weights.masters[0].data.astype(np.float16), MASTER)
 
 
-def test_small_steps_add_up_in_the_master(student, check, works):
+def test_small_steps_add_up_in_the_master(student):
     """Below 8, float16 numbers lie 2**-8 apart: a step of 0.001 is lost, twenty of them are not."""
     (p,), weights = masters(student, [8.0])
     for _ in range(20):
         weights.zero_grad()
-        step(works, weights, [1.0])
+        step(weights, [1.0])
     slips = {
         "the master was not used: the optimizer's small steps were rounded away, one by one": [8.0],
         "the master was made anew from the rounded parameter at every step, and small steps are lost": [7.999],
@@ -145,23 +146,28 @@ def test_small_steps_add_up_in_the_master(student, check, works):
         "the master after 20 steps of 0.001 from 8", weights.masters[0].data, [7.98], MASTER, slips=slips, within=2e-5
     )
     check(
-        "the parameter after 20 steps of 0.001 from 8", p.data, np.float16([7.98]), MASTER, slips=slips, within=2.0**-8
+        "the parameter after 20 steps of 0.001 from 8",
+        p.data,
+        np.array([7.98], np.float16),
+        MASTER,
+        slips=slips,
+        within=2.0**-8,
     )
 
 
-def test_a_parameter_without_gradient_stays(student, check, works):
+def test_a_parameter_without_gradient_stays(student):
     """Adam would move a master on with a gradient of the step before."""
     params, weights = masters(student, [1.0], [3.0])
-    step(works, weights, [1.0], [1.0])
+    step(weights, [1.0], [1.0])
     student.Adam(params).zero_grad()  # of the parameters; the masters still hold theirs
     before = weights.masters[0].data
-    step(works, weights, None, [1.0])
+    step(weights, None, [1.0])
     stale = "its master kept the gradient of the step before: a parameter without gradient gives its master None"
     check("the master of a parameter without gradient", weights.masters[0].data, before, stale)
     check("the other master", weights.masters[1].data, [2.998], MASTER, within=1e-5)
 
 
-def test_infinity_in_a_gradient_is_not_hidden(student, works):
+def test_infinity_in_a_gradient_is_not_hidden(student):
     """A scaler looks at the parameters' gradients: MasterWeights has params and step, as an optimizer has."""
     (p,), weights = masters(student, [1.0])
     p.backward(np.array([np.inf], np.float16))

@@ -3,23 +3,23 @@
 import math
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 INSIDE = "clipped are those whose code rint(x / scale) + zero_point, *not yet clipped*, lies outside [qmin, qmax]"
 CLOSE = 1e-6  # relative: float32 would do; the values below are chosen so that float64 is exact
 
 
-def parts(
-    student, works, x, p, hint="the squared errors of x against dequantize(quantize(x, qparams), qparams), in two"
-):
+def parts(student, x, p, hint="the squared errors of x against dequantize(quantize(x, qparams), qparams), in two"):
     with works("error_parts(...)", hint):
         got = student.error_parts(x, p)
     assert isinstance(got, tuple) and len(got) == 2, f"expected a pair (rounding, clipping), got {got!r}"
     return got
 
 
-def test_without_clipping_all_error_is_rounding(student, check, works):
-    got = parts(student, works, [0.5, 1.0, -2.25, 3.25], student.QParams(1.0, 0))
+def test_without_clipping_all_error_is_rounding(student):
+    got = parts(student, [0.5, 1.0, -2.25, 3.25], student.QParams(1.0, 0))
     slips = {
         "the two parts are swapped: (rounding, clipping)": (0.0, 0.09375),
         "the errors must be squared": (0.125, 0.0),
@@ -30,8 +30,8 @@ def test_without_clipping_all_error_is_rounding(student, check, works):
     check("error_parts([0.5, 1, -2.25, 3.25], QParams(1, 0))", got, (0.09375, 0.0), INSIDE, slips=slips)
 
 
-def test_beyond_the_ruler_all_error_is_clipping(student, check, works):
-    got = parts(student, works, [130.0, -129.0], student.QParams(1.0, 0))
+def test_beyond_the_ruler_all_error_is_clipping(student):
+    got = parts(student, [130.0, -129.0], student.QParams(1.0, 0))
     slips = {
         "nothing was found to be clipped: look at the code before it is clipped": (5.0, 0.0),
         "it is the mean squared error: divide by x.size": (0.0, 10.0),
@@ -39,8 +39,8 @@ def test_beyond_the_ruler_all_error_is_clipping(student, check, works):
     check("error_parts([130, -129], QParams(1, 0))", got, (0.0, 5.0), INSIDE, slips=slips)
 
 
-def test_both_parts_are_divided_by_the_number_of_all_elements(student, check, works):
-    got = parts(student, works, [0.5, 3.0], student.QParams(1.0, 0, student.IntType(2)))
+def test_both_parts_are_divided_by_the_number_of_all_elements(student):
+    got = parts(student, [0.5, 3.0], student.QParams(1.0, 0, student.IntType(2)))
     slips = {
         "each part was divided by its own number of elements; both are divided by x.size": (0.25, 4.0),
         "these are sums; divide both by x.size": (0.25, 4.0),
@@ -48,8 +48,8 @@ def test_both_parts_are_divided_by_the_number_of_all_elements(student, check, wo
     check("error_parts([0.5, 3], 2 bits)", got, (0.125, 2.0), INSIDE, slips=slips)
 
 
-def test_a_number_that_rounds_to_the_last_code_is_not_clipped(student, check, works):
-    got = parts(student, works, [127.25, -128.25, 127.0, -128.0], student.QParams(1.0, 0))
+def test_a_number_that_rounds_to_the_last_code_is_not_clipped(student):
+    got = parts(student, [127.25, -128.25, 127.0, -128.0], student.QParams(1.0, 0))
     slips = {
         "127.25 rounds to the code 127, which exists: compare codes, not reals, and clipped are only those *beyond* "
         "qmin and qmax": (0.0, 0.03125)
@@ -57,9 +57,9 @@ def test_a_number_that_rounds_to_the_last_code_is_not_clipped(student, check, wo
     check("error_parts([127.25, -128.25, 127, -128])", got, (0.03125, 0.0), INSIDE, slips=slips)
 
 
-def test_the_zero_point_belongs_to_the_code(student, check, works):
+def test_the_zero_point_belongs_to_the_code(student):
     p = student.QParams(1.0, 100)
-    got = parts(student, works, [27.25, 28.0, -227.75, -230.0], p)
+    got = parts(student, [27.25, 28.0, -227.75, -230.0], p)
     missing = (
         "the zero point is missing from rint(x / scale) + zero_point, so the ends of the ruler were taken elsewhere"
     )
@@ -67,39 +67,39 @@ def test_the_zero_point_belongs_to_the_code(student, check, works):
     check("error_parts([27.25, 28, -227.75, -230], zero point 100)", got, (0.03125, 1.25), missing, slips=slips)
 
 
-def test_the_parts_sum_to_the_whole_error(student, oracle, check, works):
+def test_the_parts_sum_to_the_whole_error(student):
     x = np.random.default_rng(3).normal(0, 2, 2000).astype(np.float32)
     for args in ((0.125, 0, 4, True), (0.0625, 7, 5, True), (0.25, 3, 4, False)):
         scale, zero_point, bits, signed = args
         int_type = student.IntType(bits, signed)
-        got = parts(student, works, x, student.QParams(scale, zero_point, int_type))
+        got = parts(student, x, student.QParams(scale, zero_point, int_type))
         wanted = oracle.error_parts(x.tolist(), scale, zero_point, int_type.qmin, int_type.qmax)
         check(f"error_parts of 2000 numbers in {bits} bits", got, wanted, INSIDE, within=np.multiply(wanted, CLOSE))
 
 
-def test_every_shape_and_every_row_counts(student, check, works):
+def test_every_shape_and_every_row_counts(student):
     x = np.array([[0.25, 2.0], [10.0, 12.5]], np.float32)
     p = student.QParams(np.array([[1.0], [10.0]]), 0, student.IntType(2))
-    got = parts(student, works, x, p)
+    got = parts(student, x, p)
     one = "rows have their own scale; x / scale broadcasts by itself"
     check("error_parts of two rows", got, ((0.0625 + 6.25) / 4, 1 / 4), one)
-    check("error_parts of a single number", parts(student, works, 0.25, student.QParams(1.0, 0)), (0.0625, 0.0))
+    check("error_parts of a single number", parts(student, 0.25, student.QParams(1.0, 0)), (0.0625, 0.0))
 
 
-def test_an_empty_array_has_no_error(student, check, works):
+def test_an_empty_array_has_no_error(student):
     zero = "0 / 0 is not a number: divide by max(x.size, 1)"
-    got = parts(student, works, np.zeros((0, 3), np.float32), student.QParams(1.0, 0), zero)
+    got = parts(student, np.zeros((0, 3), np.float32), student.QParams(1.0, 0), zero)
     check("error_parts of an empty array", got, (0.0, 0.0), zero)
 
 
-def test_errors_of_large_numbers_are_squared_in_float64(student, check, works):
-    got = parts(student, works, np.array([3e30, 0], np.float32), student.QParams(1e28, 0))
+def test_errors_of_large_numbers_are_squared_in_float64(student):
+    got = parts(student, np.array([3e30, 0], np.float32), student.QParams(1e28, 0))
     wanted = (float(np.float32(3e30)) - 127 * float(np.float32(1e28))) ** 2 / 2
     large = "a squared float32 overflows beyond 1.8e19: x.astype(np.float64) before the square"
     check("error_parts([3e30, 0], scale 1e28)", got, (0.0, wanted), large, within=wanted * 1e-5)
 
 
-def test_a_noise_of_a_hundredth_is_20_decibels(student, check, works):
+def test_a_noise_of_a_hundredth_is_20_decibels(student):
     with works("sqnr_db([3, 4], [3, 4.5])", "10 * log10(sum(x**2) / sum((x - x_hat)**2))"):
         got = student.sqnr_db([3.0, 4.0], [3.0, 4.5])
     slips = {
@@ -113,14 +113,14 @@ def test_a_noise_of_a_hundredth_is_20_decibels(student, check, works):
     check("sqnr_db([3, 4], [3, 4.5])", got, 20.0, "25 / 0.25 is 100", slips=slips, within=1e-9)
 
 
-def test_an_exact_copy_has_no_noise_at_all(student, check, works):
+def test_an_exact_copy_has_no_noise_at_all(student):
     with works("sqnr_db(x, x)", "no noise: return float('inf') before anything is divided by it"):
         got = student.sqnr_db([1.0, 2.0], [1.0, 2.0])
     check("sqnr_db(x, x)", got, math.inf, "no noise: return float('inf')")
 
 
 @pytest.mark.parametrize("factor", [1e-25, 1e25])
-def test_decibels_do_not_depend_on_the_unit(student, check, factor):
+def test_decibels_do_not_depend_on_the_unit(student, factor):
     x = np.array([[3.0, 4.0]], np.float32) * np.float32(factor)
     x_hat = np.array([[3.0, 4.5]], np.float32) * np.float32(factor)
     lost = "squares of float32 overflow or vanish: np.asarray(x, np.float64) is there for that, use it"

@@ -1,7 +1,10 @@
 """fake_quantize. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
+from numpy.typing import ArrayLike
 
 from tito.testing.student_fixture import type_name
 
@@ -10,7 +13,7 @@ MASK = "the mask is on the rounded, unclipped integer: qmin <= rint(x / scale) +
 PAST = "Tensor.from_op(values, (x,), lambda grad: (grad * inside,))"
 
 
-def faked(student, works, x, p):
+def faked(student, x, p):
     with works("fake_quantize(x, qparams)", PAST):
         out = student.fake_quantize(x, p)
     assert out is not None, "fake_quantize returned None: is a `return` missing?"
@@ -18,10 +21,10 @@ def faked(student, works, x, p):
     return out
 
 
-def slope(student, works, values, p, grad=None):
+def slope(student, values, p, grad=None):
     """The gradient of x, for the gradient `grad` (ones) coming in."""
     x = student.Tensor(np.array(values, np.float32), True)
-    out = faked(student, works, x, p)
+    out = faked(student, x, p)
     assert out.requires_grad, f"the result does not remember x, so no gradient can pass: {PAST}"
     with works("fake_quantize(x, qparams).backward()", PAST):
         out.backward(np.ones(x.shape, np.float32) if grad is None else grad)
@@ -29,11 +32,11 @@ def slope(student, works, values, p, grad=None):
     return x.grad
 
 
-def test_values_are_those_of_the_round_trip(student, check, works, oracle):
+def test_values_are_those_of_the_round_trip(student):
     x = [-1.0, 0.0, 0.6, 2.0, 9.0, -9.0]
-    out = faked(student, works, student.Tensor(np.array(x, np.float32)), student.QParams(0.5, 1, student.IntType(4)))
+    out = faked(student, student.Tensor(np.array(x, np.float32)), student.QParams(0.5, 1, student.IntType(4)))
     codes = [oracle.code(v, 0.5, 1, -8, 7) for v in x]
-    slips = {
+    slips: dict[str, ArrayLike] = {
         f"these are the codes: {VALUES}": codes,
         f"nothing was clipped: {VALUES}": [-1.0, 0.0, 0.5, 2.0, 9.0, -9.0],
         f"x came back as it was: {VALUES}": np.array(x, np.float32),
@@ -43,8 +46,8 @@ def test_values_are_those_of_the_round_trip(student, check, works, oracle):
     assert type_name(out) == "Tensor", f"fake_quantize must return a Tensor, got {type_name(out)}"
 
 
-def test_the_gradient_passes_where_the_code_fits(student, check, works):
-    got = slope(student, works, [-1.0, 0.3, 0.5, 2.0], student.QParams(0.5, 1))
+def test_the_gradient_passes_where_the_code_fits(student):
+    got = slope(student, [-1.0, 0.3, 0.5, 2.0], student.QParams(0.5, 1))
     slips = {
         "a staircase has slope 0 almost everywhere; the straight-through estimator passes the gradient on": np.zeros(4),
         "it passes unchanged: times 1, not times the scale": np.full(4, 0.5),
@@ -53,8 +56,8 @@ def test_the_gradient_passes_where_the_code_fits(student, check, works):
     check("the gradient of [-1, 0.3, 0.5, 2]", got, np.ones(4), PAST, slips=slips)
 
 
-def test_the_gradient_stops_where_the_code_was_clipped(student, check, works):
-    got = slope(student, works, [200.0, 1.0, -200.0], student.QParams(1.0, 0))
+def test_the_gradient_stops_where_the_code_was_clipped(student):
+    got = slope(student, [200.0, 1.0, -200.0], student.QParams(1.0, 0))
     slips = {
         "it passed everywhere: where the code was clipped it must stop": [1.0, 1.0, 1.0],
         "it passed where it should stop, and stopped where it should pass": [1.0, 0.0, 1.0],
@@ -62,7 +65,7 @@ def test_the_gradient_stops_where_the_code_was_clipped(student, check, works):
     check("the gradient of [200, 1, -200]", got, [0.0, 1.0, 0.0], MASK, slips=slips)
 
 
-def test_the_mask_is_on_the_rounded_integer(student, check, works):
+def test_the_mask_is_on_the_rounded_integer(student):
     """Scale 0.5: 63.5 is code 127. 63.74 still rounds to it; 63.75 is a tie, and goes to 128."""
     values = [63.5, 63.74, 63.75, 64.0, -64.0, -64.25, -64.26]
     slips = {
@@ -80,39 +83,39 @@ def test_the_mask_is_on_the_rounded_integer(student, check, works):
         "the last codes themselves fit: <=, not <": [0, 0, 0, 0, 0, 0, 0],
         "a tie goes to the even integer (np.rint): 127.5 to 128, -128.5 to -128": [1, 1, 0, 0, 1, 0, 0],
     }
-    got = slope(student, works, values, student.QParams(0.5, 0))
+    got = slope(student, values, student.QParams(0.5, 0))
     check(f"the gradient of {values}", got, [1, 1, 0, 0, 1, 1, 0], MASK, slips=slips)
 
 
-def test_the_zero_point_belongs_to_the_integer(student, check, works):
+def test_the_zero_point_belongs_to_the_integer(student):
     values = [27.4, 28.0, -228.4, -229.0, 100.0, -130.0]
     missing = "the zero point is missing from the integer"
     slips = {missing: [1, 1, 0, 0, 1, 0]}
-    got = slope(student, works, values, student.QParams(1.0, 100))
+    got = slope(student, values, student.QParams(1.0, 100))
     check(f"the gradient of {values}, zero point 100", got, [1, 0, 1, 0, 0, 1], missing, slips=slips)
 
 
-def test_the_gradient_that_comes_in_is_multiplied(student, check, works):
+def test_the_gradient_that_comes_in_is_multiplied(student):
     grad = np.array([2.0, -3.0, 5.0], np.float32)
-    got = slope(student, works, [1.0, 300.0, -7.0], student.QParams(1.0, 0), grad)
+    got = slope(student, [1.0, 300.0, -7.0], student.QParams(1.0, 0), grad)
     replaced = "the mask itself was handed on: multiply, grad * inside"
     check("the gradient, for [2, -3, 5] coming in", got, [2.0, 0.0, 5.0], PAST, slips={replaced: [1.0, 0.0, 1.0]})
 
 
-def test_each_row_has_its_own_ruler(student, check, works):
+def test_each_row_has_its_own_ruler(student):
     p = student.QParams(np.array([[1.0], [10.0]]), np.array([[0], [-100]]))
-    got = slope(student, works, [[100.0, 130.0], [-290.0, 2000.0]], p)
+    got = slope(student, [[100.0, 130.0], [-290.0, 2000.0]], p)
     check("the gradient of two rows", got, [[1, 0], [0, 1]], "scale and zero point broadcast; keep their shapes")
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3, 2)])
-def test_every_shape_is_kept(student, check, works, shape):
-    got = slope(student, works, np.ones(shape), student.QParams(0.5, 0))
+def test_every_shape_is_kept(student, shape):
+    got = slope(student, np.ones(shape), student.QParams(0.5, 0))
     check(f"the gradient for shape {shape}", got, np.ones(shape), PAST, dtype="float32")
 
 
 @pytest.mark.parametrize(("zero_point", "bits"), [(0, 8), (-100, 8), (3, 4)])
-def test_the_gradient_is_the_slope_seen_from_afar(student, check, works, zero_point, bits):
+def test_the_gradient_is_the_slope_seen_from_afar(student, zero_point, bits):
     """Central differences over whole steps, along which the staircase is a straight line: exact, at 0.25 a step."""
     scale, far = 0.25, 4
     p, half = student.QParams(scale, zero_point, student.IntType(bits)), 2 ** (bits - 1)
@@ -122,15 +125,15 @@ def test_the_gradient_is_the_slope_seen_from_afar(student, check, works, zero_po
     away = steps[inside | outside] * scale
 
     def f(x):
-        return faked(student, works, student.Tensor(x.astype(np.float32)), p).data
+        return faked(student, student.Tensor(x.astype(np.float32)), p).data
 
     measured = (f(away + far * scale) - f(away - far * scale)) / (2 * far * scale)
     assert 0 < measured.sum() < measured.size
-    check("the gradient, against differences over 8 steps", slope(student, works, away, p), measured, MASK)
+    check("the gradient, against differences over 8 steps", slope(student, away, p), measured, MASK)
 
 
-def test_x_and_a_result_without_gradient_stay_plain(student, check, works):
+def test_x_and_a_result_without_gradient_stay_plain(student):
     x = np.array([0.3, 400.0], np.float32)
-    out = faked(student, works, student.Tensor(x), student.QParams(0.5, 0))
+    out = faked(student, student.Tensor(x), student.QParams(0.5, 0))
     assert not out.requires_grad, "a plain x needs no gradient: let Tensor.from_op decide"
     check("x afterwards", x, np.array([0.3, 400.0], np.float32), "x was changed in place")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checks_17 import check, works
 
 S = "s = sqrt(r / r_next), 1 where either is 0"
 G = "g = gamma / sqrt(running_var + eps), one number a channel"
@@ -15,7 +16,7 @@ NORM = {
 }  # with eps 0.25: roots of 4 and 1, so g is 0.5 and 4
 
 
-def scales(student, works, r, r_next):
+def scales(student, r, r_next):
     with works(f"equalization_scales({r}, {r_next})", S):
         return student.equalization_scales(np.array(r), np.array(r_next))
 
@@ -33,40 +34,40 @@ def norm(student, state=NORM, eps=0.25):
     return bn.eval()
 
 
-def fold(student, works, layer, bn):
+def fold(student, layer, bn):
     with works("fold_batch_norm(conv, bn)", f"{G}; bias = {BIAS}"):
         folded = student.fold_batch_norm(layer, bn)
     assert folded is not None, "fold_batch_norm returned None: is a `return` missing?"
     return folded
 
 
-def test_a_channel_is_divided_by_the_root_of_the_ratio(student, check, works):
+def test_a_channel_is_divided_by_the_root_of_the_ratio(student):
     slips = {
         "the ratio is upside down: r is divided by r_next": [0.5, 3.0],
         "the root is missing: np.sqrt(r / r_next)": [4.0, 1 / 9],
         "the ratio of both is wanted, not their product": [4.0, 3.0],
     }
-    got = scales(student, works, [8.0, 1.0], [2.0, 9.0])
+    got = scales(student, [8.0, 1.0], [2.0, 9.0])
     check("equalization_scales([8, 1], [2, 9])", got, [2.0, 1 / 3], S, slips=slips, within=1e-7)
 
 
-def test_afterwards_both_sides_are_equally_large(student, check, works):
+def test_afterwards_both_sides_are_equally_large(student):
     rng = np.random.default_rng(1)
     r, r_next = rng.lognormal(0, 3, (2, 20))
-    s = scales(student, works, r, r_next)
+    s = scales(student, r, r_next)
     check("r / s, of 20 channels", r / s, r_next * s, S, within=1e-6 * r_next * s)
 
 
 @pytest.mark.parametrize(("r", "r_next"), [(0.0, 3.0), (5.0, 0.0), (0.0, 0.0)])
-def test_a_channel_without_weights_stays_as_it_is(student, check, works, r, r_next):
-    got = scales(student, works, [8.0, r], [2.0, r_next])
+def test_a_channel_without_weights_stays_as_it_is(student, r, r_next):
+    got = scales(student, [8.0, r], [2.0, r_next])
     zero = (
         "where a side is 0 there is nothing to balance, and s must be 1: np.divide(..., where=(r > 0) & (r_next > 0))"
     )
     check(f"equalization_scales([8, {r:g}], [2, {r_next:g}])", got, [2.0, 1.0], zero, within=1e-7)
 
 
-def test_scales_are_float32_and_the_inputs_stay(student, check, works):
+def test_scales_are_float32_and_the_inputs_stay(student):
     r, r_next = np.array([4.0, 0.0], np.float32), np.array([1.0, 1.0], np.float32)
     with works("equalization_scales(float32, float32)", S):
         got = student.equalization_scales(r, r_next)
@@ -74,8 +75,8 @@ def test_scales_are_float32_and_the_inputs_stay(student, check, works):
     check("r afterwards", r, [4.0, 0.0], "r was changed in place")
 
 
-def test_a_batch_norm_scales_the_rows_of_the_weight(student, check, works):
-    got = fold(student, works, conv(student, WEIGHT, np.zeros(2, np.float32)), norm(student)).weight.data
+def test_a_batch_norm_scales_the_rows_of_the_weight(student):
+    got = fold(student, conv(student, WEIGHT, np.zeros(2, np.float32)), norm(student)).weight.data
     g = np.array([0.5, 4.0])
     slips = {
         "eps was forgotten: the root is of running_var + eps": WEIGHT
@@ -90,9 +91,9 @@ def test_a_batch_norm_scales_the_rows_of_the_weight(student, check, works):
     check("the folded weight", got, WEIGHT * g.reshape(-1, 1, 1, 1), G, slips=slips, within=1e-6)
 
 
-def test_a_batch_norm_moves_the_bias(student, check, works):
+def test_a_batch_norm_moves_the_bias(student):
     bias = np.array([1.0, 2.0], np.float32)
-    got = fold(student, works, conv(student, WEIGHT, bias), norm(student)).bias.data
+    got = fold(student, conv(student, WEIGHT, bias), norm(student)).bias.data
     slips = {
         "the sign of running_mean is wrong: it is taken off": (3 * 0.5 + 0.5, -1 * 4.0 - 1),
         "running_mean is in units of the input: take it off before multiplying by g": (0.5 - 2 + 0.5, 8.0 + 3 - 1),
@@ -105,15 +106,15 @@ def test_a_batch_norm_moves_the_bias(student, check, works):
     check("the folded bias", got, (0.0, 19.0), BIAS, slips=slips, within=1e-6)
 
 
-def test_a_convolution_without_bias_gets_one(student, check, works):
-    folded = fold(student, works, conv(student, WEIGHT), norm(student))
+def test_a_convolution_without_bias_gets_one(student):
+    folded = fold(student, conv(student, WEIGHT), norm(student))
     assert folded.bias is not None, f"the folded layer has no bias, but batch normalization adds one: {BIAS}"
     check("the folded bias", folded.bias.data, (-0.5, 11.0), f"{BIAS}, with bias 0", within=1e-6)
 
 
-def test_the_given_layers_stay_and_the_folded_one_can_be_trained(student, check, works):
+def test_the_given_layers_stay_and_the_folded_one_can_be_trained(student):
     layer, bn = conv(student, WEIGHT, np.ones(2, np.float32)), norm(student)
-    folded = fold(student, works, layer, bn)
+    folded = fold(student, layer, bn)
     change = "the convolution given was changed: folded.weight = Tensor(...), nothing in place"
     check("conv.weight afterwards", layer.weight.data, WEIGHT, change)
     check("conv.bias afterwards", layer.bias.data, [1.0, 1.0], change)
@@ -124,13 +125,13 @@ def test_the_given_layers_stay_and_the_folded_one_can_be_trained(student, check,
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_the_folded_layer_computes_what_both_did(student, check, works, groups):
+def test_the_folded_layer_computes_what_both_did(student, groups):
     rng = np.random.default_rng(groups)
     weight, bias, x = (rng.normal(size=n).astype(np.float32) for n in ((4, 4 // groups, 3, 3), 4, (2, 4, 7, 6)))
     options = {"stride": 2, "padding": 1, "groups": groups}
     state = {name: rng.uniform(0.2, 2, 4).astype(np.float32) for name in NORM}
     layer, bn = conv(student, weight, bias, **options), norm(student, state, 1e-3)
-    folded = fold(student, works, layer, bn)
+    folded = fold(student, layer, bn)
     g = (state["weight"] / np.sqrt(state["running_var"] + 1e-3)).reshape(1, -1, 1, 1)
     sizes = conv(student, np.abs(weight), np.abs(bias), **options)(np.abs(x)).data + state["running_mean"].reshape(
         1, -1, 1, 1
@@ -142,7 +143,7 @@ def test_the_folded_layer_computes_what_both_did(student, check, works, groups):
     check(f"folded(x), groups {groups}", got, bn(layer(x)).data, keep, within=within)
 
 
-def test_equalizing_a_network_keeps_its_function(student, check, works):
+def test_equalizing_a_network_keeps_its_function(student):
     """A row and the column it feeds are scaled by s and 1 / s: each product of two weights is rounded 3 times more."""
     rng = np.random.default_rng(5)
     weights = rng.normal(size=(6, 4)).astype(np.float32), rng.normal(size=(3, 6)).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checks_17 import check, works
 
 STEP = "look at every gradient first; then divide each by the scale, in float32, and only then optimizer.step()"
 UPDATE = (
@@ -16,7 +17,7 @@ def parameters(student, *values):
     return params, student.Adam(params, lr=LR, eps=1.0)
 
 
-def step(works, scaler, optimizer, *grads):
+def step(scaler, optimizer, *grads):
     """Give each parameter its gradient (None: none), then scaler.step(optimizer)."""
     optimizer.zero_grad()
     for p, grad in zip(optimizer.params, grads, strict=True):
@@ -26,18 +27,18 @@ def step(works, scaler, optimizer, *grads):
         return scaler.step(optimizer)
 
 
-def update(works, scaler):
+def update(scaler):
     with works("scaler.update()", UPDATE):
         scaler.update()
 
 
-def test_the_constants_are_those_of_pytorch(student, check):
+def test_the_constants_are_those_of_pytorch(student):
     s = student.GradScaler()
     got = s.loss_scale, s.growth_factor, s.backoff_factor, s.growth_interval
     check("GradScaler's constants", got, (65536.0, 2.0, 0.5, 2000))
 
 
-def test_the_loss_and_its_gradient_grow_by_the_scale_and_step_takes_it_off(student, check, works):
+def test_the_loss_and_its_gradient_grow_by_the_scale_and_step_takes_it_off(student):
     """The gradient of sum(w**2), scaled and divided again, is its slope by central differences, 2 w."""
     w = np.array([0.5, -3.0], np.float32)
     (p,), optimizer = parameters(student, w)
@@ -56,9 +57,9 @@ def test_the_loss_and_its_gradient_grow_by_the_scale_and_step_takes_it_off(stude
     check("the gradient of sum(w**2)", p.grad, slopes, STEP, slips=slips)
 
 
-def test_a_good_step_is_taken_with_the_divided_gradient(student, check, works):
+def test_a_good_step_is_taken_with_the_divided_gradient(student):
     (p,), optimizer = parameters(student, np.zeros(2, np.float32))
-    stepped = step(works, student.GradScaler(init_scale=8.0), optimizer, np.array([8.0, -24.0], np.float32))
+    stepped = step(student.GradScaler(init_scale=8.0), optimizer, np.array([8.0, -24.0], np.float32))
     assert optimizer.steps == 1, f"the optimizer took {optimizer.steps} steps, wanted 1: call optimizer.step() once"
     slips = {
         "the step was taken before the gradients were divided: divide first": [-LR * 8 / 9, LR * 24 / 25],
@@ -70,19 +71,19 @@ def test_a_good_step_is_taken_with_the_divided_gradient(student, check, works):
     assert stepped, f"step must return True when it stepped, got {stepped!r}"
 
 
-def test_gradients_of_half_precision_are_divided_in_float32(student, check, works):
+def test_gradients_of_half_precision_are_divided_in_float32(student):
     """1024 * 2**-30, the smallest float16 number times 16, divided by 1024 is no float16 number."""
     (p,), optimizer = parameters(student, np.zeros(2, np.float16))
-    step(works, student.GradScaler(init_scale=1024.0), optimizer, np.array([2.0**-20, 2.0**-24], np.float16))
+    step(student.GradScaler(init_scale=1024.0), optimizer, np.array([2.0**-20, 2.0**-24], np.float16))
     half = "the gradient was divided in half precision, where it vanishes again: grad.astype(np.float32) first"
     check("a float16 gradient, divided", p.grad, [2.0**-30, 2.0**-34], half, slips={half: [0.0, 0.0]}, dtype="float32")
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_a_step_with_infinity_or_nan_is_skipped(student, check, works, bad):
+def test_a_step_with_infinity_or_nan_is_skipped(student, bad):
     (p,), optimizer = parameters(student, np.ones(2, np.float32))
     scaler = student.GradScaler(init_scale=8.0)
-    stepped = step(works, scaler, optimizer, np.array([bad, 8.0], np.float32))
+    stepped = step(scaler, optimizer, np.array([bad, 8.0], np.float32))
     finite = "np.isfinite is False for infinity and for NaN; then leave everything as it is and return False"
     assert optimizer.steps == 0, f"a gradient holds {bad}, but the optimizer stepped: {finite}"
     check("the parameter after a skipped step", p.data, [1.0, 1.0], finite)
@@ -91,35 +92,35 @@ def test_a_step_with_infinity_or_nan_is_skipped(student, check, works, bad):
     check("the finite gradient after a skipped step", p.grad[1], 8.0, "it is left as it is")
 
 
-def test_every_gradient_is_looked_at_before_the_first_is_divided(student, check, works):
+def test_every_gradient_is_looked_at_before_the_first_is_divided(student):
     (first, _), optimizer = parameters(student, np.ones(1, np.float32), np.ones(1, np.float32))
-    step(works, student.GradScaler(init_scale=8.0), optimizer, np.float32([8.0]), np.float32([np.inf]))
+    step(student.GradScaler(init_scale=8.0), optimizer, np.full(1, 8, np.float32), np.full(1, np.inf, np.float32))
     assert optimizer.steps == 0, f"the second gradient is infinite, but the optimizer stepped: {STEP}"
     early = "the first gradient was divided before the second was looked at: nothing of a skipped step may be touched"
     check("the first gradient after a skipped step", first.grad, [8.0], early)
 
 
-def test_a_parameter_without_gradient_is_no_obstacle(student, check, works):
+def test_a_parameter_without_gradient_is_no_obstacle(student):
     (first, second), optimizer = parameters(student, np.zeros(1, np.float32), np.zeros(1, np.float32))
-    stepped = step(works, student.GradScaler(init_scale=8.0), optimizer, None, np.float32([8.0]))
+    stepped = step(student.GradScaler(init_scale=8.0), optimizer, None, np.full(1, 8, np.float32))
     assert stepped, f"one parameter has no gradient; the step must be taken all the same, got {stepped!r}"
     assert first.grad is None, f"the first parameter got the gradient {first.grad}, wanted None"
     check("the second gradient", second.grad, [1.0], "skip those whose grad is None")
 
 
-def run(student, works, pattern, **options):
+def run(student, pattern, **options):
     """(loss scale after each update, the scaler): "." a good step, "x" one that overflows."""
     _, optimizer = parameters(student, np.zeros(1, np.float32))
     scaler, scales = student.GradScaler(**{"init_scale": 1024.0, "growth_interval": 3, **options}), []
     for what in pattern:
-        step(works, scaler, optimizer, np.float32([np.inf if what == "x" else 1.0]))
-        update(works, scaler)
+        step(scaler, optimizer, np.full(1, np.inf if what == "x" else 1, np.float32))
+        update(scaler)
         scales.append(scaler.loss_scale)
     return scales, scaler
 
 
-def test_after_a_skipped_step_the_scale_is_halved(student, check, works):
-    got, _ = run(student, works, ".xx")
+def test_after_a_skipped_step_the_scale_is_halved(student):
+    got, _ = run(student, ".xx")
     slips = {
         "the scale did not back off: found_inf was set, so loss_scale *= backoff_factor": [1024, 1024, 1024],
         "the scale grew where it should back off": [1024, 2048, 4096],
@@ -127,8 +128,8 @@ def test_after_a_skipped_step_the_scale_is_halved(student, check, works):
     check("the scales of good, skipped, skipped", got, [1024, 512, 256], UPDATE, slips=slips)
 
 
-def test_after_a_whole_interval_of_good_steps_the_scale_doubles(student, check, works):
-    got, _ = run(student, works, "....")
+def test_after_a_whole_interval_of_good_steps_the_scale_doubles(student):
+    got, _ = run(student, "....")
     slips = {
         "it grew one step too late: at growth_interval good steps, not one more": [1024, 1024, 1024, 2048],
         "it grew one step too early: growth_interval good steps are needed": [1024, 2048, 2048, 4096],
@@ -139,8 +140,8 @@ def test_after_a_whole_interval_of_good_steps_the_scale_doubles(student, check, 
     check("the scales of four good steps, interval 3", got, [1024, 1024, 2048, 2048], UPDATE, slips=slips)
 
 
-def test_after_growing_the_count_begins_from_0(student, check, works):
-    got, _ = run(student, works, "." * 9)
+def test_after_growing_the_count_begins_from_0(student):
+    got, _ = run(student, "." * 9)
     wanted = [1024, 1024, 2048, 2048, 2048, 4096, 4096, 4096, 8192]
     slips = {
         "after growing, the count must begin from 0: it grew only once": [1024, 1024] + 7 * [2048],
@@ -159,8 +160,8 @@ def test_after_growing_the_count_begins_from_0(student, check, works):
     )
 
 
-def test_a_skipped_step_sets_the_count_back(student, check, works):
-    got, _ = run(student, works, "..x...")
+def test_a_skipped_step_sets_the_count_back(student):
+    got, _ = run(student, "..x...")
     slips = {
         "good steps must be *in a row*: a skipped step sets the count to 0": [1024, 1024, 512, 1024, 1024, 1024],
         "a skipped step is not a good one, it must not be counted": [1024, 1024, 512, 512, 512, 512],
@@ -174,8 +175,8 @@ def test_a_skipped_step_sets_the_count_back(student, check, works):
     )
 
 
-def test_the_log_tells_every_change(student, works):
-    _, scaler = run(student, works, "...xx....", init_scale=64.0, growth_factor=4.0, backoff_factor=0.25)
+def test_the_log_tells_every_change(student):
+    _, scaler = run(student, "...xx....", init_scale=64.0, growth_factor=4.0, backoff_factor=0.25)
     wanted = [(3, "grow", 256.0), (4, "skip", 64.0), (5, "skip", 16.0), (8, "grow", 64.0)]
     got = [tuple(event) for event in scaler.events]
     log = 'append (self.updates, "skip" or "grow", the new self.loss_scale) when the scale changes'
@@ -183,7 +184,7 @@ def test_the_log_tells_every_change(student, works):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_run_is_the_rule_s(student, check, works, seed):
+def test_any_run_is_the_rule_s(student, seed):
     pattern = "".join(np.random.default_rng(seed).choice([".", ".", ".", "x"], 40))
     scale, good, wanted = 1024.0, 0, []
     for what in pattern:
@@ -191,5 +192,5 @@ def test_any_run_is_the_rule_s(student, check, works, seed):
         scale *= 0.5 if what == "x" else 2.0 if good == 3 else 1.0
         good %= 3
         wanted.append(scale)
-    got, _ = run(student, works, pattern)
+    got, _ = run(student, pattern)
     check(f"the scales of {pattern}", got, wanted, UPDATE)

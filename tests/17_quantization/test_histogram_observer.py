@@ -3,25 +3,27 @@
 import math
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 FORMULA = "sum p ln(p / q), p = clipped / sum, q = the mean count of the code's occupied cells / sum"
 
 EMPTY = "empty cell took a share: the mean is over the *occupied* cells (counts > 0) of a code"
 
 
-def mse(student, works, counts, centers, *ruler):
+def mse(student, counts, centers, *ruler):
     with works("expected_mse(...)", "(counts * squared errors of the centers).sum() / counts.sum()"):
         return student.expected_mse(np.array(counts), np.array(centers, np.float64), student.QParams(*ruler))
 
 
-def kl(student, works, counts, codes, clipped, dtype=np.int8):
+def kl(student, counts, codes, clipped, dtype=np.int8):
     with works("kl_divergence(...)", FORMULA):
         return student.kl_divergence(np.array(counts), np.array(codes, dtype), np.array(clipped))
 
 
-def test_a_cell_counts_as_often_as_it_holds_numbers(student, check, works):
-    got = mse(student, works, [3, 1], [0.25, 2.5], 1.0, 0)
+def test_a_cell_counts_as_often_as_it_holds_numbers(student):
+    got = mse(student, [3, 1], [0.25, 2.5], 1.0, 0)
     slips = {
         "every cell counted once: weight its squared error by its count": 0.15625,
         "divide by all numbers, counts.sum(), not by the number of cells": 0.21875,
@@ -33,22 +35,22 @@ def test_a_cell_counts_as_often_as_it_holds_numbers(student, check, works):
     check(call, got, 0.109375, "three errors of 1/4, one of 1/2", slips=slips)
 
 
-def test_numbers_beyond_the_ruler_cost_their_distance(student, check, works):
-    got = mse(student, works, [1, 0, 1], [-130.0, 0.0, 129.0], 1.0, 0)
+def test_numbers_beyond_the_ruler_cost_their_distance(student):
+    got = mse(student, [1, 0, 1], [-130.0, 0.0, 129.0], 1.0, 0)
     check("expected_mse([1, 0, 1], [-130, 0, 129], QParams(1, 0))", got, 4.0, "(2**2 + 0 + 2**2) / 2", within=1e-7)
 
 
-def test_the_expected_error_agrees_with_the_formula_cell_by_cell(student, check, works, oracle):
+def test_the_expected_error_agrees_with_the_formula_cell_by_cell(student):
     rng = np.random.default_rng(9)
     counts, centers = rng.integers(0, 50, 64), (np.arange(64) - 31.5) / 8
     for scale, zero_point in ((0.5, 0), (0.125, -3), (0.3, 100)):
-        got = mse(student, works, counts, centers, scale, zero_point)
+        got = mse(student, counts, centers, scale, zero_point)
         wanted = oracle.expected_mse(counts.tolist(), centers.tolist(), scale, zero_point, -128, 127)
         check(f"expected_mse, scale {scale}", got, wanted, "the mean over all numbers", within=1e-6 * wanted + 1e-15)
 
 
-def test_counts_that_are_even_within_each_code_lose_nothing(student, check, works):
-    got = kl(student, works, [4, 4, 8], [0, 0, 1], [4, 4, 8])
+def test_counts_that_are_even_within_each_code_lose_nothing(student):
+    got = kl(student, [4, 4, 8], [0, 0, 1], [4, 4, 8])
     slips = {
         "q was not divided by its sum, counts.sum()": -math.log(16),
         "p was not divided by its sum, clipped.sum()": 16 * math.log(16),
@@ -57,8 +59,8 @@ def test_counts_that_are_even_within_each_code_lose_nothing(student, check, work
     check("kl_divergence([4, 4, 8], codes [0, 0, 1])", got, 0.0, FORMULA, slips=slips, within=1e-7)
 
 
-def test_a_code_spreads_its_count_evenly(student, check, works):
-    got = kl(student, works, [6, 2], [0, 0], [6, 2])
+def test_a_code_spreads_its_count_evenly(student):
+    got = kl(student, [6, 2], [0, 0], [6, 2])
     wanted = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
     slips = {
         "p and q are swapped: sum p ln(p / q)": 0.5 * math.log(1 / 1.5) + 0.5 * math.log(2),
@@ -72,22 +74,22 @@ def test_a_code_spreads_its_count_evenly(student, check, works):
     check("kl_divergence([6, 2], codes [0, 0])", got, wanted, FORMULA, slips=slips, within=1e-7)
 
 
-def test_a_cell_without_p_costs_nothing(student, check, works):
-    got = kl(student, works, [0, 5, 0, 5], [-2, -2, -1, -1], [0, 5, 0, 5])
+def test_a_cell_without_p_costs_nothing(student):
+    got = kl(student, [0, 5, 0, 5], [-2, -2, -1, -1], [0, 5, 0, 5])
     nan = "0 * log(0) is not a number to NumPy: sum only over the cells where p > 0"
     slips = {f"an {EMPTY}": math.log(2)}
     check("kl_divergence([0, 5, 0, 5], codes [-2, -2, -1, -1])", got, 0.0, nan, slips=slips, within=1e-7)
 
 
-def test_only_occupied_cells_share_a_code(student, check, works):
-    got = kl(student, works, [4, 0, 4, 8], [0, 0, 1, 1], [4, 0, 4, 8])
+def test_only_occupied_cells_share_a_code(student):
+    got = kl(student, [4, 0, 4, 8], [0, 0, 1, 1], [4, 0, 4, 8])
     wanted = 0.25 * math.log(4 / 6) + 0.5 * math.log(8 / 6)
     slips = {f"the {EMPTY}": wanted + 0.25 * math.log(2)}
     check("kl_divergence([4, 0, 4, 8], codes [0, 0, 1, 1])", got, wanted, FORMULA, slips=slips, within=1e-7)
 
 
-def test_what_was_clipped_counts_in_p_and_not_in_q(student, check, works):
-    got = kl(student, works, [4, 4], [0, 1], [4, 12])
+def test_what_was_clipped_counts_in_p_and_not_in_q(student):
+    got = kl(student, [4, 4], [0, 1], [4, 12])
     wanted = 0.25 * math.log(0.5) + 0.75 * math.log(1.5)
     slips = {
         "q must be made from counts, which do not hold what was clipped": 0.0,
@@ -97,8 +99,8 @@ def test_what_was_clipped_counts_in_p_and_not_in_q(student, check, works):
     check("kl_divergence([4, 4], codes [0, 1], clipped [4, 12])", got, wanted, FORMULA, slips=slips, within=1e-7)
 
 
-def test_mass_on_a_cell_the_ruler_does_not_know_costs_much_but_not_infinity(student, check, works):
-    got = kl(student, works, [4, 0], [0, 1], [4, 4])
+def test_mass_on_a_cell_the_ruler_does_not_know_costs_much_but_not_infinity(student):
+    got = kl(student, [4, 0], [0, 1], [4, 4])
     wanted = 0.5 * math.log(0.5) + 0.5 * math.log(0.5 / 1e-9)
     slips = {
         "where q is 0, 1e-9 stands for it": math.inf,
@@ -107,22 +109,22 @@ def test_mass_on_a_cell_the_ruler_does_not_know_costs_much_but_not_infinity(stud
     check("kl_divergence([4, 0], codes [0, 1], clipped [4, 4])", got, wanted, FORMULA, slips=slips, within=1e-6)
 
 
-def test_codes_may_begin_anywhere_and_leave_gaps(student, check, works, oracle):
+def test_codes_may_begin_anywhere_and_leave_gaps(student):
     counts, clipped = [3, 0, 5, 7, 2, 9], [8, 0, 5, 7, 2, 20]
     for codes, dtype in (([-128, -128, -100, -100, 126, 127], np.int8), ([0, 0, 100, 100, 254, 255], np.uint8)):
         wanted = oracle.kl_divergence(counts, codes, clipped)
-        got = kl(student, works, counts, codes, clipped, dtype)
+        got = kl(student, counts, codes, clipped, dtype)
         check(f"kl_divergence with codes {codes}", got, wanted, FORMULA, within=1e-7)
 
 
-def test_the_whole_distribution_agrees_with_the_formula_cell_by_cell(student, check, works, oracle):
+def test_the_whole_distribution_agrees_with_the_formula_cell_by_cell(student):
     rng = np.random.default_rng(4)
     counts = rng.poisson(np.exp(3 - np.abs(np.arange(200) - 90) / 15))
     clipped = counts.copy()
     clipped[0], clipped[-1] = clipped[0] + 17, clipped[-1] + 5
     codes = np.arange(200) // 13 - 8
     wanted = oracle.kl_divergence(counts.tolist(), codes.tolist(), clipped.tolist())
-    check("kl_divergence of 200 cells", kl(student, works, counts, codes, clipped), wanted, FORMULA, within=1e-7)
+    check("kl_divergence of 200 cells", kl(student, counts, codes, clipped), wanted, FORMULA, within=1e-7)
 
 
 def root_mean_square(x, lo, hi, bits):
@@ -133,7 +135,7 @@ def root_mean_square(x, lo, hi, bits):
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_the_mse_observer_finds_the_best_of_its_thresholds(student, works, bits):
+def test_the_mse_observer_finds_the_best_of_its_thresholds(student, bits):
     x = np.append(np.random.default_rng(2).normal(size=4000), 10).astype(np.float32).astype(np.float64)
     observer = student.HistogramObserver("mse", 128)
     observer.observe(x)
@@ -149,7 +151,7 @@ def test_the_mse_observer_finds_the_best_of_its_thresholds(student, works, bits)
 
 
 @pytest.mark.parametrize("objective", ["mse", "entropy"])
-def test_the_chosen_range_follows_the_data(student, check, works, objective):
+def test_the_chosen_range_follows_the_data(student, objective):
     x, ends = np.random.default_rng(6).laplace(size=3000).astype(np.float32), []
     for unit in (1, 4):
         observer = student.HistogramObserver(objective, 64)
@@ -158,5 +160,5 @@ def test_the_chosen_range_follows_the_data(student, check, works, objective):
             f"HistogramObserver('{objective}').range()", "expected_mse and kl_divergence must return one number"
         ):
             ends.append(float(observer.range()[1]))
-    unit = "in another unit, a power of two, cells and counts are the same, so the same cells must be chosen"
-    check(f"the {objective} range of 4 * x over that of x", ends[1] / ends[0], 4.0, unit, within=1e-6)
+    same = "in another unit, a power of two, cells and counts are the same, so the same cells must be chosen"
+    check(f"the {objective} range of 4 * x over that of x", ends[1] / ends[0], 4.0, same, within=1e-6)

@@ -3,7 +3,10 @@
 import math
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
+from numpy.typing import ArrayLike
 
 VALUES = "x_hat = (clip(rint(x / scale) + zero_point) - zero_point) * scale"
 OF_X = "x gets its gradient inside only, as in fake_quantize"
@@ -12,7 +15,7 @@ OUTSIDE = "below it is qmin - zero_point, above qmax - zero_point"
 DAMPING = "times 1 / sqrt(count * (qmax - zero_point))"
 
 
-def run(student, works, x, scale=(1.0,), zero_point=0, bits=2, count=None, grad=None):
+def run(student, x, scale=(1.0,), zero_point=0, bits=2, count=None, grad=None):
     """(values, gradient of x, gradient of scale). count: such that the damping is 1, if not given."""
     x, scale = student.Tensor(np.array(x, np.float32), True), student.Tensor(np.array(scale, np.float32), True)
     int_type = student.IntType(bits)
@@ -29,11 +32,11 @@ def run(student, works, x, scale=(1.0,), zero_point=0, bits=2, count=None, grad=
     return out.data, x.grad, scale.grad
 
 
-def test_values_are_those_of_the_ruler(student, check, works, oracle):
+def test_values_are_those_of_the_ruler(student):
     x = [-1.0, 0.0, 0.6, 2.0, 9.0, -9.0]
-    got, *_ = run(student, works, x, (0.5,), 1, 4)
+    got, *_ = run(student, x, (0.5,), 1, 4)
     codes = [oracle.code(v, 0.5, 1, -8, 7) for v in x]
-    slips = {
+    slips: dict[str, ArrayLike] = {
         f"these are the codes: {VALUES}": codes,
         f"these are steps, without their scale: {VALUES}": [q - 1 for q in codes],
         f"nothing was clipped: {VALUES}": [-1.0, 0.0, 0.5, 2.0, 9.0, -9.0],
@@ -43,8 +46,8 @@ def test_values_are_those_of_the_ruler(student, check, works, oracle):
     check("the values of [-1, 0, 0.6, 2, 9, -9], 4 bits", got, wanted, VALUES, slips=slips, dtype="float32")
 
 
-def test_x_gets_its_gradient_inside_only(student, check, works):
-    _, got, _ = run(student, works, [0.3, 1.4, 1.5, -2.5, -2.6], grad=np.array([2, 3, 5, 7, 9], np.float32))
+def test_x_gets_its_gradient_inside_only(student):
+    _, got, _ = run(student, [0.3, 1.4, 1.5, -2.5, -2.6], grad=np.array([2, 3, 5, 7, 9], np.float32))
     slips = {
         "it passed everywhere": [2, 3, 5, 7, 9],
         "the mask was on x itself; the rounded integer decides": [2, 0, 0, 0, 0],
@@ -54,8 +57,8 @@ def test_x_gets_its_gradient_inside_only(student, check, works):
 
 
 @pytest.mark.parametrize("x", [0.3, -0.4, 0.8, -1.7])
-def test_inside_the_slope_of_scale_is_the_rounding_error(student, check, works, x):
-    *_, got = run(student, works, [x])
+def test_inside_the_slope_of_scale_is_the_rounding_error(student, x):
+    *_, got = run(student, [x])
     error = round(x) - float(np.float32(x))
     slips = {
         "the sign is wrong: (q - zero_point) - x / scale": [-error],
@@ -67,8 +70,8 @@ def test_inside_the_slope_of_scale_is_the_rounding_error(student, check, works, 
 
 
 @pytest.mark.parametrize(("x", "end"), [(5.0, 1.0), (-9.0, -2.0)])
-def test_outside_the_slope_of_scale_is_the_last_code(student, check, works, x, end):
-    *_, got = run(student, works, [x])
+def test_outside_the_slope_of_scale_is_the_last_code(student, x, end):
+    *_, got = run(student, [x])
     slips = {
         "the gradient of the scale is missing outside: the last mark moves when the step grows": [0.0],
         "it is that of the inside formula with the clipped code: outside there is no - x / scale": [end - x],
@@ -78,16 +81,16 @@ def test_outside_the_slope_of_scale_is_the_last_code(student, check, works, x, e
     check(f"the gradient of scale for x = {x}", got, [end], OUTSIDE, slips=slips)
 
 
-def test_one_step_sums_over_all_numbers_it_serves(student, check, works):
-    *_, got = run(student, works, [0.3, 5.0, -9.0], grad=np.array([10.0, 2.0, 1.0], np.float32))
+def test_one_step_sums_over_all_numbers_it_serves(student):
+    *_, got = run(student, [0.3, 5.0, -9.0], grad=np.array([10.0, 2.0, 1.0], np.float32))
     slips = {"the gradient that comes in must be multiplied, each by its own": [-1.3]}
     check(
         "the gradient of scale for [0.3, 5, -9]", got, [-3.0 + 2 - 2], "grad * slope, summed", slips=slips, within=1e-6
     )
 
 
-def test_the_gradient_of_scale_is_damped(student, check, works):
-    *_, got = run(student, works, [9.0], bits=3, count=16)
+def test_the_gradient_of_scale_is_damped(student):
+    *_, got = run(student, [9.0], bits=3, count=16)
     slips = {
         f"the damping is missing: {DAMPING}": [3.0],
         f"qmax is missing under the root: {DAMPING}": [3 / 4],
@@ -96,13 +99,13 @@ def test_the_gradient_of_scale_is_damped(student, check, works):
         f"it was multiplied by the root, not divided: {DAMPING}": [3 * math.sqrt(48)],
     }
     check("the gradient of scale, count 16, 3 bits", got, [3 / math.sqrt(48)], DAMPING, slips=slips, within=1e-6)
-    _, of_x, _ = run(student, works, [1.0], bits=3, count=16)
+    _, of_x, _ = run(student, [1.0], bits=3, count=16)
     check("the gradient of x, count 16", of_x, [1.0], "only the gradient of scale is damped")
 
 
-def test_behind_a_relu_all_codes_are_positive(student, check, works):
+def test_behind_a_relu_all_codes_are_positive(student):
     """Zero point -4 in 3 bits: codes for 0 to 7 steps."""
-    values, of_x, of_scale = run(student, works, [[0.0, 3.4, 7.2, 9.0, -1.0]], [[1.0]], zero_point=-4, bits=3)
+    values, of_x, of_scale = run(student, [[0.0, 3.4, 7.2, 9.0, -1.0]], [[1.0]], zero_point=-4, bits=3)
     check("the values", values, [[0, 3, 7, 7, 0]], VALUES)
     check("the gradient of x", of_x, [[1, 1, 1, 0, 0]], "the zero point belongs to the integer")
     shifted = "the zero point is missing outside: qmin - zero_point, qmax - zero_point"
@@ -113,14 +116,14 @@ def test_behind_a_relu_all_codes_are_positive(student, check, works):
     check("the gradient of scale", of_scale, [[-0.4 - 0.2 + 7 + 0]], shifted, slips=slips, within=1e-5)
 
 
-def test_the_zero_point_counts_in_the_damping(student, check, works):
-    *_, got = run(student, works, [9.0], zero_point=-4, bits=3, count=1)
+def test_the_zero_point_counts_in_the_damping(student):
+    *_, got = run(student, [9.0], zero_point=-4, bits=3, count=1)
     slips = {"the zero point is missing in the damping": [7 / math.sqrt(3)]}
     check("the gradient of scale, zero point -4", got, [7 / math.sqrt(7)], DAMPING, slips=slips, within=1e-6)
 
 
-def test_each_row_learns_its_own_step(student, check, works):
-    values, of_x, of_scale = run(student, works, [[0.5, 7.0], [40.0, -90.0]], [[1.0], [100.0]], bits=3)
+def test_each_row_learns_its_own_step(student):
+    values, of_x, of_scale = run(student, [[0.5, 7.0], [40.0, -90.0]], [[1.0], [100.0]], bits=3)
     check("the values", values, [[0, 3], [0, -100]], VALUES)
     check("the gradient of x", of_x, [[1, 0], [1, 1]], OF_X)
     wanted = [[-0.5 + 3], [-0.4 - 0.1]]
@@ -134,7 +137,7 @@ def test_each_row_learns_its_own_step(student, check, works):
 
 
 @pytest.mark.parametrize(("zero_point", "bits", "scale"), [(0, 3, 0.37), (-4, 3, 0.8), (-128, 8, 0.01), (0, 4, 2.5)])
-def test_the_gradients_are_measured_slopes(student, check, works, zero_point, bits, scale):
+def test_the_gradients_are_measured_slopes(student, zero_point, bits, scale):
     """Beyond the ruler: slopes of the function itself. Inside it is a staircase, and the estimator is the slope of
     x + s * e, where e = rint(x / s) - x / s, the rounding error in steps, is held fixed."""
     rng = np.random.default_rng(bits)
@@ -146,16 +149,16 @@ def test_the_gradients_are_measured_slopes(student, check, works, zero_point, bi
     e = np.rint(steps) - steps.astype(np.float64)
 
     def f(at):
-        real, *_ = run(student, works, x, (at,), zero_point, bits)
+        real, *_ = run(student, x, (at,), zero_point, bits)
         return np.where(beyond, real, x + at * e)
 
     slopes = (f(scale + h) - f(scale - h)) / (2 * h)
-    *_, got = run(student, works, x, (scale,), zero_point, bits)
+    *_, got = run(student, x, (scale,), zero_point, bits)
     within = 60 * 2.0**-24 * np.abs(x).max() / h + 60 * 2.0**-22 * 4 * half
     check("the gradient of scale, against differences", got, [slopes.sum()], f"{INSIDE}; {OUTSIDE}", within=within)
 
 
-def test_x_and_scale_stay_as_they_were(student, check, works):
+def test_x_and_scale_stay_as_they_were(student):
     x, scale = np.array([0.3, 9.0], np.float32), np.array([0.5], np.float32)
     with works("learned_step_quantize(...)", VALUES):
         student.learned_step_quantize(student.Tensor(x), student.Tensor(scale), 0, student.INT8, 1.0)
@@ -163,7 +166,7 @@ def test_x_and_scale_stay_as_they_were(student, check, works):
     check("scale afterwards", scale, [0.5], "scale was changed in place")
 
 
-def test_a_converted_layer_keeps_the_learned_steps(student, check, works):
+def test_a_converted_layer_keeps_the_learned_steps(student):
     x = np.array([[1.0, 0.25, 0.5], [-0.75, 0.375, 2.0]], np.float32)
     model = student.prepare_qat(student.Sequential(student.Linear(3, 2)), [x], student.IntType(4), learned=True)
     with works(

@@ -3,26 +3,28 @@
 import math
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 OWNERS = "of each array its owner(array), every owner once: a dict keyed by id(owner(a))"
 Z = 1.96
 
 
-def nbytes(student, works, model):
+def nbytes(student, model):
     with works("model_nbytes(model)", OWNERS):
         return student.model_nbytes(model)
 
 
-def interval(student, works, correct, total, *z):
+def interval(student, correct, total, *z):
     with works(f"accuracy_interval({correct}, {total})", "p = correct / total, then Wilson's formula"):
         got = student.accuracy_interval(correct, total, *z)
     assert isinstance(got, tuple) and len(got) == 2, f"accuracy_interval must return a pair (lo, hi), got {got!r}"
     return got
 
 
-def test_weights_and_biases_take_four_bytes_each(student, check, works):
-    got = nbytes(student, works, student.Sequential(student.Linear(2, 3)))
+def test_weights_and_biases_take_four_bytes_each(student):
+    got = nbytes(student, student.Sequential(student.Linear(2, 3)))
     slips = {
         "that is the number of elements; an element of float32 has 4 bytes: .nbytes": 9,
         "the bias was not counted": 24,
@@ -31,49 +33,49 @@ def test_weights_and_biases_take_four_bytes_each(student, check, works):
     check("model_nbytes of a Linear(2, 3)", got, 36, "6 weights and 3 biases of 4 bytes", slips=slips)
 
 
-def test_a_model_without_arrays_takes_no_bytes(student, check, works):
-    check("model_nbytes of a ReLU", nbytes(student, works, student.ReLU()), 0, "no arrays, no bytes")
+def test_a_model_without_arrays_takes_no_bytes(student):
+    check("model_nbytes of a ReLU", nbytes(student, student.ReLU()), 0, "no arrays, no bytes")
 
 
-def test_every_dtype_counts_with_its_own_size(student, check, works):
+def test_every_dtype_counts_with_its_own_size(student):
     weight = np.ones((10, 20), np.float32)
     p = student.QParams(np.ones((10, 1)), 0)
     codes = student.QuantizedTensor(weight.astype(np.int8), p)
-    got = nbytes(student, works, student.WeightOnlyLinear(codes, np.zeros(10, np.float32)))
+    got = nbytes(student, student.WeightOnlyLinear(codes, np.zeros(10, np.float32)))
     slips = {"every element was counted with 4 bytes; int8 has one: .nbytes": 4 * (200 + 10 + 1 + 10)}
     slips |= {"the scales and zero points belong to the model, too": 240}
     call = "model_nbytes of 200 int8 codes, 10 scales, 1 zero point, 10 biases"
     check(call, got, 200 + 40 + 4 + 40, OWNERS, slips=slips)
 
 
-def test_an_array_with_two_names_is_counted_once(student, check, works):
+def test_an_array_with_two_names_is_counted_once(student):
     layer = student.Linear(5, 4)
-    got = nbytes(student, works, student.Sequential(layer, student.ReLU(), layer))
+    got = nbytes(student, student.Sequential(layer, student.ReLU(), layer))
     slips = {"the shared layer was counted twice; it is in memory once: count each owner once, by id": 192}
     check("model_nbytes of a model that uses one Linear(5, 4) twice", got, 96, OWNERS, slips=slips)
 
 
-def test_equal_arrays_are_not_the_same_array(student, check, works):
+def test_equal_arrays_are_not_the_same_array(student):
     first, second = student.Linear(5, 4), student.Linear(5, 4)
     for layer in (first, second):
         layer.load_state_dict({"weight": np.zeros((4, 5), np.float32), "bias": np.zeros(4, np.float32)})
-    got = nbytes(student, works, student.Sequential(first, second))
+    got = nbytes(student, student.Sequential(first, second))
     equal = "two arrays with the same values are two arrays: tell them apart by id, not by value or size"
     check("model_nbytes of two layers of zeros", got, 192, equal, slips={equal: 96})
 
 
-def test_a_slice_keeps_its_whole_base_alive(student, check, works):
+def test_a_slice_keeps_its_whole_base_alive(student):
     base = student.Tensor(np.zeros((1000, 4), np.float32))
     whole = "a slice keeps its whole base in memory: count the bytes of owner(array), not of the array"
-    got = nbytes(student, works, student.WeightOnlyLinear(base[0]))
+    got = nbytes(student, student.WeightOnlyLinear(base[0]))
     check("model_nbytes of a slice of 16 bytes out of 16000", got, 16000, whole, slips={whole: 16})
     two = student.Sequential(student.WeightOnlyLinear(base[0]), student.WeightOnlyLinear(base.T))
     slips = {"two views of one array share its memory: the owner counts once": 32000, whole: 16016}
-    check("model_nbytes of two views of one array", nbytes(student, works, two), 16000, OWNERS, slips=slips)
+    check("model_nbytes of two views of one array", nbytes(student, two), 16000, OWNERS, slips=slips)
 
 
-def test_490_of_500_lie_between_96_and_99_percent(student, check, works):
-    got = interval(student, works, 490, 500)
+def test_490_of_500_lie_between_96_and_99_percent(student):
+    got = interval(student, 490, 500)
     p, n, half = 0.98, 500, Z * math.sqrt(0.98 * 0.02 / 500)
     middle, root = p + Z**2 / (2 * n), Z * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
     wanted = ((middle - root) / (1 + Z**2 / n), (middle + root) / (1 + Z**2 / n))
@@ -88,9 +90,9 @@ def test_490_of_500_lie_between_96_and_99_percent(student, check, works):
 
 
 @pytest.mark.parametrize(("correct", "total"), [(0, 1), (1, 1), (1, 2), (7, 10), (9_800, 10_000), (1, 1000)])
-def test_the_interval_is_that_of_wilson(student, check, works, oracle, correct, total):
+def test_the_interval_is_that_of_wilson(student, correct, total):
     for z in (1.96, 1.0, 2.5758):
-        got = interval(student, works, correct, total, z)
+        got = interval(student, correct, total, z)
         call = f"accuracy_interval({correct}, {total}, {z})"
         check(
             call, got, oracle.wilson(correct, total, z), "see the formula above the cell; z is an argument", within=1e-9
@@ -98,37 +100,37 @@ def test_the_interval_is_that_of_wilson(student, check, works, oracle, correct, 
 
 
 @pytest.mark.parametrize("total", [1, 50, 500, 12_345])
-def test_all_or_none_right_stays_within_0_and_1(student, works, total):
-    lo, hi = interval(student, works, total, total)
+def test_all_or_none_right_stays_within_0_and_1(student, total):
+    lo, hi = interval(student, total, total)
     assert 0 < lo < hi <= 1, (
         f"{total} of {total}: expected an interval within [0, 1], not empty, got ({lo!r}, {hi!r}): clip it"
     )
-    lo, hi = interval(student, works, 0, total)
+    lo, hi = interval(student, 0, total)
     assert 0 <= lo < hi < 1, (
         f"0 of {total}: expected an interval within [0, 1], not empty, got ({lo!r}, {hi!r}): clip it"
     )
 
 
-def test_more_images_make_a_shorter_interval(student, works):
-    widths = [hi - lo for lo, hi in (interval(student, works, 49 * n, 50 * n) for n in (1, 10, 100))]
+def test_more_images_make_a_shorter_interval(student):
+    widths = [hi - lo for lo, hi in (interval(student, 49 * n, 50 * n) for n in (1, 10, 100))]
     assert widths[0] > widths[1] > widths[2], f"98 % of 50, 500, 5000 images: widths {widths} should shrink"
 
 
-def test_a_model_that_takes_half_the_time_is_twice_as_fast(student, check, works):
+def test_a_model_that_takes_half_the_time_is_twice_as_fast(student):
     with works("speedup([2, 4, 6], [1, 2, 3])", "np.median(np.asarray(baseline) / np.asarray(candidate))"):
         got = student.speedup([2, 4, 6], [1, 2, 3])
     slips = {"above 1 means faster: baseline / candidate, not candidate / baseline": 0.5}
     check("speedup([2, 4, 6], [1, 2, 3])", got, 2.0, "baseline / candidate", slips=slips)
 
 
-def test_one_disturbed_round_does_not_count(student, check, works):
+def test_one_disturbed_round_does_not_count(student):
     with works("speedup(...)", "np.median(np.asarray(baseline) / np.asarray(candidate))"):
         got = student.speedup([2.0, 2.0, 90.0], [1.0, 1.0, 30.0])
     slips = {"the mean is pulled by one bad round: take the median": 7 / 3, "sums are ruled by one bad round": 94 / 32}
     check("speedup([2, 2, 90], [1, 1, 30])", got, 2.0, "the median of the ratios", slips=slips)
 
 
-def test_ratios_are_taken_round_by_round(student, check, works):
+def test_ratios_are_taken_round_by_round(student):
     slow, fast = np.array([2.0, 6.0, 20.0, 3.0, 4.0]), np.array([1.0, 3.0, 10.0, 6.0, 0.8])
     with works("speedup(...)", "np.median(np.asarray(baseline) / np.asarray(candidate))"):
         got = student.speedup(slow, fast)

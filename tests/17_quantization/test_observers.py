@@ -1,13 +1,15 @@
 """The three observers. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 BATCHES = ([-1.0, 2.0], [-1.0, 4.0], [-3.0, 2.0])
 FORGETS = "it forgot the earlier batches: later ones may only widen self.lo and self.hi"
 
 
-def ends(student, works, observer, *batches):
+def ends(student, observer, *batches):
     """The (lo, hi) of an observer that has seen these batches."""
     with works("observe(x), then range()", "the first batch finds self.lo None: store lo and hi; later ones combine"):
         for batch in batches:
@@ -17,17 +19,17 @@ def ends(student, works, observer, *batches):
     return got
 
 
-def test_min_max_knows_the_first_batch(student, check, works):
-    got = ends(student, works, student.MinMaxObserver(), [3.0, 5.0, 4.0])
+def test_min_max_knows_the_first_batch(student):
+    got = ends(student, student.MinMaxObserver(), [3.0, 5.0, 4.0])
     slips = {"the range began at 0, which nobody has observed: the first batch sets lo and hi": (0.0, 5.0)}
     check("MinMaxObserver after [3, 5, 4]", got, (3.0, 5.0), "the first batch sets lo and hi", slips=slips)
-    got = ends(student, works, student.MinMaxObserver(), [-3.0, -5.0])
+    got = ends(student, student.MinMaxObserver(), [-3.0, -5.0])
     check("MinMaxObserver after [-3, -5]", got, (-5.0, -3.0), "the first batch sets lo and hi")
 
 
-def test_min_max_remembers_every_batch(student, check, works):
+def test_min_max_remembers_every_batch(student):
     batches = ([-3.0, 2.0], [-1.0, 2.0], [-1.0, 4.0])
-    got = ends(student, works, student.MinMaxObserver(), *batches)
+    got = ends(student, student.MinMaxObserver(), *batches)
     slips = {
         FORGETS: (-1.0, 4.0),
         "only the first batch counted": (-3.0, 2.0),
@@ -37,21 +39,21 @@ def test_min_max_remembers_every_batch(student, check, works):
     check(f"MinMaxObserver after {batches}", got, (-3.0, 4.0), FORGETS, slips=slips)
 
 
-def test_min_max_does_not_depend_on_the_order_of_batches(student, check, works):
+def test_min_max_does_not_depend_on_the_order_of_batches(student):
     for order in ((2, 1, 0), (1, 0, 2), (1, 2, 0)):
-        got = ends(student, works, student.MinMaxObserver(), *(BATCHES[i] for i in order))
+        got = ends(student, student.MinMaxObserver(), *(BATCHES[i] for i in order))
         check(f"MinMaxObserver after batches {order}", got, (-3.0, 4.0), FORGETS)
 
 
-def test_min_max_can_watch_every_row(student, check, works):
+def test_min_max_can_watch_every_row(student):
     first, later = [[1.0, -2.0], [0.1, 0.2]], [[0.5, 3.0], [-0.3, 0.1]]
-    got = ends(student, works, student.MinMaxObserver(0), first, later)
+    got = ends(student, student.MinMaxObserver(0), first, later)
     rows = "element by element: np.minimum and np.maximum, not min and max of everything"
     check("MinMaxObserver(axis=0).range()", got, ([[-2.0], [-0.3]], [[3.0], [0.2]]), rows, within=1e-7)
 
 
-def test_the_moving_average_begins_with_the_first_batch(student, check, works):
-    got = ends(student, works, student.MovingAverageObserver(0.9), [3.0, 5.0])
+def test_the_moving_average_begins_with_the_first_batch(student):
+    got = ends(student, student.MovingAverageObserver(0.9), [3.0, 5.0])
     slips = {"it began at 0 and was only pulled: the first batch *sets* the range": (0.3, 0.5)}
     slips |= {"it began at 0: the first batch *sets* the range": (2.7, 4.5)}
     check(
@@ -59,8 +61,8 @@ def test_the_moving_average_begins_with_the_first_batch(student, check, works):
     )
 
 
-def test_a_later_batch_pulls_the_moving_average(student, check, works):
-    got = ends(student, works, student.MovingAverageObserver(0.5), *BATCHES)
+def test_a_later_batch_pulls_the_moving_average(student):
+    got = ends(student, student.MovingAverageObserver(0.5), *BATCHES)
     slips = {
         "that is min-max; a later batch pulls the range, inwards too": (-3.0, 4.0),
         "that is the plain mean of all batches; momentum is the weight of what was before": (-5 / 3, 8 / 3),
@@ -69,10 +71,10 @@ def test_a_later_batch_pulls_the_moving_average(student, check, works):
     check(f"MovingAverageObserver(0.5) after {BATCHES}", got, (-2.0, 2.5), "the line above", slips=slips, within=1e-6)
 
 
-def test_momentum_is_the_weight_of_the_past(student, check, works, oracle):
+def test_momentum_is_the_weight_of_the_past(student):
     formula = "lo = momentum * lo + (1 - momentum) * batch_lo, the same for hi"
     for momentum in (0.75, 0.9, 0.0):
-        got = ends(student, works, student.MovingAverageObserver(momentum), *BATCHES)
+        got = ends(student, student.MovingAverageObserver(momentum), *BATCHES)
         lows, highs = zip(*BATCHES, strict=True)
         wanted = [oracle.moving_average(ends_, momentum) for ends_ in (lows, highs)]
         swapped = [oracle.moving_average(ends_, 1 - momentum) for ends_ in (lows, highs)]
@@ -80,8 +82,8 @@ def test_momentum_is_the_weight_of_the_past(student, check, works, oracle):
         check(f"MovingAverageObserver({momentum}) after {BATCHES}", got, wanted, formula, slips=slips, within=1e-6)
 
 
-def test_a_hundred_percent_is_everything(student, check, works):
-    got = ends(student, works, student.PercentileObserver(100.0), [-1.0, 2.0], [0.5, -3.0])
+def test_a_hundred_percent_is_everything(student):
+    got = ends(student, student.PercentileObserver(100.0), [-1.0, 2.0], [0.5, -3.0])
     slips = {
         "the share was counted over signed values; count |x| from 0 up (self.magnitudes() does)": (-2.0, 2.0),
         "that is the lower edge of the cell; its numbers would be clipped: (cell + 1) * h.cell": (-3 + 8 / 4096, 2.0),
@@ -90,9 +92,9 @@ def test_a_hundred_percent_is_everything(student, check, works):
     check("PercentileObserver(100) after [-1, 2], [0.5, -3]", got, (-3.0, 2.0), hint, slips=slips)
 
 
-def test_the_percentile_gives_up_the_outlier(student, check, works):
+def test_the_percentile_gives_up_the_outlier(student):
     x = np.append(np.linspace(0, 1, 199), 100)
-    lo, hi = ends(student, works, student.PercentileObserver(99.3), x)
+    lo, hi = ends(student, student.PercentileObserver(99.3), x)
     cell = 4 / 4096 * 100  # a cell is at most 4 / bins of the largest |x|
     slips = {
         "percentile is in %, so divide it by 100": 100.0,
@@ -103,22 +105,22 @@ def test_the_percentile_gives_up_the_outlier(student, check, works):
     check("99.3 % of numbers in [0, 1] and one of 100: lo", lo, 0.0, "never wider than what was seen: max(h.lo, -t)")
 
 
-def test_the_percentile_counts_magnitudes_not_signed_values(student, works):
+def test_the_percentile_counts_magnitudes_not_signed_values(student):
     x = np.concatenate([np.linspace(-10, -9, 30), np.linspace(0, 1, 70)])
-    lo, hi = ends(student, works, student.PercentileObserver(60.5), x)
+    lo, hi = ends(student, student.PercentileObserver(60.5), x)
     assert -lo <= 1.1, (
         f"60.5 % of these magnitudes are below 0.9, but lo is {lo:.3g}: the share was counted over signed values, from "
         "the negative end; count |x| from 0 up (self.magnitudes() does)"
     )
     x = np.concatenate([np.linspace(-1, 0, 70), np.linspace(9, 10, 30)])
-    lo, hi = ends(student, works, student.PercentileObserver(60.5), x)
+    lo, hi = ends(student, student.PercentileObserver(60.5), x)
     assert 0.8 < hi < 1.1, f"60.5 % of these magnitudes are below 0.87, but hi is {hi:.3g}: count |x| from 0 up"
 
 
-def test_the_percentile_ends_at_the_upper_edge_of_the_cell_that_reaches_it(student, check, works):
+def test_the_percentile_ends_at_the_upper_edge_of_the_cell_that_reaches_it(student):
     x = np.arange(1024) + 0.5  # limit 1024, 4096 cells of 1/2: the k-th number ends its cell at k + 1
     for percentile, wanted in ((50.0, 512.0), (50.01, 513.0), (99.95, 1023.5), (0.01, 1.0)):
-        _, hi = ends(student, works, student.PercentileObserver(percentile), x)
+        _, hi = ends(student, student.PercentileObserver(percentile), x)
         slips = {
             "that is the lower edge of the cell; its numbers would be clipped: (cell + 1) * h.cell": wanted - 0.5,
             "that is the cell's center: (cell + 1) * h.cell": wanted - 0.25,
@@ -128,8 +130,8 @@ def test_the_percentile_ends_at_the_upper_edge_of_the_cell_that_reaches_it(stude
         check(call, hi, wanted, "the first cell whose cumulative count reaches the share", slips=slips, within=1e-9)
 
 
-def test_the_percentile_range_is_never_wider_than_what_was_seen(student, check, works):
-    got = ends(student, works, student.PercentileObserver(99.9), np.linspace(5.0, 7.0, 50))
+def test_the_percentile_range_is_never_wider_than_what_was_seen(student):
+    got = ends(student, student.PercentileObserver(99.9), np.linspace(5.0, 7.0, 50))
     slips = {"t reaches both ways only as far as numbers were seen: max(h.lo, -t), min(h.hi, t)": (-7.0, 7.0)}
     check(
         "PercentileObserver(99.9) after numbers in [5, 7]",
@@ -139,23 +141,23 @@ def test_the_percentile_range_is_never_wider_than_what_was_seen(student, check, 
         slips=slips,
         within=4 / 512,
     )
-    got = ends(student, works, student.PercentileObserver(99.9), [0.0, 0.0])
+    got = ends(student, student.PercentileObserver(99.9), [0.0, 0.0])
     check("PercentileObserver(99.9) after zeros", got, (0.0, 0.0), "max(h.lo, -t), min(h.hi, t)")
 
 
 @pytest.mark.parametrize("name", ["MinMaxObserver", "PercentileObserver"])
-def test_batches_add_up_to_the_whole(student, check, works, name):
+def test_batches_add_up_to_the_whole(student, name):
     x = np.random.default_rng(5).laplace(size=600).astype(np.float32)
-    whole = ends(student, works, getattr(student, name)(), x)
-    streamed = ends(student, works, getattr(student, name)(), *np.split(x, [1, 1, 100, 350]))  # one batch is empty
+    whole = ends(student, getattr(student, name)(), x)
+    streamed = ends(student, getattr(student, name)(), *np.split(x, [1, 1, 100, 350]))  # one batch is empty
     check(f"{name} after five batches, one of them empty", streamed, whole, "the same as after one batch of all")
 
 
 @pytest.mark.parametrize("name", ["MinMaxObserver", "MovingAverageObserver", "PercentileObserver"])
-def test_what_an_observer_saw_makes_the_ruler(student, check, works, name):
+def test_what_an_observer_saw_makes_the_ruler(student, name):
     narrow, wide = getattr(student, name)(), getattr(student, name)()
-    ends(student, works, narrow, [-1.0, 1.0])
-    ends(student, works, wide, [-4.0, 4.0])
+    ends(student, narrow, [-1.0, 1.0])
+    ends(student, wide, [-4.0, 4.0])
     with works(f"{name}.qparams()", "range() returns (lo, hi), two arrays"):
         ratio = wide.qparams().scale / narrow.qparams().scale
     check(

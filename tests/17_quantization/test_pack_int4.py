@@ -1,18 +1,20 @@
 """pack_int4 and unpack_int4. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 PAIR = "mask with & 0xF, join with low | high << 4"
 SIGN = "a nibble of 8 to 15 stands for nibble - 16: (nibble ^ 8) - 8, in int8"
 
 
-def pack(student, works, q):
+def pack(student, q):
     with works(f"pack_int4(codes of shape {q.shape})", f"flatten, {PAIR}"):
         return student.pack_int4(q)
 
 
-def unpack(student, works, packed, shape, *signed):
+def unpack(student, packed, shape, *signed):
     packed = np.array(packed, np.uint8)
     packed.flags.writeable = False
     with works(
@@ -21,8 +23,8 @@ def unpack(student, works, packed, shape, *signed):
         return student.unpack_int4(packed, shape, *signed)
 
 
-def test_the_first_code_goes_into_the_low_nibble(student, check, works):
-    got = pack(student, works, np.array([1, 2], np.int8))
+def test_the_first_code_goes_into_the_low_nibble(student):
+    got = pack(student, np.array([1, 2], np.int8))
     slips = {
         "the nibbles are swapped: the *first* code goes into the low one, as in ONNX": [0x12],
         "two codes go into one byte: low | high << 4": [1, 2],
@@ -35,9 +37,9 @@ def test_the_first_code_goes_into_the_low_nibble(student, check, works):
     check("pack_int4([1, 2])", got, [0x21], PAIR, slips=slips)
 
 
-def test_a_negative_code_keeps_its_low_four_bits(student, check, works):
+def test_a_negative_code_keeps_its_low_four_bits(student):
     for codes, byte in (([-2, 1], 0x1E), ([1, -2], 0xE1), ([-1, -8], 0x8F)):
-        got = pack(student, works, np.array(codes, np.int8))
+        got = pack(student, np.array(codes, np.int8))
         low, high = codes
         slips = {
             "the sign bits of the low code run over the high one: mask with & 0xF before you join": [
@@ -51,33 +53,33 @@ def test_a_negative_code_keeps_its_low_four_bits(student, check, works):
         check(f"pack_int4({codes})", got, [byte], PAIR, slips=slips)
 
 
-def test_the_bytes_are_uint8(student, check, works):
-    got = pack(student, works, np.array([1, -2, 3, 4], np.int8))
+def test_the_bytes_are_uint8(student):
+    got = pack(student, np.array([1, -2, 3, 4], np.int8))
     check("pack_int4([1, -2, 3, 4])", got, [0xE1, 0x43], PAIR, dtype="uint8")
 
 
-def test_an_odd_code_gets_a_zero_beside_it(student, check, works):
-    got = pack(student, works, np.array([1, -2, 3], np.int8))
+def test_an_odd_code_gets_a_zero_beside_it(student):
+    got = pack(student, np.array([1, -2, 3], np.int8))
     slips = {"the filling zero goes behind the last code: into its high nibble": [0x10, 0x3E]}
     check("pack_int4([1, -2, 3])", got, [0xE1, 0x03], "fill up with a zero to an even number", slips=slips)
-    check("pack_int4([5])", pack(student, works, np.array([5], np.int8)), [5], "fill up with a zero to an even number")
+    check("pack_int4([5])", pack(student, np.array([5], np.int8)), [5], "fill up with a zero to an even number")
 
 
-def test_unsigned_codes_reach_15(student, check, works):
-    got = pack(student, works, np.array([15, 8, 0, 9], np.uint8))
+def test_unsigned_codes_reach_15(student):
+    got = pack(student, np.array([15, 8, 0, 9], np.uint8))
     check("pack_int4([15, 8, 0, 9], uint8)", got, [0x8F, 0x90], PAIR, dtype="uint8")
 
 
-def test_a_matrix_is_packed_row_by_row(student, check, works):
+def test_a_matrix_is_packed_row_by_row(student):
     rows = "take the codes in the order of the rows (q.ravel()), whatever their order in memory"
     q = np.array([[1, 2, 3], [4, 5, 6]], np.int8)
     for name, given in (("a matrix", q), ("a matrix stored column by column", np.asfortranarray(q))):
-        check(f"pack_int4 of {name}", pack(student, works, given), [0x21, 0x43, 0x65], rows)
-    check("pack_int4 of every other code", pack(student, works, q.ravel()[::2]), [0x31, 0x05], rows)
+        check(f"pack_int4 of {name}", pack(student, given), [0x21, 0x43, 0x65], rows)
+    check("pack_int4 of every other code", pack(student, q.ravel()[::2]), [0x31, 0x05], rows)
 
 
-def test_nothing_packs_to_nothing(student, check, works):
-    got = pack(student, works, np.zeros((0, 3), np.int8))
+def test_nothing_packs_to_nothing(student):
+    got = pack(student, np.zeros((0, 3), np.int8))
     check("pack_int4 of no codes", got, np.zeros(0), "no codes take no bytes", dtype="uint8")
 
 
@@ -87,8 +89,8 @@ def test_a_code_that_does_not_fit_is_refused(student, codes):
         student.pack_int4(np.array(codes, np.int8))
 
 
-def test_unpacking_brings_the_low_nibble_first(student, check, works):
-    got = unpack(student, works, [0x21, 0x43], (4,))
+def test_unpacking_brings_the_low_nibble_first(student):
+    got = unpack(student, [0x21, 0x43], (4,))
     slips = {
         "the high nibble came first; the first code lies in the low one": [2, 1, 4, 3],
         "nibbles of one byte belong side by side: np.stack([low, high], axis=-1), not low ones first": [1, 3, 2, 4],
@@ -98,8 +100,8 @@ def test_unpacking_brings_the_low_nibble_first(student, check, works):
     check("unpack_int4([0x21, 0x43], (4,))", got, [1, 2, 3, 4], "low nibble first", slips=slips)
 
 
-def test_unpacking_brings_the_sign_back(student, check, works):
-    got = unpack(student, works, [0xE1, 0x8F], (4,))
+def test_unpacking_brings_the_sign_back(student):
+    got = unpack(student, [0xE1, 0x8F], (4,))
     slips = {
         f"the sign is lost: {SIGN}": [1, 14, 15, 8],
         "8 must become -8, too": [1, -2, -1, 8],
@@ -109,19 +111,19 @@ def test_unpacking_brings_the_sign_back(student, check, works):
     check("unpack_int4([0xE1, 0x8F], (4,))", got, got, "signed codes are int8", dtype="int8")
 
 
-def test_unsigned_codes_come_back_unsigned(student, check, works):
-    got = unpack(student, works, [0x8F, 0x90], (4,), False)
+def test_unsigned_codes_come_back_unsigned(student):
+    got = unpack(student, [0x8F, 0x90], (4,), False)
     slips = {"signed=False was ignored: these codes run from 0 to 15": [-1, -8, 0, -7]}
     check("unpack_int4([0x8F, 0x90], (4,), signed=False)", got, [15, 8, 0, 9], slips=slips)
     check("unpack_int4(..., signed=False)", got, got, "unsigned codes are uint8", dtype="uint8")
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 5), (1, 1, 1), (), (0,), (2, 0)])
-def test_codes_of_every_shape_survive_the_round_trip(student, check, works, shape):
+def test_codes_of_every_shape_survive_the_round_trip(student, shape):
     q = np.resize(np.arange(-8, 8), shape).astype(np.int8)
-    packed = pack(student, works, q)
+    packed = pack(student, q)
     check(f"pack_int4 of shape {shape}: bytes", np.size(packed), (q.size + 1) // 2, "two codes a byte")
-    got = unpack(student, works, packed, shape)
+    got = unpack(student, packed, shape)
     check(
         f"unpack_int4(pack_int4(q), {shape})",
         got,
@@ -131,9 +133,9 @@ def test_codes_of_every_shape_survive_the_round_trip(student, check, works, shap
     )
 
 
-def test_every_byte_holds_its_two_codes(student, check, works, oracle):
+def test_every_byte_holds_its_two_codes(student):
     every = np.arange(256, dtype=np.uint8)
     for signed in (True, False):
-        got = unpack(student, works, every, (512,), signed)
+        got = unpack(student, every, (512,), signed)
         check(f"unpack_int4 of all 256 bytes, signed={signed}", got, oracle.unpack(every.tolist(), 512, signed), SIGN)
-        check("pack_int4 of all pairs of codes", pack(student, works, got), every, PAIR)
+        check("pack_int4 of all pairs of codes", pack(student, got), every, PAIR)

@@ -1,7 +1,9 @@
 """FakeQuantized and convert. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 from tito.testing.student_fixture import type_name
 
@@ -24,7 +26,7 @@ def prepared(student, layer, bits=4, axis=0):
     return student.FakeQuantized(layer, weight, student.FakeQuantize(observer=student.MovingAverageObserver()))
 
 
-def forward(works, module, x):
+def forward(module, x):
     with works("FakeQuantized(layer, weight, input)(x)", FORWARD):
         y = module(x)
     assert y is not None, "_rounded returned None: is a `return` missing?"
@@ -34,7 +36,7 @@ def forward(works, module, x):
 class Parts:
     """What a FakeQuantized Linear should compute, and what it computes when a part of it is forgotten."""
 
-    def __init__(self, oracle, x=X, weight=WEIGHT, bits=4):
+    def __init__(self, x=X, weight=WEIGHT, bits=4):
         self.s_x, self.z_x = oracle.ruler(float(x.min()), float(x.max()), -128, 127)
         self.x_q = np.array([[oracle.code(v, self.s_x, self.z_x, -128, 127) for v in row] for row in x.tolist()])
         scales, codes = oracle.symmetric_rows(weight.tolist(), 2 ** (bits - 1) - 1)
@@ -43,9 +45,9 @@ class Parts:
         self.w_hat = self.w_q * self.s_w[:, None]
 
 
-def test_the_layer_multiplies_rounded_inputs_and_weights(student, check, works, oracle):
-    parts = Parts(oracle)
-    y = forward(works, prepared(student, linear(student)), X)
+def test_the_layer_multiplies_rounded_inputs_and_weights(student):
+    parts = Parts()
+    y = forward(prepared(student, linear(student)), X)
     slips = {
         "the weight was not rounded: self.weight(self.layer.weight)": parts.x_hat @ WEIGHT.T + BIAS,
         "the input was not rounded: self.input(x)": X @ parts.w_hat.T + BIAS,
@@ -55,10 +57,10 @@ def test_the_layer_multiplies_rounded_inputs_and_weights(student, check, works, 
     check("FakeQuantized(linear)(x)", y.data, parts.x_hat @ parts.w_hat.T + BIAS, FORWARD, slips=slips, within=2.0**-20)
 
 
-def test_the_layer_keeps_its_float_weight(student, check, works):
+def test_the_layer_keeps_its_float_weight(student):
     layer = linear(student)
     module = prepared(student, layer)
-    forward(works, module, X)
+    forward(module, X)
     kept = (
         "the layer's own weight was replaced by the rounded one: round that of a copy(self.layer), train the float one"
     )
@@ -69,12 +71,12 @@ def test_the_layer_keeps_its_float_weight(student, check, works):
     )
 
 
-def test_the_gradient_reaches_the_float_weight(student, check, works, oracle):
-    parts, layer = Parts(oracle), linear(student)
+def test_the_gradient_reaches_the_float_weight(student):
+    parts, layer = Parts(), linear(student)
     module = prepared(student, layer)
     grad = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
     with works("FakeQuantized(linear)(x).backward()", FORWARD):
-        forward(works, module, X).backward(grad)
+        forward(module, X).backward(grad)
     lost = "no gradient reached layer.weight: pass the Tensor through self.weight, not its .data in a new one"
     assert module.layer.weight.grad is not None, lost
     slips = {"the gradient is that of the input before rounding: self.input(x)": grad.T @ X, lost: np.zeros((2, 3))}
@@ -83,29 +85,29 @@ def test_the_gradient_reaches_the_float_weight(student, check, works, oracle):
     check("the gradient of layer.bias", module.layer.bias.grad, grad.sum(0), FORWARD)
 
 
-def test_the_gradient_reaches_the_input(student, check, works, oracle):
-    parts, x = Parts(oracle), student.Tensor(X, True)
+def test_the_gradient_reaches_the_input(student):
+    parts, x = Parts(), student.Tensor(X, True)
     grad = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
-    forward(works, prepared(student, linear(student)), x).backward(grad)
+    forward(prepared(student, linear(student)), x).backward(grad)
     assert x.grad is not None, "no gradient reached x, so layers before this one learn nothing: self.input(x)"
     slips = {"the gradient is that of the weight before rounding": grad @ WEIGHT}
     check("the gradient of x", x.grad, grad @ parts.w_hat, FORWARD, slips=slips, within=2.0**-20)
 
 
-def test_the_gradient_is_the_slope_over_whole_steps(student, check, works):
+def test_the_gradient_is_the_slope_over_whole_steps(student):
     """Central differences: a weight moved one step of its row's ruler each way moves its code by exactly one.
 
     The largest weight of a row stays, for it makes the ruler.
     """
     grad = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
     module = prepared(student, linear(student))
-    forward(works, module, X).backward(grad)
+    forward(module, X).backward(grad)
     step, slopes = np.abs(WEIGHT).max(1) / 7, np.zeros((2, 3))
 
     def f(n, k, by):
         moved = WEIGHT.copy()
         moved[n, k] += np.float32(by)
-        return float((forward(works, prepared(student, linear(student, moved)), X).data * grad).sum())
+        return float((forward(prepared(student, linear(student, moved)), X).data * grad).sum())
 
     small = np.abs(WEIGHT) < np.abs(WEIGHT).max(1, keepdims=True) * 0.7
     for n, k in np.argwhere(small):
@@ -114,11 +116,11 @@ def test_the_gradient_is_the_slope_over_whole_steps(student, check, works):
     check("the gradient of layer.weight, against differences", got, slopes, FORWARD, within=2.0**-19 / step[:, None])
 
 
-def test_a_convolution_is_rounded_likewise(student, check, works):
+def test_a_convolution_is_rounded_likewise(student):
     conv = student.Conv2d(2, 3, 3, stride=2, padding=1)
     x = np.random.default_rng(1).normal(size=(2, 2, 5, 6)).astype(np.float32)
     module = prepared(student, conv, 3)
-    got = forward(works, module, x).data
+    got = forward(module, x).data
     with works("the copy of a Conv2d", FORWARD):
         w_hat = student.fake_quantize(conv.weight, module.weight.qparams).data
         rounded = student.Conv2d(2, 3, 3, stride=2, padding=1)
@@ -136,21 +138,21 @@ def network(student, **options):
     return student.prepare_qat(model, [X, 2 * X], **{"weight_type": student.IntType(4), **options})
 
 
-def converted(student, works, model):
+def converted(student, model):
     with works("convert(model)", CONVERT):
         got = student.convert(model)
     assert got is not None, "convert returned None: is a `return` missing?"
     return got
 
 
-def test_every_prepared_layer_becomes_an_integer_layer(student, works):
-    got = [type_name(layer) for layer in converted(student, works, network(student)).layers]
+def test_every_prepared_layer_becomes_an_integer_layer(student):
+    got = [type_name(layer) for layer in converted(student, network(student)).layers]
     assert got == ["QuantizedLinear", "QuantizedLinear"], f"layers became {got}, wanted two QuantizedLinear: {CONVERT}"
 
 
 @pytest.mark.parametrize("axis", [0, None])
-def test_weight_codes_are_those_that_training_saw(student, check, works, oracle, axis):
-    got = converted(student, works, network(student, axis=axis)).layers[0].weight
+def test_weight_codes_are_those_that_training_saw(student, axis):
+    got = converted(student, network(student, axis=axis)).layers[0].weight
     check(
         "bits of the weights", got.qparams.int_type.bits, 4, "the weight's type is that of m.weight.qparams, not INT8"
     )
@@ -162,11 +164,11 @@ def test_weight_codes_are_those_that_training_saw(student, check, works, oracle,
     check(f"the weight's codes, axis {axis}", got.q, np.reshape(codes, WEIGHT.shape), ruler, slips=slips)
 
 
-def test_the_weight_s_ruler_follows_the_last_training_step(student, check, works):
+def test_the_weight_s_ruler_follows_the_last_training_step(student):
     """After a step the weights are other ones: the codes are those of the weights as they are now."""
     model = network(student)
     model.layers[0].layer.load_state_dict({"weight": 3 * WEIGHT, "bias": BIAS})
-    got = converted(student, works, model).layers[0].weight
+    got = converted(student, model).layers[0].weight
     within = np.abs(3 * WEIGHT).max(1, keepdims=True) / 14 + 1e-6
     check(
         "the weights, dequantized",
@@ -177,9 +179,9 @@ def test_the_weight_s_ruler_follows_the_last_training_step(student, check, works
     )
 
 
-def test_the_input_s_ruler_is_the_one_training_used(student, check, works):
+def test_the_input_s_ruler_is_the_one_training_used(student):
     model = network(student)
-    got = converted(student, works, model).layers[0].input_qparams
+    got = converted(student, model).layers[0].input_qparams
     assert got is not None, "the layer is dynamic: pass the input's ruler, m.input.qparams, on to quantized_layer"
     wanted, weights = model.layers[0].input.qparams, model.layers[0].weight.qparams
     slips = {"that is the weight's ruler; the input's is m.input.qparams": weights.scale.ravel()[0]}
@@ -187,21 +189,21 @@ def test_the_input_s_ruler_is_the_one_training_used(student, check, works):
     check("the zero point of the input", got.zero_point, wanted.zero_point, "m.input.qparams")
 
 
-def test_the_bias_comes_along(student, check, works):
+def test_the_bias_comes_along(student):
     model = network(student)
     s_x, s_w = model.layers[0].input.qparams.scale, model.layers[0].weight.qparams.scale.ravel()
-    got = converted(student, works, model).layers[0].bias
+    got = converted(student, model).layers[0].bias
     check(
         "the int32 bias of the first layer", got, np.rint(BIAS / (s_x * s_w)), "quantized_layer takes it from m.layer"
     )
 
 
 @pytest.mark.parametrize("axis", [0, None])
-def test_the_integer_network_computes_what_was_trained(student, check, works, axis):
+def test_the_integer_network_computes_what_was_trained(student, axis):
     """Two exact differences: the bias is rounded to a step s_x * s_w, by half a step at most, and so a hidden code may
     fall on the other side of a tie; each moves the result by one step times a weight."""
     model = network(student, axis=axis)
-    got = converted(student, works, model)
+    got = converted(student, model)
     trained = model.eval()(X).data
     first, second = model.layers
     hidden = float(second.input.qparams.scale) * np.abs(second.weight.qparams.scale * 7).max() * 2
@@ -214,10 +216,10 @@ def test_the_integer_network_computes_what_was_trained(student, check, works, ax
     )
 
 
-def test_the_prepared_model_can_be_trained_on(student, check, works):
+def test_the_prepared_model_can_be_trained_on(student):
     model = network(student)
     before = model.eval()(X).data
-    converted(student, works, model)
+    converted(student, model)
     kinds = [type_name(layer) for layer in model.layers]
     assert kinds == ["FakeQuantized"] * 2, f"the prepared model's layers became {kinds}: convert makes a new model"
     check("the prepared model's answer afterwards", model(X).data, before, "convert must not change the prepared model")

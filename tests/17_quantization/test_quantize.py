@@ -1,14 +1,16 @@
 """quantize and dequantize. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 FOUR = np.array([-1, 0, 0.5, 2], np.float32)
 STEP = 3 / 255
 ORDER = "the order is round, add the zero point, clip, cast"
 
 
-def test_numbers_on_the_marks_get_the_marks_number(student, check, works):
+def test_numbers_on_the_marks_get_the_marks_number(student):
     with works("quantize([-1, 0, 1, 3], QParams(0.5, 0))", ORDER):
         q = student.quantize(np.array([-1, 0, 1, 3], np.float32), student.QParams(0.5, 0))
     slips = {
@@ -18,7 +20,7 @@ def test_numbers_on_the_marks_get_the_marks_number(student, check, works):
     check("quantize([-1, 0, 1, 3], QParams(0.5, 0))", q, [-2, 0, 2, 6], "x / scale", slips=slips)
 
 
-def test_the_zero_point_is_added(student, check):
+def test_the_zero_point_is_added(student):
     q = student.quantize(np.array([-1, 0, 1], np.float32), student.QParams(0.5, 10))
     slips = {
         "the zero point is missing": [-2, 0, 2],
@@ -29,7 +31,7 @@ def test_the_zero_point_is_added(student, check):
     check("quantize([-1, 0, 1], QParams(0.5, 10))", q, [8, 10, 12], ORDER, slips=slips)
 
 
-def test_codes_are_stored_in_bytes(student, check):
+def test_codes_are_stored_in_bytes(student):
     q = student.quantize(FOUR, student.QParams(STEP, -43))
     check("quantize(...)", q, q, "codes left in float take four bytes each: .astype(int_type.storage)", dtype="int8")
     q = student.quantize(FOUR, student.QParams(STEP, 85, student.UINT8))
@@ -38,7 +40,7 @@ def test_codes_are_stored_in_bytes(student, check):
     check("quantize(...) to INT4", q, q, "take the dtype from int_type.storage", dtype="int8")
 
 
-def test_the_zero_point_is_added_after_rounding(student, check):
+def test_the_zero_point_is_added_after_rounding(student):
     q = student.quantize(np.array([0.5, 1.5, 2.5, -0.5], np.float32), student.QParams(1.0, 1))
     slips = {
         "the zero point was added before rounding; 0.5 rounds to 0, then 0 + 1 = 1": [2, 2, 4, 0],
@@ -49,7 +51,7 @@ def test_the_zero_point_is_added_after_rounding(student, check):
     check("quantize([0.5, 1.5, 2.5, -0.5], QParams(1, 1))", q, [1, 3, 3, 1], "rint, then add", slips=slips)
 
 
-def test_our_four_numbers_get_their_codes(student, check):
+def test_our_four_numbers_get_their_codes(student):
     q = student.quantize(FOUR, student.QParams(STEP, -43))
     slips = {
         "the zero point was added before rounding": [-128, -43, 0, 127],
@@ -58,7 +60,7 @@ def test_our_four_numbers_get_their_codes(student, check):
     check("quantize([-1, 0, 0.5, 2])", q, [-128, -43, -1, 127], ORDER, slips=slips)
 
 
-def test_what_lies_beyond_the_codes_saturates(student, check):
+def test_what_lies_beyond_the_codes_saturates(student):
     x = np.array([-1000, -65, -64, 63.5, 64, 200, 1000], np.float32)
     slips = {
         "clip is missing, or comes after the cast: int8 wrapped around": np.rint(x / 0.5)
@@ -69,7 +71,7 @@ def test_what_lies_beyond_the_codes_saturates(student, check):
     check(f"quantize({x.tolist()}, QParams(0.5, 0))", q, [-128, -128, -128, 127, 127, 127, 127], ORDER, slips=slips)
 
 
-def test_the_zero_point_is_added_before_clipping(student, check):
+def test_the_zero_point_is_added_before_clipping(student):
     q = student.quantize(np.array([150, 250], np.float32), student.QParams(1.0, -50))
     slips = {"clipped before the zero point was added: 150 - 50 is the code 100, not 127 - 50": [77, 77]}
     check("quantize([150, 250], QParams(1, -50))", q, [100, 127], ORDER, slips=slips)
@@ -80,13 +82,13 @@ def test_the_zero_point_is_added_before_clipping(student, check):
     [(4, True, (-8, 7)), (8, False, (0, 255)), (3, False, (0, 7))],
     ids=["int4", "uint8", "uint3"],
 )
-def test_each_integer_type_saturates_at_its_own_ends(student, check, bits, signed, ends):
+def test_each_integer_type_saturates_at_its_own_ends(student, bits, signed, ends):
     p = student.QParams(1.0, 0, student.IntType(bits, signed))
     q = student.quantize(np.array([-1e4, 1e4], np.float32), p)
     check(f"quantize([-10000, 10000]) to {bits} bits", q, ends, "clip to int_type.qmin and int_type.qmax")
 
 
-def test_infinity_and_the_largest_numbers_saturate(student, check):
+def test_infinity_and_the_largest_numbers_saturate(student):
     x = np.array([np.inf, -np.inf, 3e38, -3e38], np.float32)
     for scale in (1.0, 1e-30):  # 3e38 / 1e-30 is itself infinite in float32
         q = student.quantize(x, student.QParams(scale, -5))
@@ -94,7 +96,7 @@ def test_infinity_and_the_largest_numbers_saturate(student, check):
         check(f"quantize([inf, -inf, 3e38, -3e38], scale {scale})", q, wanted, "clip while the numbers are still float")
 
 
-def test_dequantize_is_scale_times_code_minus_zero_point(student, check, works):
+def test_dequantize_is_scale_times_code_minus_zero_point(student):
     with works("dequantize([-43, 42])", "scale * (q - zero_point)"):
         x = student.dequantize(np.array([-43, 42], np.int8), student.QParams(0.5, -43))
     slips = {
@@ -107,7 +109,7 @@ def test_dequantize_is_scale_times_code_minus_zero_point(student, check, works):
     check("dequantize(...)", x, x, "reals are float32 here: .astype(np.float32)", dtype="float32")
 
 
-def test_dequantize_widens_before_it_subtracts(student, check, works):
+def test_dequantize_widens_before_it_subtracts(student):
     wrapped = "q - zero_point left int8 and wrapped around; widen first: q.astype(np.int32)"
     for q, p, wanted in (
         (np.array([127, -128], np.int8), student.QParams(1.0, -43), [170.0, -85.0]),
@@ -119,14 +121,14 @@ def test_dequantize_widens_before_it_subtracts(student, check, works):
         check(call, x, wanted, wrapped)
 
 
-def test_every_code_comes_back_from_the_number_it_stands_for(student, check):
-    for int_type, codes in (
+def test_every_code_comes_back_from_the_number_it_stands_for(student):
+    for int_type, every_code in (
         (student.INT8, range(-128, 128)),
         (student.UINT8, range(256)),
         (student.INT4, range(-8, 8)),
     ):
         p = student.QParams(STEP, 3, int_type)
-        codes = np.array(codes, p.int_type.storage)
+        codes = np.array(every_code, p.int_type.storage)
         again = student.quantize(student.dequantize(codes, p), p)
         check("quantize(dequantize(q))", again, codes, "the two must undo each other on every code")
 
@@ -142,7 +144,7 @@ def test_no_number_on_the_ruler_moves_by_more_than_half_a_step(student):
     )
 
 
-def test_every_row_is_measured_with_its_own_ruler(student, check, works):
+def test_every_row_is_measured_with_its_own_ruler(student):
     x = np.array([[1.0, -2.0], [0.01, 0.002]], np.float32)
     p = student.QParams(np.array([[2 / 127], [0.01 / 127]]), 0)
     hint = "scale [rows, 1] broadcasts against x [rows, columns] by itself: no loop, no reshape, no float(...)"
@@ -158,7 +160,7 @@ def test_every_row_is_measured_with_its_own_ruler(student, check, works):
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1, 1), (2, 3, 4)])
-def test_the_shape_stays_as_it_was(student, check, works, shape):
+def test_the_shape_stays_as_it_was(student, shape):
     x, p = np.full(shape, 0.5, np.float32), student.QParams(0.25, 1)
     with works(f"quantize of shape {shape}", "work on whole arrays, whatever their shape"):
         q = student.quantize(x, p)
@@ -168,7 +170,7 @@ def test_the_shape_stays_as_it_was(student, check, works, shape):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", ">f4", ">f8", "int16", "bool"])
-def test_reals_of_any_dtype_and_layout_are_quantized_and_left_as_they_were(student, check, works, dtype):
+def test_reals_of_any_dtype_and_layout_are_quantized_and_left_as_they_were(student, dtype):
     base = np.array([[1, 0, 1, 0], [0, 1, 1, 1]], dtype)
     x = base.T[::2]  # not contiguous
     x.flags.writeable = False
@@ -177,14 +179,14 @@ def test_reals_of_any_dtype_and_layout_are_quantized_and_left_as_they_were(stude
     check(f"quantize of {dtype}", q, [[-1, -3], [-1, -1]], dtype="int8")
 
 
-def test_subnormal_numbers_are_near_0(student, check):
+def test_subnormal_numbers_are_near_0(student):
     q = student.quantize(np.array([1e-45, -1e-40, 0.0, -0.0], np.float32), student.QParams(1.0, 7))
     check(
         "quantize([1e-45, -1e-40, 0, -0], QParams(1, 7))", q, [7, 7, 7, 7], "0.0 and its neighbours get the zero point"
     )
 
 
-def test_the_division_is_done_in_float32(student, check, oracle):
+def test_the_division_is_done_in_float32(student):
     scale = np.float32(0.1)
     x = (np.arange(-127, 127) * 0.1 + 0.05).astype(np.float32)
     wanted = [oracle.code(v, float(scale), 0, -128, 127) for v in x.tolist()]

@@ -1,7 +1,9 @@
 """quantize_dynamic and quantize_static. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 from tito.testing.student_fixture import type_name
 
@@ -39,33 +41,33 @@ def kinds(model):
     return [type_name(layer) for layer in model.layers]
 
 
-def dynamic(student, works, model, *args):
+def dynamic(student, model, *args):
     with works("quantize_dynamic(model)", DYNAMIC):
         quantized = student.quantize_dynamic(model, *args)
     assert quantized is not None, "quantize_dynamic returned None: is a `return` missing?"
     return quantized
 
 
-def static(student, works, model, batches, *args, **options):
+def static(student, model, batches, *args, **options):
     with works("quantize_static(model, batches)", STATIC):
         quantized = student.quantize_static(model, batches, *args, **options)
     assert quantized is not None, "quantize_static returned None: is a `return` missing?"
     return quantized
 
 
-def test_every_linear_layer_becomes_a_quantized_one_and_the_rest_stays(student, works):
+def test_every_linear_layer_becomes_a_quantized_one_and_the_rest_stays(student):
     model = student.Sequential(linear(student, 1, 6, 5), student.ReLU(), student.Sequential(linear(student, 2, 5, 4)))
-    got = dynamic(student, works, model)
+    got = dynamic(student, model)
     outer, inner = kinds(got), kinds(got.layers[2])
     wanted = ["QuantizedLinear", "ReLU", "Sequential"]
     assert outer == wanted, f"expected layers {wanted}, got {outer}: {DYNAMIC}"
     assert inner == ["QuantizedLinear"], f"expected a QuantizedLinear in the inner Sequential, got {inner}: {DYNAMIC}"
-    alone = type_name(dynamic(student, works, linear(student, 1, 6, 5)))
+    alone = type_name(dynamic(student, linear(student, 1, 6, 5)))
     assert alone == "QuantizedLinear", f"expected a QuantizedLinear for a Linear by itself, got {alone}: {DYNAMIC}"
 
 
-def test_a_dynamic_layer_has_the_weights_and_bias_of_the_float_layer(student, check, works):
-    got = dynamic(student, works, network(student))
+def test_a_dynamic_layer_has_the_weights_and_bias_of_the_float_layer(student):
+    got = dynamic(student, network(student))
     for i, seed in ((0, 1), (2, 2)):
         weight = numbers(seed, *got.layers[i].weight.shape)
         step = np.abs(weight).max(1, keepdims=True) / 127
@@ -74,8 +76,8 @@ def test_a_dynamic_layer_has_the_weights_and_bias_of_the_float_layer(student, ch
         check(f"the bias of layer {i}", got.layers[i].bias, numbers(seed + 50, len(weight)), "bias_of(m) is the bias")
 
 
-def test_a_dynamic_model_computes_what_its_layers_compute(student, check, works):
-    got = dynamic(student, works, network(student))
+def test_a_dynamic_model_computes_what_its_layers_compute(student):
+    got = dynamic(student, network(student))
     with works("model(x)", "a dynamic QuantizedLinear has no input_qparams and no output_qparams"):
         y = got(X)
     assert not hasattr(y, "qparams"), "a dynamic model's result is a Tensor of reals, got codes: pass no output_qparams"
@@ -86,8 +88,8 @@ def test_a_dynamic_model_computes_what_its_layers_compute(student, check, works)
     check("the dynamic model's answer", y.data, wanted, "each input must get its own ruler: input_qparams stays None")
 
 
-def test_in_a_static_chain_clipping_does_what_relu_did(student, works):
-    got = kinds(static(student, works, network(student), [X]))
+def test_in_a_static_chain_clipping_does_what_relu_did(student):
+    got = kinds(static(student, network(student), [X]))
     assert "Linear" not in got, f"layers became {got}: a Linear is left, in float; did you quantize the observed model?"
     assert "Observed" not in got, (
         f"layers became {got}: they still only watch; quantize_observed(observed, axis) is missing"
@@ -98,13 +100,13 @@ def test_in_a_static_chain_clipping_does_what_relu_did(student, works):
     assert got == ["QuantizedLinear", "QuantizedLinear"], f"layers became {got}, wanted two QuantizedLinear: {STATIC}"
 
 
-def test_a_layer_without_bias_is_quantized_without(student, check, works):
+def test_a_layer_without_bias_is_quantized_without(student):
     model = student.Sequential(linear(student, 3, 6, 4, bias=False))
     x = numbers(7, 5, 6)
     none = "bias_of(m) is None for such a layer; QuantizedLinear takes None"
     for name, got in (
-        ("dynamic", dynamic(student, works, model)),
-        ("static", static(student, works, model, [x])),
+        ("dynamic", dynamic(student, model)),
+        ("static", static(student, model, [x])),
     ):
         with works(f"a {name} model without bias", none):
             y = got(np.zeros((2, 6), np.float32)).data
@@ -112,10 +114,10 @@ def test_a_layer_without_bias_is_quantized_without(student, check, works):
 
 
 @pytest.mark.parametrize("how", ["dynamic", "static"])
-def test_the_float_model_stays_as_it_was(student, check, works, how):
+def test_the_float_model_stays_as_it_was(student, how):
     model = network(student)
     before = model(X).data
-    dynamic(student, works, model) if how == "dynamic" else static(student, works, model, [X])
+    dynamic(student, model) if how == "dynamic" else static(student, model, [X])
     got = kinds(model)
     changed = "quantizing makes a *new* model (map_modules does); the float one was changed in place"
     assert got == ["Linear", "ReLU", "Linear"], f"the float model's layers became {got}: {changed}"
@@ -123,9 +125,9 @@ def test_the_float_model_stays_as_it_was(student, check, works, how):
 
 
 @pytest.mark.parametrize("how", ["dynamic", "static"])
-def test_no_float_weights_are_left(student, works, how):
+def test_no_float_weights_are_left(student, how):
     model = network(student)
-    got = dynamic(student, works, model) if how == "dynamic" else static(student, works, model, [X])
+    got = dynamic(student, model) if how == "dynamic" else static(student, model, [X])
     arrays = student.model_arrays(got)
     large = {name: str(a.dtype) for name, a in arrays.items() if a.size >= 20}
     assert sorted(large.values()) == ["int8", "int8"], (
@@ -134,13 +136,13 @@ def test_no_float_weights_are_left(student, works, how):
 
 
 @pytest.mark.parametrize("how", ["dynamic", "static"])
-def test_the_weights_type_and_axis_are_passed_on(student, check, works, how):
+def test_the_weights_type_and_axis_are_passed_on(student, how):
     model = network(student)
     int4 = student.INT4
     if how == "dynamic":
-        got = dynamic(student, works, model, int4, None)
+        got = dynamic(student, model, int4, None)
     else:
-        got = static(student, works, model, [X], student.MinMaxObserver, int4, None)
+        got = static(student, model, [X], student.MinMaxObserver, int4, None)
     weight = got.layers[0].weight
     check("bits of the weights", weight.qparams.int_type.bits, 4, "pass int_type on to QuantizedLinear")
     check(
@@ -152,9 +154,9 @@ def test_the_weights_type_and_axis_are_passed_on(student, check, works, how):
     check("bytes of the 30 weights", weight.stored.nbytes, 15, "two codes of 4 bits a byte")
 
 
-def test_the_first_ruler_spans_every_batch(student, check, works, oracle):
+def test_the_first_ruler_spans_every_batch(student):
     batches = [X[:2], 3 * X[2:4], X[4:]]
-    p = static(student, works, network(student), batches).layers[0].input_qparams
+    p = static(student, network(student), batches).layers[0].input_qparams
 
     def scale(*used):
         return oracle.ruler(min(float(b.min()) for b in used), max(float(b.max()) for b in used), -128, 127)[0]
@@ -174,8 +176,8 @@ def test_the_first_ruler_spans_every_batch(student, check, works, oracle):
     )
 
 
-def test_the_second_ruler_spans_what_the_second_layer_is_given(student, check, works, oracle):
-    p = static(student, works, network(student), [X[:4], X[4:]]).layers[1].input_qparams
+def test_the_second_ruler_spans_what_the_second_layer_is_given(student):
+    p = static(student, network(student), [X[:4], X[4:]]).layers[1].input_qparams
     wanted = oracle.ruler(0.0, float(hidden(X).max()), -128, 127)
     seen = "each Linear must be watched where it stands, behind the ReLU: wrap with observe_layers"
     slips = {
@@ -184,8 +186,8 @@ def test_the_second_ruler_spans_what_the_second_layer_is_given(student, check, w
     check("(scale, zero point) of the second layer's input", (p.scale, p.zero_point), wanted, seen, slips=slips)
 
 
-def test_a_static_model_computes_what_its_layers_compute(student, check, works):
-    got = static(student, works, network(student), [X])
+def test_a_static_model_computes_what_its_layers_compute(student):
+    got = static(student, network(student), [X])
     y = got(X)
     assert not hasattr(y, "qparams"), "the network's answer is a Tensor of reals: its last layer has no output_qparams"
     p1, p2 = (student.choose_qparams(float(v.min()), float(v.max())) for v in (X, hidden(X)))
@@ -198,9 +200,9 @@ def test_a_static_model_computes_what_its_layers_compute(student, check, works):
     )
 
 
-def test_another_calibration_gives_another_answer(student, works):
+def test_another_calibration_gives_another_answer(student):
     model = network(student)
-    near, far = (static(student, works, model, [X * reach])(X).data for reach in (1, 20))
+    near, far = (static(student, model, [X * reach])(X).data for reach in (1, 20))
     assert (near != far).any(), (
         "calibrated on x and on 20 * x, the model gave the same answer: what was observed is not used"
     )
@@ -211,9 +213,9 @@ def test_another_calibration_gives_another_answer(student, works):
 
 
 @pytest.mark.parametrize("name", ["MinMaxObserver", "MovingAverageObserver"])
-def test_the_observer_that_was_asked_for_is_used(student, check, works, oracle, name):
+def test_the_observer_that_was_asked_for_is_used(student, name):
     batches = [X, 3 * X]
-    got = static(student, works, network(student), batches, observer=getattr(student, name))
+    got = static(student, network(student), batches, observer=getattr(student, name))
     lo, hi = float(X.min()), float(X.max())
     factor = 3 if name == "MinMaxObserver" else 0.9 + 0.1 * 3
     wanted, _ = oracle.ruler(factor * lo, factor * hi, -128, 127)
@@ -227,9 +229,9 @@ def test_the_observer_that_was_asked_for_is_used(student, check, works, oracle, 
     )
 
 
-def test_each_layer_has_an_observer_of_its_own(student, check, works):
+def test_each_layer_has_an_observer_of_its_own(student):
     model = student.Sequential(linear(student, 8, 6, 6), linear(student, 9, 6, 6))
-    got = static(student, works, model, [X, X / 4])
+    got = static(student, model, [X, X / 4])
     scales = [float(layer.input_qparams.scale) for layer in got.layers]
     between = X @ numbers(8, 6, 6).T + numbers(58, 6)
     wanted = [(v.max() - v.min()) / 255 for v in (X, between)]

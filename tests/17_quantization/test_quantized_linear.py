@@ -1,7 +1,9 @@
 """QuantizedLinear. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 STEPS = "integer_matmul with the input's zero point, then times s_x * s_w, then the bias"
 WEIGHT = np.array([[0.5, -0.25, 1.0], [0.125, 0.0625, -0.03], [-2.0, 1.0, 0.75]], np.float32)
@@ -13,14 +15,14 @@ def layer(student, *args, **options):
     return student.QuantizedLinear(WEIGHT, *args, **options)
 
 
-def forward(works, linear, x):
+def forward(linear, x):
     with works(f"forward(x {np.shape(x) if isinstance(x, np.ndarray) else x})", STEPS):
         return linear(x)
 
 
-def values(works, linear, x):
+def values(linear, x):
     """The result as an array; a QuantizedTensor or None in place of a Tensor is told."""
-    y = forward(works, linear, x)
+    y = forward(linear, x)
     assert y is not None, "forward returned None: is a `return` missing?"
     assert not isinstance(y, np.ndarray), "forward must return a Tensor, not an array: Tensor(y.reshape(shape))"
     assert not hasattr(y, "qparams"), "without output_qparams the result is a float32 Tensor, got a QuantizedTensor"
@@ -33,7 +35,7 @@ class Parts:
     scale None: dynamic, in uint8. Else static, in int8.
     """
 
-    def __init__(self, oracle, x, scale=None, zero_point=0, weight=WEIGHT):
+    def __init__(self, x, scale=None, zero_point=0, weight=WEIGHT):
         ends = (-128, 127)
         if scale is None:
             (scale, zero_point), ends = oracle.dynamic_ruler(x.ravel().tolist()), (0, 255)
@@ -65,10 +67,10 @@ class Parts:
         }
 
 
-def test_a_dynamic_layer_multiplies_codes_and_returns_reals(student, check, works, oracle):
+def test_a_dynamic_layer_multiplies_codes_and_returns_reals(student):
     x = np.abs(X)
-    parts = Parts(oracle, x)
-    y = values(works, layer(student), x)
+    parts = Parts(x)
+    y = values(layer(student), x)
     check(
         "a dynamic layer of positive inputs",
         y,
@@ -79,17 +81,17 @@ def test_a_dynamic_layer_multiplies_codes_and_returns_reals(student, check, work
     )
 
 
-def test_the_zero_point_of_the_input_is_taken_off(student, check, works, oracle):
-    parts = Parts(oracle, X)
-    y = values(works, layer(student), X)
+def test_the_zero_point_of_the_input_is_taken_off(student):
+    parts = Parts(X)
+    y = values(layer(student), X)
     check(
         "a dynamic layer of mixed inputs", y, parts.acc * parts.scale, STEPS, slips=parts.slips(), within=parts.within()
     )
 
 
-def test_a_dynamic_layer_adds_its_bias_in_float(student, check, works, oracle):
-    parts = Parts(oracle, X)
-    y = values(works, layer(student, BIAS), X)
+def test_a_dynamic_layer_adds_its_bias_in_float(student):
+    parts = Parts(X)
+    y = values(layer(student, BIAS), X)
     slips = {
         "the bias is missing": parts.acc * parts.scale,
         "the bias was added twice": parts.acc * parts.scale + 2 * BIAS,
@@ -100,26 +102,26 @@ def test_a_dynamic_layer_adds_its_bias_in_float(student, check, works, oracle):
     check("a dynamic layer with a bias", y, wanted, STEPS, slips=slips, within=parts.within(BIAS))
 
 
-def test_every_output_has_its_own_scale(student, check, works, oracle):
+def test_every_output_has_its_own_scale(student):
     weight = WEIGHT * np.array([[100], [1], [0.01]], np.float32)
-    parts = Parts(oracle, X, weight=weight)
-    y = values(works, student.QuantizedLinear(weight), X)
+    parts = Parts(X, weight=weight)
+    y = values(student.QuantizedLinear(weight), X)
     each = "scale [out] broadcasts along the last axis of acc [rows, out]"
     check("rows of very different size", y, parts.acc * parts.scale, each, slips=parts.slips(), within=parts.within())
 
 
-def test_a_static_layer_measures_its_input_with_the_calibrated_ruler(student, check, works, oracle):
-    parts, own = Parts(oracle, X, 1 / 64, -20), Parts(oracle, X)
-    y = values(works, layer(student, None, student.QParams(1 / 64, -20)), X)
+def test_a_static_layer_measures_its_input_with_the_calibrated_ruler(student):
+    parts, own = Parts(X, 1 / 64, -20), Parts(X)
+    y = values(layer(student, None, student.QParams(1 / 64, -20)), X)
     slips = {"the calibrated ruler was ignored: self._codes(x) has chosen the right one": own.acc * own.scale}
     slips |= parts.slips()
     check("a static layer", y, parts.acc * parts.scale, STEPS, slips=slips, within=parts.within())
 
 
-def test_a_static_layer_adds_its_bias_to_the_integer_sums(student, check, works, oracle):
-    parts = Parts(oracle, X, 1 / 64, -20)
+def test_a_static_layer_adds_its_bias_to_the_integer_sums(student):
+    parts = Parts(X, 1 / 64, -20)
     bias = np.rint(BIAS / parts.scale)
-    y = values(works, layer(student, BIAS, student.QParams(1 / 64, -20)), X)
+    y = values(layer(student, BIAS, student.QParams(1 / 64, -20)), X)
     slips = {
         "the bias is missing": parts.acc * parts.scale,
         "a static layer's bias is int32, in units of s_x * s_w: add it to acc, before the scale": parts.acc
@@ -132,8 +134,8 @@ def test_a_static_layer_adds_its_bias_to_the_integer_sums(student, check, works,
     check("a static layer with a bias", y, wanted, STEPS, slips=slips, within=parts.within(BIAS))
 
 
-def test_reals_come_out_as_float32(student, check, works):
-    y = values(works, layer(student, BIAS), X)
+def test_reals_come_out_as_float32(student):
+    y = values(layer(student, BIAS), X)
     check(
         "a dynamic layer's result",
         y,
@@ -141,7 +143,7 @@ def test_reals_come_out_as_float32(student, check, works):
         "int32 * float32 is float64 in NumPy: acc.astype(np.float32) first",
         dtype="float32",
     )
-    y = values(works, layer(student, BIAS, student.QParams(1 / 64, 0)), X)
+    y = values(layer(student, BIAS, student.QParams(1 / 64, 0)), X)
     check(
         "a static layer's result",
         y,
@@ -151,33 +153,33 @@ def test_reals_come_out_as_float32(student, check, works):
     )
 
 
-def test_another_calibration_gives_another_answer(student, works):
-    fine, coarse = (values(works, layer(student, BIAS, student.QParams(s, 0)), X) for s in (1 / 60, 1 / 6))
+def test_another_calibration_gives_another_answer(student):
+    fine, coarse = (values(layer(student, BIAS, student.QParams(s, 0)), X) for s in (1 / 60, 1 / 6))
     assert (fine != coarse).any(), (
         "two rulers, ten times apart, gave the same answer: the calibration is stored, but not used"
     )
-    short = values(works, layer(student, BIAS, student.QParams(1 / 256, 0)), X * 100)
-    end = values(works, layer(student, BIAS, student.QParams(1 / 256, 0)), X * 1000)
+    short = values(layer(student, BIAS, student.QParams(1 / 256, 0)), X * 100)
+    end = values(layer(student, BIAS, student.QParams(1 / 256, 0)), X * 1000)
     kept = "inputs beyond the ruler must saturate, so that 100 * x and 1000 * x give the same"
     assert (short == end).all(), f"{kept}: got {short.tolist()} and {end.tolist()}"
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 3, 3), (0, 3), (2, 0, 3)])
 @pytest.mark.parametrize("static", [False, True])
-def test_every_leading_axis_is_kept(student, check, works, shape, static):
+def test_every_leading_axis_is_kept(student, shape, static):
     x = np.resize(X, shape).astype(np.float32)
     linear = layer(student, BIAS, student.QParams(1 / 64, 0) if static else None)
-    got = values(works, linear, x)
-    flat = values(works, linear, x.reshape(-1, 3)).reshape(shape)
+    got = values(linear, x)
+    flat = values(linear, x.reshape(-1, 3)).reshape(shape)
     check(f"a {'static' if static else 'dynamic'} layer of input {shape}", got, flat, "reshape to (*q.shape[:-1], out)")
 
 
-def test_a_static_layer_can_hand_on_codes(student, check, works, oracle):
-    parts = Parts(oracle, X, 1 / 64, -20)
+def test_a_static_layer_can_hand_on_codes(student):
+    parts = Parts(X, 1 / 64, -20)
     s_y, z_y = 1 / 32, 10
     bias = np.rint(BIAS / parts.scale).astype(int)
     linear = layer(student, BIAS, student.QParams(1 / 64, -20), student.QParams(s_y, z_y))
-    y = forward(works, linear, X)
+    y = forward(linear, X)
     assert hasattr(y, "qparams"), (
         "with output_qparams the result is a QuantizedTensor of that ruler, got a Tensor of reals"
     )
@@ -205,20 +207,20 @@ def test_a_static_layer_can_hand_on_codes(student, check, works, oracle):
     check("the zero point it hands on", y.qparams.zero_point, z_y, "QuantizedTensor(codes, self.output_qparams)")
 
 
-def test_codes_that_come_in_are_used_as_they_are(student, check, works, oracle):
+def test_codes_that_come_in_are_used_as_they_are(student):
     p = student.QParams(1 / 64, -20)
     codes = np.array([[44, -4, 12], [-68, 4, 108]], np.int8)
     linear = layer(student, BIAS, p)
-    got = values(works, linear, student.QuantizedTensor(codes, p))
-    check("a layer that is given codes", got, values(works, linear, (codes + 20.0).astype(np.float32) / 64), "q, not x")
+    got = values(linear, student.QuantizedTensor(codes, p))
+    check("a layer that is given codes", got, values(linear, (codes + 20.0).astype(np.float32) / 64), "q, not x")
     stack = student.QuantizedTensor(np.stack([codes, codes]), p)
-    y = forward(works, layer(student, BIAS, p, student.QParams(1 / 32, 0)), stack)
+    y = forward(layer(student, BIAS, p, student.QParams(1 / 32, 0)), stack)
     check("the shape of codes handed on", y.shape, (2, 2, 3), "reshape to (*q.shape[:-1], out)")
 
 
-def test_a_dynamic_layer_can_hand_on_codes_too(student, check, works, oracle):
-    parts = Parts(oracle, X)
-    y = forward(works, layer(student, BIAS, None, student.QParams(1 / 32, 10)), X)
+def test_a_dynamic_layer_can_hand_on_codes_too(student):
+    parts = Parts(X)
+    y = forward(layer(student, BIAS, None, student.QParams(1 / 32, 10)), X)
     assert hasattr(y, "qparams"), (
         "with output_qparams the result is a QuantizedTensor, got a Tensor: quantize(y, output_qparams)"
     )
@@ -232,20 +234,20 @@ def test_a_dynamic_layer_can_hand_on_codes_too(student, check, works, oracle):
     )
 
 
-def test_weights_of_4_bits_and_one_scale_for_all_rows_work_too(student, check, works):
+def test_weights_of_4_bits_and_one_scale_for_all_rows_work_too(student):
     for bits, axis, steps in ((4, 0, 7), (8, None, 127), (2, None, 1)):
         linear = layer(student, BIAS, None, None, student.IntType(bits), axis)
         top = np.abs(WEIGHT).max(None if axis is None else 1, keepdims=True)
         weight = linear.weight.dequantize()
         x = np.array([[255.0, 0, 128], [1, 2, 3]], np.float32)  # codes themselves: dynamic scale 1, zero point 0
-        got = values(works, linear, x)
+        got = values(linear, x)
         call = f"a layer with weights of {bits} bits, axis {axis}"
         near = 4 * 2.0**-24 * (np.abs(x) @ np.abs(weight).T + np.abs(BIAS))
         check(call, got, x @ weight.T + BIAS, "x is exact here, so y = x @ dequantized weights + bias", within=near)
         check(f"{call}: its weights", weight, WEIGHT, "half a step at most", within=top / steps / 2 + 1e-6)
 
 
-def test_only_integers_are_kept(student, check):
+def test_only_integers_are_kept(student):
     linear = layer(student, BIAS, student.QParams(1 / 64, 0))
     check("the weights kept", linear.weight.stored, linear.weight.stored, "int8 codes", dtype="int8")
     check("the bias of a static layer", linear.bias, linear.bias, "int32 at scale s_x * s_w", dtype="int32")

@@ -1,21 +1,23 @@
 """quantize_multiplier and requantize. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 SPLIT = "m = fraction * 2**exponent from np.frexp; q31 = floor(fraction * 2**31 + 0.5)"
 END = "round(acc * m), plus the zero point, clipped, cast"
 TIES = np.array([-6, -2, 2, 6], np.int32)  # times 1/4: -1.5, -0.5, 0.5, 1.5
 
 
-def multiplier(student, works, m):
+def multiplier(student, m):
     with works(f"quantize_multiplier({m})", SPLIT):
         got = student.quantize_multiplier(m)
     assert isinstance(got, tuple) and len(got) == 2, f"expected a pair (q31, exponent), got {got!r}"
     return got
 
 
-def requantize(student, works, acc, m, p, *rounding):
+def requantize(student, acc, m, p, *rounding):
     with works(f"requantize(acc, m, qparams, {rounding or 'float'})", END):
         return student.requantize(np.asarray(acc, np.int32), m, p, *rounding)
 
@@ -25,8 +27,8 @@ def requantize(student, works, acc, m, p, *rounding):
     [(0.75, 1610612736, 0), (0.25, 2**30, -1), (1.0, 2**30, 1), (100.0, 1677721600, 7)],
     ids=["0.75", "0.25", "1", "100"],
 )
-def test_a_multiplier_becomes_an_integer_of_31_bits_and_an_exponent(student, check, works, m, q31, exponent):
-    got = multiplier(student, works, m)
+def test_a_multiplier_becomes_an_integer_of_31_bits_and_an_exponent(student, m, q31, exponent):
+    got = multiplier(student, m)
     slips = {
         "the two are swapped: (q31, exponent)": (exponent, q31),
         "q31 has 31 bits: fraction * 2**31": (q31 // 2, exponent),
@@ -37,21 +39,19 @@ def test_a_multiplier_becomes_an_integer_of_31_bits_and_an_exponent(student, che
     check(f"quantize_multiplier({m})", got, (q31, exponent), SPLIT, slips=slips)
 
 
-def test_half_of_a_unit_is_rounded_up(student, check, works):
+def test_half_of_a_unit_is_rounded_up(student):
     m = (2**30 + 0.5) / 2**31
     slips = {
         "np.rint takes this tie to the even 2**30; the rule is half up: np.floor(v + 0.5)": (2**30, 0),
     }
-    check(
-        "quantize_multiplier((2**30 + 0.5) / 2**31)", multiplier(student, works, m), (2**30 + 1, 0), SPLIT, slips=slips
-    )
+    check("quantize_multiplier((2**30 + 0.5) / 2**31)", multiplier(student, m), (2**30 + 1, 0), SPLIT, slips=slips)
     m = (2**30 + 0.75) / 2**31
     cut = {"the fraction was cut off, not rounded: np.floor(v + 0.5)": (2**30, 0)}
-    check("quantize_multiplier((2**30 + 0.75) / 2**31)", multiplier(student, works, m), (2**30 + 1, 0), slips=cut)
+    check("quantize_multiplier((2**30 + 0.75) / 2**31)", multiplier(student, m), (2**30 + 1, 0), slips=cut)
 
 
-def test_a_fraction_that_rounds_up_to_1_is_halved(student, check, works):
-    got = multiplier(student, works, 1 - 2.0**-33)
+def test_a_fraction_that_rounds_up_to_1_is_halved(student):
+    got = multiplier(student, 1 - 2.0**-33)
     slips = {
         "q31 became 2**31, which no int32 holds: halve it and add one to the exponent": (2**31, 0),
         "q31 was halved, but the exponent not raised": (2**30, 0),
@@ -61,22 +61,22 @@ def test_a_fraction_that_rounds_up_to_1_is_halved(student, check, works):
     check("quantize_multiplier(1 - 2**-33)", got, (2**30, 1), SPLIT, slips=slips)
 
 
-def test_a_multiplier_too_small_for_any_sum_is_0(student, check, works):
+def test_a_multiplier_too_small_for_any_sum_is_0(student):
     slips = {"below 2**-32 every int32 sum rounds to 0: where exponent < -31, q31 and exponent are 0": (2**30, -32)}
     slips |= {"with q31 = 0 the exponent is 0, too": (0, -32)}
-    check("quantize_multiplier(2**-33)", multiplier(student, works, 2.0**-33), (0, 0), SPLIT, slips=slips)
-    check("quantize_multiplier(2**-32)", multiplier(student, works, 2.0**-32), (2**30, -31), "-31 is still in use")
+    check("quantize_multiplier(2**-33)", multiplier(student, 2.0**-33), (0, 0), SPLIT, slips=slips)
+    check("quantize_multiplier(2**-32)", multiplier(student, 2.0**-32), (2**30, -31), "-31 is still in use")
 
 
-def test_every_channel_has_its_own_multiplier(student, check, works):
-    q31, exponent = multiplier(student, works, np.array([0.75, 2.0**-40, 1 - 2.0**-33, 3.0]))
+def test_every_channel_has_its_own_multiplier(student):
+    q31, exponent = multiplier(student, np.array([0.75, 2.0**-40, 1 - 2.0**-33, 3.0]))
     each = "element by element: np.where, not `if`"
     check("q31 of [0.75, 2**-40, 1 - 2**-33, 3]", q31, [1610612736, 0, 2**30, 1610612736], each)
     check("exponent of [0.75, 2**-40, 1 - 2**-33, 3]", exponent, [0, 0, 1, 2], each)
 
 
-def test_a_sum_is_scaled_and_rounded(student, check, works):
-    got = requantize(student, works, [100, -100, 7], 0.125, student.QParams(1.0, 0))
+def test_a_sum_is_scaled_and_rounded(student):
+    got = requantize(student, [100, -100, 7], 0.125, student.QParams(1.0, 0))
     slips = {
         "rounded down: // and >> floor; np.rint rounds": [12, -13, 0],
         "cut off: a cast to int drops the fraction; np.rint rounds": [12, -12, 0],
@@ -85,10 +85,10 @@ def test_a_sum_is_scaled_and_rounded(student, check, works):
     check("requantize([100, -100, 7], 1/8)", got, [12, -12, 1], END, slips=slips)
 
 
-def test_the_zero_point_is_added_before_clipping(student, check, works):
+def test_the_zero_point_is_added_before_clipping(student):
     acc = [1000, -1000, 600, 0]
     wrapped = "clip is missing, or comes after the cast: int8 wrapped around"
-    got = requantize(student, works, acc, 0.25, student.QParams(1.0, -100))
+    got = requantize(student, acc, 0.25, student.QParams(1.0, -100))
     slips = {
         "the zero point is missing": [127, -128, 127, 0],
         "clipped before the zero point was added": [27, 28, 27, -100],
@@ -99,13 +99,13 @@ def test_the_zero_point_is_added_before_clipping(student, check, works):
 
 
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
-def test_codes_saturate_and_are_stored_in_bytes(student, check, works, rounding):
+def test_codes_saturate_and_are_stored_in_bytes(student, rounding):
     p8, p4 = student.QParams(1.0, 100, student.UINT8), student.QParams(1.0, 0, student.INT4)
     acc = [-(2**30), -400, 0, 400, 2**30]
     wrapped = "clip before the cast: once wrapped around, a code cannot be told from a good one"
-    got = requantize(student, works, acc, 0.5, p8, rounding)
+    got = requantize(student, acc, 0.5, p8, rounding)
     check(f"requantize({acc}, 1/2) to UINT8, '{rounding}'", got, [0, 0, 100, 255, 255], wrapped, dtype="uint8")
-    got = requantize(student, works, acc, 0.5, p4, rounding)
+    got = requantize(student, acc, 0.5, p4, rounding)
     check(f"requantize({acc}, 1/2) to INT4, '{rounding}'", got, [-8, -8, 0, 7, 7], wrapped, dtype="int8")
 
 
@@ -118,8 +118,8 @@ def test_codes_saturate_and_are_stored_in_bytes(student, check, works, rounding)
     ],
     ids=["float", "single", "gemmlowp"],
 )
-def test_ties_go_as_the_rounding_says(student, check, works, rounding, wanted, rule):
-    got = requantize(student, works, TIES, 0.25, student.QParams(1.0, 0), rounding)
+def test_ties_go_as_the_rounding_says(student, rounding, wanted, rule):
+    got = requantize(student, TIES, 0.25, student.QParams(1.0, 0), rounding)
     slips = {
         f"rounded down, the half is missing: {rule}": [-2, -1, 0, 1],
         f"all three roundings gave the same; this one has its own rule: {rule}": [-2, 0, 0, 2],
@@ -131,29 +131,29 @@ def test_ties_go_as_the_rounding_says(student, check, works, rounding, wanted, r
 
 
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
-def test_every_sum_agrees_with_the_rule_in_exact_arithmetic(student, check, works, oracle, rounding):
+def test_every_sum_agrees_with_the_rule_in_exact_arithmetic(student, rounding):
     rng = np.random.default_rng(12)
     for m in (0.0004321, 0.03, 0.9999, 2.0**-9, 1.7, 5.0):
         acc = np.clip(rng.normal(0, 100 / m, 300), -(2**31), 2**31 - 1).astype(np.int32)
         wanted = [oracle.requantized(a, m, 5, -128, 127, rounding) for a in acc.tolist()]
-        got = requantize(student, works, acc, m, student.QParams(1.0, 5), rounding)
+        got = requantize(student, acc, m, student.QParams(1.0, 5), rounding)
         check(f"requantize(300 sums, {m:.6g}, '{rounding}')", got, wanted, "see the three rules in the docstring")
 
 
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
-def test_the_largest_sums_do_not_overflow(student, check, works, oracle, rounding):
+def test_the_largest_sums_do_not_overflow(student, rounding):
     acc = [2**31 - 1, -(2**31), 2**31 - 1, -(2**31), 12345]
     for m in (2.0**-25, 2.0**-40, 3.0, 2.0**20):
         wanted = [oracle.requantized(a, m, 0, -128, 127, rounding) for a in acc]
-        got = requantize(student, works, acc, m, student.QParams(1.0, 0), rounding)
+        got = requantize(student, acc, m, student.QParams(1.0, 0), rounding)
         wide = "sums times q31 need int64; in 'gemmlowp' a shifted sum is first clipped to int32"
         check(f"requantize({acc}, {m:g}, '{rounding}')", got, wanted, wide)
 
 
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
-def test_every_channel_is_scaled_by_its_own_multiplier(student, check, works, oracle, rounding):
+def test_every_channel_is_scaled_by_its_own_multiplier(student, rounding):
     acc, m = np.array([[1000, 1000, 1000], [-77, -77, -77]]), np.array([0.1, 1.5, 0.01], np.float32)
-    got = requantize(student, works, acc, m, student.QParams(1.0, 0), rounding)
+    got = requantize(student, acc, m, student.QParams(1.0, 0), rounding)
     wanted = [
         [oracle.requantized(a, float(f), 0, -128, 127, rounding) for a, f in zip(r, m, strict=True)]
         for r in acc.tolist()
@@ -163,15 +163,15 @@ def test_every_channel_is_scaled_by_its_own_multiplier(student, check, works, or
 
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0), (2, 1, 3)])
-def test_the_shape_stays_as_it_was(student, check, works, rounding, shape):
-    got = requantize(student, works, np.full(shape, 40), 0.25, student.QParams(1.0, 1), rounding)
+def test_the_shape_stays_as_it_was(student, rounding, shape):
+    got = requantize(student, np.full(shape, 40), 0.25, student.QParams(1.0, 1), rounding)
     check(f"requantize of shape {shape}, '{rounding}'", got, np.full(shape, 11), END, dtype="int8")
 
 
-def test_the_float_rule_multiplies_in_float32(student, check, works, oracle):
+def test_the_float_rule_multiplies_in_float32(student):
     acc, m = [2**24 + 2**17 + 1, 3 * 2**17 + 1, 25 * 2**17 + 1, 2**24 + 3 * 2**17 - 1], 2.0**-18
     wanted = [oracle.requantized(a, m, 0, -128, 127) for a in acc]
-    got = requantize(student, works, acc, m, student.QParams(1.0, 0))
+    got = requantize(student, acc, m, student.QParams(1.0, 0))
     slips = {
         "the product was rounded in float64; ONNX Runtime and we use float32(acc) * float32(m)": np.rint(
             np.array(acc) * m

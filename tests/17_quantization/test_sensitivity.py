@@ -1,7 +1,9 @@
 """sensitivity. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
+from checks_17 import check, works
 
 ALONE = "quantize_weights(model, {name: int_type}, axis): this layer alone, everything else in float"
 ROW = "Sensitivity(name, int_type, nbytes, sqnr_db(reference, outputs(quantized, x)), accuracy(quantized, x, y))"
@@ -38,7 +40,7 @@ def labels(student):
     return answers(network(student)).argmax(1)
 
 
-def table(student, works, model=None, bits=(2, 8), **options):
+def table(student, model=None, bits=(2, 8), **options):
     model = network(student) if model is None else model
     with works("sensitivity(model, x, y, int_types)", ROW):
         rows = student.sensitivity(model, X, labels(student), [student.IntType(b) for b in bits], **options)
@@ -50,19 +52,19 @@ def told(rows):
     return [(row.layer, row.int_type.bits) for row in rows]
 
 
-def db(oracle, wanted, got):
+def db(wanted, got):
     return oracle.sqnr_db(wanted.ravel().tolist(), got.ravel().tolist())
 
 
-def test_there_is_a_row_for_each_layer_and_type(student, works):
-    got = told(table(student, works))
+def test_there_is_a_row_for_each_layer_and_type(student):
+    got = told(table(student))
     wanted = [("layers.0", 2), ("layers.0", 8), ("layers.2", 2), ("layers.2", 8)]
     assert got == wanted, f"rows: expected {wanted}, got {got}: append one Sensitivity for each layer and each type"
 
 
-def test_one_layer_is_quantized_at_a_time(student, check, works, oracle):
+def test_one_layer_is_quantized_at_a_time(student):
     model = network(student)
-    rows = table(student, works, model)
+    rows = table(student, model)
     names, reference = ("layers.0", "layers.2"), answers(model)
     for row in rows:
         int_type = student.IntType(row.int_type.bits)
@@ -71,18 +73,18 @@ def test_one_layer_is_quantized_at_a_time(student, check, works, oracle):
             for chosen in ((row.layer,), names, tuple(set(names) - {row.layer}))
         )
         slips = {
-            "every layer was quantized at once": db(oracle, reference, everything),
-            "the other layer was quantized": db(oracle, reference, other),
-            "the two were exchanged: sqnr_db(reference, quantized outputs)": db(oracle, alone, reference),
+            "every layer was quantized at once": db(reference, everything),
+            "the other layer was quantized": db(reference, other),
+            "the two were exchanged: sqnr_db(reference, quantized outputs)": db(alone, reference),
         }
         call = f"the SQNR of {row.layer} in {row.int_type.bits} bits"
         assert row.sqnr_db != np.inf, f"{call}: expected noise, got none: nothing was quantized; {ALONE}"
-        check(call, row.sqnr_db, db(oracle, reference, alone), ALONE, slips=slips, within=1e-6)
+        check(call, row.sqnr_db, db(reference, alone), ALONE, slips=slips, within=1e-6)
 
 
-def test_accuracy_is_that_of_the_quantized_network(student, check, works):
+def test_accuracy_is_that_of_the_quantized_network(student):
     model, y = network(student), labels(student)
-    for row in table(student, works, model):
+    for row in table(student, model):
         quantized = student.quantize_weights(model, {row.layer: student.IntType(row.int_type.bits)})
         share = (answers(quantized).argmax(1) == y).mean()
         slips = {
@@ -95,18 +97,18 @@ def test_accuracy_is_that_of_the_quantized_network(student, check, works):
         check(call, row.accuracy, share, "accuracy(quantized, x, y)", slips=slips, within=1e-9)
 
 
-def test_bytes_are_those_of_the_layer_s_weight(student, check, works):
+def test_bytes_are_those_of_the_layer_s_weight(student):
     """int2: 30 weights in 8 bytes and 15 in 4; a float32 scale a row, and one int32 zero point."""
-    rows = table(student, works)
+    rows = table(student)
     wanted = [8 + 4 * 5 + 4, 30 + 4 * 5 + 4, 4 + 4 * 3 + 4, 15 + 4 * 3 + 4]
     check("the bytes of the rows", [row.nbytes for row in rows], wanted, "nbytes is computed above: pass it on, third")
 
 
-def test_one_ruler_a_matrix_is_passed_on(student, check, works, oracle):
+def test_one_ruler_a_matrix_is_passed_on(student):
     model = network(student)
-    for row in table(student, works, model, axis=None):
+    for row in table(student, model, axis=None):
         by_axis = {
-            axis: db(oracle, answers(model), answers(student.quantize_weights(model, {row.layer: row.int_type}, axis)))
+            axis: db(answers(model), answers(student.quantize_weights(model, {row.layer: row.int_type}, axis)))
             for axis in (None, 0)
         }
         slips = {"axis was not passed on to quantize_weights: these are rulers a row": by_axis[0]}
@@ -114,14 +116,14 @@ def test_one_ruler_a_matrix_is_passed_on(student, check, works, oracle):
         check(call, row.sqnr_db, by_axis[None], "pass axis on", slips=slips, within=1e-6)
 
 
-def test_more_bits_make_less_noise(student, works):
-    rows = table(student, works, bits=(2, 3, 4, 6, 8))
+def test_more_bits_make_less_noise(student):
+    rows = table(student, bits=(2, 3, 4, 6, 8))
     for name in ("layers.0", "layers.2"):
         found = [row.sqnr_db for row in rows if row.layer == name]
         assert found == sorted(found) and len(found) == 5, f"{name}: SQNR must grow with the bits, got {found}: {ALONE}"
 
 
-def test_layers_are_found_wherever_they_are(student, check, works):
+def test_layers_are_found_wherever_they_are(student):
     core = kinds(student)
     conv = core["Conv2d"](1, 2, 2)
     inner = core["Residual"](linear(core, np.eye(8, dtype=np.float32)))
@@ -137,10 +139,10 @@ def test_layers_are_found_wherever_they_are(student, check, works):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_model_stays_as_it_was(student, check, works, training):
+def test_the_model_stays_as_it_was(student, training):
     model = network(student).train(training)
     before = answers(model)
-    table(student, works, model)
+    table(student, model)
     check(
         "the model's answer afterwards", answers(model), before, "quantize_weights makes a new model; keep the old one"
     )

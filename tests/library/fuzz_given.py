@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import oracle as oracle  # plain Python, nothing of the code under test
+    import oracle_17
 else:  # no name in Python begins with a digit
-    oracle = importlib.import_module("tests.17_quantization.oracle")
+    oracle_17 = importlib.import_module("tests.17_quantization.oracle_17")
 
+oracle = oracle_17  # plain Python, nothing of the code under test
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]
 

@@ -1,6 +1,7 @@
 """Learned steps against scalar formulas in float64, for any ruler."""
 
 import numpy as np
+import oracle_17 as oracle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
     seed=st.integers(0, 10_000), bits=st.integers(2, 8), scale=st.floats(2.0**-10, 2.0**10, width=32),
     positive=st.booleans(), count=st.integers(1, 1000),
 )  # fmt: skip
-def test_values_and_both_gradients_are_the_formulas(student, oracle, seed, bits, scale, positive, count):
+def test_values_and_both_gradients_are_the_formulas(student, seed, bits, scale, positive, count):
     rng = np.random.default_rng(seed)
     qmin, qmax = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     zero_point = qmin if positive else 0

@@ -4,6 +4,7 @@ import math
 import statistics
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +44,7 @@ def test_views_of_views_lead_to_their_owner(student):
 
 
 @given(total=st.integers(1, 20_000), share=st.floats(0, 1), z=st.floats(0.1, 4))
-def test_the_interval_is_where_the_share_is_at_most_z_deviations_away(student, oracle, total, share, z):
+def test_the_interval_is_where_the_share_is_at_most_z_deviations_away(student, total, share, z):
     correct = round(share * total)
     lo, hi = student.accuracy_interval(correct, total, z)
     assert np.allclose((lo, hi), oracle.wilson(correct, total, z), rtol=0, atol=1e-9)

@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import oracle_17 as oracle
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ def test_min_max_of_each_slice_is_that_of_all_batches_together(student, seed, ax
 
 
 @given(batches=BATCHES, momentum=st.floats(0, 0.99))
-def test_the_moving_average_follows_its_formula(student, oracle, batches, momentum):
+def test_the_moving_average_follows_its_formula(student, batches, momentum):
     got = seen(student.MovingAverageObserver(momentum), batches)
     full = [batch for batch in batches if batch]
     wanted = [oracle.moving_average([end(batch) for batch in full], momentum) for end in (min, max)]
@@ -49,7 +50,7 @@ def test_the_moving_average_follows_its_formula(student, oracle, batches, moment
 @given(batches=BATCHES, percentile=st.floats(0.5, 100))
 @example(batches=[[-8.0, 1.0]], percentile=50.0)
 @example(batches=[[0.0, -0.0], [0.0]], percentile=99.9)
-def test_the_percentile_is_that_of_the_magnitudes_to_one_cell(student, oracle, batches, percentile):
+def test_the_percentile_is_that_of_the_magnitudes_to_one_cell(student, batches, percentile):
     every = [x for batch in batches for x in batch]
     share = Fraction(percentile) * len(every) / 100
     if share.denominator != 1 and abs(share - round(share)) < Fraction(1, 10**6):

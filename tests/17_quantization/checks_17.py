@@ -1,0 +1,93 @@
+"""What this module's tests say with: `check` and `works`, whose messages name the likely slip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+SHOWN = 12  # arrays up to this size are shown whole
+
+
+def check(
+    call: str,
+    got: object,
+    wanted: ArrayLike,
+    hint: str = "",
+    *,
+    slips: Mapping[str, ArrayLike] | None = None,
+    within: ArrayLike = 0.0,
+    dtype: str = "",
+) -> None:
+    """Assert that `got`, the result of `call`, has the shape and values of `wanted`, to `within`, and the dtype.
+
+    slips: what a wrong answer means -> the wrong answer. Where the student's is one of them, the message says which.
+    """
+    __tracebackhide__ = True
+    wanted = np.asarray(wanted)
+    if got is None:
+        raise AssertionError(f"{call}: expected {_shown(wanted)}, got None: is a `return` missing?")
+    if not isinstance(got, np.ndarray | np.generic | int | float | list | tuple):
+        raise AssertionError(f"{call}: expected {_shown(wanted)}, got {got!r}, which is not an array or a number")
+    got_array = np.asarray(got)
+    if got_array.shape != wanted.shape:
+        message = f"{call}: expected shape {wanted.shape}, got shape {got_array.shape}"
+    elif not _same(got_array, wanted, within):
+        message = f"{call}: {_difference(got_array, wanted, within)}"
+    elif dtype and got_array.dtype != np.dtype(dtype):
+        message = f"{call}: expected dtype {dtype}, got {got_array.dtype}"
+    else:
+        return
+    wrongs = ((slip, np.asarray(wrong)) for slip, wrong in (slips or {}).items())
+    found = (slip for slip, wrong in wrongs if _same(got_array, wrong, within + 1e-5 * np.abs(wrong)))
+    reason = next(found, hint)
+    raise AssertionError(f"{message}: {reason}" if reason else message)
+
+
+def _same(got: np.ndarray, wanted: np.ndarray, within: ArrayLike) -> bool:
+    if got.shape != wanted.shape:
+        return False
+    with np.errstate(invalid="ignore"):
+        return bool(np.all((got == wanted) | (np.abs(got.astype(float) - wanted.astype(float)) <= within)))
+
+
+def _difference(got: np.ndarray, wanted: np.ndarray, within: ArrayLike) -> str:
+    if wanted.size <= SHOWN:
+        return f"expected {_pair(wanted, got)}"
+    with np.errstate(invalid="ignore"):
+        wrong = (got != wanted) & ~(np.abs(got.astype(float) - wanted.astype(float)) <= within)
+    at = tuple(int(i) for i in np.argwhere(wrong)[0])
+    where = at[0] if len(at) == 1 else at
+    return f"expected {_pair(wanted[at], got[at])} at index {where} ({wrong.sum()} of {wrong.size} are wrong)"
+
+
+def _pair(wanted: np.ndarray, got: np.ndarray) -> str:
+    """Both, with as many digits as it takes to see the difference."""
+    texts = ((_shown(wanted, digits), _shown(got, digits)) for digits in (5, 9, 17))
+    return next((f"{one}, got {other}" for one, other in texts if one != other), f"{wanted!r}, got {got!r}")
+
+
+def _shown(values: ArrayLike, digits: int = 5) -> str:
+    """Numbers as a person writes them, whole arrays only where they are small."""
+    values = np.asarray(values)
+    if values.size > SHOWN:
+        return f"an array of shape {values.shape}"
+    if values.ndim == 0:
+        return f"{values.item():.{digits}g}" if values.dtype.kind == "f" else f"{values.item()}"
+    return f"[{', '.join(_shown(value, digits) for value in values)}]"
+
+
+@contextmanager
+def works(call: str, hint: str) -> Iterator[None]:
+    """An exception of the student's code becomes a message that names the likely slip."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except (AssertionError, NotImplementedError):
+        raise
+    except Exception as error:
+        failure = AssertionError(f"{call} should work, but raised {type(error).__name__}: {error}\nlikely: {hint}")
+        failure.student_frames = getattr(error, "student_frames", ())  # type: ignore[attr-defined]
+        raise failure from error
