@@ -19,8 +19,11 @@ from tito.course.edition import Edition
 from tito.course.module import Exercise, Module, load_module
 from tito.course.project import find_project
 from tito.grading import similarity
+from tito.grading.about import About
+from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade
 from tito.grading.intake import collecting
+from tito.grading.options import Options, Shard
 from tito.grading.reports import adjustments, writing
 from tito.grading.similarity import Pair
 from tito.grading.submission import Submission
@@ -44,13 +47,6 @@ ODD = [
     "jane",
     "JANE",
 ]
-ABOUT = {
-    "seed": 0,
-    "protection": "bubblewrap: own processes, files and network",
-    "versions": "Python 3.11.2, numpy 2.4.0, pytest 9.0.2, hypothesis 6.150.0",
-    "limit": "120 s a submission",
-    "course": "made up",
-}
 
 
 class Class:
@@ -152,7 +148,8 @@ def main() -> None:
     (asked.out / adjustments.FILE).write_text(f"submission,exercise,points,reason\n{line}\n", encoding="utf-8")
     similar = alike(Edition(find_project(ROOT), module), [grades[8].submission, grades[10].submission])
     begun = time.perf_counter()
-    writing.write(asked.out, module, grades, similar, ABOUT | {"unsafe": asked.unsafe})
+    about = About(Conditions(MODULE, Options(unsafe=asked.unsafe), "made up", "made up"), Shard(), "")
+    writing.write(asked.out, module, grades, similar, about)
     seconds = time.perf_counter() - begun
     found = [path for path in asked.out.rglob("*") if path.suffix in (".html", ".csv", ".json")]
     weight = sum(path.stat().st_size for path in found)

@@ -28,14 +28,14 @@ class Given:
             if not (project.package / name).exists():
                 table, package = project.shown(project.module_toml(module.name)), project.shown(project.package)
                 raise TitoError(f"{table}: given names '{name}', which {package}/ does not hold")
-        record = release_record.read(project.root)  # in a student's edition more may lie there than was given
+        released = release_record.read(project.root)  # in a student's edition more may lie there than was given
         self.files = [
             file
             for file in dict.fromkeys(self._named(module))
             if file.is_file()
             and "__pycache__" not in file.parts
             and file not in targets
-            and (record is None or project.shown(file) in record["files"])
+            and (released is None or project.shown(file) in released)
         ]
 
     def _named(self, module: Module) -> Iterator[Path]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 NAME = "release.json"
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """The record of the release that lies in a folder, or None where there is none that can be read."""
+def read(folder: Path) -> dict[str, str] | None:
+    """The files of the release that lies in a folder, each with its SHA-256; None where no record can be read."""
     try:
         record = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    whole = isinstance(record, dict) and isinstance(record.get("files"), dict)
-    return record if whole and record.get("made_by") == "tito release" else None
+    whole = isinstance(record, dict) and record.get("made_by") == "tito release"
+    return _texts(record.get("files")) if whole else None
+
+
+def _texts(value: object) -> dict[str, str] | None:
+    whole = isinstance(value, dict) and all(isinstance(part, str) for pair in value.items() for part in pair)
+    return cast(dict[str, str], value) if whole else None

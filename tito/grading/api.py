@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import difflib
 import json
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from tito.course.edition import Edition
 from tito.course.module import Module, load_module
 from tito.course.project import Project
 from tito.errors import Status, TitoError, WrongCall
 from tito.grading import local_pool, merging, similarity
+from tito.grading.about import About, roll
 from tito.grading.batch import Batch, Pool
 from tito.grading.conditions import conditions
 from tito.grading.grade import Grade
 from tito.grading.intake import collecting
 from tito.grading.journal import Journal
 from tito.grading.judging.judge import Judge
-from tito.grading.merging import About
 from tito.grading.options import Options, Shard
 from tito.grading.reports import adjustments, writing
 from tito.grading.sandbox import bubblewrap
@@ -104,10 +101,10 @@ def grade_batch(
     mine = [one for one in everybody if shard.holds(one.name)]
     check_names(again, mine)
     adjustments.read(out / adjustments.FILE, module, [one.name for one in mine])  # a wrong line is told now
-    about = About(conditions(project, module, options), shard, merging.roll(everybody))
+    about = About(conditions(project, module, options), shard, roll(everybody))
     with Journal(out) as journal:
         merging.check_same(journal, about)
-        journal.open_batch(about.as_json(), mine)
+        journal.open_batch(about, mine)
         batch = Batch(journal, module, about.conditions, mine, again)
         return _graded(edition, out, journal, batch, batch_pool, about, follow)
 
@@ -149,18 +146,8 @@ def _graded(
     given = collecting.given_cells(edition)
     judged = [about.conditions.options.exercise] if about.conditions.options.exercise else list(given)
     alike = similarity.pairs(batch.submissions, {name: given[name] for name in judged})
-    writing.write(out, edition.module, batch.grades, alike, _foot(about))
+    writing.write(out, edition.module, batch.grades, alike, about)
     return Report(out, about, tuple(batch.grades))
-
-
-def _foot(about: About) -> dict[str, Any]:
-    """How the batch was graded, for people who look at the reports later."""
-    options = about.conditions.options
-    shown: dict[str, Any] = {"seed": options.seed, "limit_seconds": options.limit_seconds, "unsafe": options.unsafe}
-    shown |= {"exercise": options.exercise} if options.exercise else {}
-    shown |= {"shard": about.shard} if about.shard.count > 1 else {}
-    shown |= {"tests_and_notebooks": about.conditions.course[:12], "grader": about.conditions.grader[:12]}
-    return shown | {"python": platform.python_version(), "numpy": metadata.version("numpy")}
 
 
 def check_folder(submissions: Path, out: Path) -> None:

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from tito.errors import TitoError
+from tito.grading.about import About
 from tito.grading.grade import Grade
 from tito.grading.sealed_rows import TABLE, Row, is_whole, rescued, seal, sealed, set_aside, text_of
 from tito.grading.submission import Submission
@@ -59,9 +59,10 @@ class Journal:
             self._rows.execute("DELETE FROM rows WHERE kind = 'failure' AND key = ?", (key,))
             self._put(sealed("failure" if grade.status == "machinery" else "grade", key, grade.as_json()))
 
-    def about(self) -> dict[str, Any]:
-        """What `open_batch` was last told; {} for a new journal."""
-        return dict(json.loads(self._get("about", "batch") or "{}"))
+    def about(self) -> About | None:
+        """What `open_batch` was last given; None for a new journal."""
+        text = self._get("about", "batch")
+        return None if text is None else About.from_json(json.loads(text))
 
     def submissions(self) -> list[Submission]:
         """Those of the batch that was last opened, sorted by name."""
@@ -70,7 +71,7 @@ class Journal:
         texts = (self._get("submission", name) for (name,) in found)
         return sorted((Submission.from_json(json.loads(text)) for text in texts if text), key=lambda one: one.name)
 
-    def open_batch(self, about: dict[str, Any], submissions: Iterable[Submission]) -> None:
+    def open_batch(self, about: About, submissions: Iterable[Submission]) -> None:
         """Remember who is graded, and how: what `tito merge` needs to know of a shard."""
         with self._change():
             rows = self._rows.execute("SELECT * FROM rows WHERE kind = 'submission'")
@@ -81,7 +82,7 @@ class Journal:
             self._rows.executemany(
                 "DELETE FROM rows WHERE kind = 'submission' AND key = ?", [(name,) for name in known]
             )
-            self._put(sealed("about", "batch", about))
+            self._put(sealed("about", "batch", about.as_json()))
 
     @contextmanager
     def _change(self) -> Iterator[None]:

@@ -1,16 +1,14 @@
-"""What a journal says of its batch; and the journals of all shards joined, as if one machine had graded everybody."""
+"""The journals of all shards joined, as if one machine had graded everybody."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from tito.errors import TitoError, WrongCall
+from tito.grading.about import About, roll
 from tito.grading.batch import Pool
 from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade
@@ -26,33 +24,11 @@ DIFFERS = {
 }
 
 
-@dataclass(frozen=True)
-class About:
-    """How a batch was graded, which part of it this is, and a hash of everybody in it, here or in another part."""
-
-    conditions: Conditions
-    shard: Shard
-    roll: str
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> About:
-        return cls(Conditions.from_json(data["conditions"]), Shard(**data["shard"]), data["roll"])
-
-
-def roll(submissions: Iterable[Submission]) -> str:
-    """A hash of who is in a batch and with what."""
-    listed = sorted((one.name, one.digest, one.refused) for one in submissions)
-    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
-
-
 def check_same(journal: Journal, wanted: About) -> None:
     """Refuse to continue another module's batch, or another shard's, over this one: its reports would be lost."""
-    if not journal.about():
+    there = journal.about()
+    if there is None:
         return
-    there = About.from_json(journal.about())
     for what, old, new in (
         ("module", there.conditions.module, wanted.conditions.module),
         ("shard", str(there.shard), str(wanted.shard)),
@@ -88,7 +64,7 @@ def merge(folders: Sequence[Path], into: Journal) -> Merged:
     submissions.sort(key=lambda one: one.name)
     if roll(submissions) != about.roll:
         raise TitoError(f"{' '.join(map(str, folders))}: a journal has lost submissions; run `tito grade` there again")
-    into.open_batch(about.as_json(), submissions)
+    into.open_batch(about, submissions)
 
     def pool(left: list[Submission]) -> Generator[tuple[Submission, Grade]]:
         yield from ((one, failures[about.conditions.key(one)]) for one in left)
@@ -103,9 +79,10 @@ def _existing(folder: Path) -> Journal:
 
 
 def _about(folder: Path, journal: Journal) -> About:
-    if not journal.about():
+    about = journal.about()
+    if about is None:
         raise TitoError(f"{folder} was not begun: run `tito grade` there again")
-    return About.from_json(journal.about())
+    return about
 
 
 def _one_batch(abouts: dict[Path, About]) -> About:

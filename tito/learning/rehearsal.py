@@ -73,9 +73,9 @@ def _grade(edition: Edition, submission: Submission) -> Grade:
 
 def _changed(project: Project, module: Module) -> Iterator[str]:
     """The given files of the package that are not as they were given."""
-    record = release_record.read(project.root)
+    released = release_record.read(project.root) or {}
     targets = [exporting.target(project, n.path, notebook.default_exp(n.path)) for n in module.notebooks]
-    for name, digest in record["files"].items() if record else ():
+    for name, digest in released.items():
         path = project.root / name
         ours = path.is_relative_to(project.package) and path not in targets and path.is_file()
         if ours and files.digest(path.read_bytes()) != digest:

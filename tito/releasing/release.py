@@ -103,14 +103,14 @@ def _check_folder(folder: Path, tree: Tree) -> set[str]:
     earlier = release_record.read(folder)
     if earlier is None:
         raise WrongCall(f"{folder} is not empty and holds no earlier release: name a folder that is new or empty")
-    for name, digest in earlier["files"].items():
+    for name, digest in earlier.items():
         path = folder / name
         if path.is_file() and files.digest(path.read_bytes()) != digest:
             raise WrongCall(f"{folder} holds a release in which {name} was changed: release into another folder")
-    for name in tree.keys() - earlier["files"].keys():
+    for name in tree.keys() - earlier.keys():
         if (folder / name).exists():
             raise WrongCall(f"{folder / name} is not of the earlier release: move it away, or name another folder")
-    return set(earlier["files"])
+    return set(earlier)
 
 
 def _root(project: Project) -> Tree:
@@ -128,7 +128,7 @@ def _given(folder: Path) -> Iterator[Path]:
         if LEFT_OUT.fullmatch(path.name):
             continue
         if path.is_dir():
-            yield from () if release_record.read(path) else _given(path)
+            yield from () if release_record.read(path) is not None else _given(path)
         elif path.is_file():
             yield path
 

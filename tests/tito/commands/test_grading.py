@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -259,7 +259,8 @@ def test_another_modules_reports_are_not_overwritten(calls, course: Course, grad
     grade()
     with journal.Journal(tmp_path / "out") as kept:
         about = kept.about()
-        kept.open_batch(about | {"conditions": about["conditions"] | {"module": "02_other"}}, [])
+        assert about
+        kept.open_batch(replace(about, conditions=replace(about.conditions, module="02_other")), [])
     grade(status=Status.WRONG_CALL).refuses("holds module 02_other, not 01_toy", "--out", status=2)
 
 

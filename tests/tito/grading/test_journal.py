@@ -17,10 +17,11 @@ import pytest
 from tito.course.module import load_module
 from tito.errors import TitoError
 from tito.grading import journal
+from tito.grading.about import About
 from tito.grading.conditions import Conditions, conditions
 from tito.grading.grade import Grade
 from tito.grading.journal import Journal
-from tito.grading.options import Options
+from tito.grading.options import Options, Shard
 from tito.grading.submission import Submission
 from tito.testing.outcome import Outcome
 
@@ -97,13 +98,17 @@ def test_a_failure_of_the_grader_is_no_grade_and_replaces_none(tmp_path: Path) -
         assert (kept.grade("key"), kept.failure("key")) == (grade("ada"), failure)
 
 
+def about(seed: int) -> About:
+    return About(Conditions("01_toy", Options(seed=seed), "course", "grader"), Shard(), "roll")
+
+
 def test_a_batch_comes_back_with_everybody_in_it(tmp_path: Path) -> None:
     bob = Submission("bob", {}, (), "not a notebook")
     with Journal(tmp_path) as kept:
-        kept.open_batch({"seed": 1}, [bob, Submission("gone", {})])
-        kept.open_batch({"seed": 2}, [bob, ADA])
+        kept.open_batch(about(1), [bob, Submission("gone", {})])
+        kept.open_batch(about(2), [bob, ADA])
     with Journal(tmp_path) as kept:
-        assert (kept.about(), kept.submissions()) == ({"seed": 2}, [ADA, bob])
+        assert (kept.about(), kept.submissions()) == (about(2), [ADA, bob])
 
 
 @pytest.mark.parametrize(
@@ -249,12 +254,12 @@ def test_a_row_that_was_changed_by_hand_is_not_believed(tmp_path: Path) -> None:
 
 def test_a_submission_that_was_spoilt_is_written_again_by_the_next_run(tmp_path: Path) -> None:
     with Journal(tmp_path) as kept:
-        kept.open_batch({}, [ADA])
+        kept.open_batch(about(0), [ADA])
     rows = sqlite3.connect(tmp_path / journal.NAME)
     with rows:
         rows.execute("UPDATE rows SET text = replace(text, 'double', 'trouble') WHERE kind = 'submission'")
     rows.close()
     with Journal(tmp_path) as kept:
         assert kept.submissions() == []
-        kept.open_batch({}, [ADA])
+        kept.open_batch(about(0), [ADA])
         assert kept.submissions() == [ADA]

@@ -12,11 +12,11 @@ import pytest
 from tito.course.module import load_module
 from tito.errors import TitoError, WrongCall
 from tito.grading import local_pool, merging
+from tito.grading.about import About, roll
 from tito.grading.batch import Batch
 from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade, MachineryError
 from tito.grading.journal import NAME, Journal
-from tito.grading.merging import About
 from tito.grading.options import Options, Shard
 from tito.grading.submission import Submission
 from tito.testing.outcome import Outcome
@@ -55,7 +55,7 @@ def graded(tmp_path: Path, course: Course):
     def graded(name, shard=WHOLE, conditions=CONDITIONS, everybody=CLASS, judge=FakeJudge, stop=None):
         out, mine = tmp_path / name, [one for one in everybody if shard.holds(one.name)]
         with Journal(out) as journal:
-            journal.open_batch(About(conditions, shard, merging.roll(everybody)).as_json(), mine)
+            journal.open_batch(About(conditions, shard, roll(everybody)), mine)
             whole = Batch(journal, module, conditions, mine)
             with closing(whole.run(local_pool.pool(judge, 1, 120.0))) as grades:
                 for number, _ in enumerate(grades, 1):

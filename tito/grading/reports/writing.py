@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from markupsafe import Markup
 
 from tito import files
 from tito.course.module import Module
+from tito.grading.about import About
 from tito.grading.grade import Grade
 from tito.grading.reports import adjustments, escaping, gradebooks, side_by_side, statistics
 from tito.grading.reports.adjustments import Standing
@@ -32,14 +34,11 @@ MOST_SLIPS = 3  # of an exercise
 HIGHEST, FOOT, WIDE = 100, 118, 360  # of the histogram
 
 
-def write(
-    out: Path, module: Module, grades: Sequence[Grade], similar: Sequence[Pair], about: Mapping[str, Any]
-) -> list[Standing]:
+def write(out: Path, module: Module, grades: Sequence[Grade], similar: Sequence[Pair], about: About) -> list[Standing]:
     """Write every report into `out`, and remove the pages of people who are no longer in the batch.
 
-    `about` says how was graded, words and values for the foot of the class page; of it `unsafe` makes a red band, and
-    `seed` is told to students. Raises TitoError where adjustments.csv is wrong or the disk says no; what was there
-    before is then unchanged.
+    Of `about`, `unsafe` makes a red band on the class page, and the seed is told to students. Raises TitoError where
+    adjustments.csv is wrong or the disk says no; what was there before is then unchanged.
     """
     adjustments.begin(out)
     standings = adjustments.standings(out, module, grades)
@@ -50,9 +49,7 @@ def write(
     return standings
 
 
-def render(
-    module: Module, standings: Sequence[Standing], similar: Sequence[Pair], about: Mapping[str, Any]
-) -> dict[str, bytes]:
+def render(module: Module, standings: Sequence[Standing], similar: Sequence[Pair], about: About) -> dict[str, bytes]:
     """Every report: its name in the folder -> its bytes."""
     pages = _Pages(module, standings, similar, about)
     made = {"grades.csv": gradebooks.grades_csv(module, standings)}
@@ -83,9 +80,7 @@ def _remove_old(out: Path, made: Mapping[str, bytes]) -> None:
 class _Pages:
     """The HTML of one batch. Whatever comes from a submission passes `shown` or `one_line`, and Jinja's escaping."""
 
-    def __init__(
-        self, module: Module, standings: Sequence[Standing], similar: Sequence[Pair], about: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, module: Module, standings: Sequence[Standing], similar: Sequence[Pair], about: About) -> None:
         self.module, self.standings, self.about = module, standings, about
         self.grades = [entry.grade for entry in standings]
         self.names = escaping.file_names(entry.name for entry in standings)
@@ -99,8 +94,8 @@ class _Pages:
             "index.html",
             standings=self.standings,
             pages=self.names,
-            unsafe=bool(self.about.get("unsafe")),
-            about=[(key.replace("_", " "), str(value)) for key, value in self.about.items() if key != "unsafe"],
+            unsafe=self.about.conditions.options.unsafe,
+            about=_how_graded(self.about),
             graded=sum(grade.status == "graded" for grade in self.grades),
             failures=[entry for entry in self.standings if entry.grade.status == "machinery"],
             refused=[entry for entry in self.standings if entry.grade.status == "refused"],
@@ -130,7 +125,7 @@ class _Pages:
             first=first,
             counted=_counted(entry.grade.outcomes),
             notebooks=notebooks,
-            seed=self.about.get("seed"),
+            seed=self.about.conditions.options.seed,
         )
 
     def similar(self, couple: Couple) -> bytes:
@@ -169,6 +164,16 @@ def _templates() -> Environment:
         "percent": statistics.percent,
     }
     return templates
+
+
+def _how_graded(about: About) -> list[tuple[str, str]]:
+    """For the foot of the class page, and for people who look at it later."""
+    conditions, options = about.conditions, about.conditions.options
+    shown = [("seed", str(options.seed)), ("limit seconds", str(options.limit_seconds))]
+    shown += [("exercise", options.exercise)] if options.exercise else []
+    shown += [("shard", str(about.shard))] if about.shard.count > 1 else []
+    shown += [("tests and notebooks", conditions.course[:12]), ("grader", conditions.grader[:12])]
+    return [*shown, ("python", platform.python_version()), ("numpy", metadata.version("numpy"))]
 
 
 def _notebook(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -6,12 +6,16 @@ import csv
 import io
 from html.parser import HTMLParser
 
+from tito.grading.about import About
+from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade
+from tito.grading.options import Options, Shard
 from tito.grading.reports import writing
 from tito.grading.similarity import Pair
 from tito.testing.outcome import Finding, Reason, outcome_of
 
-ABOUT = {"seed": 7, "limit_seconds": 120.0, "tests_and_notebooks": "3f2a", "unsafe": False}
+ABOUT = About(Conditions("01_toy", Options(seed=7), "3f2a", "77c1"), Shard(), "")
+UNSAFE = About(Conditions("01_toy", Options(seed=7, unsafe=True), "3f2a", "77c1"), Shard(), "")
 HOSTILE = [
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>{{ 7 * 7 }}{% raw %}",

@@ -19,6 +19,7 @@ from tito.grading.similarity import Pair
 from .reported import (
     ABOUT,
     HOSTILE,
+    UNSAFE,
     Page,
     grade,
     grades_of,
@@ -120,7 +121,7 @@ def documents(tmp_path: Path, module: Module):
     (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\njane,,1,why\n", encoding="utf-8")
     grades = [grade(module, "jane", slip("x")), grade(module, "joe", slip("x")), refused(module, "r"), machinery("m")]
     alike = [Pair("jane", "joe", "double", 0.9, "a = 1", "b = 1", (((0, 5), (0, 5)),))]
-    files = written(tmp_path, module, grades, alike, about=ABOUT | {"unsafe": True})
+    files = written(tmp_path, module, grades, alike, about=UNSAFE)
     return {name: data for name, data in files.items() if name.endswith(".html")}
 
 

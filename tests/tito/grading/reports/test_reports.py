@@ -18,6 +18,7 @@ from tito.grading.similarity import Pair
 
 from .reported import (
     ABOUT,
+    UNSAFE,
     Page,
     grade,
     grades_of,
@@ -115,7 +116,7 @@ def test_every_status_is_told_in_words_and_not_by_colour_alone(tmp_path: Path, m
 
 def test_without_a_sandbox_a_red_band_says_so(tmp_path: Path, module: Module) -> None:
     plain = written(tmp_path, module, [grade(module, "jane")])["index.html"]
-    marked = written(tmp_path, module, [grade(module, "jane")], about=ABOUT | {"unsafe": True})["index.html"]
+    marked = written(tmp_path, module, [grade(module, "jane")], about=UNSAFE)["index.html"]
     assert b'class="band"' not in plain and b'class="band"' in marked
     assert "--unsafe" in Page(marked).text
 
