@@ -80,7 +80,7 @@ def export(
             print(f"{where} is not what {file.document.name} exports: run `tito export {loaded.name}`")
         else:
             print(f"{shown}  up to date")
-    if cause := shadowing.told(project):
+    if cause := shadowing.warning(project):
         console.say(cause, "yellow")
     if check and changed:
         raise typer.Exit(Status.FAILED)
@@ -126,7 +126,7 @@ def test(
     if result.most_useful:
         console.say(f"\n{result.most_useful.exercise}: {result.most_useful.title}")
         console.say(textwrap.indent(result.most_useful.message, "  "))
-        if cause := shadowing.told(project):
+        if cause := shadowing.warning(project):
             console.say(cause, "yellow")
     for sentence in result.lacking:
         console.say(f"\n{sentence}", "yellow")

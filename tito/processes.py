@@ -75,14 +75,15 @@ def ended_with_care() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     wanted = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
-    heard = threading.current_thread() is threading.main_thread()
-    ours = [number for number in wanted if heard and signal.getsignal(number) is signal.SIG_DFL]  # not under nohup
-    for number in ours:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    # Under nohup SIGHUP is ignored, and stays so.
+    handled = [number for number in wanted if in_main_thread and signal.getsignal(number) is signal.SIG_DFL]
+    for number in handled:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in ours:
+        for number in handled:
             signal.signal(number, signal.SIG_DFL)
 
 

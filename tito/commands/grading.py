@@ -71,7 +71,7 @@ def grade(
     else:
         pool = api.on_this_machine(jobs)
     report = api.grade_batch(project, name, submissions, out, options, pool, part, regrade or (), following)
-    raise typer.Exit(_tell(report, json_path))
+    raise typer.Exit(_show(report, json_path))
 
 
 def merge(
@@ -85,7 +85,7 @@ def merge(
 
     _check(json_path)
     report = api.merge_batches(project_of(context), folders, out, following)
-    raise typer.Exit(_tell(report, json_path))
+    raise typer.Exit(_show(report, json_path))
 
 
 def _check(json_path: Path | None) -> None:
@@ -103,21 +103,21 @@ def following(start: Start) -> Iterator[Callable[[Grade], None]]:
         console.say(note, "yellow")
     refused = sum(grade.status == "refused" for grade in start.known)
     counted = [(refused, "cannot be read"), (len(start.known) - refused, "graded already")]
-    if told := ", ".join(f"{count} {what}" for count, what in counted if count):
-        console.say(f"{start.total} submissions: {told}")
+    if summary := ", ".join(f"{count} {what}" for count, what in counted if count):
+        console.say(f"{start.total} submissions: {summary}")
     with progress_display.following(len(start.known), start.total) as show:
         yield show
 
 
-def _tell(report: Report, json_path: Path | None) -> Status:
+def _show(report: Report, json_path: Path | None) -> Status:
     """Say what there is; FAILED where the grader itself failed for somebody."""
     from tito import console, files
 
     if json_path:
         files.write_whole([(json_path, report.as_json())])
     counts = Counter(grade.status for grade in report.grades)
-    told = ", ".join(f"{counts[status]} {word}" for status, word in WORDS.items() if counts[status])
-    console.say(told or "no submissions")
+    summary = ", ".join(f"{counts[status]} {word}" for status, word in WORDS.items() if counts[status])
+    console.say(summary or "no submissions")
     for failure in report.failures:
         console.say(f"{failure.submission}: {failure.remarks[-1]}", "red")
     console.say(f"{report.out / 'index.html'}  {report.out / 'grades.csv'}")

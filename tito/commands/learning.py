@@ -83,7 +83,7 @@ def status(context: typer.Context, module: MaybeModule = None, json_path: JsonPa
     width = max(len(row.exercise) for row in found.rows)
     for row in found.rows:
         earned = console.points(row.points, row.max_points)
-        console.say(f"{row.exercise:{width}}  {earned:>16}  {row.told}", console.COLOURS.get(row.status, ""))
+        console.say(f"{row.exercise:{width}}  {earned:>16}  {row.note}", console.COLOURS.get(row.status, ""))
     console.say(f"{'total':{width}}  {console.points(found.points, found.max_points):>16}")
     console.say(f"\n{found.next}")
     if json_path:
@@ -121,10 +121,10 @@ def submit(
     if not untested:
         console.say(f"testing {len(loaded.exercises)} exercises, here and as they will be graded ...")
     result = None if untested else runner.whole(project, loaded, limit_seconds)
-    made, told = submission.make(project, loaded, result, name), rehearsal.lacking(project, loaded)
+    made, remarks = submission.make(project, loaded, result, name), rehearsal.lacking(project, loaded)
     if result:
         tried = rehearsal.rehearse(project, loaded, made, result)
-        result, told = tried.result, [*told, *tried.told]
+        result, remarks = tried.result, [*remarks, *tried.remarks]
         made = submission.make(project, loaded, result, name)
     earlier = submission.write(project, made)
     left = [outcome for outcome in (result.exercises if result else ()) if outcome.status != "passed"]
@@ -132,7 +132,7 @@ def submit(
     for outcome in left:
         why = "" if outcome.status == "not started" else f": {outcome.message.split(chr(10))[0]}"
         console.say(f"{outcome.exercise:{width}}  {outcome.status}{why}", console.COLOURS[outcome.status])
-    for sentence in told:
+    for sentence in remarks:
         console.say(sentence, "yellow")
     points = (
         f"{console.points(result.points, result.max_points)} by the tests that you have" if result else "not tested"

@@ -103,8 +103,8 @@ def check_syntax(document: Document, cell: Cell) -> None:
         where = document.at(cell, number + shift)
         if MAGIC.match(text):
             raise TitoError(f"{where}: `{text}` works in Jupyter only; move it to a cell without `#| export`") from None
-        told = getattr(error, "msg", error) if isinstance(error, SyntaxError | ValueError) else "nested too deeply"
-        raise TitoError(f"{where}: {told}: `{text}`") from None
+        reason = getattr(error, "msg", error) if isinstance(error, SyntaxError | ValueError) else "nested too deeply"
+        raise TitoError(f"{where}: {reason}: `{text}`") from None
     for node in ast.walk(ast.parse(code_of(cell))):
         if isinstance(node, ast.ImportFrom) and node.level:
             where = document.at(cell, node.lineno + shift)

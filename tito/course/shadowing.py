@@ -25,7 +25,7 @@ def _is_taken(project: Project, name: str) -> bool:
     return name in sys.stdlib_module_names or PathFinder.find_spec(name, elsewhere) is not None
 
 
-def told(project: Project) -> str:
+def warning(project: Project) -> str:
     """What to do about them, in one sentence; empty where there are none."""
     names = [f"{project.shown(path)}{'/' if path.is_dir() else ''}" for path in found(project)]
     if not names:

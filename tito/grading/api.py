@@ -52,8 +52,8 @@ class Report:
         return [grade for grade in self.grades if grade.status == "machinery"]
 
     def as_json(self) -> str:
-        told = self.about.as_json() | {"grades": [grade.as_json() for grade in self.grades]}
-        return json.dumps(told, indent=1) + "\n"
+        grades = [grade.as_json() for grade in self.grades]
+        return json.dumps(self.about.as_json() | {"grades": grades}, indent=1) + "\n"
 
 
 @dataclass(frozen=True)

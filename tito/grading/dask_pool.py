@@ -115,16 +115,16 @@ def _close(client: Any) -> None:
 def _answer(distributed: Any, future: Any, submission: Submission) -> Grade:
     """What a worker said. Raises TitoError where workers cannot grade at all."""
     try:
-        told = json.loads(future.result())
+        reply = json.loads(future.result())
     except distributed.KilledWorker:
-        said = f"{TRIES} workers were lost while they graded it"
-        return Grade(submission.name, (), "machinery", 0.0, (f"the grader failed: {said}",))
+        remark = f"the grader failed: {TRIES} workers were lost while they graded it"
+        return Grade(submission.name, (), "machinery", 0.0, (remark,))
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise TitoError(f"the workers cannot run the grader ({reason}): install the same tito there") from None
-    if "stop" in told:
-        raise TitoError(told["stop"])
-    return Grade.from_json(told["grade"])
+    if "stop" in reply:
+        raise TitoError(reply["stop"])
+    return Grade.from_json(reply["grade"])
 
 
 def grade_here(wanted: str, submission: str) -> str:
@@ -137,22 +137,22 @@ def grade_here(wanted: str, submission: str) -> str:
 
 
 @dataclass
-class _Mine(threading.local):
+class _ThreadLocal(threading.local):
     """A worker's thread keeps its judge from one submission to the next."""
 
     wanted: str = ""  # the conditions, as JSON
     judge: RetryingJudge | None = None
 
 
-_mine = _Mine()
+_thread_local = _ThreadLocal()
 
 
 def _kept(wanted: str) -> RetryingJudge:
-    if _mine.judge is None or _mine.wanted != wanted:
-        if _mine.judge is not None:
-            _mine.judge.close()
-        _mine.judge, _mine.wanted = _checked(Conditions.from_json(json.loads(wanted))), wanted
-    return _mine.judge
+    if _thread_local.judge is None or _thread_local.wanted != wanted:
+        if _thread_local.judge is not None:
+            _thread_local.judge.close()
+        _thread_local.judge, _thread_local.wanted = _checked(Conditions.from_json(json.loads(wanted))), wanted
+    return _thread_local.judge
 
 
 def _checked(wanted: Conditions) -> RetryingJudge:
@@ -160,10 +160,10 @@ def _checked(wanted: Conditions) -> RetryingJudge:
     named = os.environ.get("TITO_PROJECT")
     here = find_project(Path(named) if named else None)
     module = load_module(here, wanted.module)
-    ours = conditions(here, module, wanted.options)
-    if ours.course != wanted.course:
+    found = conditions(here, module, wanted.options)
+    if found.course != wanted.course:
         raise TitoError(f"its tests or notebooks of {wanted.module} are not those of this course: copy them there")
-    if ours.grader != wanted.grader:
+    if found.grader != wanted.grader:
         raise TitoError("its tito, Python, NumPy, pytest or hypothesis is not the one here: install the same there")
     bubblewrap.check(wanted.options.unsafe)
     return RetryingJudge(partial(Judge, Edition(here, module), wanted.options), wanted.options.limit_seconds)

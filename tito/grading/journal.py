@@ -35,7 +35,7 @@ class Journal:
     def __init__(self, out: Path) -> None:
         self.path = out / NAME
         self.notes: list[str] = []
-        with _telling(self.path):
+        with _naming_errors(self.path):
             out.mkdir(parents=True, exist_ok=True)
             self._open_or_rescue()
 
@@ -66,7 +66,7 @@ class Journal:
 
     def submissions(self) -> list[Submission]:
         """Those of the batch that was last opened, sorted by name."""
-        with _telling(self.path):
+        with _naming_errors(self.path):
             found = self._rows.execute("SELECT key FROM rows WHERE kind = 'submission' ORDER BY key").fetchall()
         texts = (self._get("submission", name) for (name,) in found)
         return sorted((Submission.from_json(json.loads(text)) for text in texts if text), key=lambda one: one.name)
@@ -87,7 +87,7 @@ class Journal:
     @contextmanager
     def _change(self) -> Iterator[None]:
         """All that is put in the block is kept, or nothing of it."""
-        with _telling(self.path), self._rows:
+        with _naming_errors(self.path), self._rows:
             self._rows.execute("BEGIN")
             yield
 
@@ -96,7 +96,7 @@ class Journal:
         return None if text is None else Grade.from_json(json.loads(text))
 
     def _get(self, kind: str, key: str) -> str | None:
-        with _telling(self.path):
+        with _naming_errors(self.path):
             found = self._rows.execute("SELECT text, seal FROM rows WHERE kind = ? AND key = ?", (kind, key)).fetchone()
         return found[0] if found and found[1] == seal(kind, key, found[0]) else None
 
@@ -156,8 +156,8 @@ def _reason(error: sqlite3.Error) -> str:
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Tell what SQLite or the system says as one sentence that names the file."""
+def _naming_errors(path: Path) -> Iterator[None]:
+    """Raise what SQLite or the system says as one sentence that names the file."""
     try:
         yield
     except sqlite3.Error as error:

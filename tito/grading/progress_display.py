@@ -21,7 +21,7 @@ def following(known: int, total: int) -> Iterator[Callable[[Grade], None]]:
         def line(grade: Grade) -> None:
             nonlocal done
             done += 1
-            console.say(f"{done:>{len(str(total))}} of {total}  {told(grade)}")
+            console.say(f"{done:>{len(str(total))}} of {total}  {summary(grade)}")
 
         yield line
         return
@@ -34,13 +34,13 @@ def following(known: int, total: int) -> Iterator[Callable[[Grade], None]]:
     )
     with Progress(*columns, console=terminal, transient=True) as bar:
         task = bar.add_task("", total=total, completed=known)
-        yield lambda grade: bar.update(task, advance=1, description=told(grade).replace("[", r"\["))
+        yield lambda grade: bar.update(task, advance=1, description=summary(grade).replace("[", r"\["))
 
 
-def told(grade: Grade) -> str:
+def summary(grade: Grade) -> str:
     """One line on one grade.
 
-    >>> told(Grade("ada", (), "machinery", 0.0))
+    >>> summary(Grade("ada", (), "machinery", 0.0))
     'ada  not graded: the grader itself failed'
     """
     if grade.status == "machinery":

@@ -211,7 +211,7 @@ def _blocks(a: _Text, b: _Text, given: set[int]) -> Iterator[Block]:
         given_too = zip(given_a[place : place + size], given_b[other : other + size], strict=True)
         own = [step for step, sides in enumerate(given_too) if not all(sides)]
         if own:  # at the edges of a block some tokens may be given
-            yield _letters(in_a, place + own[0], place + own[-1]), _letters(in_b, other + own[0], other + own[-1])
+            yield _span(in_a, place + own[0], place + own[-1]), _span(in_b, other + own[0], other + own[-1])
         place += size
 
 
@@ -223,5 +223,5 @@ def _given(prints: Sequence[int], given: set[int], run: int) -> list[bool]:
     return found
 
 
-def _letters(tokens: Sequence[lexing.Token], first: int, last: int) -> tuple[int, int]:
+def _span(tokens: Sequence[lexing.Token], first: int, last: int) -> tuple[int, int]:
     return tokens[first].start, tokens[last].start + len(tokens[last].text)

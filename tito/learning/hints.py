@@ -21,8 +21,8 @@ def ask(project: Project, module: Module, exercise: Exercise) -> list[str]:
     number = min(shown + 1, count)
     if not progress.update(project, lambda kept: kept.change(module.name, exercise.id, hints=number)):
         shown = number = count
-    told = [f"hint {n} of {count}: {text}" for n, text in enumerate(exercise.hints[:number], 1)]
-    return told if shown < count else [*told, "There is no further hint."]
+    texts = [f"hint {n} of {count}: {text}" for n, text in enumerate(exercise.hints[:number], 1)]
+    return texts if shown < count else [*texts, "There is no further hint."]
 
 
 def solution(document: Document, exercise: str) -> str:

@@ -9,17 +9,17 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def listening(tell: Callable[[str], None]) -> Iterator[None]:
-    """Call `tell` with every key, from a thread, while the block runs; the terminal is left as it was found."""
+def listening(on_key: Callable[[str], None]) -> Iterator[None]:
+    """Call `on_key` with every key, from a thread, while the block runs; the terminal is left as it was found."""
     with _raw() as read:
-        threading.Thread(target=_follow, args=(read, tell), daemon=True).start()
+        threading.Thread(target=_follow, args=(read, on_key), daemon=True).start()
         yield
 
 
-def _follow(read: Callable[[], str], tell: Callable[[str], None]) -> None:
+def _follow(read: Callable[[], str], on_key: Callable[[str], None]) -> None:
     with suppress(OSError, ValueError):  # the terminal is gone, or standard input was closed
         while key := read():
-            tell(key)
+            on_key(key)
 
 
 @contextmanager

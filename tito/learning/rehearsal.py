@@ -30,26 +30,26 @@ class Rehearsed:
     """The tests' result, lowered to what grading would give; and what one should know of that, in sentences."""
 
     result: Result
-    told: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def rehearse(project: Project, module: Module, submission: Submission, result: Result) -> Rehearsed:
     """Grade a submission here, in a sandbox where this machine has one. `result` is what its tests gave."""
-    told = list(_changed(project, module))
+    remarks = list(_changed(project, module))
     try:
         grade = _grade(Edition(project, module), submission)
     except (TitoError, MachineryError) as error:
-        told.append(f"It could not be tried here as it will be graded; these points are of the tests alone: {error}")
-        return Rehearsed(result, tuple(told))
+        remarks.append(f"It could not be tried here as it will be graded; these points are of the tests alone: {error}")
+        return Rehearsed(result, tuple(remarks))
     there = {outcome.exercise: outcome for outcome in grade.outcomes}
     lowest = tuple(there[o.exercise] if o.status == "passed" else o for o in result.exercises)
     for mine, outcome in zip(result.exercises, lowest, strict=True):
         if mine.status != outcome.status:
             why = textwrap.indent(f"\n{outcome.message}", "  ") if "\n" in outcome.message else f" {outcome.message}"
-            told.append(f"{outcome.exercise} passes its tests here, and would not where it is graded:{why}")
+            remarks.append(f"{outcome.exercise} passes its tests here, and would not where it is graded:{why}")
     if lowest != result.exercises:
-        told.append(environment.HAS)
-    return Rehearsed(replace(result, exercises=lowest), tuple(told))
+        remarks.append(environment.HAS)
+    return Rehearsed(replace(result, exercises=lowest), tuple(remarks))
 
 
 def lacking(project: Project, module: Module) -> list[str]:

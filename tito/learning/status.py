@@ -26,7 +26,7 @@ class Row:
     changed: bool  # since it was tested
 
     @property
-    def told(self) -> str:
+    def note(self) -> str:
         seen = f", {self.hints} hint{'' if self.hints == 1 else 's'} seen" if self.hints else ""
         return f"{self.status}{', changed since' if self.changed else ''}{seen}"
 

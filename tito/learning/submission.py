@@ -90,9 +90,9 @@ def _as_graded(edition: Edition, path: Path, contents: dict[str, bytes], documen
     read = collecting.one(edition, path.stem, lambda: [packed])
     if read.refused:
         raise TitoError(f"nothing was written, for a grader could not read it: {read.refused}")
-    told = [remark for remark in read.remarks if not remark.startswith(collecting.CLAIM)]
+    remarks = [remark for remark in read.remarks if not remark.startswith(collecting.CLAIM)]
     with suppress(Refused):  # more files than anybody looks at
-        told += collecting.elsewhere(edition, read, list(_others(documents)))
+        remarks += collecting.elsewhere(edition, read, list(_others(documents)))
     given = collecting.given_cells(edition)
     unwritten = [
         exercise
@@ -100,7 +100,7 @@ def _as_graded(edition: Edition, path: Path, contents: dict[str, bytes], documen
         if sources == given[exercise] or any(markers.is_stub(source, exercise) for source in sources)
     ]
     missing = [exercise.id for exercise in edition.module.exercises if exercise.id not in read.cells]
-    return Submission(path, contents, tuple(told), tuple(unwritten), tuple(missing))
+    return Submission(path, contents, tuple(remarks), tuple(unwritten), tuple(missing))
 
 
 def _others(documents: list[Document]) -> Iterator[Entry]:

@@ -121,8 +121,8 @@ class Watch:
         if self.last.outcome is None:
             return [("not exported", "red"), (self.last.problem, "")]
         outcome, seconds = self.last.outcome, f"  (in {self.last.seconds:.1f} s)"
-        told = [(sentence, "yellow") for sentence in self.last.lacking]
-        return [(outcome.status + seconds, console.COLOURS[outcome.status]), (outcome.message, ""), *told]
+        lacking = [(sentence, "yellow") for sentence in self.last.lacking]
+        return [(outcome.status + seconds, console.COLOURS[outcome.status]), (outcome.message, ""), *lacking]
 
     def _list(self) -> list[tuple[str, str]]:
         kept = progress.read(self.project)

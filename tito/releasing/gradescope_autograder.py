@@ -44,9 +44,9 @@ def grade(here: Project, module: Module, submission: Path, withheld: Path) -> di
     read = collecting.one(edition, "submission", partial(unpacking.walk, submission))
     graded = batch.refusal(module, None, read) if read.refused else _judged(edition, read, withheld)
     tests = [entry(number, outcome) for number, outcome in enumerate(graded.outcomes, 1)]
-    told: dict[str, Any] = {"score": graded.points, "execution_time": round(time.monotonic() - begun)} | SHOWN
-    said = [remark for remark in graded.remarks if remark != UNSANDBOXED and not remark.startswith(collecting.CLAIM)]
-    return told | ({"output": "\n".join(said)} if said else {}) | {"tests": tests}
+    results: dict[str, Any] = {"score": graded.points, "execution_time": round(time.monotonic() - begun)} | SHOWN
+    remarks = [remark for remark in graded.remarks if remark != UNSANDBOXED and not remark.startswith(collecting.CLAIM)]
+    return results | ({"output": "\n".join(remarks)} if remarks else {}) | {"tests": tests}
 
 
 def _judged(edition: Edition, read: Submission, withheld: Path) -> Grade:
@@ -77,20 +77,21 @@ def _in_place(here: Project, module: Module, withheld: Path) -> Iterator[None]:
 def failed(error: BaseException) -> dict[str, Any]:
     """The results where the grader itself failed. They hold no score: Gradescope must not take them for a grade."""
     reason = str(error).split("\n")[0] or type(error).__name__
-    told = f"The autograder itself failed ({reason}). This says nothing about your work, and is no grade: tell your "
-    return {"output": f"{told}instructor, who should run the autograder again, or mend it."} | SHOWN
+    output = f"The autograder itself failed ({reason}). This says nothing about your work, and is no grade: tell your "
+    output += "instructor, who should run the autograder again, or mend it."
+    return {"output": output} | SHOWN
 
 
 def main(arguments: list[str]) -> int:
     """MODULE SUBMISSION RESULTS. Whatever happens, the results are written."""
-    name, submission, results = arguments
+    name, submission, target = arguments
     try:
         here = find_project()
-        told = grade(here, load_module(here, name), Path(submission), here.root.parent / WITHHELD)
+        results = grade(here, load_module(here, name), Path(submission), here.root.parent / WITHHELD)
     except BaseException as error:
         traceback.print_exc()  # for the instructor
-        told = failed(error)
-    files.write_whole([(Path(results), json.dumps(told, indent=2) + "\n")])
+        results = failed(error)
+    files.write_whole([(Path(target), json.dumps(results, indent=2) + "\n")])
     return 0
 
 

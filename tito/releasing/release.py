@@ -23,7 +23,7 @@ Tree = dict[str, bytes]  # path with forward slashes -> what the file holds
 AT_ROOT = (PYPROJECT, "LICENSE", ".gitignore", ".gitattributes")
 COMMAND_LINE = "tito"  # a course may carry the command line it is used with, as this one does
 LEFT_OUT = re.compile(r"\..+|__pycache__|.+\.(pyc|ipynb|egg-info|nbi|nbc)|released")
-TELLING = 24  # characters: a shorter line, such as `return quantized`, many people would write without copying
+SHORTEST_LEAK = 24  # characters: a shorter line, such as `return quantized`, many people would write without copying
 
 
 def student_edition(project: Project, module: Module) -> Tree:
@@ -170,7 +170,7 @@ def solutions(project: Project) -> set[str]:
             document = notebook.read(project, entry.path)
             for line in markers.lines(notebook.percent_text(document), document.name):
                 (solved if line.inside else given).add(_squeezed(line.text))
-    return {line for line in solved - given if len(line) >= TELLING}
+    return {line for line in solved - given if len(line) >= SHORTEST_LEAK}
 
 
 def leaks(solved: set[str], tree: Tree) -> Iterator[str]:

@@ -53,7 +53,7 @@ HAS = (
 GivenHas = Callable[[str], bool]  # a dotted name of the course's package -> whether grading has it
 
 
-def told(project: Project, module: Module, cells: Iterable[Cell]) -> list[str]:
+def lacking_in(project: Project, module: Module, cells: Iterable[Cell]) -> list[str]:
     """A sentence for everything that the exercises' cells among these import, and will not find in grading."""
 
     given = given_by(project, module)
@@ -99,19 +99,19 @@ def explained(failures: Mapping[str, Iterable[tuple[str, str]]], package: str, g
     failures: of each exercise the exceptions that its tests ended with, as the builtin class's name and the text.
 
     >>> met = ("ModuleNotFoundError", "No module named 'numba'")
-    >>> said = explained({"quantize": [met]}, "tinytorch", lambda name: True)
-    >>> said[0].partition(":")[0], said[1] == HAS
+    >>> sentences = explained({"quantize": [met]}, "tinytorch", lambda name: True)
+    >>> sentences[0].partition(":")[0], sentences[1] == HAS
     ('quantize imports numba, which grading does not have', True)
     """
-    said, met = dict[str, str](), False  # said: name -> the sentence; of those who miss one name, the first is told
+    by_name, met_wall = dict[str, str](), False  # by_name: of those who miss one name, the sentence of the first
     for exercise, exceptions in failures.items():
         for kind, text in exceptions:
-            met |= kind in WALLS
+            met_wall |= kind in WALLS
             if found := WANTED.match(text):
                 name = ".".join(filter(None, found.group("module", "of", "name", "owner", "attribute")))
-                said.setdefault(name, without(exercise, name, package, given))
-    sentences = tuple(filter(None, said.values()))
-    return (*sentences, HAS) if met or sentences else ()
+                by_name.setdefault(name, without(exercise, name, package, given))
+    sentences = tuple(filter(None, by_name.values()))
+    return (*sentences, HAS) if met_wall or sentences else ()
 
 
 def without(exercise: str, name: str, package: str, given: GivenHas) -> str:

@@ -26,16 +26,16 @@ def _silent(_: str) -> None:
 
 
 class Exports:
-    """A module's exports, as they were written last. Of given code that is broken, `tell` is told.
+    """A module's exports, as they were written last. Of given code that is broken, `warn` is called.
 
     `ended` holds the exercises that cannot pass, whatever their tests say, and why.
     """
 
-    def __init__(self, project: Project, module: Module, tell: Callable[[str], None] = _silent) -> None:
-        self._project, self._module, self._tell = project, module, tell
+    def __init__(self, project: Project, module: Module, warn: Callable[[str], None] = _silent) -> None:
+        self._project, self._module, self._warn = project, module, warn
         self._is_edition = any(project.released(entry.path).is_file() for entry in module.notebooks)
         self._unloaded = dict[Cell, str]()
-        self._told = set[str]()
+        self._warned = set[str]()
         self.ended = dict[str, Finding]()
         self.files = list[Exported]()
         self._write()
@@ -76,9 +76,9 @@ class Exports:
         for fault in (fault for file in self.files for fault in file.broken):
             if fault.exercise:
                 self.ended.setdefault(fault.exercise, Finding("not exported", "", fault.sentence))
-            elif fault.sentence not in self._told:
-                self._told.add(fault.sentence)
-                self._tell(f"{fault.sentence}\nIt was tested with what was given there.\n")
+            elif fault.sentence not in self._warned:
+                self._warned.add(fault.sentence)
+                self._warn(f"{fault.sentence}\nIt was tested with what was given there.\n")
 
     def _cell(self, path: str, line: int) -> tuple[str, Cell, str] | None:
         found = (file for file in self.files if os.path.realpath(file.target) == os.path.realpath(path))

@@ -62,7 +62,7 @@ def _module_of(exercise: str) -> tuple[Project, Module]:
 
 
 def _print_lacking(here: Project, module: Module, exercise: str, defined: dict[str, Any]) -> None:
-    for sentence in environment.told(here, module, _last_run(exercise, defined)):
+    for sentence in environment.lacking_in(here, module, _last_run(exercise, defined)):
         print(sentence)
 
 
@@ -104,9 +104,9 @@ def _test(exercise: str, defined: dict[str, Any], tests: str | Path, hidden: Map
             where.mkdir(exist_ok=True)
             (where / name).write_text(text, encoding="utf-8")
         (copy / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-        told = _run(where / f"test_{exercise}.py", copy, defined)
-    if told:
-        raise AssertionError(f"{exercise}: {'a hidden test: ' if hidden else ''}{told}")
+        failure = _run(where / f"test_{exercise}.py", copy, defined)
+    if failure:
+        raise AssertionError(f"{exercise}: {'a hidden test: ' if hidden else ''}{failure}")
 
 
 def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
@@ -115,20 +115,20 @@ def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
     above = root.parent.parent  # modules are named from here: by a folder no earlier run had, so that none is reused
     tests = root.relative_to(above)  # in the names of folders above, pytest may see patterns and variables
     where = ["--rootdir", ".", "--confcutdir", str(tests), "-c", str(tests / "pytest.ini")]
-    said = io.StringIO()
+    output = io.StringIO()
     plain = mock.patch.dict(os.environ, pytest_process.plain(os.environ), clear=True)
-    with redirect_stdout(said), redirect_stderr(said), plain, chdir(above):
+    with redirect_stdout(output), redirect_stderr(output), plain, chdir(above):
         status = pytest.main([*QUIET, *where, str(file.relative_to(above))], plugins=[here, first])
     if first.failure:
         return _in_words(first.test, first.failure)
     if status == pytest.ExitCode.OK and first.ran:
         return ""
-    return f"the tests could not be run:\n{said.getvalue()[-1000:]}"
+    return f"the tests could not be run:\n{output.getvalue()[-1000:]}"
 
 
 def _in_words(test: str, failure: Failure) -> str:
-    told = failure.type in ("AssertionError", "Failed") and failure.text
-    return f"{claim_of(test)}:\n{told or f'{failure.type}: {failure.text}'}{_where(failure)}"
+    text = failure.text if failure.type in ("AssertionError", "Failed") else ""
+    return f"{claim_of(test)}:\n{text or f'{failure.type}: {failure.text}'}{_where(failure)}"
 
 
 def _where(failure: Failure) -> str:

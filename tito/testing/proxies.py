@@ -57,8 +57,8 @@ class Backend(Protocol):
     def release(self, target: Ref) -> None: ...
 
 
-TOLD: tuple[type[BaseException], ...] = (Exception, SystemExit)
-"""What judged code raises and the test is told, with its line: exit() too. See `tell_every_end`."""
+CAUGHT: tuple[type[BaseException], ...] = (Exception, SystemExit)
+"""What judged code raises and the test is told, with its line: exit() too. See `catch_every_end`."""
 
 
 class Opaque:
@@ -269,17 +269,17 @@ class InProcess:
         __tracebackhide__ = True
         try:
             return plain(function(*args, **kwargs), self._keep)
-        except TOLD as error:
+        except CAUGHT as error:
             raise as_builtin(error) from None
 
 
-def tell_every_end() -> None:
+def catch_every_end() -> None:
     """In a process for tests alone, which no Ctrl-C reaches: tell the line where judged code would end it.
 
     KeyboardInterrupt is an exception like others, and os._exit and os.abort raise SystemExit.
     """
-    global TOLD
-    TOLD = (Exception, SystemExit, KeyboardInterrupt)
+    global CAUGHT
+    CAUGHT = (Exception, SystemExit, KeyboardInterrupt)
     own, end = os.getpid(), os._exit
 
     def exit_(status: int) -> NoReturn:
@@ -297,7 +297,7 @@ def as_builtin(error: BaseException) -> BaseException:
     """The exception as itself, or as the builtin one it descends from, carrying its place in the judged code."""
     kind = next(kind for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
     shown: Any = error if kind is type(error) else kind(str(error)).with_traceback(error.__traceback__)
-    if kind is KeyboardInterrupt and kind in TOLD:  # raised in a test it would end pytest
+    if kind is KeyboardInterrupt and kind in CAUGHT:  # raised in a test it would end pytest
         shown = RuntimeError(f"KeyboardInterrupt: {error}".rstrip(": ")).with_traceback(error.__traceback__)
     shown.student_frames = _frames(error.__traceback__)
     return cast(BaseException, shown)

@@ -61,11 +61,11 @@ class Reporter:
         self._result, self._failure, self._stubs = "passed", None, []
         self.send(protocol.Started(nodeid))
         if self._patience < float("inf"):
-            self._watchdog = threading.Timer(self._patience, self._tell_where)
+            self._watchdog = threading.Timer(self._patience, self._send_stack)
             self._watchdog.daemon = True
             self._watchdog.start()
 
-    def _tell_where(self) -> None:
+    def _send_stack(self) -> None:
         """A test takes long: where is it now?"""
         steps = list(traceback.walk_stack(sys._current_frames().get(threading.main_thread().ident or 0)))[::-1]
         frames = tuple((frame.f_code.co_filename, line) for frame, line in steps)
@@ -161,7 +161,7 @@ def channel() -> TextIO:
 def main(arguments: list[str]) -> int:
     reporter = Reporter(channel())
     _end_with_parent()
-    proxies.tell_every_end()
+    proxies.catch_every_end()
     return int(pytest.main(arguments, plugins=[reporter]))
 
 

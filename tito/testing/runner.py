@@ -55,8 +55,8 @@ class Result:
             "max_points": self.max_points,
             "seconds": round(self.seconds, 3),
         }
-        told = {"exercises": [outcome.as_json() for outcome in self.exercises], "lacking": list(self.lacking)}
-        return json.dumps(head | told, indent=2) + "\n"
+        exercises = [outcome.as_json() for outcome in self.exercises]
+        return json.dumps(head | {"exercises": exercises, "lacking": list(self.lacking)}, indent=2) + "\n"
 
 
 def run(
@@ -89,7 +89,7 @@ def lacking(
     """A sentence for everything that these exercises import in their notebooks, and will not find in grading."""
     chosen = {exercise.id for exercise in exercises}
     cells = (cell for document in documents for cell in document.code if cell.exercise in chosen)
-    return tuple(environment.told(project, module, cells))
+    return tuple(environment.lacking_in(project, module, cells))
 
 
 def whole(project: Project, module: Module, limit: float = LIMIT_SECONDS) -> Result:
@@ -112,6 +112,6 @@ def _follow(project: Project, records: list[Record], limit: float) -> Generator[
         try:
             listener.hear(event)
         except TitoError as error:
-            cause = shadowing.told(project)
+            cause = shadowing.warning(project)
             raise TitoError(f"{error}. {cause}" if cause else str(error)) from None
         yield None

@@ -58,7 +58,7 @@ def open_file(path: Path) -> Student:
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except proxies.TOLD as error:
+    except proxies.CAUGHT as error:
         raise _while_loaded(error) from None
     return Student(InProcess(module), path.name)
 
@@ -89,7 +89,7 @@ def _load(project: Project, target: Path) -> ModuleType:
     sys.path.insert(0, str(project.root))
     try:
         module = importlib.import_module(name)
-    except proxies.TOLD as error:
+    except proxies.CAUGHT as error:
         raise _while_loaded(error) from None
     finally:
         sys.path.remove(str(project.root))

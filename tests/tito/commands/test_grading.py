@@ -291,7 +291,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     def interrupted(grade):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress_display, "told", interrupted)
+    monkeypatch.setattr(progress_display, "summary", interrupted)
     said = grade("--jobs", "1", status=Status.INTERRUPTED)
     said.refuses("2 of 4 submissions are graded and kept", "the same command goes on", status=Status.INTERRUPTED)
     assert not (tmp_path / "out" / "grades.csv").exists(), "half a class must not look like a whole one"

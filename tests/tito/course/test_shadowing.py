@@ -46,7 +46,7 @@ def test_two_are_named_in_one_sentence(course: Course) -> None:
 )
 def test_other_names_are_nobodys_business(course: Course, name) -> None:
     course.write(name, MINE)
-    assert shadowing.told(course.project) == ""
+    assert shadowing.warning(course.project) == ""
 
 
 @pytest.mark.parametrize("name", ["copy.py", "typing.py"])

@@ -106,7 +106,7 @@ class Ways:
             told = rehearsal.lacking(self._edition, module)
             if tested:
                 tried = rehearsal.rehearse(self._edition, module, made, tested)
-                made, told = submission.make(self._edition, module, tried.result), [*told, *tried.told]
+                made, told = submission.make(self._edition, module, tried.result), [*told, *tried.remarks]
         except TitoError as error:
             return self._nothing(str(error)), None
         submission.write(self._edition, made)

@@ -210,7 +210,7 @@ def test_what_is_withheld_passes_on_ones_own_machine_so_it_must_be_told(name, to
 
 def sentences(code: str, project: Project, module: str = "01_toy", exercise: str = "double") -> list[str]:
     cell = Cell("code", f"#| export\n#| exercise: {exercise}\n{code}", 1, None)
-    return environment.told(project, load_module(project, module), [cell])
+    return environment.lacking_in(project, load_module(project, module), [cell])
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -46,7 +46,7 @@ def best(sheets: Sequence[Sheet], work: Callable[[Sheet], Cells]) -> tuple[Sheet
 
     work: the exercises that are written in a file.
     """
-    dated = _dates_tell(sheets)
+    dated = _dates_decide(sheets)
     ranks = [(len(work(sheet)), sheet.entry.when if dated else (), sheet.by_name) for sheet in sheets]
     first = max(range(len(sheets)), key=ranks.__getitem__)
     others = [(sheet, _reason(ranks[first], rank)) for sheet, rank in zip(sheets, ranks, strict=True)]
@@ -59,7 +59,7 @@ def _reason(chosen: tuple[object, ...], other: tuple[object, ...]) -> str:
     return next((why for why, a, b in pairs if a != b), REASONS[-1])
 
 
-def _dates_tell(sheets: Sequence[Sheet]) -> bool:
+def _dates_decide(sheets: Sequence[Sheet]) -> bool:
     """Do the files' dates say which is newer? What is no date, such as Canvas' count of attachments, does."""
     try:
         dates = [datetime(*sheet.entry.when[:6]) for sheet in sheets]  # type: ignore[arg-type]

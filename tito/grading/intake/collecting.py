@@ -98,10 +98,10 @@ def _given(edition: Edition) -> dict[Notebook, _Given]:
 
 def _submission(edition: Edition, given: Mapping[Notebook, _Given], arrival: Arrival) -> Submission | None:
     """Everything that can go wrong with one submission ends here, in a sentence: the others go on."""
-    told = list(arrival.remarks)
+    remarks = list(arrival.remarks)
     try:
         with ExitStack() as stack:
-            reader = _Reader(edition, given, Budget(stack), told)
+            reader = _Reader(edition, given, Budget(stack), remarks)
             cells = reader.cells(arrival)
             why = "" if cells else reader.nothing()
     except Refused as refusal:
@@ -110,10 +110,10 @@ def _submission(edition: Edition, given: Mapping[Notebook, _Given], arrival: Arr
         cells, why = {}, f"what was handed in cannot be read ({type(error).__name__})"
     if why and arrival.aside:
         return None
-    told = list(dict.fromkeys(told))
-    more = len(told) - MOST_REMARKS
-    remarks = (*told[:MOST_REMARKS], *([f"and {more} more remarks"] if more > 0 else []))
-    return Submission(arrival.name, cells, remarks, why)
+    remarks = list(dict.fromkeys(remarks))
+    more = len(remarks) - MOST_REMARKS
+    shown = (*remarks[:MOST_REMARKS], *([f"and {more} more remarks"] if more > 0 else []))
+    return Submission(arrival.name, cells, shown, why)
 
 
 def _is_of(sheet: Sheet, notebook: Notebook) -> bool:
@@ -125,8 +125,8 @@ def _is_of(sheet: Sheet, notebook: Notebook) -> bool:
 class _Reader:
     """Finds the exercises in what one student handed in."""
 
-    def __init__(self, edition: Edition, given: Mapping[Notebook, _Given], budget: Budget, told: list[str]) -> None:
-        self._edition, self._given, self._budget, self._told = edition, given, budget, told
+    def __init__(self, edition: Edition, given: Mapping[Notebook, _Given], budget: Budget, remarks: list[str]) -> None:
+        self._edition, self._given, self._budget, self._remarks = edition, given, budget, remarks
         self._module = edition.module
         self._exercises = frozenset(exercise.id for exercise in self._module.exercises)
         self._problems, self._seen, self._pages_left = list[str](), list[str](), MOST_PAGES
@@ -137,13 +137,14 @@ class _Reader:
         entries = [entry for files in arrival.files for entry in unpacking.flat(files(), self._budget)]
         self._problems += [entry.problem for entry in entries if entry.problem]
         self._claim(entries)
-        before = len(self._told)
+        before = len(self._remarks)
         found, missing = dict[str, tuple[str, ...]](), list[str]()
         for notebook, sheet in self._chosen(entries):
             found |= self._exercises_of(notebook, sheet) if sheet else {}
             missing += [] if sheet else [notebook.path.stem]
-        told = [f"nothing of {stem} (.ipynb or .py) can be graded: its exercises earn no points" for stem in missing]
-        self._told[before:before] = [*(told if found else []), *self._problems]  # first: of many remarks some are left
+        absent = [f"nothing of {stem} (.ipynb or .py) can be graded: its exercises earn no points" for stem in missing]
+        first = [*(absent if found else []), *self._problems]  # of many remarks the last are left out
+        self._remarks[before:before] = first
         if sum(len(source) for sources in found.values() for source in sources) > LONGEST_SUBMISSION:
             raise Refused(f"the exercises' cells hold more than {LONGEST_SUBMISSION} characters")
         return found
@@ -151,7 +152,7 @@ class _Reader:
     def nothing(self) -> str:
         """Why no exercise was found."""
         if self._problems:
-            self._told[:] = [remark for remark in self._told if remark != self._problems[0]]
+            self._remarks[:] = [remark for remark in self._remarks if remark != self._problems[0]]
             return self._problems[0]
         wanted = " or ".join(entry.path.stem for entry in self._module.notebooks)
         if not self._seen:
@@ -169,7 +170,7 @@ class _Reader:
                     continue
                 match = re.search(r'"student": "((?:[^"\\]|\\.){1,200})"', data.decode("utf-8", "replace"))
                 if match:
-                    self._told.append(f"{CLAIM}{unpacking.shown(match[1])} (not checked)")
+                    self._remarks.append(f"{CLAIM}{unpacking.shown(match[1])} (not checked)")
 
     def _chosen(self, entries: list[Entry]) -> Iterator[tuple[Notebook, Sheet | None]]:
         """Of every notebook the file that is graded: one of its name, else one with its exercises."""
@@ -236,7 +237,7 @@ class _Reader:
         fitted = self._fitted(notebook, chosen)[0]
         for sheet, why in others:
             if self._fitted(notebook, sheet)[0] != fitted:
-                self._told.append(f"{sheet.entry.path} differs from {chosen.entry.path}, {why}, which is graded")
+                self._remarks.append(f"{sheet.entry.path} differs from {chosen.entry.path}, {why}, which is graded")
         return chosen
 
     def _fitted(self, notebook: Notebook, sheet: Sheet) -> tuple[Cells, list[str]]:
@@ -251,9 +252,9 @@ class _Reader:
     def _exercises_of(self, notebook: Notebook, sheet: Sheet) -> Cells:
         found, remarks = self._fitted(notebook, sheet)
         missing = [exercise.id for exercise in notebook.exercises if exercise.id not in found]
-        self._told += [*sheet.page.remarks, *remarks]
-        self._told += [f"{exercise}: no cell of it is in {sheet.entry.path}" for exercise in missing]
+        self._remarks += [*sheet.page.remarks, *remarks]
+        self._remarks += [f"{exercise}: no cell of it is in {sheet.entry.path}" for exercise in missing]
         given = [cell for one in self._given.values() for cell in one.cells]
-        told = ungraded(given, sheet.page.cells, self._exercises, self._without)
-        self._told += [f"{sheet.entry.path}: {sentence}" for sentence in told]
+        sentences = ungraded(given, sheet.page.cells, self._exercises, self._without)
+        self._remarks += [f"{sheet.entry.path}: {sentence}" for sentence in sentences]
         return found

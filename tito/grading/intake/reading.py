@@ -61,7 +61,7 @@ def page(data: bytearray, name: str) -> Page:
 def _text(data: bytes | bytearray, name: str) -> tuple[str, list[str]]:
     remarks = list[str]()
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if len(data) * 4 > MOST_TEXT and FOUR_BYTES.search(data) and 4 * _letters(data) > MOST_TEXT:  # before it is taken
+    if len(data) * 4 > MOST_TEXT and FOUR_BYTES.search(data) and 4 * _length(data) > MOST_TEXT:  # before it is taken
         raise Refused(f"{name} holds more text than {MOST_TEXT // MIB} MiB")
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
@@ -74,7 +74,7 @@ def _text(data: bytes | bytearray, name: str) -> tuple[str, list[str]]:
     return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
 
 
-def _letters(data: bytes | bytearray) -> int:
+def _length(data: bytes | bytearray) -> int:
     """How many characters UTF-8 has: as many as bytes that continue none."""
     return len(data.translate(None, CONTINUING))
 

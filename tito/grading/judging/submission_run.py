@@ -13,7 +13,7 @@ from types import FrameType
 
 from tito.grading.judging.clock import Clock
 from tito.grading.sandbox import bubblewrap
-from tito.grading.sandbox.client import Lost, Sandbox, SandboxModule
+from tito.grading.sandbox.client import Sandbox, SandboxLost, SandboxModule
 from tito.testing import protocol
 from tito.testing.protocol import Failure, ModuleCell, Request, Setup
 
@@ -53,11 +53,11 @@ class SubmissionRun:
         self._sandbox = None
 
     def opened(self, exercise: str) -> SandboxModule:
-        """The exercise's module, in the sandbox that runs, or in a new one. Raises Lost and NoSandbox."""
+        """The exercise's module, in the sandbox that runs, or in a new one. Raises SandboxLost and NoSandbox."""
         while exercise not in self.lost and (self._sandbox is None or self._sandbox.why):
             self._sandbox = self._loaded()
         if self._sandbox is None or exercise in self.lost:
-            raise Lost(self.lost[exercise].message)
+            raise SandboxLost(self.lost[exercise].message)
         return self._sandbox.modules[self._request.exercises[exercise]]
 
     def test_begins(self, file: Path) -> None:
@@ -81,7 +81,7 @@ class SubmissionRun:
         try:
             sent = {module: [self._cell(cell) for cell in cells] for module, cells in modules.items()}
             started.load(self._request.seed, bubblewrap.limits(self._request.seconds), sent)
-        except Lost as lost:
+        except SandboxLost as lost:
             suspects = ((name, owner[name]) for name in reversed(started.loading))
             guilty = next(
                 ((name, exercise) for name, exercise in suspects if exercise and exercise not in self.lost), None
@@ -124,5 +124,5 @@ class SubmissionRun:
         """Cut short a test that computes without end on what the sandbox gave it; the worker goes on."""
         while frame is not None and self._clock.charged >= self._deadline:
             if self._test and frame.f_code.co_filename == str(self._test):
-                raise Lost("its time is up")
+                raise SandboxLost("its time is up")
             frame = frame.f_back

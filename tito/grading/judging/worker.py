@@ -21,7 +21,7 @@ import pytest
 
 from tito.grading.judging.replay import replaying
 from tito.grading.judging.submission_run import NoSandbox, SubmissionRun
-from tito.grading.sandbox.client import Lost
+from tito.grading.sandbox.client import SandboxLost
 from tito.testing import protocol, pytest_reporter, student_fixture
 from tito.testing.protocol import Request
 from tito.testing.proxies import Student
@@ -43,7 +43,7 @@ class Worker:
         exercise = _exercise(test_file)
         try:
             return Student(self._run.opened(exercise), f"the notebook of {exercise}")
-        except (Lost, NoSandbox) as error:  # pytest's fixtures do not recover from what is no Exception
+        except (SandboxLost, NoSandbox) as error:  # pytest's fixtures do not recover from what is no Exception
             self._broken = str(error) if isinstance(error, NoSandbox) else self._broken
             pytest.fail(str(error), pytrace=False)
 
@@ -66,14 +66,14 @@ class Worker:
 
     def _grade(self, session: pytest.Session, request: Request) -> None:
         self._run.begin(request)
-        items, told = [item for item in session.items if _exercise(item.path) in request.wanted], set[str]()
+        items, sent = [item for item in session.items if _exercise(item.path) in request.wanted], set[str]()
         for item, following in zip(items, [*items[1:], None], strict=True):
             exercise = _exercise(item.path)
             self._run.test_begins(item.path)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             self._run.test_ends(exercise, item.nodeid)
-            if exercise in self._run.lost and exercise not in told:
-                told.add(exercise)
+            if exercise in self._run.lost and exercise not in sent:
+                sent.add(exercise)
                 self._reporter.send(self._run.lost[exercise])
         self._run.finish()
         for exercise, failure in self._run.unloaded.items():

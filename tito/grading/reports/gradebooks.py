@@ -73,14 +73,14 @@ def canvas_student(name: str) -> tuple[str, str]:
 
 def gradescope_json(entry: Standing) -> bytes:
     """results.json as Gradescope defines it. Only for a submission that has points."""
-    said = [*entry.grade.remarks]
-    said += [f"Adjustment of {number(a.points)} points: {_of(a.exercise)}{a.reason}" for a in entry.adjustments]
+    remarks = [*entry.grade.remarks]
+    remarks += [f"Adjustment of {number(a.points)} points: {_of(a.exercise)}{a.reason}" for a in entry.adjustments]
     tests = [gradescope.entry(place, outcome) for place, outcome in enumerate(entry.grade.outcomes, 1)]
-    told: dict[str, Any] = {"extra_data": {"made_by": "tito grade"}, "score": float(entry.points or 0)}
-    told |= {"stdout_visibility": "hidden", "visibility": "visible"}
-    told |= {"output": escaping.shown("\n".join(said)), "output_format": "text"} if said else {}
+    results: dict[str, Any] = {"extra_data": {"made_by": "tito grade"}, "score": float(entry.points or 0)}
+    results |= {"stdout_visibility": "hidden", "visibility": "visible"}
+    results |= {"output": escaping.shown("\n".join(remarks)), "output_format": "text"} if remarks else {}
     shown = [test | {"output": escaping.shown(test["output"])} for test in tests]
-    return (json.dumps(told | {"tests": shown}, indent=1) + "\n").encode("ascii")
+    return (json.dumps(results | {"tests": shown}, indent=1) + "\n").encode("ascii")
 
 
 def _of(exercise: str) -> str:

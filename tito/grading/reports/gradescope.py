@@ -6,19 +6,19 @@ from typing import Any
 
 from tito.testing.outcome import Outcome
 
-UNTOLD = "The tests that you have pass, but a hidden one does not: which inputs did you not think of?"
+HIDDEN_FAILED = "The tests that you have pass, but a hidden one does not: which inputs did you not think of?"
 
 
 def entry(number: int, outcome: Outcome) -> dict[str, Any]:
     """An exercise as a test of Gradescope's. What a hidden test asks, and what came, is not told."""
-    told = UNTOLD if outcome.reason == "hidden claim" else outcome.message
+    text = HIDDEN_FAILED if outcome.reason == "hidden claim" else outcome.message
     return {
         "number": str(number),
         "name": f"{outcome.exercise}: {outcome.title}",
         "score": outcome.points,
         "max_score": outcome.max_points,
         "status": "passed" if outcome.status == "passed" else "failed",
-        "output": told or "passed",
+        "output": text or "passed",
         "output_format": "text",
         "visibility": "visible",
     }

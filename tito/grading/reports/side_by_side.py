@@ -9,7 +9,7 @@ from itertools import groupby
 from tito.grading.reports import escaping, statistics
 from tito.grading.similarity import Pair
 
-MOST_LETTERS = 20_000  # of a solution that are shown
+MOST_CHARACTERS = 20_000  # of a solution that are shown
 Part = tuple[str, bool]  # as it is shown; whether the other side has it too
 
 
@@ -78,15 +78,15 @@ def parts(text: str, spans: Iterable[tuple[int, int]]) -> list[Part]:
     """
     made, at = list[Part](), 0
     for start, end in [*sorted(spans), (len(text), len(text))]:
-        start, end = max(start, at), min(end, MOST_LETTERS)
-        gap = text[at : min(start, MOST_LETTERS)]
+        start, end = max(start, at), min(end, MOST_CHARACTERS)
+        gap = text[at : min(start, MOST_CHARACTERS)]
         if gap:
             made.append((_shown(gap), False))
         if end > start:
             before = made.pop()[0] if made and made[-1][1] else ""  # a span that goes on is one part
             made.append((before + _shown(text[start:end]), True))
         at = max(at, start, end)
-    left = len(text) - MOST_LETTERS
+    left = len(text) - MOST_CHARACTERS
     return [*made, (f"\n… ({left} more characters)", False)] if left > 0 else made
 
 
@@ -112,4 +112,4 @@ def _steps(line: str) -> int:
 
 
 def _shown(part: str) -> str:
-    return escaping.shown(part, lines=len(part) + 1, width=MOST_LETTERS)
+    return escaping.shown(part, lines=len(part) + 1, width=MOST_CHARACTERS)

@@ -89,10 +89,10 @@ def tallies(module: Module, grades: Sequence[Grade]) -> list[Tally]:
 
 @dataclass(frozen=True)
 class Slip:
-    """A claim that does not hold for several submissions, and what most of them were told."""
+    """A claim that does not hold for several submissions, and the message that most of them got."""
 
     claim: str
-    told: str
+    message: str
     count: int
 
 
@@ -102,16 +102,21 @@ def slips(module: Module, grades: Iterable[Grade], at_least: int = 2) -> list[tu
     for grade in grades:
         for outcome in grade.outcomes:
             if grade.status == "graded" and outcome.status != "passed" and outcome.reason not in NO_SLIPS:
-                said = found.setdefault(outcome.exercise, {}).setdefault(outcome.heading, Counter())
-                said[outcome.body.partition("\n")[0]] += 1
+                messages = found.setdefault(outcome.exercise, {}).setdefault(outcome.heading, Counter())
+                messages[outcome.body.partition("\n")[0]] += 1
     ordered = [(exercise, _ordered(found.get(exercise.id, {}), at_least)) for exercise in module.exercises]
     return [(exercise, common) for exercise, common in ordered if common]
 
 
 def _ordered(claims: dict[str, Counter[str]], at_least: int) -> list[Slip]:
-    common = [(claim, told) for claim, told in claims.items() if told.total() >= at_least]
-    made = [Slip(claim, min(told, key=lambda text: (-told[text], text)), told.total()) for claim, told in common]
+    common = [(claim, messages) for claim, messages in claims.items() if messages.total() >= at_least]
+    made = [Slip(claim, _most_common(messages), messages.total()) for claim, messages in common]
     return sorted(made, key=lambda slip: (-slip.count, slip.claim))
+
+
+def _most_common(messages: Counter[str]) -> str:
+    """Of several that are equally common, the first in the alphabet."""
+    return min(messages, key=lambda text: (-messages[text], text))
 
 
 def slowest(grades: Iterable[Grade], count: int = 5) -> list[Grade]:

@@ -92,8 +92,8 @@ def protection() -> Protection:
         return Protection("none", f"bubblewrap does not start: {error}", "see whether `bwrap --ro-bind / / true` runs")
     if tried.returncode == 0:
         return Protection("sandbox")
-    said = tried.stderr.decode("utf-8", "replace").strip().split("\n")
-    return _refused(said[-1]) if said[-1].startswith("bwrap: ") else _without_numpy(said[-1])
+    last_line = tried.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
+    return _refused(last_line) if last_line.startswith("bwrap: ") else _without_numpy(last_line)
 
 
 def check(unsafe: bool) -> None:
@@ -103,23 +103,23 @@ def check(unsafe: bool) -> None:
         raise WrongCall(f"{here.reason}, so a stranger's code could reach everything; {here.fix}, or add --unsafe")
 
 
-def _refused(said: str) -> Protection:
+def _refused(error: str) -> Protection:
     if APPARMOR.is_file() and APPARMOR.read_text(encoding="ascii").strip() == "1" and os.geteuid() != 0:
         fix = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (until the next start), or give bwrap a "
         fix += "profile: sudo apt-get install apparmor-profiles && sudo ln -s /usr/share/apparmor/extra-profiles/"
         fix += "bwrap-userns-restrict /etc/apparmor.d/ && sudo systemctl reload apparmor"
-        return Protection("none", f"AppArmor keeps users from making user namespaces, as Ubuntu sets it ({said})", fix)
+        return Protection("none", f"AppArmor keeps users from making user namespaces, as Ubuntu sets it ({error})", fix)
     fix = "a container needs user namespaces: docker run --security-opt seccomp=unconfined, or grade outside of it"
-    return Protection("none", f"bubblewrap cannot make a sandbox here ({said})", fix)
+    return Protection("none", f"bubblewrap cannot make a sandbox here ({error})", fix)
 
 
-def _without_numpy(said: str) -> Protection:
+def _without_numpy(error: str) -> Protection:
     """The sandbox can be made, and Python or NumPy does not work in it."""
     library = sysconfig.get_path("stdlib")
     if os.geteuid() == 0 and not all(map(layout.is_open, (Path(library), Path(library, "os.py"), _interpreter()))):
-        return Protection("none", f"other users cannot read this Python ({said})", f"chmod -R go+rX {sys.base_prefix}")
+        return Protection("none", f"other users cannot read this Python ({error})", f"chmod -R go+rX {sys.base_prefix}")
     fix = processes.typed(sys.executable, "-m", "pip", "install", "--force-reinstall", "numpy")
-    return Protection("none", f"NumPy cannot be imported in a sandbox ({said})", f"use NumPy's own build: {fix}")
+    return Protection("none", f"NumPy cannot be imported in a sandbox ({error})", f"use NumPy's own build: {fix}")
 
 
 def environment(scratch: str = SCRATCH) -> dict[str, str]:

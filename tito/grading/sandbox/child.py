@@ -102,12 +102,12 @@ class Planned(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         module.__doc__ = f"The cells of {module.__name__}."
         module.__dict__["__all__"] = _together(names)
         for number, (name, source, given) in enumerate(cells):
-            self._tell(("loading", name))
+            self._send(("loading", name))
             try:
                 code = text.compiled(name, source, flags)
                 exec(code, module.__dict__)
             except BaseException as error:
-                self._tell(("unloaded", name, self.failure(error)))
+                self._send(("unloaded", name, self.failure(error)))
                 text.withdraw()
                 self._stand_in(given, flags)
                 names[number] = exported(given)
@@ -124,22 +124,22 @@ class Planned(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
                 missing = [name for name in _defined(statement) if name not in names]
                 if any(re.search(rf"\b{name}\b", needed_by) for name in missing):
                     exec(compile(ast.Module([statement], []), cell, "exec", flags, dont_inherit=True), names)
-                    told = f"the notebook defines no `{missing[0]}`: was its name changed?"
-                    self._tell(("unloaded", cell, ("NameError", (told,), told, [])))
+                    message = f"the notebook defines no `{missing[0]}`: was its name changed?"
+                    self._send(("unloaded", cell, ("NameError", (message,), message, [])))
 
-    def _tell(self, message: tuple[Any, ...]) -> None:
+    def _send(self, message: tuple[Any, ...]) -> None:
         if not self.loaded:
             self._channel.send(message)
 
     def _exported(self, name: str, source: str) -> list[str]:
         """What a cell exports. Reading a cell can end Python as running it can, so it is told which one is read."""
-        self._tell(("loading", name))
+        self._send(("loading", name))
         try:
             return exported(source)
         except Exception:  # it cannot be loaded either, and what was given takes its place
             return []
         finally:
-            self._tell(("read", name))
+            self._send(("read", name))
 
     def failure(self, error: BaseException) -> tuple[Any, ...]:
         """An exception as plain values, its places in cells."""
@@ -193,7 +193,7 @@ class Inside(InProcess):
     def __init__(self, module: ModuleType) -> None:
         super().__init__(module)
         self._kinds: dict[type, int] = {}
-        self.untold: list[tuple[int, tuple[str, ...]]] = []  # the number of a kind, the names of its methods
+        self.new_kinds: list[tuple[int, tuple[str, ...]]] = []  # the number of a kind, the names of its methods
 
     def _keep(self, value: Any) -> Ref:
         ref, is_class = super()._keep(value), isinstance(value, type)
@@ -201,7 +201,7 @@ class Inside(InProcess):
         kind = self._kinds.get(owner, 0)
         if not kind:
             kind = self._kinds[owner] = 2 * len(self._kinds) + 2
-            self.untold += [
+            self.new_kinds += [
                 (kind, _methods(owner, FunctionType)),
                 (kind + 1, _methods(owner, classmethod | staticmethod)),
             ]
@@ -264,11 +264,11 @@ def serve(channel: Channel, planned: Planned, backends: list[Inside]) -> None:
             reply = ("error", *planned.failure(error))
         pairs = enumerate(zip(before, arrays, strict=True))
         changed = tuple((k, array) for k, (old, array) in pairs if old is not None and array.tobytes() != old)
-        untold = tuple(kind for backend in backends for kind in backend.untold)
+        new_kinds = tuple(kind for backend in backends for kind in backend.new_kinds)
         for backend in backends:
-            backend.untold.clear()
+            backend.new_kinds.clear()
         try:
-            channel.send((reply, changed, untold))
+            channel.send((reply, changed, new_kinds))
         except TooLarge as error:
             channel.send((("error", *planned.failure(error)), (), ()))
 

@@ -22,7 +22,7 @@ SHOWN_TEXT = 4000  # characters of an exception's text
 REFUSED = (KeyboardInterrupt, GeneratorExit, BaseExceptionGroup, SystemError)  # raised here they would end the judge
 
 
-class Lost(BaseException):
+class SandboxLost(BaseException):
     """The sandbox is gone, or its time is up. No test catches it: it is not an Exception."""
 
 
@@ -67,7 +67,7 @@ class Sandbox:
         """
         __tracebackhide__ = True
         if self.why:
-            raise Lost(self.message)
+            raise SandboxLost(self.message)
         drops = tuple(self._drops.popleft() for _ in range(len(self._drops)))
         sent = self._send((request[0], drops, *request[1:]))
         got = self._receive()
@@ -122,7 +122,7 @@ class Sandbox:
     def lose(self, why: Literal["late", "gone"], message: str) -> NoReturn:
         """End it and say so. What the watchdog said first counts."""
         self.end(why, message)
-        raise Lost(self.message)
+        raise SandboxLost(self.message)
 
     def end(self, why: Literal["late", "gone"], message: str) -> None:
         """End the process; may be called from another thread, and twice."""

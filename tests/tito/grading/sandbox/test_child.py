@@ -18,7 +18,7 @@ from tito.course.module import load_module
 from tito.course.project import Project
 from tito.grading.judging.judge import with_cells
 from tito.grading.sandbox import bubblewrap, child, layout
-from tito.grading.sandbox.client import Lost, Sandbox
+from tito.grading.sandbox.client import Sandbox, SandboxLost
 from tito.testing.proxies import Student
 
 from ...toy_course import ROOT, copy_toy, frames_of
@@ -208,13 +208,13 @@ def test_an_import_by_name_finds_the_students_own_module(opened) -> None:
 
 
 def test_a_process_that_ends_is_lost_and_says_in_which_cell(opened) -> None:
-    with pytest.raises(Lost), opened("x = 1", "import os\nos._exit(1)", "y = 1"):
+    with pytest.raises(SandboxLost), opened("x = 1", "import os\nos._exit(1)", "y = 1"):
         pass
     with opened("import os\ndef end(): os._exit(1)") as sandbox:
-        with pytest.raises(Lost):
+        with pytest.raises(SandboxLost):
             student(sandbox).end()
         assert sandbox.why == "gone"
-        with pytest.raises(Lost):
+        with pytest.raises(SandboxLost):
             student(sandbox).end()
 
 
