@@ -1,6 +1,6 @@
 """All checks by name: `nox -l` lists them, `nox -s lint tests` runs two, each in an environment of its own.
 
-`nox --no-venv` runs in the environment that is there, as `.ci/run` does; it needs `pip install -e ".[test,dev]"`.
+`nox --no-venv` runs in the environment that is there, as `.ci/run` does; it needs `pip install -e ".[test,peers,dev]"`.
 """
 
 import os
@@ -18,7 +18,7 @@ FUZZ_CASES = 5000  # random products of each of two processes
 AARCH64 = ("qemu-aarch64", "aarch64-linux-gnu-gcc")
 
 
-def prepare(session: nox.Session, extras: str = "test,dev", *packages: str) -> None:
+def prepare(session: nox.Session, extras: str = "test,peers,dev", *packages: str) -> None:
     """Install the course with these extras, unless the session has the environment of whoever called it."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on a busy machine two BLAS threads mostly wait for each other
     if not isinstance(session.virtualenv, PassthroughEnv):
@@ -46,6 +46,13 @@ def tests(session: nox.Session) -> None:
     """What README's second command runs; arguments go to pytest."""
     prepare(session)
     session.run("python", "-m", "pytest", "-q", "-n", "logical", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The comparisons with other libraries, none of which may be missing."""
+    prepare(session)
+    session.run("python", "-m", "pytest", "-q", "tests/conformance", *session.posargs, env={"TITO_PEERS": "required"})
 
 
 @nox.session
@@ -107,19 +114,19 @@ def benchmarks(session: nox.Session) -> None:
 @nox.session(venv_backend="uv", python="3.11")
 def minimums(session: nox.Session) -> None:
     """The tests with the lowest versions that pyproject.toml promises; arguments go to pytest."""
-    session.install("-q", "--resolution", "lowest-direct", "-e", ".[test]")
+    session.install("-q", "--resolution", "lowest-direct", "-e", ".[test,peers]")
     session.run("python", "-m", "pytest", "-q", "-n", "logical", *session.posargs)
 
 
 @nox.session
 def nightly(session: nox.Session) -> None:
     """Classes, kills, fresh environments, nbgrader and Gradescope: hours."""
-    prepare(session, "test,dev,notebook", "nbgrader")
+    prepare(session, "test,peers,dev,notebook", "nbgrader")
     session.run("python", "-m", "pytest", "-m", "nightly", "-s", "tests/e2e", *session.posargs)
 
 
 @nox.session
 def browser(session: nox.Session) -> None:
     """The notebooks in JupyterLab and Chromium (Debian: `apt install chromium chromium-driver`)."""
-    prepare(session, "test,dev,notebook", "selenium")
+    prepare(session, "test,peers,dev,notebook", "selenium")
     session.run("python", "-m", "pytest", "-m", "browser", "-s", "tests/e2e", *session.posargs)

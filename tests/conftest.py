@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
-WITHOUT_SANDBOX = pytest.StashKey[int]()
-"""How many tests that let strangers' code loose were left out, because this machine has no sandbox for it."""
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+"""For each mark of what this machine lacks, how many tests were left out."""
+
+
+def lacking(mark: str) -> str:
+    """What tests with this mark need and this machine has not, with its fix; empty where it has it."""
+    if mark == "sandbox":
+        from tito.grading.sandbox import bubblewrap
+
+        here = bubblewrap.protection()
+        return f"{here.reason}. Fix: {here.fix}" if here.kind == "none" else ""
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    return f'{" and ".join(missing)} not installed. Fix: pip install -e ".[peers]"' if missing else ""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,34 +43,29 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `sandbox` where there is none, unless TITO_SANDBOX=required, as in CI."""
-    sandboxed = [item for item in items if item.get_closest_marker("sandbox")]
-    if not sandboxed or os.environ.get("TITO_SANDBOX") == "required":
-        return
-    from tito.grading.sandbox import bubblewrap
-
-    if bubblewrap.protection().kind == "none":
-        config.stash[WITHOUT_SANDBOX] = len(sandboxed)
-        config.hook.pytest_deselected(items=sandboxed)
-        items[:] = [item for item in items if item not in sandboxed]
+    """Leave out tests of what this machine lacks, unless TITO_SANDBOX or TITO_PEERS is "required", as in CI."""
+    config.stash[LEFT_OUT] = {}
+    for mark in ("sandbox", "peers"):
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        if marked and os.environ.get(f"TITO_{mark.upper()}") != "required" and lacking(mark):
+            config.stash[LEFT_OUT][mark] = len(marked)
+            config.hook.pytest_deselected(items=marked)
+            items[:] = [item for item in items if item not in marked]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["without sandbox"] = session.config.stash.get(WITHOUT_SANDBOX, 0)
+        session.config.workeroutput["left out"] = session.config.stash.get(LEFT_OUT, {})
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    node.config.stash[WITHOUT_SANDBOX] = getattr(node, "workeroutput", {}).get("without sandbox", 0)
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left out", {})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if count := config.stash.get(WITHOUT_SANDBOX, 0):
-        from tito.grading.sandbox import bubblewrap
-
-        why = bubblewrap.protection()
-        terminalreporter.section("no sandbox for strangers' code", yellow=True)
-        terminalreporter.line(f"{count} tests of grading were not run: {why.reason}. Fix: {why.fix}")
+    for mark, count in config.stash.get(LEFT_OUT, {}).items():
+        terminalreporter.section(f"no {mark}", yellow=True)
+        terminalreporter.line(f"{count} tests were not run: {lacking(mark)}")
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr in config.getini("addopts"):
         terminalreporter.line("Whole rounds were left out; they run by: pytest tests/e2e -m e2e (or nightly, browser)")

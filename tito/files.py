@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import json
 import os
 import secrets
 import stat
@@ -12,12 +13,34 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tito.errors import TitoError
 
+DEEPEST = 500  # levels of lists and objects in JSON, of which a notebook has six
 TICK = 2  # seconds: the coarsest that a file system counts a file's time in
 _threads = threading.RLock()
 atexit.register(_threads.acquire)  # when Python ends, a thread may not be in the middle of writing
+
+
+def parsed(text: str, **numbers: Any) -> Any:
+    """What JSON holds that a person may have damaged. Raises ValueError, too where it is nested too deeply: how deep
+    Python itself reads depends on its version."""
+    try:
+        value = json.loads(text, **numbers)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [part for whole in level for part in _lists_and_objects_in(whole)]
+    if level:
+        raise ValueError("its JSON is nested too deeply")
+    return value
+
+
+def _lists_and_objects_in(value: Any) -> list[Any]:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [part for part in parts if isinstance(part, dict | list)]
 
 
 def digest(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A peer that is not installed fails a test with one sentence, not with a traceback, and is never skipped."""
+"""A peer that is too old, or missing where it is required, fails a test with one sentence, not with a traceback."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def require(name: str) -> Any:
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = (error.name or name).partition(".")[0]
-        raise MissingPeer(f'conformance needs {missing}, which is not installed: pip install -e ".[test]"') from None
+        raise MissingPeer(f'conformance needs {missing}, which is not installed: pip install -e ".[peers]"') from None
     wanted = ".".join(str(part) for part in first)
     raise MissingPeer(f"conformance needs {package} {wanted} or later, found {found}, and {reason}: update {package}")
 

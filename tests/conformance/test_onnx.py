@@ -10,6 +10,8 @@ from tinytorch.quantization.quantize import INT4, UINT4, IntType, pack_int4
 from .operators import OPERATORS, beyond, onnx_operator
 from .peers import NAMES, int_type, onnx_cases, require
 
+pytestmark = pytest.mark.peers
+
 # Of the types of a case, the first that no ruler of ours has. Cases of types that ONNX adds later are left out as well,
 # without a name here: `beyond` sees their type.
 LEFT_OUT = {

@@ -25,6 +25,7 @@ from .counting import Array, Count
 from .peers import operator
 from .sweeps import TINY, operands
 
+pytestmark = pytest.mark.peers
 MILLION = 1_000_000
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def test_other_files_keep_the_time_at_which_they_were_written(tmp_path: Path) ->
     for text in "ab":
         files.write_whole([(path, text)])
     assert path.stat().st_mtime <= time.time() + 0.1
+
+
+@pytest.mark.parametrize("depth, is_read", [(files.DEEPEST, True), (files.DEEPEST + 1, False), (100_000, False)])
+@pytest.mark.parametrize("begin, end", ["[]", ('{"x": 1, "y": ', "}")])
+def test_how_deep_json_may_be_depends_on_no_version_of_python(depth: int, is_read: bool, begin: str, end: str) -> None:
+    inner = "[]" if begin == "[" else "{}"
+    text = begin * (depth - 1) + inner + end * (depth - 1)
+    with nullcontext() if is_read else pytest.raises(ValueError, match="nested too deeply"):
+        files.parsed(text)
+
+
+@pytest.mark.parametrize("name", ["progress.json", "pairs.json"])
+def test_what_a_person_made_of_our_own_files_stops_no_command(edition: Course, name: str) -> None:
+    for text in ("[" * 100_000 + "]" * 100_000, "[" * 2_000 + "]" * 2_000, "{", "null"):
+        edition.write(f".tito/{name}", text)
+        for command in (["status"], ["start", "--no-lab"], ["export"]):
+            assert edition.tito(*command).status == 0, (command, text[:9])
 
 
 def test_a_digest_is_of_the_text_whatever_its_line_ends() -> None:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tito import files
 from tito.course import pairing, percent
 from tito.course.project import Project
 from tito.errors import TitoError
@@ -255,10 +256,7 @@ def _text_cells(text: str) -> tuple[Cell, ...]:
 
 def _page_cells(text: str) -> tuple[Cell, ...]:
     """The cells of an .ipynb, whose JSON need hold no more than them. Raises ValueError where it does not."""
-    try:
-        page = json.loads(text)
-    except RecursionError:
-        raise ValueError("its JSON is nested too deeply") from None
+    page = files.parsed(text)
     if isinstance(page, dict) and "worksheets" in page:
         raise ValueError("it is of a format before 2015: open it in JupyterLab and save it there")
     cells = page.get("cells") if isinstance(page, dict) else None

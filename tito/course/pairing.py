@@ -31,7 +31,7 @@ def remember(project: Project, path: Path, digest: str) -> None:
 
 def _read(project: Project) -> dict[str, str]:
     try:
-        known = json.loads(_file(project).read_text(encoding="utf-8"))
+        known = files.parsed(_file(project).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return {str(name): str(digest) for name, digest in known.items()} if isinstance(known, dict) else {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import cast
+
+from tito import files
 
 NAME = "release.json"
 
@@ -12,7 +13,7 @@ NAME = "release.json"
 def read(folder: Path) -> dict[str, str] | None:
     """The files of the release that lies in a folder, each with its SHA-256; None where no record can be read."""
     try:
-        record = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        record = files.parsed((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     whole = isinstance(record, dict) and record.get("made_by") == "tito release"

@@ -58,7 +58,7 @@ class Progress:
 def read(project: Project) -> Progress:
     """What was remembered; nothing where there is no file, or none that can be read."""
     try:
-        data = json.loads(_file(project).read_text(encoding="utf-8"))
+        data = files.parsed(_file(project).read_text(encoding="utf-8"))
         entries = {m: {e: Entry(**values) for e, values in rows.items()} for m, rows in data["modules"].items()}
         return Progress(str(data["last_module"]), dict(data["at"]), entries)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

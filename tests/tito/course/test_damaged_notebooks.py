@@ -47,6 +47,7 @@ DAMAGED = {
     "cells of none": '{"cells": null}',
     "a source of numbers": '{"cells": [{"cell_type": "code", "source": 1}]}',
     "nested too deeply": "[" * 200_000,
+    "whole, and too deep for some Pythons": '{"cells": [], "x": ' + "[" * 2_000 + "]" * 2_000 + "}",
     "a number too long": '{"cells": [], "x": ' + "9" * 10_000 + "}",
     "of before 2015": json.dumps(OLD),
     "a page of HTML": "<html>",

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tito import files
 from tito.course import percent
 from tito.course.notebook import Cell
 from tito.grading.intake import pruning
@@ -111,10 +112,10 @@ def _json_cells(text: str, name: str) -> list[Any]:
     if sum(map(text.count, "[{,")) > MOST_VALUES:
         raise Refused(f"{name} holds more than {MOST_VALUES} values in its code")
     try:  # as for Jupyter, of two equal keys the last counts; numbers are needed for nothing
-        loaded = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_number)
+        loaded = files.parsed(text, parse_int=_number, parse_float=_number, parse_constant=_number)
     except json.JSONDecodeError as error:
         raise Refused(f"{name} is not a notebook: its JSON breaks off at line {error.lineno} ({error.msg})") from None
-    except (RecursionError, ValueError):
+    except ValueError:
         raise Refused(f"{name} is not a notebook: its JSON is nested too deeply") from None
     cells = loaded.get("cells") if isinstance(loaded, dict) else None
     if not isinstance(cells, list):
