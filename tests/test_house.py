@@ -12,7 +12,7 @@ def rooms(top: Path) -> set[str]:
     return {path.parent.relative_to(top).as_posix() for path in top.rglob("*.py")} - {"."}
 
 
-def test_the_tests_of_tito_stand_in_the_rooms_that_they_test():
+def test_the_tests_of_tito_stand_in_the_rooms_that_they_test() -> None:
     tests, tito = ROOT / "tests" / "tito", ROOT / "tito"
     courses = {room for room in rooms(tests) if room.startswith(("toy", "fuzz"))}
     assert rooms(tests) - courses - {"grading/attacks"} == rooms(tito)

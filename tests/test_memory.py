@@ -24,13 +24,13 @@ WAYS = {
 }
 
 
-def network():
+def network() -> Sequential:
     rng = np.random.default_rng(1)
     return Sequential(Linear(N, N, rng=rng), ReLU(), Linear(N, N, rng=rng))
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_float_arrays_die_with_the_float_model(way):
+def test_the_float_arrays_die_with_the_float_model(way: str) -> None:
     model = network()
     watched = [weakref.ref(tensor.data) for tensor in model.parameters()]
     quantized = WAYS[way](model)
@@ -44,7 +44,7 @@ def test_the_float_arrays_die_with_the_float_model(way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_array_of_the_quantized_model_is_a_float_weight_or_a_view_of_one(way):
+def test_no_array_of_the_quantized_model_is_a_float_weight_or_a_view_of_one(way: str) -> None:
     for name, array in model_arrays(WAYS[way](network())).items():
         assert array.base is None or not isinstance(array.base, np.ndarray), (
             f"{way}: {name} is a view, and keeps its base"
@@ -53,7 +53,7 @@ def test_no_array_of_the_quantized_model_is_a_float_weight_or_a_view_of_one(way)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_counted_is_what_is_allocated(way):
+def test_what_is_counted_is_what_is_allocated(way: str) -> None:
     quantized = WAYS[way](network())
     quantized(X)  # whatever a first call sets up, it has set up
     gc.collect()
@@ -73,14 +73,14 @@ def test_what_is_counted_is_what_is_allocated(way):
     assert isinstance(quantized(X), Tensor)
 
 
-def test_the_weights_are_four_times_smaller_with_everything_counted():
+def test_the_weights_are_four_times_smaller_with_everything_counted() -> None:
     model = network()
     for way, factor in {"dynamic": 3.9, "static": 3.9, "weight-only int8": 3.9, "weight-only int4": 6.3}.items():
         ratio = model_nbytes(model) / model_nbytes(WAYS[way](model))
         assert ratio >= factor, f"{way}: {ratio:.2f} times smaller, wanted {factor}"
 
 
-def test_an_observed_network_keeps_nothing_of_its_calibration():
+def test_an_observed_network_keeps_nothing_of_its_calibration() -> None:
     model = network()
     few, many = (model_nbytes(quantize_static(model, [X] * n)) for n in (1, 20))
     assert few == many, f"calibrated on 20 batches the model is {many} bytes, on one {few}"

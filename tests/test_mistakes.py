@@ -111,18 +111,18 @@ def judged(verdict: Verdict, module: str, answer: Answer) -> str:
 
 
 @pytest.mark.parametrize(("module", "exercise"), EXERCISES)
-def test_every_exercise_has_mistakes(module, exercise):
+def test_every_exercise_has_mistakes(module: str, exercise: str) -> None:
     count = len(answers(PROJECT, module, exercise, "mistake"))
     assert count >= 3, f"{module}: exercise {exercise} has {count} mistakes, wanted 3 or more"
 
 
 @pytest.mark.parametrize(("module", "exercise"), [pytest.param(*one, marks=together(one[1])) for one in EXERCISES])
-def test_the_reference_passes(module, exercise, verdict):
+def test_the_reference_passes(module: str, exercise: str, verdict: Verdict) -> None:
     assert judged(verdict, module, Answer(exercise)) == PASSED
 
 
 @pytest.mark.parametrize(("module", "mistake"), catalogue("mistake"))
-def test_a_mistake_fails_with_a_message_that_names_it(module, mistake, verdict):
+def test_a_mistake_fails_with_a_message_that_names_it(module: str, mistake: Answer, verdict: Verdict) -> None:
     message = judged(verdict, module, mistake)
     assert message != PASSED, f"all tests passed, although: {mistake.slip}"
     named = re.search(mistake.says, message)
@@ -130,7 +130,7 @@ def test_a_mistake_fails_with_a_message_that_names_it(module, mistake, verdict):
 
 
 @pytest.mark.parametrize(("module", "answer"), catalogue("alternative"))
-def test_another_right_answer_passes(module, answer, verdict):
+def test_another_right_answer_passes(module: str, answer: Answer, verdict: Verdict) -> None:
     message = judged(verdict, module, answer)
     assert message == PASSED, f"{answer.slip}\nis right, but was refused:\n{message}"
 
@@ -139,7 +139,7 @@ def test_another_right_answer_passes(module, answer, verdict):
     ("module", "notebook"),
     [pytest.param(*one, id=one[1].path.stem, marks=together(one[1].path.stem)) for one in NOTEBOOKS],
 )
-def test_no_hidden_test_insists_on_the_reference(module: str, notebook: Notebook, verdict: Verdict):
+def test_no_hidden_test_insists_on_the_reference(module: str, notebook: Notebook, verdict: Verdict) -> None:
     pieces = pieces_of(module, notebook.exercises[0].id)
     for exercise in notebook.exercises:
         for answer in answers(PROJECT, module, exercise.id, "alternative")[:1]:
@@ -148,7 +148,7 @@ def test_no_hidden_test_insists_on_the_reference(module: str, notebook: Notebook
     assert verdict("".join(text for _, text in pieces), hidden) == PASSED
 
 
-def test_a_text_to_replace_that_is_not_there_exactly_once_is_refused():
+def test_a_text_to_replace_that_is_not_there_exactly_once_is_refused() -> None:
     module, exercise = EXERCISES[0]
     first = answers(PROJECT, module, exercise, "mistake")[0]
     for copies in (0, 2):

@@ -16,12 +16,12 @@ NOTEBOOKS = sorted(ROOT.glob("modules/source/*/*_dev.py"))
 PROSE_LIMIT = 120  # words a cell; more is a lecture
 
 
-def test_there_are_notebooks():
+def test_there_are_notebooks() -> None:
     assert NOTEBOOKS, f"no *_dev.py found below {ROOT / 'modules' / 'source'}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_the_notebook_runs_top_to_bottom_and_shows_every_plot(path):
+def test_the_notebook_runs_top_to_bottom_and_shows_every_plot(path: Path) -> None:
     notebook = jupytext.read(path)
     client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
     client.execute()  # raises CellExecutionError, with the cell and its traceback
@@ -32,11 +32,11 @@ def test_the_notebook_runs_top_to_bottom_and_shows_every_plot(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_the_first_cell_finds_the_course_or_says_what_to_do(path, tmp_path):
+def test_the_first_cell_finds_the_course_or_says_what_to_do(path: Path, tmp_path: Path) -> None:
     finder = next(cell.source for cell in jupytext.read(path).cells if "find_spec" in cell.source)
     code = f"{finder}\nprint(find_spec('tinytorch').origin)"
 
-    def said(folder):
+    def said(folder: Path) -> str:
         """In a Python that knows no package but its own."""
         command = [sys.executable, "-I", "-S", "-c", code]
         done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
@@ -55,7 +55,7 @@ def test_the_first_cell_finds_the_course_or_says_what_to_do(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_no_cell_lectures(path):
+def test_no_cell_lectures(path: Path) -> None:
     for cell in jupytext.read(path).cells:
         words = len(cell.source.split())
         lecture = f"{words} words in the cell that begins {cell.source[:60]!r}"
@@ -63,7 +63,7 @@ def test_no_cell_lectures(path):
 
 
 @pytest.mark.parametrize(("name", "least"), [("quantize", 30), ("qat", 6), ("mixed_precision", 3)])
-def test_every_number_in_a_docstring_is_what_the_code_computes(name, least):
+def test_every_number_in_a_docstring_is_what_the_code_computes(name: str, least: int) -> None:
     result = doctest.testmod(importlib.import_module(f"tinytorch.quantization.{name}"))
     assert result.failed == 0, "a docstring shows a number that the code does not compute; see above"
     assert result.attempted >= least, f"the docstrings should hold {least} examples, found {result.attempted}"

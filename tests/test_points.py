@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ MODULES = module_names(PROJECT)
 
 
 @pytest.fixture
-def copy(tmp_path):
+def copy(tmp_path: Path) -> Project:
     """The project as a student has it, hidden tests withheld."""
     withheld = shutil.ignore_patterns("hidden", "__pycache__", ".*")
     for folder in ("modules", PROJECT.package_name, "tito", *(f"tests/{name}" for name in MODULES)):
@@ -31,7 +32,7 @@ def copy(tmp_path):
     return Project(tmp_path)
 
 
-def tito_test(project, module):
+def tito_test(project: Project, module: str) -> tuple[int, dict[str, Any]]:
     """The exit status of `tito test MODULE` and its report."""
     file = project.root / "report.json"
     command = [sys.executable, "-m", "tito", "--project", str(project.root), "test", module, "--json", str(file)]
@@ -42,7 +43,7 @@ def tito_test(project, module):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_the_reference_earns_every_point(copy, module):
+def test_the_reference_earns_every_point(copy: Project, module: str) -> None:
     status, report = tito_test(copy, module)
     table = load_module(PROJECT, module)
     assert [(e["exercise"], e["points"]) for e in report["exercises"]] == [(e.id, e.points) for e in table.exercises], (
@@ -54,7 +55,7 @@ def test_the_reference_earns_every_point(copy, module):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_stubs_earn_nothing_and_are_called_not_started(copy, module):
+def test_stubs_earn_nothing_and_are_called_not_started(copy: Project, module: str) -> None:
     for notebook in load_module(copy, module).notebooks:
         notebook.path.write_text(stub(notebook.path.read_text(encoding="utf-8")), encoding="utf-8")
     status, report = tito_test(copy, module)
@@ -66,7 +67,7 @@ def test_stubs_earn_nothing_and_are_called_not_started(copy, module):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_one_exercise_solved_earns_its_points_alone(copy, module):
+def test_one_exercise_solved_earns_its_points_alone(copy: Project, module: str) -> None:
     table = load_module(copy, module)
     first = table.exercises[0]
     notebook = table.notebook_of(first.id).path

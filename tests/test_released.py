@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tito.course.module import load_module, module_names
+from tito.course.module import Module, load_module, module_names
 from tito.course.project import Project
 from tito.releasing import release
 
@@ -14,14 +14,17 @@ PROJECT = Project(Path(__file__).parent.parent)
 MODULES = module_names(PROJECT)
 
 
+Edition = tuple[Module, dict[str, bytes]]
+
+
 @pytest.fixture(scope="module", params=MODULES)
-def edition(request):
+def edition(request: pytest.FixtureRequest) -> Edition:
     """(module, its student's edition). Making it raises where a file would show a line of a solution."""
     module = load_module(PROJECT, request.param)
     return module, release.student_edition(PROJECT, module)
 
 
-def test_the_search_for_solutions_knows_what_to_search(edition):
+def test_the_search_for_solutions_knows_what_to_search(edition: Edition) -> None:
     module, tree = edition
     solved = release.solutions(PROJECT)
     assert len(solved) > 2 * len(module.exercises)
@@ -30,7 +33,7 @@ def test_the_search_for_solutions_knows_what_to_search(edition):
     assert not list(release.leaks(solved, tree))
 
 
-def test_nothing_withheld_is_in_it(edition):
+def test_nothing_withheld_is_in_it(edition: Edition) -> None:
     module, tree = edition
     tests = PROJECT.module_tests(module.name)
     given = {line.strip() for path in tests.glob("*.py") for line in path.read_text(encoding="utf-8").split("\n")}
@@ -47,13 +50,13 @@ def test_nothing_withheld_is_in_it(edition):
     assert not [name for name in tree if {"hidden", "mistakes", "alternatives", ".git"} & set(Path(name).parts)]
 
 
-def test_it_holds_what_a_student_needs_and_fits_an_e_mail(edition):
+def test_it_holds_what_a_student_needs_and_fits_an_e_mail(edition: Edition) -> None:
     module, tree = edition
     exercises = {f"tests/{module.name}/test_{exercise.id}.py" for exercise in module.exercises}
     assert exercises | {"README.md", "LICENSE", "pyproject.toml", "tito/cli.py"} <= tree.keys()
     assert sum(map(len, tree.values())) < 5_000_000
 
 
-def test_it_is_the_same_every_time(edition):
+def test_it_is_the_same_every_time(edition: Edition) -> None:
     module, tree = edition
     assert release.student_edition(PROJECT, module) == tree

@@ -264,7 +264,7 @@ def test_a_float16_sum_beyond_its_range_is_infinity_without_a_warning() -> None:
 
 
 @pytest.mark.parametrize("layer", [Linear(3, 2), Conv2d(3, 2, 1)], ids=["linear", "convolution"])
-def test_a_layer_passes_its_operands_and_its_bias_through_the_cast(layer) -> None:
+def test_a_layer_passes_its_operands_and_its_bias_through_the_cast(layer: Linear | Conv2d) -> None:
     x = np.ones((1, 3) if isinstance(layer, Linear) else (1, 3, 2, 2), np.float32)
     cast = list[Tensor]()
 

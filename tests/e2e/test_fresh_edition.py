@@ -10,8 +10,12 @@ import os
 import re
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+
+from tito.course.module import Module
+from tito.course.project import Project
 
 from .commands import released
 
@@ -25,7 +29,7 @@ def commands(readme: str) -> list[str]:
 
 
 @pytest.mark.nightly
-def test_every_command_of_the_students_readme_works(here, module, tmp_path):
+def test_every_command_of_the_students_readme_works(here: Project, module: Module, tmp_path: Path) -> None:
     folder = released(here, module, tmp_path / "fresh ü" / "class").root
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     env["PATH"] = os.pathsep.join([str(folder / ".venv" / "bin"), env["PATH"]])

@@ -86,7 +86,7 @@ def problems(result: dict[str, Any], module: Module) -> list[str]:
 
 
 @pytest.mark.nightly
-def test_gradescope_shows_the_points_of_every_submission(here, module, tmp_path):
+def test_gradescope_shows_the_points_of_every_submission(here: Project, module: Module, tmp_path: Path) -> None:
     made, home = tmp_path / "made", tmp_path / "autograder"
     released(here, module, made, "--format", "gradescope")
     unpack(made / "autograder.zip", home)

@@ -67,7 +67,9 @@ def course(here: Project, module: Module, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.nightly
-def test_what_nbgrader_gives_out_holds_no_solution_and_no_hidden_test(here, module, course):
+def test_what_nbgrader_gives_out_holds_no_solution_and_no_hidden_test(
+    here: Project, module: Module, course: Path
+) -> None:
     given = course / "release" / module.name
     tree = {str(path): path.read_bytes() for path in given.rglob("*") if path.is_file()}
     assert tree and list(release.leaks(release.solutions(here), tree)) == []
@@ -75,14 +77,14 @@ def test_what_nbgrader_gives_out_holds_no_solution_and_no_hidden_test(here, modu
 
 
 @pytest.mark.nightly
-def test_nbgrader_validates_the_source_and_not_the_stubs(module, course):
+def test_nbgrader_validates_the_source_and_not_the_stubs(module: Module, course: Path) -> None:
     for book in sorted(path.name for path in (course / "release" / module.name).glob("*.ipynb")):
         assert "Success" in run(course / "source" / module.name, "validate", book)
         assert "failed" in run(course / "release" / module.name, "validate", book)
 
 
 @pytest.mark.nightly
-def test_nbgrader_gives_every_student_the_points_and_a_page(module, course):
+def test_nbgrader_gives_every_student_the_points_and_a_page(module: Module, course: Path) -> None:
     first = module.exercises[0]
     solved = {"nobody": set[str](), "first": {first.id}, "reference": {exercise.id for exercise in module.exercises}}
     for student, exercises in solved.items():

@@ -25,7 +25,7 @@ import pytest
 from matplotlib import image
 
 from tito import processes
-from tito.course.module import Notebook
+from tito.course.module import Module, Notebook
 from tito.course.project import Project
 
 from .commands import released, tito
@@ -151,7 +151,7 @@ def look(driver: Chrome, name: str, pictures: Path) -> None:
 
 
 @pytest.mark.browser
-def test_every_notebook_runs_in_jupyterlab_and_shows_its_plots(here, module, tmp_path):
+def test_every_notebook_runs_in_jupyterlab_and_shows_its_plots(here: Project, module: Module, tmp_path: Path) -> None:
     folder = released(here, module, tmp_path / "lab ü" / "class").root
     for entry in module.notebooks:  # the reference in place of the stubs: what a student has at the end
         shutil.copy(entry.path, folder / entry.path.relative_to(here.root))

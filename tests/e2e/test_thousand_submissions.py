@@ -97,7 +97,9 @@ def graded(here: Project, module: Module, folder: Path) -> tuple[dict[str, Point
 @pytest.mark.nightly
 @pytest.mark.sandbox
 @pytest.mark.parametrize("signed", [False, True], ids=["many alike", "all different"])
-def test_a_class_of_a_thousand_gets_the_points_that_tito_test_gives(signed, here, module, tmp_path):
+def test_a_class_of_a_thousand_gets_the_points_that_tito_test_gives(
+    signed: bool, here: Project, module: Module, tmp_path: Path
+) -> None:
     made_up = MadeUp(here, module)
     people = dict(made_up.people(PEOPLE, DISTINCT, seed=0))
     for name, answers in people.items():

@@ -66,7 +66,9 @@ class Student:
     [pytest.param(1, marks=pytest.mark.e2e), pytest.param(None, marks=pytest.mark.nightly)],
     ids=["one mistake an exercise", "every mistake"],
 )
-def test_a_whole_student_earns_every_point_and_hands_it_in(most, here, module, tmp_path):
+def test_a_whole_student_earns_every_point_and_hands_it_in(
+    most: int | None, here: Project, module: Module, tmp_path: Path
+) -> None:
     folder = released(here, module, tmp_path / "student ü" / "class")
     assert sum(path.stat().st_size for path in folder.root.rglob("*") if path.is_file()) < 5_000_000
     student = Student(folder, load_module(folder, module.name), here)

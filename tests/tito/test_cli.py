@@ -18,7 +18,7 @@ from .toy_course import NOTEBOOK, Course
 DEMO = "modules/source/01_toy/demo.py"
 
 
-def command(course: Course, *arguments, **environment):
+def command(course: Course, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """tito in a process of its own, without a terminal, in the course's folder."""
     env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TITO_PROJECT")} | environment
     return subprocess.run([sys.executable, "-m", "tito", *arguments], cwd=course.root, env=env, capture_output=True)
@@ -28,7 +28,7 @@ COMMANDS = ["export", "test", "demo", "doctor", "start", "watch", "hint", "statu
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example_in_plain_letters(name, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_with_an_example_in_plain_letters(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == Status.DONE
     text = capsys.readouterr().out
     assert f"Example: tito {name}" in " ".join(text.split())
@@ -44,7 +44,7 @@ def test_help_lists_every_command_and_loads_none_of_what_they_need() -> None:
 
 
 @pytest.mark.parametrize("columns", ["0", "00", "-1", "wide", ""])
-def test_where_columns_is_no_width_everything_is_shown(course: Course, columns) -> None:
+def test_where_columns_is_no_width_everything_is_shown(course: Course, columns: str) -> None:
     shown = command(course, "status", COLUMNS=columns, LINES=columns).stdout
     assert shown.startswith(b"double      0 of 2 points  not tested"), shown
 
@@ -66,7 +66,7 @@ def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         (["test", "01", "--limit-seconds", "0"], "--limit-seconds must be from 0.1 to 86400, got 0.0"),
     ],
 )
-def test_a_wrong_call_is_status_2_and_names_what_is_wrong(course: Course, arguments, said) -> None:
+def test_a_wrong_call_is_status_2_and_names_what_is_wrong(course: Course, arguments: list[str], said: str) -> None:
     answer = course.tito(*arguments)
     assert answer.status == Status.WRONG_CALL and said in answer.err and "Traceback" not in answer.err
 
@@ -172,7 +172,7 @@ if sys.platform != "win32":
     import pty
     import signal
 
-    def in_terminal(course: Course, **environment):
+    def in_terminal(course: Course, **environment: str) -> bytes:
         """What `tito test` writes to a real terminal."""
         ours, theirs = pty.openpty()
         env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}

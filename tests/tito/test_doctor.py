@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,16 @@ from tito import doctor
 
 from .toy_course import NOTEBOOK, ODD_NAMES, Course
 
+Examine = Callable[[], dict[str, doctor.Finding]]
+
 
 @pytest.fixture
-def finding(course: Course):
+def finding(course: Course) -> Examine:
     """Everything the doctor finds in the course, by name."""
     return lambda: {finding.what: finding for finding in doctor.examine(course.root)}
 
 
-def test_every_problem_comes_with_its_fix(course: Course, finding) -> None:
+def test_every_problem_comes_with_its_fix(course: Course, finding: Examine) -> None:
     course.change(
         "pyproject.toml", 'version = "1"', 'version = "1"\ndependencies = ["numpy>=99", "no-such-package>=1"]'
     )
@@ -32,7 +35,7 @@ def test_every_problem_comes_with_its_fix(course: Course, finding) -> None:
     assert 'pip install "numpy>=99"' in found["numpy"].fix
 
 
-def test_what_is_well_has_neither_problem_nor_fix(course: Course, finding) -> None:
+def test_what_is_well_has_neither_problem_nor_fix(course: Course, finding: Examine) -> None:
     course.change(
         "pyproject.toml", 'version = "1"', 'version = "1"\nrequires-python = ">=3.11"\ndependencies = ["numpy>=1"]'
     )
@@ -43,17 +46,19 @@ def test_what_is_well_has_neither_problem_nor_fix(course: Course, finding) -> No
     assert "threads" in found["blas"].found and found["course"].found == str(course.root)
 
 
-def test_a_python_that_is_too_old_is_a_problem(course: Course, finding) -> None:
+def test_a_python_that_is_too_old_is_a_problem(course: Course, finding: Examine) -> None:
     course.change("pyproject.toml", 'version = "1"', 'version = "1"\nrequires-python = ">=4"')
     assert "the course needs Python >=4" in finding()["python"].problem
 
 
-def test_the_number_of_threads_that_is_set_is_told(course: Course, finding, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_that_is_set_is_told(
+    course: Course, finding: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert "3 threads (OMP_NUM_THREADS)" in finding()["blas"].found
 
 
-def test_a_module_whose_export_is_old_or_impossible_is_a_problem(course: Course, finding) -> None:
+def test_a_module_whose_export_is_old_or_impossible_is_a_problem(course: Course, finding: Examine) -> None:
     assert finding()["01_toy"].fix == "tito export 01_toy"
     course.tito("export", "01")
     assert finding()["01_toy"].found == "exported"
@@ -66,7 +71,7 @@ def test_a_module_whose_export_is_old_or_impossible_is_a_problem(course: Course,
 
 
 def test_a_package_that_is_not_installed_or_is_another_copy_is_a_problem(
-    course: Course, finding, monkeypatch: pytest.MonkeyPatch
+    course: Course, finding: Examine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = finding()["toy"]
     assert found.problem.startswith("ModuleNotFoundError: No module named 'toy'") and "pip install -e ." in found.fix
@@ -101,7 +106,7 @@ def test_outside_of_a_course_the_machine_is_still_examined(tmp_path: Path) -> No
     ids=["well", "a numba that does not work", "an exception", "a crash"],
 )
 def test_a_kernel_is_tried_for_real(
-    course: Course, finding, monkeypatch: pytest.MonkeyPatch, trial, problem, fix
+    course: Course, finding: Examine, monkeypatch: pytest.MonkeyPatch, trial: str, problem: str, fix: str
 ) -> None:
     """A list of kernels says nothing about a Numba that refuses this NumPy."""
     folder = course.root / "elsewhere" / "kernelled"
@@ -120,7 +125,7 @@ def test_a_kernel_is_tried_for_real(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_the_command_that_mends_an_installation_leads_to_the_folder_that_it_names(
-    course: Course, tmp_path: Path, name
+    course: Course, tmp_path: Path, name: str
 ) -> None:
     root = tmp_path / name
     shutil.copytree(course.root, root)
@@ -130,7 +135,9 @@ def test_the_command_that_mends_an_installation_leads_to_the_folder_that_it_name
     assert done.stdout == f"{root}\n", fix
 
 
-def test_a_numpy_that_is_far_too_old_is_told_and_not_stumbled_over(course, finding, monkeypatch):
+def test_a_numpy_that_is_far_too_old_is_told_and_not_stumbled_over(
+    course: Course, finding: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before 1.25 its `show_config` has no parameter."""
     monkeypatch.setattr(np, "show_config", lambda: None)
     course.change("pyproject.toml", 'version = "1"', 'version = "1"\ndependencies = ["numpy>=99"]')

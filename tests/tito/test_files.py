@@ -23,13 +23,13 @@ from tito.learning import progress
 from .toy_course import Course
 
 
-def left_over(folder):
+def left_over(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.name.endswith(".new")]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o444])
-def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, mode) -> None:
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "private.json"
     path.write_text("old", encoding="utf-8")
     path.chmod(mode)
@@ -49,7 +49,7 @@ def test_a_new_file_has_the_mode_that_the_system_gives_and_a_backup_that_of_what
 
 
 @pytest.mark.parametrize("clock", ["stands still", "is set back", "goes on"])
-def test_a_module_that_is_replaced_gets_a_later_time_whatever_the_clock_does(tmp_path: Path, clock) -> None:
+def test_a_module_that_is_replaced_gets_a_later_time_whatever_the_clock_does(tmp_path: Path, clock: str) -> None:
     """The time in whole seconds: by it, and by the length, Python takes bytecode for a module's own."""
     path = tmp_path / "module.py"
     path.write_text("a", encoding="utf-8")
@@ -91,7 +91,7 @@ def test_a_digest_is_of_the_text_whatever_its_line_ends() -> None:
     assert files.digest(b"a\nb\n") != files.digest(b"a\n\nb\n")
 
 
-def link(path, to):
+def link(path: Path, to: Path | str) -> None:
     try:
         path.symlink_to(to)
     except OSError:
@@ -125,7 +125,7 @@ def test_a_device_is_written_to_and_not_replaced() -> None:
 
 
 @pytest.mark.parametrize("second", ["a folder", "below a file"])
-def test_of_several_targets_it_is_told_which_hold_the_new_text_already(tmp_path: Path, second) -> None:
+def test_of_several_targets_it_is_told_which_hold_the_new_text_already(tmp_path: Path, second: str) -> None:
     first, third = tmp_path / "first.txt", tmp_path / "third.txt"
     for path in (first, third):
         path.write_text("old", encoding="utf-8")
@@ -174,7 +174,7 @@ def test_results_and_hints_of_threads_are_all_remembered(edition: Course) -> Non
     """As in `tito watch`: a round ends in one thread while the key `h` is pressed in another."""
     names = [f"exercise_{number}" for number in range(40)]
 
-    def note(name):
+    def note(name: str) -> None:
         assert progress.update(edition.project, lambda kept: kept.change("01_toy", name, hints=1))
 
     with ThreadPoolExecutor(8) as pool:

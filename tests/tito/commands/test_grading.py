@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn, Protocol
 
 import pytest
 
@@ -26,7 +27,7 @@ from tito.grading.sandbox.bubblewrap import Protection
 from tito.grading.submission import Submission
 from tito.testing.outcome import Finding, outcome_of
 
-from ..toy_course import ROOT, Course
+from ..toy_course import ROOT, Course, Said
 
 CELL = "# %%\n#| export\n#| exercise: {}\n{}\n"
 DOUBLE = "def double(x):\n    return {}  # {}"
@@ -41,8 +42,14 @@ class Calls:
     broken: set[str] = field(default_factory=set)
 
 
+class GradeCommand(Protocol):
+    """What the fixture `grade` is."""
+
+    def __call__(self, *options: str, out: str = "out", status: Status = Status.DONE) -> Said: ...
+
+
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch):
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Fake judges: a submission that multiplies by 2 earns the points of `double`."""
     calls = Calls()
 
@@ -51,13 +58,13 @@ def calls(monkeypatch: pytest.MonkeyPatch):
             calls.made_with.append(options)
             self.chosen = [one for one in edition.module.exercises if options.exercise in (None, one.id)]
 
-        def __enter__(self):
+        def __enter__(self) -> FakeJudge:
             return self
 
-        def __exit__(self, *error):
+        def __exit__(self, *error: object) -> None:
             pass
 
-        def grade(self, submission):
+        def grade(self, submission: Submission) -> Grade:
             calls.graded.append(submission.name)
             if submission.name in calls.broken:
                 raise MachineryError("the judge fell over")
@@ -76,7 +83,7 @@ def calls(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def handed_in(tmp_path: Path):
+def handed_in(tmp_path: Path) -> Path:
     """A folder a student: ada and bob are right, each in a way of their own; eve is not; zoe's is no notebook."""
     folder = tmp_path / "handed in"
     for name, answer in {"ada": "2 * x", "bob": "2 * x", "eve": "x"}.items():
@@ -89,8 +96,8 @@ def handed_in(tmp_path: Path):
 
 
 @pytest.fixture
-def grade(course: Course, handed_in, tmp_path: Path):
-    def grade(*options, out="out", status=Status.DONE):
+def grade(course: Course, handed_in: Path, tmp_path: Path) -> GradeCommand:
+    def grade(*options: str, out: str = "out", status: Status = Status.DONE) -> Said:
         said = course.tito("grade", "01_toy", str(handed_in), "--out", str(tmp_path / out), *options)
         assert said.status == status, said
         return said
@@ -98,18 +105,20 @@ def grade(course: Course, handed_in, tmp_path: Path):
     return grade
 
 
-def rows(folder):
+def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "grades.csv").open(encoding="utf-8-sig", newline="") as stream:
         return list(csv.DictReader(stream))
 
 
-def written(folder):
+def written(folder: Path) -> dict[str, bytes]:
     """The reports with their bytes; the journal is no report."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != journal.NAME)
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def test_everybody_gets_a_row_and_whatever_the_points_the_status_is_0(calls, grade, tmp_path: Path) -> None:
+def test_everybody_gets_a_row_and_whatever_the_points_the_status_is_0(
+    calls: Calls, grade: GradeCommand, tmp_path: Path
+) -> None:
     said = grade()
     told = [
         (row["submission"], row["points"], row["max_points"], row["status"], row["double"])
@@ -125,7 +134,7 @@ def test_everybody_gets_a_row_and_whatever_the_points_the_status_is_0(calls, gra
     assert "3 graded, 1 could not be read" in said.out
 
 
-def test_without_a_terminal_there_is_a_plain_line_a_submission(calls, grade) -> None:
+def test_without_a_terminal_there_is_a_plain_line_a_submission(calls: Calls, grade: GradeCommand) -> None:
     lines = grade("--jobs", "1").out.splitlines()
     assert lines[0] == "4 submissions: 1 cannot be read"
     assert [line for line in lines if re.match(r"\d of 4  ", line)] == [
@@ -135,7 +144,9 @@ def test_without_a_terminal_there_is_a_plain_line_a_submission(calls, grade) -> 
     ]
 
 
-def test_a_second_call_grades_nobody_and_writes_the_same_bytes(calls, grade, tmp_path: Path) -> None:
+def test_a_second_call_grades_nobody_and_writes_the_same_bytes(
+    calls: Calls, grade: GradeCommand, tmp_path: Path
+) -> None:
     grade()
     first = written(tmp_path / "out")
     calls.graded.clear()
@@ -145,7 +156,9 @@ def test_a_second_call_grades_nobody_and_writes_the_same_bytes(calls, grade, tmp
 
 
 @pytest.mark.parametrize("options", [("--jobs", "1"), ("--jobs", "3"), ("--regrade", "eve", "--regrade", "ada")])
-def test_the_bytes_do_not_depend_on_how_the_work_was_shared(calls, grade, tmp_path: Path, options) -> None:
+def test_the_bytes_do_not_depend_on_how_the_work_was_shared(
+    calls: Calls, grade: GradeCommand, tmp_path: Path, options: tuple[str, ...]
+) -> None:
     grade()
     if "--regrade" in options:
         grade(out="other")
@@ -153,7 +166,7 @@ def test_the_bytes_do_not_depend_on_how_the_work_was_shared(calls, grade, tmp_pa
     assert written(tmp_path / "other") == written(tmp_path / "out")
 
 
-def test_a_late_submission_is_graded_alone(calls, grade, handed_in) -> None:
+def test_a_late_submission_is_graded_alone(calls: Calls, grade: GradeCommand, handed_in: Path) -> None:
     grade()
     calls.graded.clear()
     (handed_in / "late").mkdir()
@@ -163,26 +176,26 @@ def test_a_late_submission_is_graded_alone(calls, grade, handed_in) -> None:
     assert calls.graded == ["late"]
 
 
-def test_a_regrade_grades_whom_it_names(calls, grade) -> None:
+def test_a_regrade_grades_whom_it_names(calls: Calls, grade: GradeCommand) -> None:
     grade()
     calls.graded.clear()
     grade("--regrade", "eve")
     assert calls.graded == ["eve"]
 
 
-def test_options_reach_the_judge_and_decide_what_counts_as_graded(calls, grade) -> None:
+def test_options_reach_the_judge_and_decide_what_counts_as_graded(calls: Calls, grade: GradeCommand) -> None:
     grade()
     grade("--seed", "7", "--limit-seconds", "5", "--exercise", "double", "--unsafe")
     assert calls.made_with[-1] == Options(seed=7, limit_seconds=5.0, unsafe=True, exercise="double")
     assert sorted(calls.graded) == ["ada", "ada", "bob", "bob", "eve", "eve"]
 
 
-def test_one_exercise_alone_has_its_own_points(calls, grade, tmp_path: Path) -> None:
+def test_one_exercise_alone_has_its_own_points(calls: Calls, grade: GradeCommand, tmp_path: Path) -> None:
     grade("--exercise", "double")
     assert [(row["points"], row["max_points"], row["counter"]) for row in rows(tmp_path / "out")][0] == ("2", "2", "")
 
 
-def test_a_failure_of_the_grader_is_status_1_named_and_no_0(calls, grade, tmp_path: Path) -> None:
+def test_a_failure_of_the_grader_is_status_1_named_and_no_0(calls: Calls, grade: GradeCommand, tmp_path: Path) -> None:
     calls.broken.add("bob")
     said = grade(status=Status.FAILED)
     assert "bob: the grader failed 3 times: the judge fell over" in said.out
@@ -195,7 +208,7 @@ def test_a_failure_of_the_grader_is_status_1_named_and_no_0(calls, grade, tmp_pa
 
 
 def test_without_a_sandbox_nobody_is_graded_and_the_fix_is_told(
-    calls, grade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    calls: Calls, grade: GradeCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     nothing = Protection("none", "bubblewrap is not installed", "sudo apt-get install bubblewrap")
     monkeypatch.setattr(bubblewrap, "protection", lambda: nothing)
@@ -207,7 +220,7 @@ def test_without_a_sandbox_nobody_is_graded_and_the_fix_is_told(
     assert "--unsafe" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_result_for_other_programs_says_how_and_what(calls, grade, tmp_path: Path) -> None:
+def test_the_result_for_other_programs_says_how_and_what(calls: Calls, grade: GradeCommand, tmp_path: Path) -> None:
     grade("--seed", "3", "--json", str(tmp_path / "result.json"))
     told = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert (told["conditions"]["options"]["seed"], told["conditions"]["module"]) == (3, "01_toy")
@@ -228,34 +241,42 @@ def test_the_result_for_other_programs_says_how_and_what(calls, grade, tmp_path:
         (("--json", "."), "--json . is a folder: name a file"),
     ],
 )
-def test_a_wrong_call_is_one_sentence_and_status_2(calls, grade, options, said, tmp_path: Path) -> None:
+def test_a_wrong_call_is_one_sentence_and_status_2(
+    calls: Calls, grade: GradeCommand, options: list[str], said: str, tmp_path: Path
+) -> None:
     grade(*options, status=Status.WRONG_CALL).refuses(said, status=2)
     assert calls.graded == [] and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("option", ["--seed", "--limit-seconds", "--jobs"])
-def test_what_is_no_number_is_refused_before_anybody_is_graded(calls, grade, option, tmp_path: Path) -> None:
+def test_what_is_no_number_is_refused_before_anybody_is_graded(
+    calls: Calls, grade: GradeCommand, option: str, tmp_path: Path
+) -> None:
     for text in ("1,5", "many", ""):
         grade(option, text, status=Status.WRONG_CALL)
     assert calls.graded == [] and not (tmp_path / "out").exists()
 
 
-def test_reports_do_not_go_where_submissions_are(calls, course: Course, handed_in) -> None:
+def test_reports_do_not_go_where_submissions_are(calls: Calls, course: Course, handed_in: Path) -> None:
     said = course.tito("grade", "01_toy", str(handed_in), "--out", str(handed_in / "out"))
     said.refuses("lies inside", status=2)
 
 
-def test_submissions_that_are_not_there_are_named(calls, course: Course, tmp_path: Path) -> None:
+def test_submissions_that_are_not_there_are_named(calls: Calls, course: Course, tmp_path: Path) -> None:
     said = course.tito("grade", "01_toy", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"))
     said.refuses("nowhere", status=2)
 
 
-def test_a_folder_in_use_is_refused_with_a_sentence(calls, course: Course, grade, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused_with_a_sentence(
+    calls: Calls, course: Course, grade: GradeCommand, tmp_path: Path
+) -> None:
     with journal.Journal(tmp_path / "out"):
         grade(status=Status.FAILED).refuses("another `tito grade` is at work there")
 
 
-def test_another_modules_reports_are_not_overwritten(calls, course: Course, grade, tmp_path: Path) -> None:
+def test_another_modules_reports_are_not_overwritten(
+    calls: Calls, course: Course, grade: GradeCommand, tmp_path: Path
+) -> None:
     grade()
     with journal.Journal(tmp_path / "out") as kept:
         about = kept.about()
@@ -264,7 +285,9 @@ def test_another_modules_reports_are_not_overwritten(calls, course: Course, grad
     grade(status=Status.WRONG_CALL).refuses("holds module 02_other, not 01_toy", "--out", status=2)
 
 
-def test_shards_merged_are_what_one_call_makes(calls, grade, course: Course, tmp_path: Path) -> None:
+def test_shards_merged_are_what_one_call_makes(
+    calls: Calls, grade: GradeCommand, course: Course, tmp_path: Path
+) -> None:
     grade()
     parts = [str(tmp_path / f"part {number}") for number in (1, 2, 3)]
     for number in (1, 2, 3):
@@ -276,7 +299,9 @@ def test_shards_merged_are_what_one_call_makes(calls, grade, course: Course, tmp
     assert len(calls.graded) == 6, "merging must not grade"
 
 
-def test_a_merge_without_all_shards_writes_nothing(calls, grade, course: Course, tmp_path: Path) -> None:
+def test_a_merge_without_all_shards_writes_nothing(
+    calls: Calls, grade: GradeCommand, course: Course, tmp_path: Path
+) -> None:
     grade("--shard", "1/2", out="part")
     said = course.tito("merge", str(tmp_path / "part"), "--out", str(tmp_path / "merged"))
     said.refuses("missing: shard 2/2")
@@ -284,11 +309,11 @@ def test_a_merge_without_all_shards_writes_nothing(calls, grade, course: Course,
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
-    calls, grade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    calls: Calls, grade: GradeCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from tito.grading import progress_display
 
-    def interrupted(grade):
+    def interrupted(grade: Grade) -> NoReturn:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(progress_display, "summary", interrupted)
@@ -297,7 +322,9 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     assert not (tmp_path / "out" / "grades.csv").exists(), "half a class must not look like a whole one"
 
 
-def test_a_wrong_line_in_the_adjustments_is_told_before_anybody_is_graded(calls, grade, tmp_path: Path) -> None:
+def test_a_wrong_line_in_the_adjustments_is_told_before_anybody_is_graded(
+    calls: Calls, grade: GradeCommand, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     table = tmp_path / "out" / "adjustments.csv"
     table.write_text("submission,exercise,points,reason\nadda,,1,late\n", encoding="utf-8")
@@ -305,7 +332,7 @@ def test_a_wrong_line_in_the_adjustments_is_told_before_anybody_is_graded(calls,
     assert calls.graded == [] and [path.name for path in (tmp_path / "out").iterdir()] == ["adjustments.csv"]
 
 
-def test_a_table_names_every_exercise(calls, grade, course: Course, tmp_path: Path) -> None:
+def test_a_table_names_every_exercise(calls: Calls, grade: GradeCommand, course: Course, tmp_path: Path) -> None:
     grade()
     module = load_module(course.project, "01_toy")
     assert set(rows(tmp_path / "out")[0]) >= {"submission", "points", "max_points", "status", "message"} | {

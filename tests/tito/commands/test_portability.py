@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -31,21 +32,21 @@ ROUND = (
 PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
 
 
-def command(edition: Course, *arguments, **environment):
+def command(edition: Course, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TITO_PROJECT")} | environment
     command = [sys.executable, "-m", "tito", *arguments]
     return subprocess.run(command, cwd=edition.root, env=env, capture_output=True, stdin=subprocess.DEVNULL)
 
 
 @pytest.fixture
-def german(edition: Course):
+def german(edition: Course) -> Course:
     edition.change(TABLE, "Twice a number", "Zweimal für α")
     edition.change(TABLE, "What is x + x?", "Was ist x + x, für α → β?")
     return edition
 
 
 @pytest.mark.parametrize("environment", [PLAIN, {"PYTHONIOENCODING": "cp1252"}, {"NO_COLOR": "1", "FORCE_COLOR": ""}])
-def test_a_students_whole_round_survives_every_console(german: Course, environment) -> None:
+def test_a_students_whole_round_survives_every_console(german: Course, environment: dict[str, str]) -> None:
     for arguments in ROUND:
         done = command(german, *arguments, **environment)
         assert b"Traceback" not in done.stderr, done.stderr.decode("utf-8", "replace")
@@ -106,22 +107,22 @@ def test_two_editions_side_by_side_know_nothing_of_each_other(
 
 
 @pytest.fixture
-def frozen(edition: Course, solve: Solve, monkeypatch: pytest.MonkeyPatch):
+def frozen(edition: Course, solve: Solve, monkeypatch: pytest.MonkeyPatch) -> Course:
     """An edition in whose folder nothing can be written any more: played, because root may write anywhere."""
     solve(edition, "double")
     edition.tito("export", "01")
     root, opened, made = str(edition.root), Path.open, Path.mkdir
 
-    def refuse(path):
+    def refuse(path: object) -> None:
         if str(path).startswith(root):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    def open_(self, mode="r", *rest, **named):
+    def open_(self: Path, mode: str = "r", *rest: Any, **named: Any) -> IO[Any]:
         if mode[0] in "wax":
             refuse(self)
         return opened(self, mode, *rest, **named)
 
-    def mkdir(self, *rest, **named):
+    def mkdir(self: Path, *rest: Any, **named: Any) -> None:
         if not self.is_dir():
             refuse(self)
         return made(self, *rest, **named)
@@ -131,7 +132,7 @@ def frozen(edition: Course, solve: Solve, monkeypatch: pytest.MonkeyPatch):
     return edition
 
 
-def test_where_nothing_can_be_written_one_can_still_test_and_ask(frozen) -> None:
+def test_where_nothing_can_be_written_one_can_still_test_and_ask(frozen: Course) -> None:
     before = frozen.files()
     said = frozen.tito("test", "01")
     assert "double      2 of 2 points  passed" in said.out and "cannot be written" in said.out and not said.err
@@ -144,7 +145,7 @@ def test_where_nothing_can_be_written_one_can_still_test_and_ask(frozen) -> None
 
 
 @pytest.mark.parametrize("arguments", [["submit"], ["reset", "double"], ["start", "--no-lab"]])
-def test_what_must_be_written_and_cannot_be_is_one_sentence(frozen, arguments) -> None:
+def test_what_must_be_written_and_cannot_be_is_one_sentence(frozen: Course, arguments: list[str]) -> None:
     before = frozen.files()
     frozen.tito(*arguments).refuses("could not be written (Permission denied)")
     assert frozen.files() == before
@@ -152,7 +153,7 @@ def test_what_must_be_written_and_cannot_be_is_one_sentence(frozen, arguments) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_course_may_lie_in_a_folder_of_any_name(edition: Course, tmp_path: Path, name) -> None:
+def test_a_course_may_lie_in_a_folder_of_any_name(edition: Course, tmp_path: Path, name: str) -> None:
     root = tmp_path / name
     shutil.copytree(edition.root, root)
     command = [sys.executable, "-m", "tito", "test", "--exercise", "double"]
@@ -163,8 +164,8 @@ def test_a_course_may_lie_in_a_folder_of_any_name(edition: Course, tmp_path: Pat
 if sys.platform != "win32":
 
     @pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
-    def test_a_closed_stream_changes_no_result_and_gets_no_file(edition: Course, closed) -> None:
-        def close():
+    def test_a_closed_stream_changes_no_result_and_gets_no_file(edition: Course, closed: tuple[int, ...]) -> None:
+        def close() -> None:
             for number in closed:
                 os.close(number)
 
@@ -179,7 +180,7 @@ if sys.platform != "win32":
         assert done.stderr == ""
 
     @pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
-    def test_a_terminal_that_is_closed_leaves_nothing_half_written(edition: Course, name) -> None:
+    def test_a_terminal_that_is_closed_leaves_nothing_half_written(edition: Course, name: str) -> None:
         """The signal comes in the middle of the last write."""
         code = (
             "import os, signal, sys\nfrom tito import cli, files\nreal = files._write_synced\n"

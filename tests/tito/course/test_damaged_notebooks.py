@@ -11,7 +11,7 @@ from tito.course import notebook
 from ..toy_course import NOTEBOOK, PAGE, Course
 
 
-def page(course: Course, **changes):
+def page(course: Course, **changes: object) -> None:
     """Keep only the .ipynb, as JSON with these keys changed; None takes one away."""
     path = course.root / NOTEBOOK
     book = json.loads(notebook.page_text(notebook.load(course.project, path))) | changes
@@ -25,7 +25,7 @@ def page(course: Course, **changes):
     + [{"metadata": {"jupytext": "x"}}, {"nbformat_minor": 99}, {"extra": [float("nan"), 10**400]}],
     ids=str,
 )
-def test_a_notebook_needs_no_more_than_its_cells(edition: Course, changes) -> None:
+def test_a_notebook_needs_no_more_than_its_cells(edition: Course, changes: dict[str, object]) -> None:
     page(edition, **changes)
     for command in ("export", "status", "doctor"):
         said = edition.tito(command)
@@ -56,7 +56,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("damage", DAMAGED)
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_damaged_ipynb_is_one_sentence_for_every_command(edition: Course, damage, alone) -> None:
+def test_a_damaged_ipynb_is_one_sentence_for_every_command(edition: Course, damage: str, alone: bool) -> None:
     edition.write(PAGE, DAMAGED[damage])
     if alone:
         (edition.root / NOTEBOOK).unlink()
@@ -69,7 +69,7 @@ def test_a_damaged_ipynb_is_one_sentence_for_every_command(edition: Course, dama
 
 
 @pytest.mark.parametrize("where", ["code", "markdown", "output"])
-def test_half_a_surrogate_pair_stops_nothing(edition: Course, where) -> None:
+def test_half_a_surrogate_pair_stops_nothing(edition: Course, where: str) -> None:
     path = edition.root / NOTEBOOK
     book = json.loads(notebook.page_text(notebook.load(edition.project, path)))
     path.unlink()

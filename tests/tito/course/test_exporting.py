@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import pytest
@@ -56,7 +57,7 @@ class Counter:
 '''
 
 
-def add_notebook(course: Course, text="#| default_exp other\n\n# %%\n#| export\nOTHER = 1\n"):
+def add_notebook(course: Course, text: str = "#| default_exp other\n\n# %%\n#| export\nOTHER = 1\n") -> None:
     """A second notebook of the module, without exercises of its own but one."""
     course.write(
         "modules/source/01_toy/other_dev.py", f"# %%\n{text}\n# %%\n#| export\n#| exercise: more\ndef more(): ...\n"
@@ -192,7 +193,7 @@ REFUSED = [
 @pytest.mark.parametrize("form", ["py", "ipynb"])
 @pytest.mark.parametrize(("old", "new", "place", "sentence"), REFUSED)
 def test_what_cannot_be_exported_is_refused_with_the_line_of_the_notebook(
-    course: Course, old, new, place, sentence, form
+    course: Course, old: str, new: str, place: tuple[str, int], sentence: str, form: str
 ) -> None:
     course.tito("export", "01")
     course.change(NOTEBOOK, old, new)
@@ -206,7 +207,7 @@ def test_what_cannot_be_exported_is_refused_with_the_line_of_the_notebook(
 
 
 @pytest.mark.parametrize("magic", ["%timeit START", "!pip list", "START?", "%%time"])
-def test_a_magic_in_an_exported_cell_is_refused_in_a_py_and_a_comment_in_an_ipynb(course: Course, magic) -> None:
+def test_a_magic_in_an_exported_cell_is_refused_in_a_py_and_a_comment_in_an_ipynb(course: Course, magic: str) -> None:
     """As a comment JupyterLab writes it into the paired .py, which exports: so the .ipynb alone does too."""
     course.tito("export", "01")
     cell = f"{magic}\nSTART = 0" if magic == "%%time" else f"START = 0\n{magic}"
@@ -219,17 +220,19 @@ def test_a_magic_in_an_exported_cell_is_refused_in_a_py_and_a_comment_in_an_ipyn
     assert f"# {magic}\n" in course.read(TARGET)
 
 
-def to_ipynb(course: Course, line):
+def to_ipynb(course: Course, line: int) -> str:
     """Keep only the .ipynb; the place in it of what stood on this line of the .py."""
     path = course.root / NOTEBOOK
     from tito.course import notebook
 
     cells = notebook.read(course.project, path).code
-    cell = next(cell for cell in reversed(cells) if cell.first_line <= line)
+    number, first = next(
+        (cell.number, cell.first_line) for cell in reversed(cells) if cell.first_line and cell.first_line <= line
+    )
     book = jupytext.read(path, fmt={"extension": ".py", "format_name": "percent", "comment_magics": False})
     jupytext.write(book, path.with_suffix(".ipynb"))
     path.unlink()
-    return f"modules/source/01_toy/toy_dev.ipynb: cell {cell.number}, line {line - cell.first_line + 1}: "
+    return f"modules/source/01_toy/toy_dev.ipynb: cell {number}, line {line - first + 1}: "
 
 
 @pytest.mark.parametrize(
@@ -252,7 +255,9 @@ def to_ipynb(course: Course, line):
         ),
     ],
 )
-def test_a_notebook_that_leads_nowhere_is_refused_with_its_file(course: Course, old, new, sentence) -> None:
+def test_a_notebook_that_leads_nowhere_is_refused_with_its_file(
+    course: Course, old: str, new: str, sentence: str
+) -> None:
     course.change(NOTEBOOK, old, new)
     before = course.files()
     course.tito("export", "01").refuses(f"{NOTEBOOK}: ", sentence)
@@ -315,11 +320,11 @@ def test_two_notebooks_may_not_export_the_same_name_or_to_the_same_file(course: 
     assert not (course.root / TARGET).exists()
 
 
-def failing_at(monkeypatch: pytest.MonkeyPatch, owner, name, nth, error):
+def failing_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, nth: int, error: BaseException) -> None:
     """Let the nth call of a function fail; the others do their work."""
     real, calls = getattr(owner, name), []
 
-    def replacement(*args):
+    def replacement(*args: Any) -> Any:
         calls.append(args)
         if len(calls) == nth:
             raise error
@@ -331,7 +336,7 @@ def failing_at(monkeypatch: pytest.MonkeyPatch, owner, name, nth, error):
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("step", ["write", "replace"])
 def test_a_disk_that_fills_up_loses_nothing_and_leaves_nothing(
-    course: Course, monkeypatch: pytest.MonkeyPatch, nth, step
+    course: Course, monkeypatch: pytest.MonkeyPatch, nth: int, step: str
 ) -> None:
     add_notebook(course)
     course.tito("export", "01")
@@ -394,11 +399,11 @@ if sys.platform != "win32":
 
 
 @pytest.fixture
-def still_clock(monkeypatch: pytest.MonkeyPatch):
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that gives every file the same time, as one does to files that are written within a second."""
     write = files._write_synced
 
-    def written_at_once(path, data):
+    def written_at_once(path: Path, data: bytes) -> None:
         write(path, data)
         os.utime(path, (1_700_000_000, 1_700_000_000))
 
@@ -407,7 +412,7 @@ def still_clock(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("kept", ["beside the module", "elsewhere", "without asserts"])
 def test_an_export_of_the_same_length_and_time_is_not_run_from_old_bytecode(
-    course: Course, still_clock, tmp_path: Path, kept
+    course: Course, still_clock: None, tmp_path: Path, kept: str
 ) -> None:
     env = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode") if kept == "elsewhere" else ""}
     env |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONOPTIMIZE": "1" if kept == "without asserts" else ""}
@@ -421,7 +426,7 @@ def test_an_export_of_the_same_length_and_time_is_not_run_from_old_bytecode(
 
 
 def test_tests_of_a_mended_answer_do_not_run_the_one_before(
-    course: Course, still_clock, monkeypatch: pytest.MonkeyPatch
+    course: Course, still_clock: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     course.change(NOTEBOOK, "return 2 * x", "return 3 * x")
@@ -430,7 +435,7 @@ def test_tests_of_a_mended_answer_do_not_run_the_one_before(
     assert course.tito("test", "--exercise", "double").status == 0
 
 
-def windows_line_ends(course: Course):
+def windows_line_ends(course: Course) -> None:
     """Every text as Git checks it out on Windows, where core.autocrlf is set and no .gitattributes says otherwise."""
     for path in course.root.rglob("*"):
         if path.is_file() and path.suffix in (".py", ".toml", ".md", ".json"):

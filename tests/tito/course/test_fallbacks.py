@@ -76,7 +76,7 @@ MAGICS = {
 
 
 @pytest.mark.parametrize("kind", MAGICS)
-def test_a_magic_beside_code_is_a_comment_in_an_ipynb_and_told_in_a_py(solved: Course, kind) -> None:
+def test_a_magic_beside_code_is_a_comment_in_an_ipynb_and_told_in_a_py(solved: Course, kind: str) -> None:
     solved.change(NOTEBOOK, "return x / 2", f"{MAGICS[kind]}\n    return x / 2")
     solved.tito("export", "01").refuses(f"`{MAGICS[kind].split(chr(10))[0]}` works in Jupyter only")
     as_page(solved)
@@ -85,7 +85,7 @@ def test_a_magic_beside_code_is_a_comment_in_an_ipynb_and_told_in_a_py(solved: C
 
 
 @pytest.mark.parametrize("above", ["", "# a comment\n", "import os\n\nHERE = os.curdir\n\n\n"])
-def test_an_import_from_the_future_may_stand_at_the_top_of_any_cell(solved: Course, above) -> None:
+def test_an_import_from_the_future_may_stand_at_the_top_of_any_cell(solved: Course, above: str) -> None:
     """As in a notebook, and in grading; below other code Python refuses it there too."""
     future = "from __future__ import annotations\nfrom __future__ import (\n    division,\n)"
     solved.change(NOTEBOOK, "def half(x):", f"{above}{future}\n\n\ndef half(x: no_such_name):")
@@ -99,7 +99,7 @@ def test_an_import_from_the_future_may_stand_at_the_top_of_any_cell(solved: Cour
         assert defined["half"](4) == 2 and defined["half"].__annotations__ == {"x": "no_such_name"}
 
 
-def cell_text(course: Course, part):
+def cell_text(course: Course, part: str) -> str:
     text = course.read(NOTEBOOK)
     start = text.rindex("# %%", 0, text.index(part))
     end = text.find("\n# %%", text.index(part)) + 1 or len(text)
@@ -137,7 +137,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize(("form", "kind"), [*zip(cycle(["py", "ipynb"]), BODIES, strict=False)])
-def test_a_cell_that_cannot_be_compiled_costs_its_exercise_and_no_other(solved: Course, kind, form) -> None:
+def test_a_cell_that_cannot_be_compiled_costs_its_exercise_and_no_other(solved: Course, kind: str, form: str) -> None:
     body, sentence = BODIES[kind]
     solved.change(NOTEBOOK, "return x / 2", body)
     if form == "ipynb":
@@ -181,7 +181,9 @@ CELLS = {
 
 @pytest.mark.parametrize("form", ["py", "ipynb"])
 @pytest.mark.parametrize("kind", CELLS)
-def test_one_of_several_cells_that_is_lost_is_named_and_costs_its_exercise_alone(solved: Course, kind, form) -> None:
+def test_one_of_several_cells_that_is_lost_is_named_and_costs_its_exercise_alone(
+    solved: Course, kind: str, form: str
+) -> None:
     change, sentence = CELLS[kind]
     cell = cell_text(solved, "def half")
     solved.change(NOTEBOOK, cell, change(cell))
@@ -207,7 +209,7 @@ def test_the_broken_exercise_fails_with_that_sentence_and_the_others_are_tested(
 @pytest.mark.parametrize(
     "above", ["# my notes", "# my notes\n# and more", "\n# mine\n", "%%time", "%%capture out", "#%%time"]
 )
-def test_a_comment_or_time_above_the_directives_changes_nothing(solved: Course, above, form) -> None:
+def test_a_comment_or_time_above_the_directives_changes_nothing(solved: Course, above: str, form: str) -> None:
     solved.change(NOTEBOOK, f"{DOUBLE}def half", f"{above}\n{DOUBLE}def half")
     if form == "ipynb":
         as_page(solved)
@@ -272,7 +274,7 @@ def test_what_a_helper_is_called_is_the_students_own_affair(solved: Course) -> N
         "import operator as half\nhalf = lambda x: x / 2",
     ],
 )
-def test_a_name_may_be_defined_in_any_way_that_python_knows(solved: Course, defining) -> None:
+def test_a_name_may_be_defined_in_any_way_that_python_knows(solved: Course, defining: str) -> None:
     solved.change(NOTEBOOK, "def half(x):\n    return x / 2", defining)
     assert solved.tito("export", "01").err == ""
     defined = dict[str, Any]()
@@ -293,7 +295,7 @@ UNLOADED = {
 
 
 @pytest.mark.parametrize("kind", UNLOADED)
-def test_a_cell_that_cannot_be_loaded_costs_its_exercise_and_no_other(solved: Course, kind) -> None:
+def test_a_cell_that_cannot_be_loaded_costs_its_exercise_and_no_other(solved: Course, kind: str) -> None:
     code, sentence, status = UNLOADED[kind]
     below = "\ndef last(): ..." if kind == "a decorator" else ""
     solved.change(NOTEBOOK, "return x / 2", f"return x / 2\n\n\n{code}{below}")
@@ -374,7 +376,7 @@ SCRATCH = [
 @pytest.mark.parametrize(
     ("form", "scratch"), [*zip(cycle(["py", "ipynb"]), SCRATCH, strict=False)], ids=range(len(SCRATCH))
 )
-def test_a_cell_that_is_not_exported_never_blocks(solved: Course, scratch, form) -> None:
+def test_a_cell_that_is_not_exported_never_blocks(solved: Course, scratch: str, form: str) -> None:
     before = notebook.load(solved.project, solved.root / NOTEBOOK)
     book = json.loads(notebook.page_text(before))
     book["cells"].insert(4, {"cell_type": "code", "source": scratch, "metadata": {}, "outputs": [], "id": "scratch"})

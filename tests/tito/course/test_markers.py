@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import doctest
+from types import ModuleType
 
 import pytest
 
@@ -56,14 +57,14 @@ def test_an_exercise_ends_with_its_cell() -> None:
         ),
     ],
 )
-def test_markers_that_do_not_pair_are_refused_with_their_line(text, where) -> None:
+def test_markers_that_do_not_pair_are_refused_with_their_line(text: str, where: str) -> None:
     with pytest.raises(TitoError) as refused:
         stub(text, "book.py")
     assert str(refused.value).startswith(where)
 
 
 @pytest.mark.parametrize("module", [markers, project])
-def test_the_examples_in_docstrings_run(module) -> None:
+def test_the_examples_in_docstrings_run(module: ModuleType) -> None:
     result = doctest.testmod(module)
     assert result.failed == 0 and result.attempted > 0
 

@@ -18,7 +18,7 @@ def test_a_module_is_its_table_in_order(course: Course) -> None:
 
 
 @pytest.mark.parametrize("asked", ["01_toy", "01", "0", "modules/source/01_toy/"])
-def test_a_module_answers_to_its_name_to_a_beginning_and_to_its_path(course: Course, asked) -> None:
+def test_a_module_answers_to_its_name_to_a_beginning_and_to_its_path(course: Course, asked: str) -> None:
     assert find_module_name(course.project, asked) == "01_toy"
 
 
@@ -65,7 +65,7 @@ def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course: Cou
         (SECOND, '[[notebook]]\nfile = "toy_dev.py"\n' + SECOND, "the notebook file 'toy_dev.py' is used twice"),
     ],
 )
-def test_a_wrong_table_is_refused_with_file_and_key(course: Course, old, new, sentence) -> None:
+def test_a_wrong_table_is_refused_with_file_and_key(course: Course, old: str, new: str, sentence: str) -> None:
     course.change(TABLE, old, new)
     course.tito("export", "01_toy").refuses(TABLE, sentence)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import jupytext
 import pytest
@@ -12,18 +13,18 @@ from ..toy_course import NOTEBOOK, Course
 
 
 @pytest.fixture
-def path(course: Course):
+def path(course: Course) -> Path:
     return course.root / NOTEBOOK
 
 
-def pair(path):
+def pair(path: Path) -> Path:
     """The .ipynb beside the .py, as jupytext makes it."""
     twin = path.with_suffix(".ipynb")
     jupytext.write(jupytext.read(path), twin)
     return twin
 
 
-def test_every_code_cell_knows_the_line_of_the_file_on_which_it_begins(course: Course, path) -> None:
+def test_every_code_cell_knows_the_line_of_the_file_on_which_it_begins(course: Course, path: Path) -> None:
     lines = path.read_text(encoding="utf-8").split("\n")
     cells = notebook.read(course.project, path).code
     assert len(cells) == 6
@@ -33,7 +34,7 @@ def test_every_code_cell_knows_the_line_of_the_file_on_which_it_begins(course: C
         assert lines[cell.first_line - 1 : cell.first_line - 1 + size] == cell.source.split("\n")
 
 
-def test_directives_are_the_lines_at_the_top_of_a_cell(course: Course, path) -> None:
+def test_directives_are_the_lines_at_the_top_of_a_cell(course: Course, path: Path) -> None:
     cells = {cell.exercise: cell for cell in notebook.read(course.project, path).code}
     assert cells["double"].directives == {"export": "", "exercise": "double"}
     assert cells["double"].body[0] == (3, "def double(x: np.ndarray) -> np.ndarray:")
@@ -43,7 +44,7 @@ def test_directives_are_the_lines_at_the_top_of_a_cell(course: Course, path) -> 
 @pytest.mark.parametrize(
     "written", ["#| export\n#| exercise: it", "#|export\n#|exercise it", "\n# | export\n# | exercise:it"]
 )
-def test_a_directive_may_be_spelled_as_nbdev_spells_it(written) -> None:
+def test_a_directive_may_be_spelled_as_nbdev_spells_it(written: str) -> None:
     cell = notebook.Cell("code", f"{written}\nx = 1\n#| hide", 1, 1)
     assert (cell.exported, cell.exercise) == (True, "it")
     assert [line for _, line in cell.body] == ["x = 1", "#| hide"], "below the code it is a comment"
@@ -63,12 +64,12 @@ def test_markdown_has_no_directives() -> None:
     assert notebook.Cell("markdown", "#| export", 1, 1).directives == {}
 
 
-def test_a_cell_marker_inside_a_string_is_text(course: Course, path) -> None:
+def test_a_cell_marker_inside_a_string_is_text(course: Course, path: Path) -> None:
     course.change(NOTEBOOK, '    """Twice x.', '    """Twice x.\n\n# %% not a cell\n')
     assert len(notebook.read(course.project, path).code) == 6
 
 
-def test_the_ipynb_alone_reads_as_the_same_cells(course: Course, path) -> None:
+def test_the_ipynb_alone_reads_as_the_same_cells(course: Course, path: Path) -> None:
     before = [(cell.kind, cell.source) for cell in notebook.read(course.project, path).cells]
     pair(path)
     path.unlink()
@@ -77,14 +78,14 @@ def test_the_ipynb_alone_reads_as_the_same_cells(course: Course, path) -> None:
     assert document.at(document.cells[2], 4) == "modules/source/01_toy/toy_dev.ipynb: cell 3, line 4"
 
 
-def test_where_both_forms_agree_the_py_is_read(course: Course, path) -> None:
+def test_where_both_forms_agree_the_py_is_read(course: Course, path: Path) -> None:
     course.change(NOTEBOOK, "# %%\nassert", "# %%\n# %timeit double(2)\nassert")  # in the .ipynb it is a magic
     pair(path)
     assert notebook.read(course.project, path).path == path
 
 
 @pytest.mark.parametrize("newer", ["toy_dev.py", "toy_dev.ipynb"])
-def test_where_the_forms_differ_neither_wins_and_the_newer_is_named(course: Course, path, newer) -> None:
+def test_where_the_forms_differ_neither_wins_and_the_newer_is_named(course: Course, path: Path, newer: str) -> None:
     twin = pair(path)
     course.change(NOTEBOOK, "return 2 * x", "return x + x")
     for file in (path, twin):
@@ -92,7 +93,7 @@ def test_where_the_forms_differ_neither_wins_and_the_newer_is_named(course: Cour
     course.tito("export", "01").refuses("toy_dev.py and toy_dev.ipynb hold different cells", f"{newer} was saved last")
 
 
-def test_a_notebook_that_is_gone_or_broken_is_told_in_a_sentence(course: Course, path) -> None:
+def test_a_notebook_that_is_gone_or_broken_is_told_in_a_sentence(course: Course, path: Path) -> None:
     path.with_suffix(".ipynb").write_text('{"cells": [', encoding="utf-8")
     path.unlink()
     course.tito("export", "01").refuses("toy_dev.ipynb cannot be read as a notebook")
@@ -101,21 +102,21 @@ def test_a_notebook_that_is_gone_or_broken_is_told_in_a_sentence(course: Course,
         notebook.read(course.project, path)
 
 
-def test_a_notebook_in_another_encoding_is_told_with_its_line(course: Course, path) -> None:
+def test_a_notebook_in_another_encoding_is_told_with_its_line(course: Course, path: Path) -> None:
     line = course.line_of(NOTEBOOK, "Twice x.")
     path.write_bytes(path.read_bytes().replace(b"Twice x.", "für x.".encode("latin-1")))
     course.tito("export", "01").refuses(f"{NOTEBOOK}:{line}: this line is not UTF-8")
 
 
 @pytest.mark.parametrize("form", ["py", "ipynb"])
-def test_the_target_is_found_without_jupytext_too(course: Course, path, form) -> None:
+def test_the_target_is_found_without_jupytext_too(course: Course, path: Path, form: str) -> None:
     if form == "ipynb":
         pair(path)
         path.unlink()
     assert notebook.default_exp(path) == "sums"
 
 
-def test_windows_line_ends_and_a_byte_order_mark_change_nothing(course: Course, path) -> None:
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing(course: Course, path: Path) -> None:
     assert course.tito("export", "01").status == 0
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert course.tito("export", "01", "--check").status == 0

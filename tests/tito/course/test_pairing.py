@@ -7,6 +7,7 @@ import os
 
 import jupytext
 import pytest
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
 from tito.course import notebook
@@ -26,21 +27,24 @@ SOURCES = [
 ]
 
 
-def saved(course: Course, book):
+def saved(course: Course, book: NotebookNode) -> NotebookNode:
     """As JupyterLab saves a paired notebook; what it shows when the notebook is opened again."""
     text = jupytext.writes(book, fmt="py:percent")
     course.write(NOTEBOOK, text)
     course.write(PAGE, jupytext.writes(book, fmt="ipynb"))
-    return jupytext.reads(text, fmt="py:percent")
+    shown: NotebookNode = jupytext.reads(text, fmt="py:percent")
+    return shown
 
 
 @pytest.fixture
-def book(edition: Course):
-    return jupytext.reads(notebook.page_text(notebook.load(edition.project, edition.root / NOTEBOOK)), "ipynb")
+def book(edition: Course) -> NotebookNode:
+    text = notebook.page_text(notebook.load(edition.project, edition.root / NOTEBOOK))
+    book: NotebookNode = jupytext.reads(text, "ipynb")
+    return book
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_two_forms_agree_at_every_save(edition: Course, book, kind) -> None:
+def test_the_two_forms_agree_at_every_save(edition: Course, book: NotebookNode, kind: str) -> None:
     for source in SOURCES:
         changed = jupytext.reads(jupytext.writes(book, "ipynb"), "ipynb")
         changed.cells.insert(3, KINDS[kind](source))
@@ -55,13 +59,15 @@ def test_the_two_forms_agree_at_every_save(edition: Course, book, kind) -> None:
 
 @pytest.mark.parametrize("metadata", [{"tags": ["active-ipynb"]}, {"tags": ["x", "y"]}, {"collapsed": True}, {"k": {}}])
 @pytest.mark.parametrize("source", ["x = 1\n!ls", "# x = 1", "double?", "#| hide\nx = 1"])
-def test_the_metadata_of_a_cell_makes_no_difference(edition: Course, book, metadata, source) -> None:
+def test_the_metadata_of_a_cell_makes_no_difference(
+    edition: Course, book: NotebookNode, metadata: dict[str, object], source: str
+) -> None:
     book.cells.insert(3, new_code_cell(source, metadata=metadata))
     saved(edition, book)
     assert notebook.read(edition.project, edition.root / NOTEBOOK).path.suffix == ".py"
 
 
-def test_every_command_goes_on_beside_a_cell_that_asks_for_help(edition: Course, book) -> None:
+def test_every_command_goes_on_beside_a_cell_that_asks_for_help(edition: Course, book: NotebookNode) -> None:
     book.cells.insert(3, new_code_cell("double?"))
     book.cells.insert(3, new_code_cell("x = !ls"))
     saved(edition, book)
@@ -76,7 +82,9 @@ def test_every_command_goes_on_beside_a_cell_that_asks_for_help(edition: Course,
 
 @pytest.mark.parametrize("form", [NOTEBOOK, PAGE])
 @pytest.mark.parametrize("source", ["double?", "# !x", "x = !ls", "# %%", "%%bash\nls"])
-def test_of_the_two_the_one_that_was_changed_is_read(edition: Course, book, form, source) -> None:
+def test_of_the_two_the_one_that_was_changed_is_read(
+    edition: Course, book: NotebookNode, form: str, source: str
+) -> None:
     book.cells.insert(3, new_code_cell(source))
     saved(edition, book)
     assert notebook.read(edition.project, edition.root / NOTEBOOK).paired == (source != "# %%")
@@ -84,7 +92,7 @@ def test_of_the_two_the_one_that_was_changed_is_read(edition: Course, book, form
     assert notebook.read(edition.project, edition.root / NOTEBOOK).path == edition.root / form
 
 
-def test_where_both_were_changed_the_exercise_that_differs_is_named(edition: Course, book) -> None:
+def test_where_both_were_changed_the_exercise_that_differs_is_named(edition: Course, book: NotebookNode) -> None:
     book.cells.insert(3, new_code_cell("double?"))
     saved(edition, book)
     notebook.read(edition.project, edition.root / NOTEBOOK)
@@ -95,7 +103,7 @@ def test_where_both_were_changed_the_exercise_that_differs_is_named(edition: Cou
 
 
 @pytest.mark.parametrize("ends", ["\r\n", "\r"])
-def test_line_ends_and_a_byte_order_mark_make_no_difference(edition: Course, book, ends) -> None:
+def test_line_ends_and_a_byte_order_mark_make_no_difference(edition: Course, book: NotebookNode, ends: str) -> None:
     saved(edition, book)
     path = edition.root / NOTEBOOK
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", ends.encode()))
@@ -105,7 +113,7 @@ def test_line_ends_and_a_byte_order_mark_make_no_difference(edition: Course, boo
     assert notebook.read(edition.project, path).path == path
 
 
-def saved_in_the_page(edition: Course, old, new):
+def saved_in_the_page(edition: Course, old: str, new: str) -> None:
     edition.change(PAGE, json.dumps(old)[1:-1], json.dumps(new)[1:-1])
 
 

@@ -9,6 +9,7 @@ import jupytext
 import pytest
 
 from tito.course import markers, notebook, percent, replacing
+from tito.course.project import Project
 from tito.errors import TitoError
 from tito.grading.intake import reading
 
@@ -22,7 +23,7 @@ LINES = [
 ]
 
 
-def cells(project, path):
+def cells(project: Project, path: Path) -> list[tuple[int | None, str]]:
     """Where code begins, and what it is; blank edges aside."""
     return [
         (cell.first_line, cell.source.rstrip()) for cell in notebook.load(project, path).code if cell.source.strip()
@@ -30,7 +31,7 @@ def cells(project, path):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_cells_are_those_of_jupytext_and_intake_reads_the_same(course: Course, tmp_path: Path, seed) -> None:
+def test_cells_are_those_of_jupytext_and_intake_reads_the_same(course: Course, tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
     for _ in range(40):
         text = "\n".join(["# %%", *(draw.choice(LINES) for _ in range(draw.randint(1, 12)))]) + "\n"
@@ -46,7 +47,7 @@ def test_cells_are_those_of_jupytext_and_intake_reads_the_same(course: Course, t
 
 
 @pytest.mark.parametrize("marker", ["# In[1]:", "# <codecell>", "#%%", "# %% a title", "  # %%", "# %%% deeper"])
-def test_reset_replaces_a_cell_whatever_marks_its_beginning(edition: Course, marker) -> None:
+def test_reset_replaces_a_cell_whatever_marks_its_beginning(edition: Course, marker: str) -> None:
     edition.change(NOTEBOOK, "# %%\n#| export\n#| exercise: double", f"{marker}\n#| export\n#| exercise: double")
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x")
     assert edition.tito("reset", "double").status == 0
@@ -70,7 +71,7 @@ def test_an_empty_cell_is_filled_without_touching_the_next(course: Course) -> No
 
 
 @pytest.mark.parametrize("inside", ["# %%", "# %% [markdown]", "# In[3]:", "#%%"])
-def test_release_takes_a_marker_inside_a_docstring_for_text(course: Course, tmp_path: Path, inside) -> None:
+def test_release_takes_a_marker_inside_a_docstring_for_text(course: Course, tmp_path: Path, inside: str) -> None:
     course.change(NOTEBOOK, '    """Twice x.\n', f'    """Twice x.\n\n{inside}\n')
     assert course.tito("release", "01", "--to", str(tmp_path / "given")).status == 0
     given = (tmp_path / "given" / NOTEBOOK).read_text(encoding="utf-8")
@@ -78,7 +79,7 @@ def test_release_takes_a_marker_inside_a_docstring_for_text(course: Course, tmp_
 
 
 @pytest.mark.parametrize("quote", ['"""', "'''"])
-def test_a_quote_that_is_never_closed_does_not_swallow_the_cells_below(edition: Course, quote) -> None:
+def test_a_quote_that_is_never_closed_does_not_swallow_the_cells_below(edition: Course, quote: str) -> None:
     edition.change(NOTEBOOK, "# YOUR CODE HERE", f"return {quote}x")
     assert [
         cell.exercise for cell in notebook.load(edition.project, edition.root / NOTEBOOK).code if cell.exercise
@@ -90,7 +91,9 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_cells_below(edition: 
 
 
 @pytest.mark.parametrize("quotes", [['"""'], ["'''"], ['"""', "'''"], ['"""', '"""'], ["'''", '"""', "'''"]])
-def test_intake_ends_an_open_quote_with_its_cell_as_the_export_does(course: Course, tmp_path: Path, quotes) -> None:
+def test_intake_ends_an_open_quote_with_its_cell_as_the_export_does(
+    course: Course, tmp_path: Path, quotes: list[str]
+) -> None:
     """Below it, a marker inside of a docstring is none."""
     docstring = '# %%\ndef f():\n    """A cell:\n# %%\nhas a marker."""\n\n'
     text = docstring + "".join(f"# %%\nx = {quote}open\n\n{docstring}" for quote in quotes)
@@ -118,7 +121,7 @@ MAGICS = [
 
 
 @pytest.mark.parametrize("magic", MAGICS)
-def test_intake_reads_an_exercises_magics_alike_in_both_forms(magic) -> None:
+def test_intake_reads_an_exercises_magics_alike_in_both_forms(magic: str) -> None:
     source = f"#| export\n#| exercise: f\n{magic}\ndef f(x):\n    return x"
     book = jupytext.reads("# %%\n1\n", "py:percent")
     book.cells[0].source = source
@@ -129,7 +132,7 @@ def test_intake_reads_an_exercises_magics_alike_in_both_forms(magic) -> None:
 
 
 @pytest.mark.parametrize("letter", ["\f", "\x0b", "\x1c", "\x85", "\u2028"])
-def test_only_a_line_feed_ends_a_line(edition: Course, letter) -> None:
+def test_only_a_line_feed_ends_a_line(edition: Course, letter: str) -> None:
     """Python's splitlines, and with it jupytext, ends lines at these too: a comment would become code."""
     edition.change(NOTEBOOK, "START = 0", f"START = 0  # a{letter}b\nTEXT = 'a{letter}b'")
     assert edition.tito("export", "01").status == 0

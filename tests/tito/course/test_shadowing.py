@@ -18,7 +18,7 @@ MINE = "print('my own')\n"
     "name",
     ["copy.py", "json.py", "numpy.py", "random.py", "typing.py", "numpy/__init__.py", "pytest.py", "hypothesis.py"],
 )
-def test_a_file_that_is_imported_in_the_place_of_another_is_named(course: Course, name) -> None:
+def test_a_file_that_is_imported_in_the_place_of_another_is_named(course: Course, name: str) -> None:
     course.write(name, MINE)
     shown = name.removesuffix("__init__.py")
     said = course.tito("test", "01", "--exercise", "double")
@@ -44,13 +44,13 @@ def test_two_are_named_in_one_sentence(course: Course) -> None:
 @pytest.mark.parametrize(
     "name", ["test.py", "my_copy.py", "numpy/readme.txt", "numpys.py", "toy.py", "tests/__init__.py"]
 )
-def test_other_names_are_nobodys_business(course: Course, name) -> None:
+def test_other_names_are_nobodys_business(course: Course, name: str) -> None:
     course.write(name, MINE)
     assert shadowing.warning(course.project) == ""
 
 
 @pytest.mark.parametrize("name", ["copy.py", "typing.py"])
-def test_python_m_tito_does_not_import_what_lies_where_one_stands(course: Course, name) -> None:
+def test_python_m_tito_does_not_import_what_lies_where_one_stands(course: Course, name: str) -> None:
     course.write(name, "raise SystemExit('imported')\n")
     command = [sys.executable, "-m", "tito", "export", "01"]
     done = subprocess.run(command, cwd=course.root, capture_output=True, encoding="utf-8")

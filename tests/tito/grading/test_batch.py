@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn, Protocol
 
 import pytest
 
@@ -22,7 +23,7 @@ from tito.grading.journal import Journal
 from tito.grading.judging.retrying import NoJudge, RetryingJudge
 from tito.grading.options import Options, Shard
 from tito.grading.submission import Submission
-from tito.testing.outcome import Outcome
+from tito.testing.outcome import Outcome, Reason
 
 from ..toy_course import Course
 
@@ -74,11 +75,30 @@ class FakeJudge:
         return Grade(submission.name, (outcome,), "graded", 0.1, (*submission.remarks, "judged"), submission.digest)
 
 
+class Run(Protocol):
+    """What the fixture `run` is."""
+
+    def __call__(
+        self,
+        fakes: Callable[[], FakeJudge],
+        submissions: Sequence[Submission] = ...,
+        jobs: int = ...,
+        again: Collection[str] = ...,
+        conditions: Conditions = ...,
+    ) -> list[Grade]: ...
+
+
 @pytest.fixture
-def run(tmp_path: Path, course: Course):
+def run(tmp_path: Path, course: Course) -> Run:
     """Run a batch to its end; returns the grades."""
 
-    def run(fakes, submissions=CLASS, jobs=3, again=(), conditions=CONDITIONS):
+    def run(
+        fakes: Callable[[], FakeJudge],
+        submissions: Sequence[Submission] = CLASS,
+        jobs: int = 3,
+        again: Collection[str] = (),
+        conditions: Conditions = CONDITIONS,
+    ) -> list[Grade]:
         with Journal(tmp_path) as journal:
             module = load_module(course.project, "01_toy")
             whole = Batch(journal, module, conditions, submissions, again)
@@ -92,7 +112,7 @@ def run(tmp_path: Path, course: Course):
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5, 40])
-def test_everybody_is_graded_once_and_listed_in_order(run, jobs) -> None:
+def test_everybody_is_graded_once_and_listed_in_order(run: Run, jobs: int) -> None:
     fakes = Fakes()
     grades = run(fakes, jobs=jobs)
     assert [grade.submission for grade in grades] == [one.name for one in CLASS]
@@ -101,7 +121,7 @@ def test_everybody_is_graded_once_and_listed_in_order(run, jobs) -> None:
     assert all(len(judge.owners) <= 1 for judge in fakes.made), "a judge must belong to one thread"
 
 
-def test_the_same_cells_are_graded_once_and_each_keeps_name_and_remarks(run) -> None:
+def test_the_same_cells_are_graded_once_and_each_keeps_name_and_remarks(run: Run) -> None:
     fakes = Fakes()
     grades = run(fakes, [handed_in("ada", "same"), handed_in("bob", "same"), handed_in("eve", "other")])
     assert sorted(fakes.graded) == ["ada", "eve"]
@@ -112,13 +132,13 @@ def test_the_same_cells_are_graded_once_and_each_keeps_name_and_remarks(run) -> 
     ]
 
 
-def test_a_second_run_grades_nobody_and_says_the_same(run) -> None:
+def test_a_second_run_grades_nobody_and_says_the_same(run: Run) -> None:
     first, fakes = run(Fakes()), Fakes()
     assert run(fakes) == first
     assert fakes.made == []
 
 
-def test_a_new_name_is_no_reason_to_grade_again(run) -> None:
+def test_a_new_name_is_no_reason_to_grade_again(run: Run) -> None:
     run(Fakes())
     fakes = Fakes()
     renamed = [replace(one, name=f"new {one.name}") for one in CLASS]
@@ -126,21 +146,21 @@ def test_a_new_name_is_no_reason_to_grade_again(run) -> None:
     assert fakes.graded == []
 
 
-def test_other_conditions_are_graded_anew(run) -> None:
+def test_other_conditions_are_graded_anew(run: Run) -> None:
     run(Fakes())
     fakes = Fakes()
     run(fakes, conditions=replace(CONDITIONS, options=Options(seed=1)))
     assert len(fakes.graded) == len(CLASS)
 
 
-def test_a_regrade_grades_the_one_named(run) -> None:
+def test_a_regrade_grades_the_one_named(run: Run) -> None:
     run(Fakes())
     fakes = Fakes()
     run(fakes, again=["student 03"])
     assert fakes.graded == ["student 03"]
 
 
-def test_a_regrade_of_shared_cells_counts_for_everybody_who_has_them(run) -> None:
+def test_a_regrade_of_shared_cells_counts_for_everybody_who_has_them(run: Run) -> None:
     pair = [handed_in("ada", "same"), handed_in("bob", "same")]
     run(Fakes(), pair)
     fakes = Fakes()
@@ -160,14 +180,14 @@ def failing(*names: str, times: int = 99) -> Callable[[Submission, int], None]:
     return behave
 
 
-def test_a_failure_of_the_grader_is_tried_again_with_a_new_judge(run) -> None:
+def test_a_failure_of_the_grader_is_tried_again_with_a_new_judge(run: Run) -> None:
     fakes = Fakes(failing("student 03", times=2))
     grades = run(fakes, jobs=1)
     assert {grade.status for grade in grades} == {"graded"}
     assert len(fakes.made) == 3 and fakes.all_ended
 
 
-def test_a_lasting_failure_is_marked_has_no_points_and_costs_nobody_else(run) -> None:
+def test_a_lasting_failure_is_marked_has_no_points_and_costs_nobody_else(run: Run) -> None:
     fakes = Fakes(failing("student 03"))
     grades = {grade.submission: grade for grade in run(fakes, jobs=1)}
     failed = grades.pop("student 03")
@@ -177,21 +197,21 @@ def test_a_lasting_failure_is_marked_has_no_points_and_costs_nobody_else(run) ->
     assert fakes.all_ended
 
 
-def test_a_marked_failure_is_tried_again_by_the_next_run(run) -> None:
+def test_a_marked_failure_is_tried_again_by_the_next_run(run: Run) -> None:
     run(Fakes(failing("student 03")))
     fakes = Fakes()
     assert {grade.status for grade in run(fakes)} == {"graded"}
     assert fakes.graded == ["student 03"]
 
 
-def test_a_failed_regrade_leaves_the_old_grade(run) -> None:
+def test_a_failed_regrade_leaves_the_old_grade(run: Run) -> None:
     first = run(Fakes())
     assert run(Fakes(failing("student 03")), again=["student 03"])[3].status == "machinery"
     assert run(Fakes()) == first
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("our own"), OSError("no more processes"), TitoError("no test")])
-def test_whatever_goes_wrong_with_one_submission_costs_nobody_else(run, error) -> None:
+def test_whatever_goes_wrong_with_one_submission_costs_nobody_else(run: Run, error: Exception) -> None:
     def behave(submission: Submission, judge: int) -> None:
         if submission.name == "student 03":
             raise error
@@ -201,12 +221,12 @@ def test_whatever_goes_wrong_with_one_submission_costs_nobody_else(run, error) -
     assert set(statuses.values()) == {"graded"}
 
 
-def seen(grades, again):
+def seen(grades: Sequence[Grade], again: int) -> Grade:
     """A judge that gives these grades of ada one after the other; returns the one that counts, and how many it gave."""
     left = list(grades)
 
     class Judge(FakeJudge):
-        def grade(self, submission):
+        def grade(self, submission: Submission) -> Grade:
             return left.pop(0)
 
     judge = RetryingJudge(lambda: Judge(Fakes(), 0), limit_seconds=10.0)
@@ -215,9 +235,10 @@ def seen(grades, again):
     return grade
 
 
-def graded(points, detail="", seconds=1.0, lost=False):
-    why = ("passed", "", "") if points else ("ended" if lost else "exception", "it works", detail)
-    outcome = Outcome(*why, exercise="double", title="Twice", points=points, max_points=2)
+def graded(points: int, detail: str = "", seconds: float = 1.0, lost: bool = False) -> Grade:
+    reason: Reason = "passed" if points else "ended" if lost else "exception"
+    claim = "" if points else "it works"
+    outcome = Outcome(reason, claim, detail, exercise="double", title="Twice", points=points, max_points=2)
     return Grade("ada", (outcome,), "graded", seconds, lost=lost)
 
 
@@ -243,7 +264,7 @@ def test_a_lost_sandbox_never_takes_more_than_the_limit_twice_over() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread is kept on a processor on Linux only")
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_as_many_workers_as_processors_have_one_each_and_fewer_may_go_anywhere(run, jobs) -> None:
+def test_as_many_workers_as_processors_have_one_each_and_fewer_may_go_anywhere(run: Run, jobs: int) -> None:
     everywhere, places = os.sched_getaffinity(0), set[frozenset[int]]()
     two, everybody = frozenset(sorted(everywhere)[:2]), threading.Barrier(jobs)
 
@@ -260,7 +281,7 @@ def test_as_many_workers_as_processors_have_one_each_and_fewer_may_go_anywhere(r
     assert places == ({two} if jobs < len(two) else {frozenset({place}) for place in two})
 
 
-def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run) -> None:
+def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run: Run) -> None:
     fakes = Fakes()
     [grade] = run(fakes, [Submission("eve", {}, ("remark",), "eve's file is not a notebook")])
     assert (grade.status, grade.points, grade.max_points) == ("refused", 0, 5)
@@ -268,16 +289,16 @@ def test_what_could_not_be_read_has_no_points_and_needs_no_judge(run) -> None:
     assert fakes.made == []
 
 
-def test_a_refusal_is_never_taken_for_an_empty_submission(run) -> None:
+def test_a_refusal_is_never_taken_for_an_empty_submission(run: Run) -> None:
     grades = run(Fakes(), [Submission("ada", {"double": ()}), Submission("eve", {"double": ()}, (), "unreadable")])
     assert [grade.status for grade in grades] == ["graded", "refused"]
 
 
-def test_a_judge_that_never_starts_stops_the_batch(run) -> None:
+def test_a_judge_that_never_starts_stops_the_batch(run: Run) -> None:
     started = []
 
     class Broken(FakeJudge):
-        def __enter__(self):
+        def __enter__(self) -> NoReturn:
             started.append(self)
             raise MachineryError("no pytest")
 
@@ -286,14 +307,14 @@ def test_a_judge_that_never_starts_stops_the_batch(run) -> None:
     assert len(started) == 3
 
 
-def test_a_mistake_in_the_course_stops_the_batch_with_its_sentence_and_keeps_what_is_done(run) -> None:
+def test_a_mistake_in_the_course_stops_the_batch_with_its_sentence_and_keeps_what_is_done(run: Run) -> None:
     class Spoilt(FakeJudge):
-        def __enter__(self):
+        def __enter__(self) -> FakeJudge:
             if self.number == 1:
                 raise TitoError("test_double.py cannot be run")
             return self
 
-    def make():
+    def make() -> FakeJudge:
         first.made.append(Spoilt(first, len(first.made)))
         return first.made[-1]
 
@@ -306,7 +327,7 @@ def test_a_mistake_in_the_course_stops_the_batch_with_its_sentence_and_keeps_wha
     assert sorted(first.graded + second.graded) == [one.name for one in CLASS], "graded twice, or not at all"
 
 
-def test_stopping_ends_judges_that_are_at_work(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_ends_judges_that_are_at_work(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     at_work = threading.Barrier(4)
 
     def hang(submission: Submission, judge: int) -> None:
@@ -314,7 +335,7 @@ def test_stopping_ends_judges_that_are_at_work(run, monkeypatch: pytest.MonkeyPa
         assert fakes.made[judge].ended.wait(30), "this judge was not ended"
         raise MachineryError("its process is gone")
 
-    def ctrl_c(*waiting, **how):
+    def ctrl_c(*waiting: object, **how: object) -> NoReturn:
         at_work.wait(30)
         raise KeyboardInterrupt
 
@@ -327,11 +348,11 @@ def test_stopping_ends_judges_that_are_at_work(run, monkeypatch: pytest.MonkeyPa
     assert threading.active_count() == threads, "a thread was left behind"
 
 
-def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     starting, stopped = threading.Event(), threading.Event()
 
     class Slow(FakeJudge):
-        def __enter__(self):
+        def __enter__(self) -> FakeJudge:
             starting.set()
             assert stopped.wait(30)
             return self
@@ -339,7 +360,7 @@ def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run, monkeypatch
     fakes = Fakes()
     slow = Slow(fakes, 0)
 
-    def ctrl_c(*waiting, **how):
+    def ctrl_c(*waiting: object, **how: object) -> NoReturn:
         assert starting.wait(30)
         threading.Timer(0.2, stopped.set).start()
         raise KeyboardInterrupt
@@ -372,7 +393,7 @@ def test_a_name_falls_to_the_same_shard_everywhere() -> None:
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "-1/3", "a/b", "1/3/5", "１/３ "])
-def test_a_shard_that_is_none_is_refused(text) -> None:
+def test_a_shard_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(WrongCall, match="--shard must be I/N"):
         Shard.from_text(text)
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +31,7 @@ CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
 SECONDS = 60.0  # for anything to happen
 
 
-def until(condition, what):
+def until(condition: Callable[[], bool], what: str) -> None:
     limit = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < limit, f"waited {SECONDS:g} s in vain for {what}"
@@ -84,14 +85,14 @@ class Processes:
 
 
 @pytest.fixture
-def processes(tmp_path: Path):
+def processes(tmp_path: Path) -> Iterator[Processes]:
     processes = Processes(tmp_path)
     yield processes
     processes.end()
 
 
 @pytest.fixture
-def handed_in(tmp_path: Path):
+def handed_in(tmp_path: Path) -> Path:
     """Eight people whose code is slow, so that a worker can be killed while it grades; every other one is wrong."""
     folder = tmp_path / "in"
     for number in range(8):
@@ -101,17 +102,17 @@ def handed_in(tmp_path: Path):
     return folder
 
 
-def ended(process, said):
+def ended(process: subprocess.Popen[bytes], said: Path) -> tuple[int, str]:
     """The exit status and what was said."""
     status = process.wait(SECONDS)
     return status, said.read_text(encoding="utf-8")
 
 
-def graded(said):
+def graded(said: Path) -> int:
     return said.read_text(encoding="utf-8").count(" of 8  ")
 
 
-def test_a_lost_worker_costs_nothing(processes, course: Course, handed_in, tmp_path: Path) -> None:
+def test_a_lost_worker_costs_nothing(processes: Processes, course: Course, handed_in: Path, tmp_path: Path) -> None:
     address = processes.scheduler()
     workers = [processes.worker(address, course.root) for _ in range(2)]
     grading, said = processes.grade(course.root, handed_in, tmp_path / "out", "--dask", address)
@@ -128,7 +129,7 @@ def test_a_lost_worker_costs_nothing(processes, course: Course, handed_in, tmp_p
 
 
 def test_a_worker_with_other_tests_is_refused_with_a_sentence(
-    processes, course: Course, handed_in, tmp_path: Path
+    processes: Processes, course: Course, handed_in: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other course"
     shutil.copytree(course.root, other)
@@ -143,7 +144,7 @@ def test_a_worker_with_other_tests_is_refused_with_a_sentence(
 
 
 @pytest.fixture
-def tls(tmp_path: Path, processes):
+def tls(tmp_path: Path, processes: Processes) -> None:
     """A certificate that signs itself, known to every process that is started from now on."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     ask = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
@@ -155,7 +156,7 @@ def tls(tmp_path: Path, processes):
 
 
 def test_with_tls_nobody_listens_in_and_nobody_else_comes_in(
-    processes, tls, course: Course, handed_in, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    processes: Processes, tls: None, course: Course, handed_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = processes.scheduler("--protocol", "tls")
     assert address.startswith("tls://")
@@ -176,7 +177,7 @@ def test_an_address_where_nobody_answers_is_named(monkeypatch: pytest.MonkeyPatc
         list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([Submission("ada", {})]))
 
 
-def test_a_scheduler_without_workers_is_named(processes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_without_workers_is_named(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_pool, "WORKER_SECONDS", 1)
     address = processes.scheduler()
     with pytest.raises(TitoError, match="has no worker: start some"):
@@ -197,21 +198,21 @@ def test_a_cluster_is_sent_text_and_sends_text(monkeypatch: pytest.MonkeyPatch) 
     sent, submission = list[object](), Submission("ada", {"double": ("raise SystemExit",)}, ("remark",))
 
     class Future:
-        def result(self):
+        def result(self) -> str:
             return json.dumps({"grade": Grade("ada", (), "graded", 0.0).as_json()})
 
     class Client:
-        def submit(self, function, *arguments, pure):
+        def submit(self, function: object, *arguments: object, pure: bool) -> Future:
             assert function is dask_pool.grade_here and not pure, (
                 "the same cells graded again must not come from a cache"
             )
             sent.extend(arguments)
             return Future()
 
-        def cancel(self, futures):
+        def cancel(self, futures: list[Future]) -> None:
             assert futures == []
 
-        def close(self, timeout):
+        def close(self, timeout: float) -> None:
             pass
 
     class Distributed:

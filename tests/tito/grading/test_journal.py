@@ -141,8 +141,8 @@ def test_a_grade_belongs_to_the_cells_and_not_to_a_name() -> None:
         "pyproject.toml",
     ],
 )
-def test_whatever_decides_a_grade_is_in_the_conditions(course: Course, file) -> None:
-    def now():
+def test_whatever_decides_a_grade_is_in_the_conditions(course: Course, file: str) -> None:
+    def now() -> Conditions:
         return conditions(course.project, load_module(course.project, "01_toy"), Options())
 
     before = now()
@@ -212,7 +212,7 @@ KINDS = "the last page is cut|half is cut|a page is zero|the end is zero|a page 
 
 @pytest.mark.parametrize("kind", KINDS.split("|"))
 @pytest.mark.parametrize("suffix", ["", "-wal"])
-def test_a_spoilt_journal_is_survived_and_never_gives_a_wrong_grade(tmp_path: Path, kind, suffix) -> None:
+def test_a_spoilt_journal_is_survived_and_never_gives_a_wrong_grade(tmp_path: Path, kind: str, suffix: str) -> None:
     kept = filled(tmp_path / "whole", 40, close=not suffix)
     for seed in range(12):
         out = tmp_path / f"{seed}"

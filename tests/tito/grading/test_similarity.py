@@ -64,7 +64,7 @@ def who(found: list[Pair]) -> set[frozenset[str]]:
 
 
 @pytest.mark.parametrize("people", [2, 10, 40])
-def test_a_copy_is_found_through_new_names_comments_and_layout(people) -> None:
+def test_a_copy_is_found_through_new_names_comments_and_layout(people: int) -> None:
     students = a_class(people)
     students.append(Submission("copycat", {"e0": (disguised(students[1].cells["e0"][0]),)}))
     best = pairs(students, base())[0]
@@ -141,7 +141,7 @@ def test_the_order_of_submissions_does_not_matter() -> None:
     ["", "(" * 100_000, "'''" * 30_000, "a " * 50_000, "\0\ud800é" * 10_000, "x = 1\n" * 20_000, "lambda " * 20_000],
     ids=["nothing", "brackets", "quotes", "a name", "no text", "lines", "lambdas"],
 )
-def test_hostile_texts_are_compared_like_others_and_hide_nobody(text) -> None:
+def test_hostile_texts_are_compared_like_others_and_hide_nobody(text: str) -> None:
     students = a_class(8)
     students.append(Submission("copycat", {"e0": (disguised(students[3].cells["e0"][0]),)}))
     hostile = [Submission(f"hostile {n}", {"e0": (text + str(n),)}) for n in range(3)]

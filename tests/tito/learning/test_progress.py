@@ -13,7 +13,7 @@ KEPT = ".tito/progress.json"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"modules": {"01_toy": {"double": {"colour": 1}}}}'])
-def test_a_progress_file_that_cannot_be_read_is_kept_and_begun_anew(edition: Course, text) -> None:
+def test_a_progress_file_that_cannot_be_read_is_kept_and_begun_anew(edition: Course, text: str) -> None:
     edition.write(KEPT, text)
     assert edition.tito("status").status == Status.DONE
     assert edition.tito("hint").out.split("\n")[1].startswith("hint 1 of 3")

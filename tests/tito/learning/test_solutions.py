@@ -40,7 +40,7 @@ def test_a_narrow_terminal_shows_the_two_answers_one_below_the_other(
 
 
 @pytest.mark.parametrize("kind", ["damaged", "cut off", "encrypted", "no zip", "empty", "another method"])
-def test_an_archive_that_cannot_be_unpacked_is_one_sentence(course: Course, kind) -> None:
+def test_an_archive_that_cannot_be_unpacked_is_one_sentence(course: Course, kind: str) -> None:
     assert course.tito("test", "01").status == 0
     path = course.root / "their.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -58,7 +58,7 @@ def test_where_to_write_is_told_by_cell_too_where_there_is_a_page(edition: Cours
     ],
 )
 def test_options_go_to_jupyterlab_whether_or_not_a_module_is_named(
-    edition: Course, monkeypatch: pytest.MonkeyPatch, arguments, options
+    edition: Course, monkeypatch: pytest.MonkeyPatch, arguments: list[str], options: list[str]
 ) -> None:
     opened = list[tuple[Path, list[str]]]()
 

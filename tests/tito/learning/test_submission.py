@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import jupytext
@@ -48,7 +49,7 @@ def test_submit_names_code_that_would_not_be_graded(edition: Course, solve: Solv
     assert "toy_dev.py: cell 8 is of no exercise and is not as it was given: what it says is not graded" in said.out
 
 
-def as_page(edition: Course, outputs=()):
+def as_page(edition: Course, outputs: Sequence[dict[str, object]] = ()) -> None:
     """The notebook as Jupyter saves it; its .py is gone."""
     page = json.loads(jupytext.writes(jupytext.reads(edition.read(NOTEBOOK), fmt="py:percent"), fmt="ipynb"))
     for cell in page["cells"]:
@@ -68,7 +69,7 @@ def as_page(edition: Course, outputs=()):
     ids=["lines", "a picture", "half a surrogate"],
 )
 def test_an_archive_holds_code_and_no_outputs_and_a_grader_reads_all_of_it(
-    course: Course, edition: Course, solve: Solve, tmp_path: Path, output
+    course: Course, edition: Course, solve: Solve, tmp_path: Path, output: dict[str, object]
 ) -> None:
     solve(edition, "double")
     as_page(edition, [output])
@@ -106,7 +107,7 @@ def test_what_no_grader_could_read_is_not_written(edition: Course) -> None:
 @pytest.mark.parametrize(
     "copy", ["toy_dev-Copy1.ipynb", "toy_dev (1).ipynb", "drafts/toy_dev.ipynb", "my homework.ipynb"]
 )
-def test_submit_names_work_in_a_copy_that_is_not_handed_in(edition: Course, solve: Solve, copy) -> None:
+def test_submit_names_work_in_a_copy_that_is_not_handed_in(edition: Course, solve: Solve, copy: str) -> None:
     given = edition.read(NOTEBOOK)
     solve(edition, "double")
     page = jupytext.writes(jupytext.reads(edition.read(NOTEBOOK), fmt="py:percent"), fmt="ipynb")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,20 +20,21 @@ from ..toy_course import NOTEBOOK, Course, Solve
 
 
 @pytest.fixture
-def state(edition: Course):
+def state(edition: Course) -> watch_state.Watch:
     return watch_state.Watch(edition.project, load_module(edition.project, "01_toy"))
 
 
-def played(state):
+def played(state: watch_state.Watch) -> bool:
     """One round of the exercise that the state is at, taken in: does one move on?"""
+    assert state.exercise
     return state.finished(watch_state.play(state.project, state.module, state.exercise))
 
 
-def shown(state):
+def shown(state: watch_state.Watch) -> str:
     return "\n".join(text for text, _ in state.page())
 
 
-def test_at_first_it_tells_where_to_write(edition: Course, state) -> None:
+def test_at_first_it_tells_where_to_write(edition: Course, state: watch_state.Watch) -> None:
     assert "testing ..." in shown(state)
     assert not played(state)
     line = edition.line_of(NOTEBOOK, "raise NotImplementedError")
@@ -41,7 +44,9 @@ def test_at_first_it_tells_where_to_write(edition: Course, state) -> None:
     assert page.endswith(watch_state.KEYS)
 
 
-def test_it_shows_the_one_failure_and_moves_on_when_it_passes(edition: Course, solve: Solve, state) -> None:
+def test_it_shows_the_one_failure_and_moves_on_when_it_passes(
+    edition: Course, solve: Solve, state: watch_state.Watch
+) -> None:
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x")
     assert not played(state)
     assert "failed" in shown(state) and "expected 6, got 9: is it x + x?" in shown(state)
@@ -55,7 +60,7 @@ def test_it_shows_the_one_failure_and_moves_on_when_it_passes(edition: Course, s
     assert "All exercises passed." in shown(state) and "tito submit" in shown(state)
 
 
-def test_keys_show_hints_the_list_and_the_next_exercise(state) -> None:
+def test_keys_show_hints_the_list_and_the_next_exercise(state: watch_state.Watch) -> None:
     state.key("h")
     state.key("h")
     assert "hint 1 of 3: What is x + x?\nhint 2 of 3: Python multiplies" in shown(state)
@@ -74,7 +79,7 @@ def test_keys_show_hints_the_list_and_the_next_exercise(state) -> None:
     assert not state.key("x")
 
 
-def test_a_hint_is_on_the_page_once_and_those_before_it_too(edition: Course, state) -> None:
+def test_a_hint_is_on_the_page_once_and_those_before_it_too(edition: Course, state: watch_state.Watch) -> None:
     for _ in range(4):
         state.key("h")
     page = shown(state)
@@ -85,29 +90,30 @@ def test_a_hint_is_on_the_page_once_and_those_before_it_too(edition: Course, sta
     assert "hint 1 of 3" in shown(again), "what was shown yesterday can be read today"
 
 
-def test_a_round_of_an_exercise_one_has_left_changes_nothing_but_what_is_remembered(state) -> None:
+def test_a_round_of_an_exercise_one_has_left_changes_nothing_but_what_is_remembered(state: watch_state.Watch) -> None:
+    assert state.exercise
     done = watch_state.play(state.project, state.module, state.exercise)
     state.key("n")
     assert state.finished(done), "the exercise one is at now is to be tested"
     assert "testing ..." in shown(state)
 
 
-def test_a_notebook_that_cannot_be_exported_is_told_with_its_line(edition: Course, state) -> None:
+def test_a_notebook_that_cannot_be_exported_is_told_with_its_line(edition: Course, state: watch_state.Watch) -> None:
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "return (")
     assert not played(state)
     assert "failed" in shown(state) and f"{NOTEBOOK}:" in shown(state) and "return (" in shown(state)
 
 
-def test_an_endless_loop_ends_after_the_limit(edition: Course, state) -> None:
+def test_an_endless_loop_ends_after_the_limit(edition: Course, state: watch_state.Watch) -> None:
     edition.change(NOTEBOOK, "# YOUR CODE HERE", "while True: pass")
-    assert not state.finished(watch_state.play(state.project, state.module, state.exercise, 1.0))
+    assert state.exercise and not state.finished(watch_state.play(state.project, state.module, state.exercise, 1.0))
     assert "stopped after 1 seconds: is there a loop that never ends?" in shown(state)
 
 
 OF_THE_CALLER = ("NO_COLOR", "TITO_PROJECT", "COLUMNS", "LINES")  # what would decide what is shown
 
 
-def tito_watch(edition: Course, **options):
+def tito_watch(edition: Course, **options: Any) -> subprocess.Popen[bytes]:
     env = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
     command = [sys.executable, "-m", "tito", "watch", "01"]
     return subprocess.Popen(command, cwd=edition.root, env=env | {"TERM": "xterm", "PYTHONUNBUFFERED": "1"}, **options)
@@ -133,7 +139,7 @@ if sys.platform != "win32":
     class Terminal:
         """A pseudo-terminal with `tito watch` in it, read as a person reads it: what is on the screen now."""
 
-        def __init__(self, edition: Course, columns=100, rows=30):
+        def __init__(self, edition: Course, columns: int = 100, rows: int = 30) -> None:
             self.screen = pyte.Screen(columns, rows)
             self._stream, self._lock = pyte.ByteStream(self.screen), threading.Lock()
             self._ours, self.theirs = pty.openpty()
@@ -143,20 +149,20 @@ if sys.platform != "win32":
             self.process = tito_watch(edition, start_new_session=True, **ends)
             threading.Thread(target=self._read, daemon=True).start()
 
-        def _read(self):
+        def _read(self) -> None:
             while piece := os.read(self._ours, 65536):
                 with self._lock:
                     self._stream.feed(piece)
 
         @property
-        def text(self):
+        def text(self) -> str:
             with self._lock:
                 return "\n".join(line.rstrip() for line in self.screen.display)
 
-        def press(self, key):
+        def press(self, key: str) -> None:
             os.write(self._ours, key.encode())
 
-        def wait_for(self, part, patience=60.0):
+        def wait_for(self, part: str, patience: float = 60.0) -> str:
             until = time.monotonic() + patience
             while part not in self.text:
                 assert time.monotonic() < until, f"{part!r} did not appear:\n{self.text}"
@@ -165,14 +171,14 @@ if sys.platform != "win32":
             return self.text
 
     @pytest.fixture
-    def terminal(edition: Course):
+    def terminal(edition: Course) -> Iterator[Terminal]:
         made = Terminal(edition)
         yield made
         if made.process.poll() is None:
             made.process.kill()
         made.process.wait()
 
-    def test_in_a_terminal_a_student_saves_sees_and_moves_on(edition: Course, solve: Solve, terminal) -> None:
+    def test_in_a_terminal_a_student_saves_sees_and_moves_on(edition: Course, solve: Solve, terminal: Terminal) -> None:
         terminal.wait_for("not started")
         terminal.press("h")
         terminal.wait_for("hint 1 of 3: What is x + x?")
@@ -204,7 +210,7 @@ if sys.platform != "win32":
         terminal.press("q")
         assert terminal.process.wait(60) == 0
 
-    def test_a_file_that_is_replaced_counts_as_saved(edition: Course, terminal) -> None:
+    def test_a_file_that_is_replaced_counts_as_saved(edition: Course, terminal: Terminal) -> None:
         terminal.wait_for("not started")
         text = edition.read(NOTEBOOK).replace("# YOUR CODE HERE", "return 7 * x")
         beside = edition.root / "modules/source/01_toy/.toy_dev.py.swp"
@@ -212,7 +218,7 @@ if sys.platform != "win32":
         beside.replace(edition.root / NOTEBOOK)
         terminal.wait_for("expected 6, got 21")
 
-    def test_saves_that_follow_each_other_within_a_second_are_all_seen(edition: Course, terminal) -> None:
+    def test_saves_that_follow_each_other_within_a_second_are_all_seen(edition: Course, terminal: Terminal) -> None:
         terminal.wait_for("not started")
         before = "# YOUR CODE HERE"
         while time.time() % 1 > 0.1:  # so that the first two fall into one second, whatever keeps times in seconds
@@ -221,7 +227,7 @@ if sys.platform != "win32":
             edition.change(NOTEBOOK, before, before := f"return {factor} * x")
             terminal.wait_for(f"expected 6, got {3 * factor}")
 
-    def test_ctrl_c_leaves_no_process_and_the_terminal_as_it_was(edition: Course, terminal) -> None:
+    def test_ctrl_c_leaves_no_process_and_the_terminal_as_it_was(edition: Course, terminal: Terminal) -> None:
         terminal.wait_for("not started")
         edition.change(
             NOTEBOOK,
@@ -240,7 +246,7 @@ if sys.platform != "win32":
             time.sleep(0.02)
         assert termios.tcgetattr(terminal.theirs) == terminal.before
 
-    def alive(pid):
+    def alive(pid: int) -> bool:
         """Does a process run? One that has ended and waits for its parent to ask does not."""
         state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, encoding="ascii").stdout
         return bool(state.strip()) and not state.strip().startswith("Z")
@@ -252,7 +258,7 @@ def test_a_save_is_seen_by_looking_at_the_file_and_told_once(edition: Course) ->
     between_looks = iter([lambda: None, lambda: path.write_text("saved", encoding="utf-8"), lambda: None, lambda: None])
 
     class Looks(threading.Event):
-        def wait(self, timeout=None):
+        def wait(self, timeout: float | None = None) -> bool:
             if step := next(between_looks, None):
                 step()
             return step is None

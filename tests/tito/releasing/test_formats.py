@@ -11,8 +11,10 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jupytext
 import nbclient
@@ -28,12 +30,14 @@ from tito.testing.in_notebook import passes
 
 from ..toy_course import NOTEBOOK, Course
 
+Made = Callable[[str], Path]  # a format -> the folder
+
 
 @pytest.fixture
-def made(course: Course, tmp_path: Path):
+def made(course: Course, tmp_path: Path) -> Made:
     """Release in a format -> the folder."""
 
-    def release(kind):
+    def release(kind: str) -> Path:
         said = course.tito("release", "01", "--to", str(tmp_path / kind), "--format", kind)
         assert said.status == Status.DONE, said.err
         return tmp_path / kind
@@ -41,12 +45,12 @@ def made(course: Course, tmp_path: Path):
     return release
 
 
-def cells(folder):
+def cells(folder: Path) -> dict[str, Any]:
     page = json.loads((folder / "source/01_toy/toy_dev.ipynb").read_text(encoding="utf-8"))
     return {cell["metadata"]["nbgrader"]["grade_id"]: cell for cell in page["cells"] if cell["metadata"]}
 
 
-def test_nbgrader_gets_solution_cells_and_test_cells_with_points(made) -> None:
+def test_nbgrader_gets_solution_cells_and_test_cells_with_points(made: Made) -> None:
     found = cells(made("nbgrader"))
     tests = {name: cell["metadata"]["nbgrader"] for name, cell in found.items() if name.startswith("test-")}
     assert {name: meta["points"] for name, meta in tests.items()} == {"test-double": 2, "test-counter": 3}
@@ -55,7 +59,7 @@ def test_nbgrader_gets_solution_cells_and_test_cells_with_points(made) -> None:
     assert len(solved) == 2 and all(cell["metadata"]["nbgrader"]["solution"] for cell in solved)
 
 
-def test_a_cell_that_ends_python_does_not_end_nbgraders_kernel(made) -> None:
+def test_a_cell_that_ends_python_does_not_end_nbgraders_kernel(made: Made) -> None:
     config = SimpleNamespace(**{name: SimpleNamespace() for name in ("CourseDirectory", "ClearSolutions", "Execute")})
     exec((made("nbgrader") / "nbgrader_config.py").read_text(encoding="utf-8"), {"get_config": lambda: config})
     sources = ["exit()", "quit(1)", "import sys\nsys.exit(3)", "print(1 + 1)"]
@@ -65,7 +69,7 @@ def test_a_cell_that_ends_python_does_not_end_nbgraders_kernel(made) -> None:
     assert page.cells[-1].outputs[0]["text"] == "2\n"
 
 
-def test_nbgraders_test_cells_judge_what_the_notebook_defines(made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nbgraders_test_cells_judge_what_the_notebook_defines(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made("nbgrader")
     monkeypatch.chdir(folder / "source/01_toy")
     test = "".join(cells(folder)["test-double"]["source"])
@@ -77,12 +81,12 @@ def test_nbgraders_test_cells_judge_what_the_notebook_defines(made, monkeypatch:
 
 
 def test_nbgraders_test_cells_do_not_count_what_was_imported_from_the_package(
-    made, monkeypatch: pytest.MonkeyPatch
+    made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = made("nbgrader")
     monkeypatch.chdir(folder / "source/01_toy")
 
-    def double(x):
+    def double(x: int) -> int:
         return 2 * x
 
     double.__module__ = "toy.sums"
@@ -90,7 +94,7 @@ def test_nbgraders_test_cells_do_not_count_what_was_imported_from_the_package(
         exec("".join(cells(folder)["test-double"]["source"]), {"double": double})
 
 
-def test_nbgraders_hidden_tests_stand_between_its_markers_only(made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nbgraders_hidden_tests_stand_between_its_markers_only(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made("nbgrader")
     monkeypatch.chdir(folder / "source/01_toy")
     test = "".join(cells(folder)["test-counter"]["source"])
@@ -104,7 +108,7 @@ def test_nbgraders_hidden_tests_stand_between_its_markers_only(made, monkeypatch
         total = 0
         seen = []
 
-        def add(self, x):
+        def add(self, x: int) -> int:
             self.seen.append(x)
             self.__class__.total = 2 * sum(self.seen)
             return self.total
@@ -115,7 +119,7 @@ def test_nbgraders_hidden_tests_stand_between_its_markers_only(made, monkeypatch
         exec(test.replace(before, ""), {"Counter": Shared, "passes": passes})
 
 
-def test_a_test_file_without_tests_is_no_pass(made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_file_without_tests_is_no_pass(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made("nbgrader")
     monkeypatch.chdir(folder / "source/01_toy")
     (folder / "source/01_toy/tests/test_double.py").write_text("", encoding="utf-8")
@@ -123,7 +127,7 @@ def test_a_test_file_without_tests_is_no_pass(made, monkeypatch: pytest.MonkeyPa
         passes("double", {"double": lambda x: 2 * x})
 
 
-def unpacked(made, tmp_path: Path):
+def unpacked(made: Made, tmp_path: Path) -> Path:
     """Gradescope's container, as far as this machine has it: /autograder in a folder, Python where setup.sh puts it."""
     home = tmp_path / "auto grader"
     with zipfile.ZipFile(made("gradescope") / "autograder.zip") as archive:
@@ -138,14 +142,15 @@ def unpacked(made, tmp_path: Path):
     return home
 
 
-def graded(home, submission, may_fail=False):
+def graded(home: Path, submission: Mapping[str, bytes], may_fail: bool = False) -> dict[str, Any]:
     for name, data in submission.items():
         (home / "submission" / name).parent.mkdir(parents=True, exist_ok=True)
         (home / "submission" / name).write_bytes(data)
     command = ["bash", str(home / "source/run_autograder")]
     done = subprocess.run(command, env=os.environ | {"AUTOGRADER": str(home)}, capture_output=True, encoding="utf-8")
     assert may_fail or done.returncode == 0, done.stderr
-    return json.loads((home / "results/results.json").read_text(encoding="utf-8"))
+    results: dict[str, Any] = json.loads((home / "results/results.json").read_text(encoding="utf-8"))
+    return results
 
 
 SHARED = """
@@ -169,7 +174,9 @@ BROKEN = {  # what stands in place of the class Counter
 
 if sys.platform != "win32":  # Gradescope's container is Linux, and so are its scripts
 
-    def test_gradescope_scores_the_reference_in_full_in_its_own_words(course: Course, made, tmp_path: Path) -> None:
+    def test_gradescope_scores_the_reference_in_full_in_its_own_words(
+        course: Course, made: Made, tmp_path: Path
+    ) -> None:
         result = graded(unpacked(made, tmp_path), {"toy_dev.py": course.read(NOTEBOOK).encode()})
         assert result["score"] == 5 and result["stdout_visibility"] == "hidden" and "output" not in result
         assert result["tests"][0] == {
@@ -183,7 +190,9 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
             "visibility": "visible",
         }
 
-    def test_gradescope_runs_hidden_tests_and_does_not_tell_what_they_ask(course: Course, made, tmp_path: Path) -> None:
+    def test_gradescope_runs_hidden_tests_and_does_not_tell_what_they_ask(
+        course: Course, made: Made, tmp_path: Path
+    ) -> None:
         text = course.read(NOTEBOOK)
         cut = text.index("class Counter")
         result = graded(unpacked(made, tmp_path), {"x/toy_dev.py": (text[:cut] + SHARED.lstrip()).encode()})
@@ -192,13 +201,15 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
         assert told["status"] == "failed" and "a hidden one does not" in told["output"]
         assert "share" not in told["output"] and "kept in the class" not in told["output"]
 
-    def test_gradescope_takes_nothing_but_the_exercises_from_a_submission(course: Course, made, tmp_path: Path) -> None:
+    def test_gradescope_takes_nothing_but_the_exercises_from_a_submission(
+        course: Course, made: Made, tmp_path: Path
+    ) -> None:
         text = course.read(NOTEBOOK).replace("START = 0", "START = 100").replace("assert double(2) == 4", "1 / 0")
         assert graded(unpacked(made, tmp_path), {"toy_dev.py": text.encode()})["score"] == 5
 
     @pytest.mark.parametrize("broken", BROKEN)
     def test_gradescope_lets_a_broken_exercise_cost_that_exercise(
-        course: Course, made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken
+        course: Course, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
     ) -> None:
         begin = (text := course.read(NOTEBOOK)).index("class Counter")
         here = Project(unpacked(made, tmp_path) / "source/course")
@@ -210,13 +221,13 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
         )
         assert [test["score"] for test in result["tests"]] == [2, 0] and result["score"] == 2
 
-    def test_gradescope_tells_of_a_missing_notebook(made, tmp_path: Path) -> None:
+    def test_gradescope_tells_of_a_missing_notebook(made: Made, tmp_path: Path) -> None:
         result = graded(unpacked(made, tmp_path), {"other.txt": b""})
         assert (
             result["score"] == 0 and result["output"] == "no notebook was handed in: wanted toy_dev, as .ipynb or .py"
         )
 
-    def test_gradescope_reads_what_tito_grade_reads(course: Course, made, tmp_path: Path) -> None:
+    def test_gradescope_reads_what_tito_grade_reads(course: Course, made: Made, tmp_path: Path) -> None:
         """Without nbformat, with half a surrogate in an output, below a folder, beside a stub and another copy."""
         page = json.loads(jupytext.writes(jupytext.reads(course.read(NOTEBOOK), fmt="py:percent"), fmt="ipynb"))
         page["cells"][-1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["\ud800"]}]
@@ -227,7 +238,7 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
         expected = "toy_dev.py differs from work/toy_dev-Copy1.ipynb, in which more is written, which is graded"
         assert result["output"] == expected
 
-    def test_gradescope_opens_the_archive_of_tito_submit(course: Course, made, tmp_path: Path) -> None:
+    def test_gradescope_opens_the_archive_of_tito_submit(course: Course, made: Made, tmp_path: Path) -> None:
         assert course.tito("submit", "--name", "Ada").status == Status.DONE
         data = (course.root / "01_toy_submission.zip").read_bytes()
         result = graded(unpacked(made, tmp_path), {"01_toy_submission.zip": data})
@@ -260,7 +271,7 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
 
     @pytest.mark.parametrize("fault", FAULTS)
     def test_a_failure_of_the_autograders_own_is_told_and_is_no_ones_zero(
-        course: Course, made, tmp_path: Path, fault
+        course: Course, made: Made, tmp_path: Path, fault: str
     ) -> None:
         home = unpacked(made, tmp_path)
         file, text, said = FAULTS[fault]
@@ -275,7 +286,7 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
         assert "is no grade: tell your instructor" in result["output"]
 
 
-def test_the_autograder_holds_hidden_tests_but_no_solution(made) -> None:
+def test_the_autograder_holds_hidden_tests_but_no_solution(made: Made) -> None:
     data = (made("gradescope") / "autograder.zip").read_bytes()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
@@ -283,7 +294,7 @@ def test_the_autograder_holds_hidden_tests_but_no_solution(made) -> None:
         assert not [name for name in names if b"return 2 * x\n" in archive.read(name)]
 
 
-def test_github_gets_a_step_and_points_for_each_exercise(made) -> None:
+def test_github_gets_a_step_and_points_for_each_exercise(made: Made) -> None:
     folder = made("github-classroom")
     workflow = (folder / ".github/workflows/classroom.yml").read_text(encoding="utf-8")
     assert "tito test 01_toy --json report.json" in workflow

@@ -27,7 +27,7 @@ ANSWER = """
 
 
 @pytest.fixture
-def given(course: Course, tmp_path: Path):
+def given(course: Course, tmp_path: Path) -> Path:
     """The toy course with an answer, a mistake and a draft beside it, and the folder of its release."""
     course.write(NOTEBOOK, course.read(NOTEBOOK) + ANSWER)
     course.write("tests/01_toy/mistakes/double.toml", "[[mistake]]\nwrote = 'return 3 * x'\n")
@@ -37,12 +37,12 @@ def given(course: Course, tmp_path: Path):
     return tmp_path / "class für alle"
 
 
-def tree(folder):
+def tree(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def test_the_edition_has_the_same_tree_without_what_is_withheld(course: Course, given) -> None:
+def test_the_edition_has_the_same_tree_without_what_is_withheld(course: Course, given: Path) -> None:
     said = course.tito("release", "01", "--to", str(given))
     assert said.status == Status.DONE and "README.md" in said.out, said.err
     assert sorted(tree(given)) == [
@@ -61,7 +61,7 @@ def test_the_edition_has_the_same_tree_without_what_is_withheld(course: Course, 
     ]
 
 
-def test_no_line_of_a_solution_or_an_answer_is_anywhere_in_it(course: Course, given) -> None:
+def test_no_line_of_a_solution_or_an_answer_is_anywhere_in_it(course: Course, given: Path) -> None:
     course.tito("release", "01", "--to", str(given))
     solved = {line.text.strip() for line in markers.lines(course.read(NOTEBOOK)) if line.inside}
     assert {"return 2 * x", "# Because doubling is its own reward."} <= solved
@@ -73,7 +73,7 @@ def test_no_line_of_a_solution_or_an_answer_is_anywhere_in_it(course: Course, gi
         assert "SOLUTION" not in data.decode("utf-8"), f"{name} holds a marker"
 
 
-def test_the_same_course_gives_the_same_bytes(course: Course, given, tmp_path: Path) -> None:
+def test_the_same_course_gives_the_same_bytes(course: Course, given: Path, tmp_path: Path) -> None:
     course.tito("release", "01", "--to", str(given))
     course.tito("release", "01", "--to", str(tmp_path / "again"))
     assert tree(given) == tree(tmp_path / "again")
@@ -82,7 +82,7 @@ def test_the_same_course_gives_the_same_bytes(course: Course, given, tmp_path: P
 
 
 def test_stubs_earn_nothing_and_the_edition_is_exported_and_complete(
-    course: Course, given, capsys: pytest.CaptureFixture[str]
+    course: Course, given: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     course.tito("release", "01", "--to", str(given))
     assert main(["--project", str(given), "export", "01", "--check"]) == Status.DONE
@@ -93,13 +93,13 @@ def test_stubs_earn_nothing_and_the_edition_is_exported_and_complete(
     assert {entry["status"] for entry in result["exercises"]} == {"not started"}
 
 
-def test_an_answer_becomes_an_invitation(course: Course, given) -> None:
+def test_an_answer_becomes_an_invitation(course: Course, given: Path) -> None:
     course.tito("release", "01", "--to", str(given))
     text = (given / NOTEBOOK).read_text(encoding="utf-8")
     assert text.endswith("# ### Answers\n#\n# *Your answer here.*\n")
 
 
-def test_a_release_replaces_an_earlier_one_file_by_file(course: Course, given) -> None:
+def test_a_release_replaces_an_earlier_one_file_by_file(course: Course, given: Path) -> None:
     course.tito("release", "01", "--to", str(given))
     (given / ".git").mkdir()
     (given / ".git" / "HEAD").write_text("kept", encoding="utf-8")
@@ -111,7 +111,7 @@ def test_a_release_replaces_an_earlier_one_file_by_file(course: Course, given) -
     assert (given / ".git" / "HEAD").read_text(encoding="utf-8") == "kept"
 
 
-def test_work_in_an_earlier_release_is_never_overwritten(course: Course, given) -> None:
+def test_work_in_an_earlier_release_is_never_overwritten(course: Course, given: Path) -> None:
     course.tito("release", "01", "--to", str(given))
     (given / NOTEBOOK).write_text("mine", encoding="utf-8")
     before = tree(given)
@@ -120,19 +120,19 @@ def test_work_in_an_earlier_release_is_never_overwritten(course: Course, given) 
 
 
 @pytest.mark.parametrize("held", [("notes.txt", "mine"), ("release.json", "{}"), ("release.json", "not json")])
-def test_a_folder_that_holds_something_else_is_refused(course: Course, given, held) -> None:
+def test_a_folder_that_holds_something_else_is_refused(course: Course, given: Path, held: tuple[str, ...]) -> None:
     given.mkdir()
     (given / held[0]).write_text(held[1], encoding="utf-8")
     course.tito("release", "01", "--to", str(given)).refuses("is not empty and holds no earlier release", status=2)
     assert tree(given) == {held[0]: held[1].encode()}
 
 
-def test_a_file_in_place_of_the_folder_is_refused(course: Course, given) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(course: Course, given: Path) -> None:
     given.write_text("a file", encoding="utf-8")
     course.tito("release", "01", "--to", str(given)).refuses("is a file", status=2)
 
 
-def test_a_solution_that_strayed_into_another_file_stops_the_release(course: Course, given) -> None:
+def test_a_solution_that_strayed_into_another_file_stops_the_release(course: Course, given: Path) -> None:
     course.change(NOTEBOOK, "return 2 * x", "return np.multiply(np.asarray(x), 2)")
     course.write("modules/source/01_toy/ABOUT.md", "Hint: `return  np.multiply(np.asarray(x), 2)`.\n")
     said = course.tito("release", "01", "--to", str(given))
@@ -146,7 +146,7 @@ def test_a_solution_in_the_metadata_of_a_notebook_is_seen() -> None:
     assert found == ["a.ipynb holds `total = np.add.reduce(codes, axis=0)`"]
 
 
-def test_other_modules_are_given_as_stubs_only(course: Course, given) -> None:
+def test_other_modules_are_given_as_stubs_only(course: Course, given: Path) -> None:
     text = course.read(NOTEBOOK).replace("default_exp sums", "default_exp more").replace("Counter", "Other")
     for old, new in (("double", "treble"), ("exercise: counter", "exercise: other")):
         text = text.replace(old, new)
@@ -162,7 +162,7 @@ def test_other_modules_are_given_as_stubs_only(course: Course, given) -> None:
     assert b"return 2 * x" not in tree(given)["toy/more.py"]
 
 
-def test_a_notebook_kept_as_ipynb_is_given_as_py(course: Course, given) -> None:
+def test_a_notebook_kept_as_ipynb_is_given_as_py(course: Course, given: Path) -> None:
     import jupytext
 
     document = jupytext.read(course.root / NOTEBOOK)
@@ -177,7 +177,7 @@ def test_a_notebook_kept_as_ipynb_is_given_as_py(course: Course, given) -> None:
     "inside",
     ["toy", "toy/given", "modules/source/01_toy/given", "modules/source/class", "tests/01_toy/given", "./toy/../toy/x"],
 )
-def test_a_release_into_what_is_given_out_is_refused(course: Course, inside) -> None:
+def test_a_release_into_what_is_given_out_is_refused(course: Course, inside: str) -> None:
     before = course.files()
     said = course.tito("release", "01", "--to", str(course.root / inside))
     said.refuses("which is given out", "name a folder outside of it", status=2)
@@ -189,14 +189,14 @@ def test_a_release_through_a_link_into_the_package_is_refused(course: Course, tm
     course.tito("release", "01", "--to", str(tmp_path / "away" / "given")).refuses("lies in toy/", status=2)
 
 
-def test_a_release_beside_the_modules_is_no_part_of_the_next(course: Course, given) -> None:
+def test_a_release_beside_the_modules_is_no_part_of_the_next(course: Course, given: Path) -> None:
     course.tito("release", "01", "--to", str(course.root / "given"))
     assert course.tito("release", "01", "--to", str(given)).status == Status.DONE
     assert not [name for name in tree(given) if "given" in name]
 
 
 def test_an_earlier_release_that_was_moved_into_the_package_is_not_carried_along(
-    course: Course, given, tmp_path: Path
+    course: Course, given: Path, tmp_path: Path
 ) -> None:
     course.tito("release", "01", "--to", str(tmp_path / "earlier"))
     (tmp_path / "earlier").rename(course.root / "toy" / "earlier")
@@ -204,7 +204,7 @@ def test_an_earlier_release_that_was_moved_into_the_package_is_not_carried_along
     assert not [name for name in tree(given) if "earlier" in name]
 
 
-def test_an_unknown_format_is_refused_with_those_there_are(course: Course, given) -> None:
+def test_an_unknown_format_is_refused_with_those_there_are(course: Course, given: Path) -> None:
     course.tito("release", "01", "--to", str(given), "--format", "zip").refuses("student, nbgrader", status=2)
 
 
@@ -213,7 +213,9 @@ def test_a_students_edition_cannot_be_released_again(edition: Course, tmp_path: 
     assert not (tmp_path / "again").exists()
 
 
-def test_the_readme_names_only_commands_that_exist(course: Course, given, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readme_names_only_commands_that_exist(
+    course: Course, given: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     module = load_module(course.project, "01_toy")
     text = release.readme(course.project, module)
     main(["--help"])

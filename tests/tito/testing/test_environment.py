@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tito.course.edition import Edition
-from tito.course.module import load_module
+from tito.course.module import Module, load_module
 from tito.course.notebook import Cell
 from tito.course.project import Project
 from tito.grading.intake import collecting
@@ -186,20 +186,22 @@ def graded(judge: Judge, project: Project, code: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_without_a_sandbox_honest_code_earns_what_it_earns_in_one(name, unsandboxed, toy) -> None:
+def test_without_a_sandbox_honest_code_earns_what_it_earns_in_one(name: str, unsandboxed: Judge, toy: Project) -> None:
     code, points = ROWS[name]
     assert graded(unsandboxed, toy, code)[0] == points, graded(unsandboxed, toy, code)
 
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize("name", ROWS)
-def test_the_sandbox_has_what_is_offered_and_no_more(name, sandboxed, toy) -> None:
+def test_the_sandbox_has_what_is_offered_and_no_more(name: str, sandboxed: Judge, toy: Project) -> None:
     code, points = ROWS[name]
     assert graded(sandboxed, toy, code)[0] == points, graded(sandboxed, toy, code)
 
 
 @pytest.mark.parametrize("name", WITHHELD)
-def test_what_is_withheld_passes_on_ones_own_machine_so_it_must_be_told(name, toy, tmp_path: Path) -> None:
+def test_what_is_withheld_passes_on_ones_own_machine_so_it_must_be_told(
+    name: str, toy: Project, tmp_path: Path
+) -> None:
     project = Project(copy_toy(tmp_path))
     (project.root / "helper.py").write_text("x = 1\n", encoding="utf-8")
     path = project.root / NOTEBOOK
@@ -214,7 +216,7 @@ def sentences(code: str, project: Project, module: str = "01_toy", exercise: str
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_is(name, toy) -> None:
+def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_is(name: str, toy: Project) -> None:
     said = sentences(ROWS[name][0], toy)
     wanted = WITHHELD.get(name, ("", ""))[1]
     assert len(said) == bool(wanted), said
@@ -233,7 +235,7 @@ def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_i
         "from tinytorch.acceleration import bf16_matmul as fast, kernels",
     ],
 )
-def test_the_given_kernel_that_does_the_exercise_is_named_before(code) -> None:
+def test_the_given_kernel_that_does_the_exercise_is_named_before(code: str) -> None:
     said = sentences(code, COURSE, "17_quantization", "integer_matmul")
     assert len(said) == 1 and "integer_matmul uses tinytorch.acceleration" in said[0] and "as it may do" in said[0]
 
@@ -254,11 +256,13 @@ def test_the_given_kernel_that_does_the_exercise_is_named_before(code) -> None:
         "def broken(:",
     ],
 )
-def test_of_what_is_given_nothing_is_said(code) -> None:
+def test_of_what_is_given_nothing_is_said(code: str) -> None:
     assert sentences(code, COURSE, "17_quantization", "qat") == []
 
 
-def test_a_failure_is_found_in_its_cell_whatever_stands_above_and_sources_outlive_a_broken_cell(unsandboxed) -> None:
+def test_a_failure_is_found_in_its_cell_whatever_stands_above_and_sources_outlive_a_broken_cell(
+    unsandboxed: Judge,
+) -> None:
     cells = {
         "double": ("class Kept:\n    x = 1", "import inspect\n\ndef double(x):\n    return inspect.getsource(Kept)")
     }
@@ -283,7 +287,7 @@ SUBMITTED = {  # what is written, what grading makes of both exercises, what is 
 @pytest.mark.sandbox
 @pytest.mark.parametrize("name", SUBMITTED)
 def test_submit_says_and_records_the_points_that_grading_gives(
-    name, edition: Course, course: Course, solve: Solve, tmp_path: Path
+    name: str, edition: Course, course: Course, solve: Solve, tmp_path: Path
 ) -> None:
     code, statuses, sentence = SUBMITTED[name]
     solve(edition, "double")
@@ -312,14 +316,14 @@ SENTENCE = "double imports matplotlib, which grading does not have: write it wit
 
 
 @pytest.fixture
-def plotting(edition: Course, solve: Solve):
+def plotting(edition: Course, solve: Solve) -> Course:
     """A student's edition in which `double` is right and imports Matplotlib."""
     solve(edition, "double")
     edition.change(NOTEBOOK, "    return 2 * x", "    import matplotlib\n    return 2 * x")
     return edition
 
 
-def test_test_says_what_grading_lacks_though_all_passes_and_other_programs_can_read_it(plotting) -> None:
+def test_test_says_what_grading_lacks_though_all_passes_and_other_programs_can_read_it(plotting: Course) -> None:
     report = plotting.root / "report.json"
     said = plotting.tito("test", "--exercise", "double", "--json", str(report))
     assert said.status == 0 and SENTENCE in said.out
@@ -329,7 +333,7 @@ def test_test_says_what_grading_lacks_though_all_passes_and_other_programs_can_r
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_watch_says_what_grading_lacks_of_what_has_passed_and_of_what_has_not(plotting, right) -> None:
+def test_watch_says_what_grading_lacks_of_what_has_passed_and_of_what_has_not(plotting: Course, right: bool) -> None:
     if not right:
         plotting.change(NOTEBOOK, "    return 2 * x", "    return 3 * x")
     state = watch_state.Watch(plotting.project, load_module(plotting.project, "01_toy"))
@@ -381,7 +385,9 @@ EXPLAINED = {
 
 
 @pytest.mark.parametrize("name", EXPLAINED)
-def test_where_points_are_lost_to_what_grading_lacks_the_student_reads_what_it_has(name, unsandboxed, toy) -> None:
+def test_where_points_are_lost_to_what_grading_lacks_the_student_reads_what_it_has(
+    name: str, unsandboxed: Judge, toy: Project
+) -> None:
     said = explained(WITHHELD[name][0].replace("{root}", str(toy.root)), unsandboxed)
     assert said[0].startswith(EXPLAINED[name]) and said[-1] == environment.HAS
 
@@ -390,7 +396,7 @@ def test_where_points_are_lost_to_what_grading_lacks_the_student_reads_what_it_h
     "code",
     ["def double(x):\n    return 3 * x", top("x = y"), OFFERED["a guarded import"]],
 )
-def test_of_other_failures_and_of_none_nothing_is_said_about_the_environment(code, unsandboxed) -> None:
+def test_of_other_failures_and_of_none_nothing_is_said_about_the_environment(code: str, unsandboxed: Judge) -> None:
     assert explained(code, unsandboxed) == []
 
 
@@ -403,7 +409,7 @@ def test_a_hidden_tests_inputs_are_not_told_by_way_of_an_import() -> None:
 
 
 def test_the_page_of_the_grade_and_gradescopes_results_say_it_in_the_same_words(
-    plotting, course: Course, tmp_path: Path
+    plotting: Course, course: Course, tmp_path: Path
 ) -> None:
     page = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     code = "#| export\n#| exercise: double\nimport matplotlib.pyplot as plt\n\ndef double(x):\n    return 2 * x\n"
@@ -418,7 +424,7 @@ def test_the_page_of_the_grade_and_gradescopes_results_say_it_in_the_same_words(
     assert scope["tests"][0]["score"] == 0
 
 
-def toy_of(edition: Course):
+def toy_of(edition: Course) -> Module:
     return load_module(edition.project, "01_toy")
 
 
@@ -433,7 +439,9 @@ SCRATCH = {  # a cell of no exercise, what `double` uses of it -> what may be sa
 
 
 @pytest.mark.parametrize("scratch", SCRATCH)
-def test_nobody_is_told_to_move_what_grading_lacks_into_the_exercises_cell(scratch, toy, tmp_path: Path) -> None:
+def test_nobody_is_told_to_move_what_grading_lacks_into_the_exercises_cell(
+    scratch: str, toy: Project, tmp_path: Path
+) -> None:
     name, wanted = SCRATCH[scratch]
     text = with_double(
         (toy.root / NOTEBOOK).read_text(encoding="utf-8"), f"def double(x):\n    return {name} and 2 * x"

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -18,20 +19,20 @@ BROKEN = "#| exercise: double\ndef double(x):\n    return 2 * y\n"
 
 
 @pytest.fixture
-def here(course: Course, monkeypatch: pytest.MonkeyPatch):
+def here(course: Course, monkeypatch: pytest.MonkeyPatch) -> Course:
     monkeypatch.chdir(course.root / "modules/source/01_toy")
     return course
 
 
-def test_it_says_what_tito_test_says(here, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_what_tito_test_says(here: Course, capsys: pytest.CaptureFixture[str]) -> None:
     check("double", {"double": lambda x: 3 * x})
     assert "expected 6, got 9: is it x + x?" in capsys.readouterr().out
     check("double", {"double": lambda x: 2 * x})
     assert capsys.readouterr().out == "double: passed\n"
 
 
-def test_a_stub_is_not_started(here, capsys: pytest.CaptureFixture[str]) -> None:
-    def double(x):
+def test_a_stub_is_not_started(here: Course, capsys: pytest.CaptureFixture[str]) -> None:
+    def double(x: int) -> NoReturn:
         raise NotImplementedError("exercise double: your code is not written yet")
 
     check("double", {"double": double})
@@ -39,7 +40,7 @@ def test_a_stub_is_not_started(here, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_an_exception_is_shown_with_its_line_in_the_cell(
-    here, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Course, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell, defined = "/tmp/ipykernel_1/2.py", dict[str, object]()
     monkeypatch.setitem(linecache.cache, cell, (len(BROKEN), None, BROKEN.splitlines(keepends=True), cell))
@@ -49,7 +50,7 @@ def test_an_exception_is_shown_with_its_line_in_the_cell(
     assert "name 'y' is not defined" in said and "line 3 of your cell: return 2 * y" in said
 
 
-def test_an_unknown_exercise_is_answered_with_the_nearest(here, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_exercise_is_answered_with_the_nearest(here: Course, capsys: pytest.CaptureFixture[str]) -> None:
     check("duoble", {})
     assert "no exercise 'duoble' (the nearest is 'double')" in capsys.readouterr().out
 
@@ -57,7 +58,7 @@ def test_an_unknown_exercise_is_answered_with_the_nearest(here, capsys: pytest.C
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows few of these names")
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_tests_are_copied_to_a_folder_of_any_name_and_run_where_the_notebook_stands(
-    here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name
+    here: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
     (tmp_path / name).mkdir()
@@ -74,7 +75,7 @@ def test_tests_are_copied_to_a_folder_of_any_name_and_run_where_the_notebook_sta
 
 @pytest.mark.parametrize("name", ["PYTEST_PLUGINS", "PYTEST_ADDOPTS"])
 def test_a_persons_own_settings_of_pytest_reach_no_test(
-    here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name
+    here: Course, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     monkeypatch.setenv(name, "-no_such_plugin")
     check("double", {"double": lambda x: 2 * x})

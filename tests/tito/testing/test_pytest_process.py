@@ -27,6 +27,8 @@ def test_only_files_of_the_course_are_named_from_its_folder(course: Course, tmp_
 
 
 @pytest.mark.parametrize("name", ["PYTEST_PLUGINS", "PYTEST_ADDOPTS"])
-def test_a_persons_own_settings_of_pytest_reach_no_test(course: Course, monkeypatch: pytest.MonkeyPatch, name) -> None:
+def test_a_persons_own_settings_of_pytest_reach_no_test(
+    course: Course, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv(name, "-no_such_plugin")
     assert course.tito("test", "01", "--exercise", "double").status == 0

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +34,7 @@ class Animal:
     hidden: str = ""
 
 
-def calls(name, claim="it_works"):
+def calls(name: str, claim: str = "it_works") -> str:
     return f"def test_{claim}(student):\n    assert student.{name}() == 1, f'expected 1 from {name}'\n"
 
 
@@ -225,8 +227,11 @@ ZOO = [
 ]
 
 
+Zoo = tuple[Path, subprocess.CompletedProcess[str], dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory):
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     """The report of one run over all of them: (course folder, finished process, outcomes by id)."""
     root = tmp_path_factory.mktemp("zoo") / "tous les élèves"
     folder, tests = root / "modules" / "source" / "01_toy", root / "tests" / "01_toy"
@@ -255,7 +260,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.id)
-def test_every_kind_of_end_is_told_for_what_it_is(zoo, animal) -> None:
+def test_every_kind_of_end_is_told_for_what_it_is(zoo: Zoo, animal: Animal) -> None:
     root, _, report = zoo
     outcome = next(row for row in report["exercises"] if row["exercise"] == animal.id)
     notebook = (root / "modules" / "source" / "01_toy" / "zoo_dev.py").read_text(encoding="utf-8").split("\n")
@@ -271,14 +276,14 @@ def test_every_kind_of_end_is_told_for_what_it_is(zoo, animal) -> None:
     assert (outcome["points"], outcome["max_points"]) == (2 if animal.status == "passed" else 0, 2)
 
 
-def test_the_report_holds_every_exercise_in_order_and_adds_up(zoo) -> None:
+def test_the_report_holds_every_exercise_in_order_and_adds_up(zoo: Zoo) -> None:
     _, done, report = zoo
     assert [row["exercise"] for row in report["exercises"]] == [animal.id for animal in ZOO]
     assert (report["module"], report["points"], report["max_points"]) == ("01_toy", 6, 2 * len(ZOO))
     assert report["seconds"] > LIMIT and done.returncode == 1
 
 
-def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(zoo) -> None:
+def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(zoo: Zoo) -> None:
     _, done, _ = zoo
     lines = done.stdout.split("\n")
     assert done.stderr == "" and "\x1b" not in done.stdout and "forged" not in done.stdout
@@ -290,7 +295,7 @@ def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(z
     assert lacking[0] == end == "" and lacking[1].startswith("quits imports pytest, which grading does not have:")
 
 
-def test_nothing_is_left_in_the_course_but_the_export_the_report_and_the_progress(zoo) -> None:
+def test_nothing_is_left_in_the_course_but_the_export_the_report_and_the_progress(zoo: Zoo) -> None:
     root, _, _ = zoo
     found = {path.name for path in root.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".toml")}
     assert found == {"out.json", "progress.json", "lock", ".gitignore"}, "the latter three in .tito"
@@ -370,12 +375,12 @@ if sys.platform != "win32":
     HANG = "import os, pathlib, time\n    pathlib.Path('pid').write_text(str(os.getpid()))\n    time.sleep(600)"
 
     @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGKILL", -9)])
-    def test_a_stopped_run_leaves_no_process_and_no_half_written_file(course: Course, name, status) -> None:
+    def test_a_stopped_run_leaves_no_process_and_no_half_written_file(course: Course, name: str, status: int) -> None:
         course.change(NOTEBOOK, "return 2 * x", HANG)
         command = [sys.executable, "-m", "tito", "--project", str(course.root), "test", "01"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
         marker = course.root / "pid"
-        wait_for(lambda: marker.is_file() and marker.read_text(encoding="ascii"))
+        wait_for(lambda: marker.is_file() and bool(marker.read_text(encoding="ascii")))
         process.send_signal(getattr(signal, name))
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out) == (status, "")
@@ -383,7 +388,7 @@ if sys.platform != "win32":
         wait_for(lambda: not is_running(int(marker.read_text(encoding="ascii"))))
         assert not [file for file in course.files() if file.endswith(".new")]
 
-    def wait_for(condition):
+    def wait_for(condition: Callable[[], bool]) -> None:
         """Until it holds; a minute is patience with a busy machine, not a measurement."""
         import time
 
@@ -393,7 +398,7 @@ if sys.platform != "win32":
             time.sleep(0.1)
         raise AssertionError("waited a minute in vain")
 
-    def is_running(pid):
+    def is_running(pid: int) -> bool:
         """A zombie is not running; only /proc tells it apart, and macOS has none."""
         try:
             os.kill(pid, 0)
@@ -430,7 +435,7 @@ def test_an_error_in_given_code_is_shown_at_the_students_line(course: Course) ->
     assert "ValueError: no ruler" in said and f"{NOTEBOOK}:{line}: return refuse(x)" in said
 
 
-def answered(course: Course, body):
+def answered(course: Course, body: str) -> str:
     """What `tito test` says of an answer whose body this is."""
     course.change(NOTEBOOK, "return 2 * x", body)
     return course.tito("test", "01", "--exercise", "double").out
@@ -439,13 +444,13 @@ def answered(course: Course, body):
 @pytest.mark.parametrize(
     "exits", ["exit()", "quit(1)", "import sys; sys.exit('bye')", "raise SystemExit(2)", "import os; os._exit(0)"]
 )
-def test_exit_is_told_with_its_line(course: Course, exits) -> None:
+def test_exit_is_told_with_its_line(course: Course, exits: str) -> None:
     out = answered(course, exits)
     assert "SystemExit" in out and f"{NOTEBOOK}:{course.line_of(NOTEBOOK, exits)}: {exits}" in out
 
 
 @pytest.mark.parametrize("asks", ["input()", "input('x? ')", "import sys; return input() + sys.stdin.readline()"])
-def test_input_is_told_in_words_of_our_own(course: Course, asks) -> None:
+def test_input_is_told_in_words_of_our_own(course: Course, asks: str) -> None:
     out = answered(course, asks)
     assert "the code calls input(), but while tests run there is nobody who could type" in out and "pytest" not in out
     assert f"{NOTEBOOK}:{course.line_of(NOTEBOOK, asks)}: {asks}" in out

@@ -15,7 +15,7 @@ from tito.testing.student_fixture import open_file
 from ..toy_course import Course, frames_of
 
 
-def pytest_in(course: Course, *arguments):
+def pytest_in(course: Course, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Plain pytest in a course's folder, as a person types it."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     env = os.environ | {"PYTHONIOENCODING": "utf-8"}

@@ -57,7 +57,7 @@ def put(folder: Path, files: dict[str, str | bytes]) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("carrier", ["a folder a student", "Gradescope's folder", "a zip without dates"])
-def test_every_grader_takes_the_work(layout, carrier, tmp_path: Path, toy_edition: Edition) -> None:
+def test_every_grader_takes_the_work(layout: str, carrier: str, tmp_path: Path, toy_edition: Edition) -> None:
     put(tmp_path / "all" / "ada", LAYOUTS[layout])
     if carrier == "a folder a student":
         (found,) = collecting.collect(toy_edition, tmp_path / "all")
@@ -82,7 +82,7 @@ def test_of_equal_work_the_newer_counts_whatever_it_is_called(tmp_path: Path, to
 
 
 @pytest.mark.parametrize("seconds", [-30, 0, 30])
-def test_dates_of_one_upload_do_not_tell_which_is_newer(seconds, tmp_path: Path, toy_edition: Edition) -> None:
+def test_dates_of_one_upload_do_not_tell_which_is_newer(seconds: int, tmp_path: Path, toy_edition: Edition) -> None:
     put(tmp_path / "ada", {"toy_dev.py": GOOD, "toy_dev-Copy1.py": OLD})
     os.utime(tmp_path / "ada/toy_dev-Copy1.py", (1_000_000_000 + seconds,) * 2)
     found = collecting.one(toy_edition, "ada", partial(unpacking.walk, tmp_path / "ada"))

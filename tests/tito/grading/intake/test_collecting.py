@@ -83,7 +83,7 @@ CANVAS: dict[str, str | bytes] = {
 
 @pytest.mark.parametrize("carrier", ["folder", "zip", "zip in a folder"])
 def test_canvas_download_tells_people_of_one_name_apart_and_keeps_who_was_late(
-    carrier, tmp_path: Path, toy_edition: Edition
+    carrier: str, tmp_path: Path, toy_edition: Edition
 ) -> None:
     (tmp_path / "x").mkdir()
     if carrier == "folder":
@@ -117,7 +117,9 @@ def test_a_zip_named_like_canvas_files_cannot_hand_in_for_someone_else(hand_in: 
 
 
 @pytest.mark.parametrize("top", ["", "course/submitted/"])
-def test_nbgraders_tree_names_students_by_the_folder_below_submitted(top, tmp_path: Path, toy_edition: Edition) -> None:
+def test_nbgraders_tree_names_students_by_the_folder_below_submitted(
+    top: str, tmp_path: Path, toy_edition: Edition
+) -> None:
     for who in ("ada", "bob"):
         folder = tmp_path / "t" / top / who / "01_toy"
         folder.mkdir(parents=True)
@@ -158,7 +160,7 @@ def test_two_of_one_name_are_named_apart_even_where_only_capitals_differ(hand_in
         ("\udcff\ud800!", "_!"),
     ],
 )
-def test_names_become_file_names_on_every_system(name, expected) -> None:
+def test_names_become_file_names_on_every_system(name: str, expected: str) -> None:
     assert safe(name) == expected
 
 

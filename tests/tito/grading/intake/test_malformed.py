@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -34,8 +36,17 @@ json.dump({"peak_kib": int(peak), "found": [[s.name, s.refused, s.remarks, s.cel
 """
 
 
+class Fuzzed(NamedTuple):
+    """What became of the malformed submissions."""
+
+    fates: dict[str, Case]
+    found: dict[str, tuple[str, list[str], dict[str, list[str]]]]  # by name: why it was refused, remarks, cells
+    peak_kib: int
+    states: tuple[object, object]  # of the folder, before and after
+
+
 @pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory):
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
     """All malformed submissions in one folder between honest ones, taken in by a process of its own."""
     folder = tmp_path_factory.mktemp("malformed")
     page = json.loads(as_page(TEXT))
@@ -55,7 +66,8 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory):
     )
     assert done.returncode == 0, done.stderr.decode()[-2_000:]
     told = json.loads(done.stdout)
-    yield fates, {name: rest for name, *rest in told["found"]}, told["peak_kib"], (before, _state(folder))
+    found = {name: (refused, remarks, cells) for name, refused, remarks, cells in told["found"]}
+    yield Fuzzed(fates, found, told["peak_kib"], (before, _state(folder)))
     for path in (folder / "all").glob("*/toy_dev.ipynb"):
         path.unlink() if path.is_symlink() or path.is_fifo() else None
 
@@ -65,13 +77,13 @@ def _state(folder: Path) -> list[tuple[str, int, int]]:
     return sorted((str(path), status.st_size, status.st_mtime_ns) for path, status in found)
 
 
-def test_there_are_hundreds_of_malformed_submissions_and_each_has_its_own_name(fuzzed) -> None:
-    fates = fuzzed[0]
+def test_there_are_hundreds_of_malformed_submissions_and_each_has_its_own_name(fuzzed: Fuzzed) -> None:
+    fates = fuzzed.fates
     assert len(fates) >= 200 and len({case.name for case in fates.values()}) == len(fates)
 
 
-def test_every_malformed_submission_is_refused_or_graded_as_what_remains_with_a_sentence(fuzzed) -> None:
-    fates, found, _, _ = fuzzed
+def test_every_malformed_submission_is_refused_or_graded_as_what_remains_with_a_sentence(fuzzed: Fuzzed) -> None:
+    fates, found = fuzzed.fates, fuzzed.found
     honest = found["an_honest_one"][2]
     wrong = []
     for number, case in fates.items():
@@ -83,29 +95,29 @@ def test_every_malformed_submission_is_refused_or_graded_as_what_remains_with_a_
     assert not wrong, "\n".join(wrong)
 
 
-def test_what_is_said_about_malformed_submissions_is_one_printable_line_that_is_not_endless(fuzzed) -> None:
-    for refused, remarks, _ in fuzzed[1].values():
+def test_what_is_said_about_malformed_submissions_is_one_printable_line_that_is_not_endless(fuzzed: Fuzzed) -> None:
+    for refused, remarks, _ in fuzzed.found.values():
         for sentence in (refused, *remarks):
             assert sentence.isprintable() and len(sentence) < 500, f"{sentence[:600]!r}"
         assert len(remarks) <= collecting.MOST_REMARKS + 1
         assert "cannot be read (" not in refused, f"an exception that nobody thought of: {refused}"
 
 
-def test_malformed_submissions_do_not_harm_the_honest_ones_among_them(fuzzed) -> None:
-    fates, found, _, _ = fuzzed
+def test_malformed_submissions_do_not_harm_the_honest_ones_among_them(fuzzed: Fuzzed) -> None:
+    fates, found = fuzzed.fates, fuzzed.found
     honest = [found.pop(name) for name in ("000_honest", "an_honest_one", "zz_honest")]
-    assert all(one == honest[0] and one[:2] == ["", []] and set(one[2]) == {"double", "counter"} for one in honest)
+    assert all(one == honest[0] and one[:2] == ("", []) and set(one[2]) == {"double", "counter"} for one in honest)
     assert found.keys() == fates.keys(), "each is one submission, and none was lost"
     found |= dict(zip(("000_honest", "an_honest_one", "zz_honest"), honest, strict=True))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's own peak is read from /proc")
-def test_malformed_submissions_take_less_than_300_mb_of_memory(fuzzed) -> None:
-    assert fuzzed[2] * 1024 < 300e6, f"the peak was {fuzzed[2] / 1024:.0f} MiB"
+def test_malformed_submissions_take_less_than_300_mb_of_memory(fuzzed: Fuzzed) -> None:
+    assert fuzzed.peak_kib * 1024 < 300e6, f"the peak was {fuzzed.peak_kib / 1024:.0f} MiB"
 
 
-def test_intake_writes_nothing(fuzzed) -> None:
-    before, after = fuzzed[3]
+def test_intake_writes_nothing(fuzzed: Fuzzed) -> None:
+    before, after = fuzzed.states
     assert before == after
 
 

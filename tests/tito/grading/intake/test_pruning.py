@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def page() -> dict[str, Any]:
 
 @pytest.mark.parametrize("what", LARGE)
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "in a zip"])
-def test_outputs_of_any_size_cost_nothing(what, packed, tmp_path: Path, hand_in: HandIn) -> None:
+def test_outputs_of_any_size_cost_nothing(what: str, packed: bool, tmp_path: Path, hand_in: HandIn) -> None:
     whole = page()
     whole["cells"].insert(0, {"cell_type": "code", "metadata": {}, "source": "print()", "outputs": LARGE[what]})
     data = json.dumps(whole, indent=1).encode()
@@ -58,7 +59,7 @@ def test_outputs_of_any_size_cost_nothing(what, packed, tmp_path: Path, hand_in:
     ],
     ids=["widgets", "an attachment", "a picture in a text", "metadata of a cell", "an unknown key"],
 )
-def test_what_else_a_notebook_carries_costs_nothing(spoil, hand_in: HandIn) -> None:
+def test_what_else_a_notebook_carries_costs_nothing(spoil: Callable[[dict[str, Any]], None], hand_in: HandIn) -> None:
     whole = page()
     spoil(whole)
     (found,) = hand_in({"ada/toy_dev.ipynb": json.dumps(whole)})
@@ -101,7 +102,7 @@ def test_a_message_still_names_the_line_on_which_json_breaks_off() -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "{}", "[]", '{"cells"', '{"cells": [', '{"cells": [{"a" 1}]}', "{1: 2}", '{"']
 )
-def test_what_is_no_notebook_is_left_to_the_parser(text) -> None:
+def test_what_is_no_notebook_is_left_to_the_parser(text: str) -> None:
     assert pruning.pruned(bytearray(text.encode()), "a.ipynb") == text.encode()
 
 

@@ -27,7 +27,9 @@ from .handed import NOTEBOOKS, REAL, TEXT, TOY, answer, as_page, solved
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("edition", ["solved", "student's"])
 @pytest.mark.parametrize("suffix", [".py", ".ipynb"])
-def test_cells_of_an_honest_notebook_are_those_that_jupytext_reads(path, edition: str, suffix, tmp_path: Path) -> None:
+def test_cells_of_an_honest_notebook_are_those_that_jupytext_reads(
+    path: Path, edition: str, suffix: str, tmp_path: Path
+) -> None:
     text = path.read_text(encoding="utf-8")
     text = text if edition == "solved" else markers.stub(text)
     file = tmp_path / path.with_suffix(suffix).name
@@ -88,7 +90,7 @@ def test_edited_points_directives_and_metadata_change_nothing(hand_in: HandIn) -
 
 
 @pytest.mark.parametrize("line", ["", "#| exercise: dubble\n", "# exercise: double\n", "#|exercise\n"])
-def test_a_cell_that_lost_its_directive_is_found_by_its_def(hand_in: HandIn, line) -> None:
+def test_a_cell_that_lost_its_directive_is_found_by_its_def(hand_in: HandIn, line: str) -> None:
     text = changed(("#| export\n#| exercise: double\n", line))
     (found,) = hand_in({"ada.py": text})
     assert found.cells["double"][0].removeprefix("# exercise: double\n").startswith("def double(")
@@ -127,7 +129,7 @@ NO_DEFINITIONS = {
 
 
 @pytest.mark.parametrize("what", NO_DEFINITIONS)
-def test_a_cell_is_not_taken_for_an_exercise_that_it_does_not_define(hand_in: HandIn, what) -> None:
+def test_a_cell_is_not_taken_for_an_exercise_that_it_does_not_define(hand_in: HandIn, what: str) -> None:
     (found,) = hand_in({"ada/toy_dev.py": without_double(f"\n# %%\n{NO_DEFINITIONS[what]}\n")})
     assert set(found.cells) == {"counter"}
     assert "double: no cell of it is in toy_dev.py" in found.remarks
@@ -149,7 +151,7 @@ DEFINITIONS = {
 @pytest.mark.parametrize("what", DEFINITIONS)
 @pytest.mark.parametrize("scratch", NO_DEFINITIONS)
 def test_a_cell_that_lost_its_line_is_found_among_cells_that_only_use_its_name(
-    toy_edition: Edition, what, scratch
+    toy_edition: Edition, what: str, scratch: str
 ) -> None:
     given = collecting.given_cells(toy_edition)["double"]
     sources = (NO_DEFINITIONS[scratch], DEFINITIONS[what], NO_DEFINITIONS[scratch])
@@ -293,7 +295,7 @@ def test_a_notebook_under_another_name_is_known_by_its_exercises(hand_in: HandIn
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_tokens_of_honest_code_are_pythons_own(path) -> None:
+def test_tokens_of_honest_code_are_pythons_own(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     lines = [0, *(place + 1 for place, letter in enumerate(text) if letter == "\n")]
     left_out = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENDMARKER)

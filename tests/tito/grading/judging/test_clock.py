@@ -54,7 +54,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked
 )
 @linux
 def test_a_second_is_charged_where_it_was_used(
-    monkeypatch: pytest.MonkeyPatch, states, schedule, passed, ran, charged
+    monkeypatch: pytest.MonkeyPatch, states: str, schedule: tuple[str, str], passed: float, ran: float, charged: float
 ) -> None:
     now, seconds = [100.0], [7.0]
 

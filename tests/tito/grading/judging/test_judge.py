@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -104,18 +105,18 @@ def in_double(code: str) -> str:
     return "def double(x):\n" + "".join(f"    {line}\n" for line in code.splitlines()) + "    return 2 * x"
 
 
-def test_the_right_answers_earn_all_points(judge) -> None:
+def test_the_right_answers_earn_all_points(judge: Judge) -> None:
     grade = judge.grade(handed_in())
     assert (grade.points, grade.max_points, grade.status) == (5, 5, "graded")
     assert grade.submission == "anna" and grade.digest == handed_in().digest and grade.remarks == ()
 
 
-def test_nothing_handed_in_is_not_started_and_earns_nothing(judge) -> None:
+def test_nothing_handed_in_is_not_started_and_earns_nothing(judge: Judge) -> None:
     grade = judge.grade(Submission("ben", {}))
     assert grade.points == 0 and statuses(grade) == {"double": "not started", "counter": "not started"}
 
 
-def test_a_grade_goes_through_json_unchanged(judge) -> None:
+def test_a_grade_goes_through_json_unchanged(judge: Judge) -> None:
     grade = judge.grade(handed_in("def double(x):\n    return x"))
     assert Grade.from_json(json.loads(json.dumps(grade.as_json()))) == grade
 
@@ -140,7 +141,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_the_sandbox_judges_as_tito_test_does(answer, judge, module: Module, tmp_path: Path) -> None:
+def test_the_sandbox_judges_as_tito_test_does(answer: str, judge: Judge, module: Module, tmp_path: Path) -> None:
     project = Project(copy_toy(tmp_path))
     spent(project)
     path = project.root / NOTEBOOK
@@ -157,12 +158,12 @@ def test_the_sandbox_judges_as_tito_test_does(answer, judge, module: Module, tmp
     assert [outcome.message.split("\n")[0].partition(" at ")[0] for outcome in there.outcomes] == claims
 
 
-def test_what_a_student_does_to_a_tests_array_is_undone_before_the_next(judge) -> None:
+def test_what_a_student_does_to_a_tests_array_is_undone_before_the_next(judge: Judge) -> None:
     assert "[6.0, 8.0]" in message(judge.grade(handed_in("def double(x):\n    x *= 2\n    return x")))
     assert judge.grade(handed_in()).points == 5, "another student's inputs must not be spoiled"
 
 
-def test_of_a_hidden_test_only_the_claim_is_told(judge) -> None:
+def test_of_a_hidden_test_only_the_claim_is_told(judge: Judge) -> None:
     grade = judge.grade(handed_in(in_double("if type(x) is int and x == 731: return 'my output'")))
     assert statuses(grade) == {"double": "failed", "counter": "passed"}
     told = message(grade)
@@ -181,13 +182,13 @@ def test_of_a_hidden_test_only_the_claim_is_told(judge) -> None:
     ],
     ids=["syntax", "exception", "exit", "null"],
 )
-def test_a_cell_that_cannot_be_loaded_costs_its_exercise_only(judge, counter, said) -> None:
+def test_a_cell_that_cannot_be_loaded_costs_its_exercise_only(judge: Judge, counter: str, said: str) -> None:
     grade = judge.grade(handed_in(counter=counter))
     assert statuses(grade) == {"double": "passed", "counter": "failed"}
     assert "its cell cannot be loaded" in message(grade, "counter") and said in message(grade, "counter")
 
 
-def test_a_cell_that_ends_python_or_hangs_costs_its_exercise_only(judge, hasty) -> None:
+def test_a_cell_that_ends_python_or_hangs_costs_its_exercise_only(judge: Judge, hasty: Judge) -> None:
     ended = judge.grade(handed_in(counter="import os\nos._exit(0)"))
     assert statuses(ended) == {"double": "passed", "counter": "failed"}
     assert message(ended, "counter").endswith("\ntoy_dev.py, cell 8")
@@ -195,13 +196,13 @@ def test_a_cell_that_ends_python_or_hangs_costs_its_exercise_only(judge, hasty) 
     assert statuses(hung) == {"double": "passed", "counter": "timeout"}
 
 
-def test_surplus_cells_follow_the_last_and_missing_ones_keep_what_is_given(judge) -> None:
+def test_surplus_cells_follow_the_last_and_missing_ones_keep_what_is_given(judge: Judge) -> None:
     cells = {"double": ("FACTOR = 2", "def double(x):\n    return FACTOR * x"), "counter": (COUNTER,)}
     assert judge.grade(Submission("anna", cells)).points == 5
 
 
 @pytest.mark.parametrize("code", ["while True: pass", "import time\ntime.sleep(1000)"], ids=["busy", "asleep"])
-def test_an_endless_loop_costs_its_exercise_and_no_more(hasty, code) -> None:
+def test_an_endless_loop_costs_its_exercise_and_no_more(hasty: Judge, code: str) -> None:
     grade = hasty.grade(
         handed_in(counter=COUNTER + "\n    def add(self, x):\n        " + code.replace("\n", "\n        "))
     )
@@ -209,7 +210,7 @@ def test_an_endless_loop_costs_its_exercise_and_no_more(hasty, code) -> None:
     assert "stopped after 6 seconds" in message(grade, "counter")
 
 
-def test_the_limit_holds_for_the_whole_submission(tested) -> None:
+def test_the_limit_holds_for_the_whole_submission(tested: JudgeOf) -> None:
     """Tests that all pass, each far within its own limit, together take more than the submission may."""
     test = "@pytest.mark.parametrize('turn', range(40))\ndef test_it(student, turn): assert student.double(3) == 6\n"
     with tested(test, HASTY) as judge:
@@ -228,7 +229,7 @@ def test_the_limit_holds_for_the_whole_submission(tested) -> None:
     ],
     ids=["exit", "signal", "crash", "scribble", "close"],
 )
-def test_a_sandbox_that_dies_or_lies_costs_its_exercise_and_a_new_one_goes_on(judge, code) -> None:
+def test_a_sandbox_that_dies_or_lies_costs_its_exercise_and_a_new_one_goes_on(judge: Judge, code: str) -> None:
     grade = judge.grade(
         handed_in(
             counter=COUNTER.replace(
@@ -293,19 +294,19 @@ if {*os.listdir('/sandbox/tito/testing')} - {'__init__.py', '__pycache__', 'prox
 
 
 @pytest.mark.parametrize("what", HARMLESS)
-def test_what_a_student_tries_is_refused_or_goes_nowhere(judge, what) -> None:
+def test_what_a_student_tries_is_refused_or_goes_nowhere(judge: Judge, what: str) -> None:
     """Each `double` here is right, unless it got hold of what the sandbox is to keep from it."""
     grade = judge.grade(handed_in(TOOLS + in_double(HARMLESS[what])))
     assert grade.points == 5, message(grade)
 
 
-def test_an_answer_that_is_too_large_is_a_failed_test_with_a_sentence(judge) -> None:
+def test_an_answer_that_is_too_large_is_a_failed_test_with_a_sentence(judge: Judge) -> None:
     grade = judge.grade(handed_in("import numpy as np\ndef double(x):\n    return np.zeros(100 << 20, np.int8)"))
     assert statuses(grade)["double"] == "failed"
     assert "MemoryError: the answer takes more than 67108864 bytes" in message(grade)
 
 
-def test_an_object_that_says_it_equals_everything_earns_nothing(judge) -> None:
+def test_an_object_that_says_it_equals_everything_earns_nothing(judge: Judge) -> None:
     endless = """class Endless:
     def tolist(self):
         return self
@@ -317,7 +318,7 @@ def double(x):
     assert statuses(grade)["double"] == "failed", "an object stays inside: its __eq__ is never asked"
 
 
-def test_the_same_submission_gets_the_same_bytes(judge, toy, module: Module) -> None:
+def test_the_same_submission_gets_the_same_bytes(judge: Judge, toy: Project, module: Module) -> None:
     told = "def double(x):\n    raise ValueError(f'{object()} {set(map(str, range(9)))} {np.random.rand()}')"
     first, again = (judge.grade(handed_in(told)) for _ in range(2))
     with Judge(Edition(toy, module), Options(limit_seconds=PATIENT)) as other:
@@ -335,7 +336,7 @@ def test_the_same_submission_gets_the_same_bytes(judge, toy, module: Module) -> 
     ],
     ids=["of the student's", "of questions", "of its own"],
 )
-def test_a_loop_without_end_is_stopped_in_the_test_too_and_the_judge_goes_on(judge, test) -> None:
+def test_a_loop_without_end_is_stopped_in_the_test_too_and_the_judge_goes_on(judge: Judge, test: str) -> None:
     endless = "class Endless:\n    def tolist(self):\n        while True: yield 1\ndef double(x):\n    return Endless()"
     project, module = judge._project, judge._module
     visible, _ = project.test_files("01_toy", "double")
@@ -385,8 +386,14 @@ OWN_FAULTS = {
 }
 
 
+class JudgeOf(Protocol):
+    """What the fixture `tested` is."""
+
+    def __call__(self, test: str, limit_seconds: float = 60.0) -> Judge: ...
+
+
 @pytest.fixture
-def tested(tmp_path: Path):
+def tested(tmp_path: Path) -> JudgeOf:
     """The toy course with other tests of `double` -> a judge for it."""
     project = Project(copy_toy(tmp_path))
     visible, _ = project.test_files("01_toy", "double")
@@ -402,7 +409,7 @@ def tested(tmp_path: Path):
 
 
 @pytest.mark.parametrize("fault", OWN_FAULTS)
-def test_what_fails_the_reference_as_well_costs_nobody_points(tested, fault) -> None:
+def test_what_fails_the_reference_as_well_costs_nobody_points(tested: JudgeOf, fault: str) -> None:
     test, said = OWN_FAULTS[fault]
     for double in (DOUBLE, "def double(x):\n    return 3 * x"):
         with tested(test, 4.0 if "limit" in fault else 60.0) as judge, pytest.raises(MachineryError) as told:
@@ -411,13 +418,15 @@ def test_what_fails_the_reference_as_well_costs_nobody_points(tested, fault) -> 
 
 
 @pytest.mark.parametrize("double", ["return None", "return 'six'", "return np.zeros((3, 3))"])
-def test_an_exception_that_an_answer_leads_to_in_the_tests_own_code_is_the_students(tested, double) -> None:
+def test_an_exception_that_an_answer_leads_to_in_the_tests_own_code_is_the_students(
+    tested: JudgeOf, double: str
+) -> None:
     with tested("def test_it(student): assert float(student.double(3) + 1) == 7\n") as judge:
         grade = judge.grade(handed_in(f"import numpy as np\ndef double(x):\n    {double}"))
     assert (grade.status, statuses(grade)) == ("graded", {"double": "failed"})
 
 
-def test_a_fault_that_the_judge_gets_only_later_costs_nobody_points(tested, tmp_path: Path) -> None:
+def test_a_fault_that_the_judge_gets_only_later_costs_nobody_points(tested: JudgeOf, tmp_path: Path) -> None:
     file = tmp_path / "numbers.txt"
     file.write_text("6", encoding="utf-8")
     wrong = handed_in("def double(x):\n    return 3 * x")
@@ -431,14 +440,15 @@ def test_a_fault_that_the_judge_gets_only_later_costs_nobody_points(tested, tmp_
         assert statuses(judge.grade(handed_in())) == {"double": "passed"}
 
 
-def test_one_exercise_alone_can_be_graded(toy, module: Module) -> None:
+def test_one_exercise_alone_can_be_graded(toy: Project, module: Module) -> None:
     with Judge(Edition(toy, module), Options(exercise="counter")) as judge:
         grade = judge.grade(handed_in())
     assert statuses(grade) == {"counter": "passed"} and grade.max_points == 3
 
 
-def test_a_judge_that_is_killed_says_so_and_grades_again(judge) -> None:
+def test_a_judge_that_is_killed_says_so_and_grades_again(judge: Judge) -> None:
     judge.grade(handed_in())
+    assert judge._tests
     os.kill(judge._tests._process.pid, signal.SIGKILL)
     with pytest.raises(MachineryError, match="ended"):
         judge.grade(handed_in())
@@ -476,7 +486,7 @@ def test_tests_that_cannot_be_collected_are_nobodys_failure(tmp_path: Path) -> N
         pass
 
 
-def test_without_a_sandbox_no_stranger_is_graded(toy, module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_sandbox_no_stranger_is_graded(toy: Project, module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bubblewrap, "protection", lambda: bubblewrap.Protection("none", "no bubblewrap", "install it"))
     with (
         pytest.raises(TitoError, match="no bubblewrap: install it; or grade with --unsafe"),
@@ -485,7 +495,7 @@ def test_without_a_sandbox_no_stranger_is_graded(toy, module: Module, monkeypatc
         pass
 
 
-def test_without_a_sandbox_the_trusted_are_graded_alike_and_the_grade_is_marked(toy, module: Module) -> None:
+def test_without_a_sandbox_the_trusted_are_graded_alike_and_the_grade_is_marked(toy: Project, module: Module) -> None:
     with Judge(Edition(toy, module), Options(limit_seconds=PATIENT, unsafe=True)) as judge:
         grade, wrong = (judge.grade(handed_in(double)) for double in (DOUBLE, "def double(x):\n    return x"))
     with Judge(Edition(toy, module), Options(limit_seconds=HASTY, unsafe=True)) as judge:
@@ -494,7 +504,7 @@ def test_without_a_sandbox_the_trusted_are_graded_alike_and_the_grade_is_marked(
     assert statuses(wrong) == {"double": "failed", "counter": "failed"} and statuses(hung)["double"] == "timeout"
 
 
-def test_leaving_the_judge_leaves_nothing_behind(toy, module: Module) -> None:
+def test_leaving_the_judge_leaves_nothing_behind(toy: Project, module: Module) -> None:
     with Judge(Edition(toy, module)) as judge:
         judge.grade(handed_in())
         assert judge._tests

@@ -9,28 +9,28 @@ import pytest
 
 from tito.course.module import Module
 from tito.errors import TitoError
-from tito.grading.grade import Grade
+from tito.grading.grade import Grade, GradeStatus
 from tito.grading.reports import adjustments
 from tito.testing.outcome import Outcome, Reason
 
 HEAD = "submission,exercise,points,reason\n"
 
 
-def grade(name, points=3, status="graded"):
+def grade(name: str, points: int = 3, status: GradeStatus = "graded") -> Grade:
     reason: Reason = "passed" if points else "claim"
     return Grade(name, (Outcome(reason, exercise="double", title="Double", points=points, max_points=5),), status, 1.0)
 
 
-def points(out, module, *grades):
+def points(out: Path, module: Module, *grades: Grade) -> dict[str, Decimal | None]:
     return {entry.name: entry.points for entry in adjustments.standings(out, module, grades)}
 
 
-def put(out, text, encoding="utf-8"):
+def put(out: Path, text: str, encoding: str = "utf-8") -> None:
     out.mkdir(exist_ok=True)
     (out / adjustments.FILE).write_bytes(text.encode(encoding))
 
 
-def refusal(out, module, *names):
+def refusal(out: Path, module: Module, *names: str) -> str:
     with pytest.raises(TitoError) as caught:
         adjustments.standings(out, module, [grade(name) for name in names or ("jane",)])
     said = str(caught.value)
@@ -81,7 +81,7 @@ def test_a_failure_of_the_grader_stays_without_points(tmp_path: Path, module: Mo
     ],
     ids=["semicolons and decimal commas", "tabs", "another order", "empty columns", "a typographic minus"],
 )
-def test_what_spreadsheets_make_of_the_file_is_read(tmp_path: Path, module: Module, text, encoding) -> None:
+def test_what_spreadsheets_make_of_the_file_is_read(tmp_path: Path, module: Module, text: str, encoding: str) -> None:
     put(tmp_path, text, encoding)
     (entry,) = adjustments.standings(tmp_path, module, [grade("Müller")])
     assert entry.adjusted == Decimal("2.5")
@@ -110,7 +110,7 @@ def test_a_reason_may_have_several_lines(tmp_path: Path, module: Module) -> None
         ("\x1b[2J\u202e,,1,why", ["␛[2J⟨U+202E⟩"]),
     ],
 )
-def test_a_slip_is_one_sentence_that_names_the_line(tmp_path: Path, module: Module, row, parts) -> None:
+def test_a_slip_is_one_sentence_that_names_the_line(tmp_path: Path, module: Module, row: str, parts: list[str]) -> None:
     put(tmp_path, HEAD + row + "\n")
     said = refusal(tmp_path, module)
     for part in (adjustments.FILE, *parts):
@@ -118,7 +118,7 @@ def test_a_slip_is_one_sentence_that_names_the_line(tmp_path: Path, module: Modu
 
 
 @pytest.mark.parametrize("head", ["name,points\n", "", "submission,exercise,points\n", HEAD.replace("\n", ",more\n")])
-def test_other_columns_are_refused(tmp_path: Path, module: Module, head) -> None:
+def test_other_columns_are_refused(tmp_path: Path, module: Module, head: str) -> None:
     put(tmp_path, head)
     assert "the columns must be submission,exercise,points,reason" in refusal(tmp_path, module)
 

@@ -8,6 +8,7 @@ import hashlib
 import re
 import unicodedata
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote
 
 import pytest
@@ -52,7 +53,7 @@ def test_no_name_leaves_the_folder_or_meets_another_s_file(tmp_path: Path, modul
         assert path.stem == path.stem.strip() or not path.stem.strip().startswith(".")
         assert not path.name.startswith((".", "-", " ")) and len(path.name.encode()) <= 220
     index = Page(files["index.html"])
-    linked = {unquote(link["href"]) for link in index.all("a") if not link["href"].startswith("#")}
+    linked = {unquote(link) for link in index.links if not link.startswith("#")}
     assert linked == {path.as_posix() for path in made}, "every link must find its page"
 
 
@@ -70,7 +71,7 @@ def test_nothing_that_a_stranger_wrote_becomes_a_tag_or_an_attribute(tmp_path: P
     known |= {("br", ""), ("p", "class"), ("span", "dir")}
     found = {(tag, name) for page in wild.values() for tag, attrs in page.tags for name in (*attrs, "")}
     assert found <= known, f"new on the pages: {found - known}"
-    links = {attrs["href"] for page in wild.values() for attrs in page.all("a")}
+    links = {link for page in wild.values() for link in page.links}
     assert all(re.match(r"#|students/|similar/|\.\./index\.html#similar$", link) for link in links)
 
 
@@ -117,7 +118,7 @@ def test_accents_cannot_pile_up_over_other_lines() -> None:
 
 
 @pytest.fixture
-def documents(tmp_path: Path, module: Module):
+def documents(tmp_path: Path, module: Module) -> dict[str, bytes]:
     (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\njane,,1,why\n", encoding="utf-8")
     grades = [grade(module, "jane", slip("x")), grade(module, "joe", slip("x")), refused(module, "r"), machinery("m")]
     alike = [Pair("jane", "joe", "double", 0.9, "a = 1", "b = 1", (((0, 5), (0, 5)),))]
@@ -125,7 +126,7 @@ def documents(tmp_path: Path, module: Module):
     return {name: data for name, data in files.items() if name.endswith(".html")}
 
 
-def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(documents) -> None:
+def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(documents: dict[str, bytes]) -> None:
     for name, page in pages(documents).items():
         assert not page.all("script", "link", "img", "iframe", "object", "embed", "form", "base"), name
         for tag, attrs in page.tags:
@@ -133,7 +134,7 @@ def test_a_page_needs_nothing_from_elsewhere_and_runs_nothing(documents) -> None
         assert "http" not in "".join(str(attrs) for attrs in page.all("a", "svg", "rect")), name
 
 
-def test_the_policy_forbids_everything_but_our_own_style(documents) -> None:
+def test_the_policy_forbids_everything_but_our_own_style(documents: dict[str, bytes]) -> None:
     for name, data in documents.items():
         policy = next(m["content"] for m in Page(data).all("meta") if m.get("http-equiv") == "Content-Security-Policy")
         (style,) = re.findall(rb"<style>(.*?)</style>", data, re.DOTALL)
@@ -141,7 +142,7 @@ def test_the_policy_forbids_everything_but_our_own_style(documents) -> None:
         assert policy == f"default-src 'none'; style-src 'sha256-{wanted}'; base-uri 'none'; form-action 'none'", name
 
 
-def test_pages_are_made_for_phones_screen_readers_and_printers(documents) -> None:
+def test_pages_are_made_for_phones_screen_readers_and_printers(documents: dict[str, bytes]) -> None:
     for name, page in pages(documents).items():
         assert page.all("html") == [{"lang": "en"}], name
         assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta"), name
@@ -157,19 +158,21 @@ def test_pages_are_made_for_phones_screen_readers_and_printers(documents) -> Non
             assert svg.get("aria-hidden") == "true" or (svg.get("role") == "img" and "aria-labelledby" in svg), name
         ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
         assert len(ids) == len(set(ids)), name
-        assert {link["href"][1:] for link in page.all("a") if link["href"].startswith("#")} <= set(ids), name
+        assert {link[1:] for link in page.links if link.startswith("#")} <= set(ids), name
     style = next(iter(documents.values())).decode()
     assert "@media (prefers-color-scheme: dark)" in style and "@media print" in style
 
 
-def luminance(colour):
+def luminance(colour: str) -> float:
     digits = colour if len(colour) == 6 else "".join(digit * 2 for digit in colour)
     parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_every_text_colour_has_the_contrast_that_wcag_asks_for_in_light_dark_and_print(documents) -> None:
+def test_every_text_colour_has_the_contrast_that_wcag_asks_for_in_light_dark_and_print(
+    documents: dict[str, bytes],
+) -> None:
     style = documents["index.html"].decode()
     schemes = [
         dict(re.findall(r"--([\w-]+): #(\w+);", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
@@ -195,7 +198,7 @@ def test_a_class_of_300_weighs_little(tmp_path: Path, module: Module) -> None:
 
 
 @pytest.mark.parametrize("part", [escaping, adjustments, gradebooks, side_by_side], ids=lambda part: part.__name__)
-def test_the_examples_in_the_docstrings_run(part) -> None:
+def test_the_examples_in_the_docstrings_run(part: ModuleType) -> None:
     result = doctest.testmod(part)
     assert result.attempted and not result.failed
 

@@ -15,7 +15,7 @@ from tito.grading.sandbox.channel import HEAD, Broken, Channel, Received, TooLar
 from tito.testing.proxies import Method, Ref
 
 
-def passed(message, to_sandbox: bool) -> Received:
+def passed(message: object, to_sandbox: bool) -> Received:
     """The message after its way over the line, to the sandbox or from it."""
     line = io.BytesIO()
     Channel(io.BytesIO(), line, trusting=not to_sandbox).send(message)
@@ -36,7 +36,7 @@ def heard(text: object, raw: bytes = b"", head: bytes | None = None) -> Received
     [None, True, 3, -(2**80), -1.5, math.inf, "a \udcff\x00 text", b"\x00\xff", (), [], {}, (1, [2.0, {"a": (None,)}])],
     ids=repr,
 )
-def test_plain_values_arrive_as_they_went(value, to_sandbox) -> None:
+def test_plain_values_arrive_as_they_went(value: object, to_sandbox: bool) -> None:
     got = passed(value, to_sandbox).message
     assert got == value and type(got) is type(value)
 
@@ -49,7 +49,7 @@ def test_not_a_number_keeps_its_bits() -> None:
 
 
 @pytest.mark.parametrize("dtype", sorted(channel.DTYPES))
-def test_every_dtype_of_numbers_arrives(dtype) -> None:
+def test_every_dtype_of_numbers_arrives(dtype: str) -> None:
     array = np.arange(6).reshape(2, 3).astype(dtype)
     for to_sandbox in (True, False):
         got = passed(array, to_sandbox).message
@@ -71,7 +71,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_argument_arrives_with_its_layout(layout) -> None:
+def test_an_argument_arrives_with_its_layout(layout: str) -> None:
     array = LAYOUTS[layout]
     got = passed((array,), True).message[0]
     assert (got.shape, got.strides, got.dtype.str) == (array.shape, array.strides, array.dtype.str)
@@ -147,7 +147,7 @@ def test_a_name_that_a_terminal_would_obey_is_made_plain() -> None:
     ],
     ids=lambda part: repr(part)[:30],
 )
-def test_what_no_honest_sandbox_sends_is_refused(text, raw) -> None:
+def test_what_no_honest_sandbox_sends_is_refused(text: str, raw: bytes) -> None:
     with pytest.raises(Broken):
         heard(text, raw)
 
@@ -180,7 +180,7 @@ def test_a_truth_value_is_0_or_1() -> None:
     [np.zeros(channel.RAW_BYTES + 1, np.int8), "x" * channel.JSON_BYTES, [[]] * (channel.ITEMS + 1), 10**5000],
     ids=["bytes", "text", "items", "digits"],
 )
-def test_an_answer_that_the_judge_would_not_take_is_not_sent(value) -> None:
+def test_an_answer_that_the_judge_would_not_take_is_not_sent(value: object) -> None:
     line = io.BytesIO()
     with pytest.raises(TooLarge):
         Channel(io.BytesIO(), line, trusting=True).send(value)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -24,11 +25,26 @@ from tito.testing.proxies import Student
 from ...toy_course import ROOT, copy_toy, frames_of
 
 Cells = dict[str, list[tuple[str, str, str]]]
-Opened = Callable[..., Sandbox]
+
+
+class Started(Protocol):
+    """What the fixture `started` is."""
+
+    def __call__(
+        self, modules: Cells, limits: dict[str, int] | None = None, seed: int = 0
+    ) -> AbstractContextManager[Sandbox]: ...
+
+
+class Opened(Protocol):
+    """What the fixture `opened` is."""
+
+    def __call__(
+        self, *cells: str, given: str = "", limits: dict[str, int] | None = None, seed: int = 0
+    ) -> AbstractContextManager[Sandbox]: ...
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
+def started(tmp_path_factory: pytest.TempPathFactory) -> Started:
     """A process with the cells of these modules loaded."""
     project = Project(copy_toy(tmp_path_factory.mktemp("toy")))
     folder = tmp_path_factory.mktemp("laid out")
@@ -47,13 +63,14 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
 
 
 @pytest.fixture(scope="module")
-def opened(started: Callable[..., object]) -> Callable[..., object]:
+def opened(started: Started) -> Opened:
     """A process with these cells of the module `toy.sums` loaded."""
 
-    def opened(*cells: str, given: str = "", **options: object) -> object:
-        return started(
-            {"toy.sums": [(f"cell {number}", source, given) for number, source in enumerate(cells)]}, **options
-        )
+    def opened(
+        *cells: str, given: str = "", limits: dict[str, int] | None = None, seed: int = 0
+    ) -> AbstractContextManager[Sandbox]:
+        modules = {"toy.sums": [(f"cell {number}", source, given) for number, source in enumerate(cells)]}
+        return started(modules, limits, seed)
 
     return opened
 
@@ -85,17 +102,17 @@ def drawn(): return np.random.rand(), __import__("random").random(), hash("text"
 
 
 @pytest.fixture(scope="module")
-def judged(opened) -> Iterator[Student]:
+def judged(opened: Opened) -> Iterator[Student]:
     with opened(CODE) as sandbox:
         yield student(sandbox)
 
 
-def test_an_argument_is_seen_with_its_layout(judged) -> None:
+def test_an_argument_is_seen_with_its_layout(judged: Student) -> None:
     for array in (np.arange(12, dtype=">i4").reshape(3, 4)[::2, ::-1], np.broadcast_to(1.0, (2, 3)), np.array(2.5)):
         assert judged.facts(array) == (array.dtype.str, array.shape, array.strides, array.flags.writeable)
 
 
-def test_what_is_changed_in_place_is_changed_here_and_restored_after_the_test(opened) -> None:
+def test_what_is_changed_in_place_is_changed_here_and_restored_after_the_test(opened: Opened) -> None:
     with opened(CODE) as sandbox:
         array, frozen = np.zeros((4, 4))[::2], np.zeros(3)
         frozen.flags.writeable = False
@@ -109,7 +126,7 @@ def test_what_is_changed_in_place_is_changed_here_and_restored_after_the_test(op
         assert (array == 0).all()
 
 
-def test_an_exception_is_the_nearest_builtin_one_with_its_place(judged) -> None:
+def test_an_exception_is_the_nearest_builtin_one_with_its_place(judged: Student) -> None:
     with pytest.raises(ValueError, match="no such size") as caught:
         _ = judged.Box(1).broken
     assert type(caught.value) is ValueError and frames_of(caught.value)[-1] == ("cell 0", 11)
@@ -119,19 +136,21 @@ def test_an_exception_is_the_nearest_builtin_one_with_its_place(judged) -> None:
     ("name", "args"),
     [("KeyError", ("a",)), ("OSError", (2, "no file")), ("SystemExit", (3,)), ("RecursionError", ("deep",))],
 )
-def test_an_exception_is_made_of_what_it_was_made_of(judged, name, args) -> None:
+def test_an_exception_is_made_of_what_it_was_made_of(
+    judged: Student, name: str, args: tuple[int | str, ...] | tuple[int, ...] | tuple[str, ...]
+) -> None:
     with pytest.raises(BaseException) as caught:
         judged.raising(name, *args)
     assert isinstance(caught.value, getattr(__import__("builtins"), name)) and caught.value.args == args
 
 
 @pytest.mark.parametrize("name", ["KeyboardInterrupt", "GeneratorExit"])
-def test_an_exception_that_would_end_the_judge_is_told_as_another(judged, name) -> None:
+def test_an_exception_that_would_end_the_judge_is_told_as_another(judged: Student, name: str) -> None:
     with pytest.raises(RuntimeError, match=name):
         judged.raising(name)
 
 
-def test_a_method_is_found_on_its_object_however_long_that_is_held(judged) -> None:
+def test_a_method_is_found_on_its_object_however_long_that_is_held(judged: Student) -> None:
     method = judged.Box.of(5).twice
     gc.collect()
     assert method(y=4) == 8 and judged.apply(method, 3) == 6
@@ -142,7 +161,7 @@ def test_a_method_is_found_on_its_object_however_long_that_is_held(judged) -> No
 COUNT = "import gc\ndef count():\n    gc.collect()\n    return sum(type(o) is Box for o in gc.get_objects())\n"
 
 
-def test_handles_that_other_threads_let_go_are_counted_right(opened) -> None:
+def test_handles_that_other_threads_let_go_are_counted_right(opened: Opened) -> None:
     """Python lets an object go in whichever thread holds it last, in the middle of anything."""
     with opened(CODE + COUNT) as sandbox:
         judged, handles = student(sandbox), queue.SimpleQueue[object]()
@@ -170,7 +189,7 @@ def test_handles_that_other_threads_let_go_are_counted_right(opened) -> None:
         assert judged.count() == 0
 
 
-def test_an_object_has_one_handle_and_is_let_go(opened) -> None:
+def test_an_object_has_one_handle_and_is_let_go(opened: Opened) -> None:
     with opened(CODE + COUNT) as sandbox:
         judged = student(sandbox)
         first = judged.kept()
@@ -182,7 +201,7 @@ def test_an_object_has_one_handle_and_is_let_go(opened) -> None:
         assert (held, judged.count()) == (1, 0)
 
 
-def test_the_same_seed_draws_the_same_numbers(opened) -> None:
+def test_the_same_seed_draws_the_same_numbers(opened: Opened) -> None:
     drawn = []
     for seed in (1, 1, 2):
         with opened(CODE, seed=seed) as sandbox:
@@ -190,24 +209,24 @@ def test_the_same_seed_draws_the_same_numbers(opened) -> None:
     assert drawn[0] == drawn[1] and drawn[0][:2] != drawn[2][:2]
 
 
-def test_a_cell_that_fails_gives_way_to_what_is_given(opened) -> None:
+def test_a_cell_that_fails_gives_way_to_what_is_given(opened: Opened) -> None:
     with opened("x = 1", "x = 2\n1 / 0", "y = x", given="x = 3") as sandbox:
         assert student(sandbox).x == 3 and student(sandbox).y == 3
         failure = sandbox.unloaded["cell 1"]
     assert (failure.type, failure.frames[-1]) == ("ZeroDivisionError", ("cell 1", 2))
 
 
-def test_what_a_cell_imports_from_the_future_holds_for_the_next(opened) -> None:
+def test_what_a_cell_imports_from_the_future_holds_for_the_next(opened: Opened) -> None:
     with opened("from __future__ import annotations", "def f(x: Unknown): return x") as sandbox:
         assert student(sandbox).f(1) == 1 and sandbox.unloaded == {}
 
 
-def test_an_import_by_name_finds_the_students_own_module(opened) -> None:
+def test_an_import_by_name_finds_the_students_own_module(opened: Opened) -> None:
     with opened("x = 1", "def found():\n    import toy.sums\n    return toy.sums.x") as sandbox:
         assert student(sandbox).found() == 1
 
 
-def test_a_process_that_ends_is_lost_and_says_in_which_cell(opened) -> None:
+def test_a_process_that_ends_is_lost_and_says_in_which_cell(opened: Opened) -> None:
     with pytest.raises(SandboxLost), opened("x = 1", "import os\nos._exit(1)", "y = 1"):
         pass
     with opened("import os\ndef end(): os._exit(1)") as sandbox:
@@ -247,7 +266,7 @@ def test_an_exception_that_cannot_be_shown_is_told_as_such() -> None:
 
 
 @pytest.mark.sandbox  # where there is one, the kernel has the filter too
-def test_the_kernel_refuses_processes_and_lets_threads_start(opened) -> None:
+def test_the_kernel_refuses_processes_and_lets_threads_start(opened: Opened) -> None:
     code = "import ctypes, os, threading\n"
     code += "def fork():\n    got = ctypes.CDLL(None).fork()\n    return got if got else os._exit(0)\n"
     code += "def thread():\n    t = threading.Thread(target=int)\n    t.start()\n    t.join()\n    return 'ended'\n"
@@ -256,14 +275,14 @@ def test_the_kernel_refuses_processes_and_lets_threads_start(opened) -> None:
         assert student(sandbox).fork() == -1
 
 
-def test_a_line_of_a_later_cell_is_told_of_that_cell(opened) -> None:
+def test_a_line_of_a_later_cell_is_told_of_that_cell(opened: Opened) -> None:
     with opened("x = 1\n\n\n", "y = 2", "\ndef f():\n    return 1 / 0") as sandbox:
         with pytest.raises(ZeroDivisionError) as caught:
             student(sandbox).f()
         assert frames_of(caught.value)[-1] == ("cell 2", 3)
 
 
-def test_a_package_that_lies_beside_numpy_is_not_found(opened) -> None:
+def test_a_package_that_lies_beside_numpy_is_not_found(opened: Opened) -> None:
     with opened("from importlib.util import find_spec\ndef found(name): return find_spec(name) is not None") as sandbox:
         assert student(sandbox).found("numpy") and student(sandbox).found("toy")
         assert not student(sandbox).found("pytest") and not student(sandbox).found("jupytext")
@@ -280,7 +299,7 @@ def test_a_package_that_lies_beside_numpy_is_not_found(opened) -> None:
         "",
     ],
 )
-def test_all_holds_what_nbdev_would_export(source) -> None:
+def test_all_holds_what_nbdev_would_export(source: str) -> None:
     assert set(child.exported(source)) == set(exporting._nbdev([source])[2])
 
 
@@ -295,7 +314,7 @@ def test_all_in_grading_is_the_all_of_the_exported_files() -> None:
         assert tuple(dict.fromkeys(names)) == made.names
 
 
-def test_a_broken_cell_gives_all_the_names_that_were_given(opened) -> None:
+def test_a_broken_cell_gives_all_the_names_that_were_given(opened: Opened) -> None:
     with opened("def good(): return __all__", "def broken(:", given="def given(): ...") as sandbox:
         assert student(sandbox).good() == ["good", "given"]
 
@@ -311,7 +330,7 @@ def test_a_broken_cell_gives_all_the_names_that_were_given(opened) -> None:
     ids=["renamed", "a class", "deleted again", "a constant"],
 )
 def test_what_given_code_needs_and_nobody_defines_is_as_it_was_given_and_told_of_its_cell(
-    started, mine, needs, told
+    started: Started, mine: str, needs: str, told: str
 ) -> None:
     """Of what it does not need nothing is told: a helper of the reference's may be missing."""
     given = "SIZE: int = 3\nclass Base: pass\ndef double(x): raise NotImplementedError"
@@ -323,7 +342,7 @@ def test_what_given_code_needs_and_nobody_defines_is_as_it_was_given_and_told_of
         assert student(sandbox).half(3) == 1.5, "what others wrote stays"
 
 
-def test_a_name_that_nothing_needs_may_be_missing(started) -> None:
+def test_a_name_that_nothing_needs_may_be_missing(started: Started) -> None:
     needs = "from toy.sums import double"
     cells = [("mine", "def double(x): return 2 * x", "def _half(x): ...\ndef double(x): ...")]
     with started({"toy.sums": cells, "toy.more": [("given", needs, needs)]}) as sandbox:

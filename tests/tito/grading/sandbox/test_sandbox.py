@@ -30,7 +30,7 @@ needs_a_sandbox = pytest.mark.sandbox
 
 
 @pytest.fixture(scope="module")
-def laid_out():
+def laid_out() -> Iterator[Path]:
     """What lies in a sandbox for module 17."""
     edition = Edition(COURSE, load_module(COURSE, "17_quantization"))
     with tempfile.TemporaryDirectory() as name:
@@ -107,14 +107,14 @@ def test_the_environment_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     [("/tmp", environment.SCRATCH_BYTES), ("/dev/shm", bubblewrap.SEMAPHORE_BYTES)],
     ids=["files", "locks"],
 )
-def test_scratch_is_small(folder, most) -> None:
+def test_scratch_is_small(folder: str, most: int) -> None:
     filled = f"n = 0\ntry:\n    with open('{folder}/x', 'wb', 0) as f:\n"
     filled += "        while n < 1 << 30: n += f.write(bytes(1 << 20))\n"
     assert int(inside(filled + "except OSError: pass\nprint(n)")) <= most
 
 
 @needs_a_sandbox
-def test_numpy_is_there_and_no_other_library(laid_out) -> None:
+def test_numpy_is_there_and_no_other_library(laid_out: Path) -> None:
     assert inside("import numpy; print(numpy.__file__)", laid_out) == "/sandbox/site/numpy/__init__.py"
     search = "import importlib.util, glob\nnames = ('scipy', 'numba', 'torch', 'onnx', 'pytest', 'hypothesis', 'pip')\n"
     assert inside(search + "print([n for n in names if importlib.util.find_spec(n)])", laid_out) == "[]"
@@ -123,7 +123,7 @@ def test_numpy_is_there_and_no_other_library(laid_out) -> None:
 
 
 @needs_a_sandbox
-def test_the_given_package_works_and_does_no_exercise(laid_out) -> None:
+def test_the_given_package_works_and_does_no_exercise(laid_out: Path) -> None:
     ran = "import numpy as np\nfrom tinytorch.core import Linear, Tensor\n"
     ran += "print(Linear(4, 2)(Tensor(np.ones((3, 4)))).shape)"
     assert inside(ran, laid_out) == "(3, 2)"
@@ -131,7 +131,7 @@ def test_the_given_package_works_and_does_no_exercise(laid_out) -> None:
     assert [path.name for path in (laid_out / "tinytorch/quantization").glob("*.py")] == ["__init__.py"]
 
 
-def test_no_solution_and_no_test_is_laid_out(laid_out) -> None:
+def test_no_solution_and_no_test_is_laid_out(laid_out: Path) -> None:
     names = {path.name for path in laid_out.rglob("*.py")}
     assert not names & {"quantize.py", "qat.py", "mixed_precision.py", "verdicts.py", "judge.py"}
     assert {path.name for path in (laid_out / "tito").rglob("*.py")} == {Path(name).name for name in layout.OURS}
