@@ -182,15 +182,15 @@ def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
     from tito import console, files
     from tito import doctor as examination
 
-    findings = examination.examine(context.obj)
-    width = max(len(finding.what) for finding in findings)
-    for finding in findings:
-        console.say(f"{finding.what:{width}}  {finding.found}", "red" if finding.problem else "")
-        if finding.problem:
-            console.say(f"{'':{width}}  {finding.problem}. Fix: {finding.fix}", "yellow")
+    checks = examination.examine(context.obj)
+    width = max(len(check.what) for check in checks)
+    for check in checks:
+        console.say(f"{check.what:{width}}  {check.found}", "red" if check.problem else "")
+        if check.problem:
+            console.say(f"{'':{width}}  {check.problem}. Fix: {check.fix}", "yellow")
     if json_path:
-        files.write_whole([(json_path, examination.as_json(findings))])
-    if any(finding.problem for finding in findings):
+        files.write_whole([(json_path, examination.as_json(checks))])
+    if any(check.problem for check in checks):
         raise typer.Exit(Status.FAILED)
 
 

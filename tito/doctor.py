@@ -42,7 +42,7 @@ else:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing looked at. `problem` is empty where all is well; else `fix` says what to do."""
 
     what: str
@@ -51,40 +51,40 @@ class Finding:
     fix: str = ""
 
 
-def as_json(findings: list[Finding]) -> str:
-    healthy = not any(finding.problem for finding in findings)
-    return json.dumps({"healthy": healthy, "findings": [asdict(finding) for finding in findings]}, indent=2) + "\n"
+def as_json(checks: list[Check]) -> str:
+    healthy = not any(check.problem for check in checks)
+    return json.dumps({"healthy": healthy, "findings": [asdict(check) for check in checks]}, indent=2) + "\n"
 
 
-def examine(start: Path | None) -> list[Finding]:
+def examine(start: Path | None) -> list[Check]:
     """Everything that is looked at, in the order in which it is told. Never raises for what it finds."""
     try:
         here: Project | None = find_project(start)
     except TitoError:
         where = (start or Path.cwd()).absolute()
         fix = "change into the course's folder, or name it: tito --project DIR doctor"
-        lost = Finding("course", "none", f"no course found in {where} or above it", fix)
+        lost = Check("course", "none", f"no course found in {where} or above it", fix)
         return [_python(), _terminal(), *_numpy(), lost]
     assert here is not None
-    checks: list[Callable[[Project], Iterator[Finding]]] = [_packages, _package_and_kernels, _names, _modules, _grading]
-    found = [finding for check in checks for finding in check(here)]
-    return [_python(), _terminal(), Finding("course", str(here.root)), *_numpy(), *found]
+    steps: list[Callable[[Project], Iterator[Check]]] = [_packages, _package_and_kernels, _names, _modules, _grading]
+    found = [check for step in steps for check in step(here)]
+    return [_python(), _terminal(), Check("course", str(here.root)), *_numpy(), *found]
 
 
-def _python() -> Finding:
+def _python() -> Check:
     bits = struct.calcsize("P") * 8
     found = f"{platform.python_version()}, {bits} bit, {platform.machine()}, {sys.executable}"
     if bits < 64:
-        return Finding("python", found, "the course needs a 64-bit Python", "install one")
-    return Finding("python", found)
+        return Check("python", found, "the course needs a 64-bit Python", "install one")
+    return Check("python", found)
 
 
-def _terminal() -> Finding:
+def _terminal() -> Check:
     kind = "a terminal" if sys.stdout.isatty() else "not a terminal"
-    return Finding("output", f"{kind}, encoding {sys.stdout.encoding}")
+    return Check("output", f"{kind}, encoding {sys.stdout.encoding}")
 
 
-def _packages(here: Project) -> Iterator[Finding]:
+def _packages(here: Project) -> Iterator[Check]:
     """Every requirement of the course's pyproject.toml against what is installed, and Python's own version."""
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
@@ -92,7 +92,7 @@ def _packages(here: Project) -> Iterator[Finding]:
     table = here.pyproject.get("project", {})
     wanted = SpecifierSet(table.get("requires-python", ""))
     if platform.python_version() not in wanted:
-        yield Finding("python", platform.python_version(), f"the course needs Python {wanted}", "install such a Python")
+        yield Check("python", platform.python_version(), f"the course needs Python {wanted}", "install such a Python")
     for requirement in map(Requirement, table.get("dependencies", [])):
         if requirement.marker and not requirement.marker.evaluate():
             continue
@@ -100,25 +100,25 @@ def _packages(here: Project) -> Iterator[Finding]:
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(requirement.name, "not installed", f"the course needs {requirement}", fix)
+            yield Check(requirement.name, "not installed", f"the course needs {requirement}", fix)
             continue
         good = requirement.specifier.contains(version, prereleases=True)
-        yield Finding(requirement.name, version, "" if good else f"the course needs {requirement}", "" if good else fix)
+        yield Check(requirement.name, version, "" if good else f"the course needs {requirement}", "" if good else fix)
 
 
-def _names(here: Project) -> Iterator[Finding]:
+def _names(here: Project) -> Iterator[Check]:
     """Does a file of the person's stand in the place of a module that others import by its name?"""
     for path in shadowing.found(here):
         problem = f"everything that asks for {path.stem} imports it instead"
-        yield Finding("names", here.shown(path), problem, "rename it")
+        yield Check("names", here.shown(path), problem, "rename it")
 
 
-def _numpy() -> Iterator[Finding]:
+def _numpy() -> Iterator[Check]:
     try:
         import numpy as np
     except ImportError as error:
         fix = f"{PIP} install --force-reinstall numpy"
-        yield Finding("numpy", "cannot be imported", str(error).split("\n")[0], fix)
+        yield Check("numpy", "cannot be imported", str(error).split("\n")[0], fix)
         return
     build: object = None
     with suppress(TypeError):  # a NumPy that is far too old
@@ -127,8 +127,8 @@ def _numpy() -> Iterator[Finding]:
     forced = next((f"{os.environ[name]} threads ({name})" for name in processes.THREADS if os.environ.get(name)), None)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = forced or f"up to {cores} threads, one a core"
-    yield Finding("blas", f"{blas.get('name', 'unknown')} {blas.get('version', '')}, {threads}")
-    yield Finding("cpu", ", ".join(_cpu_features()) or "no vector instructions that NumPy names")
+    yield Check("blas", f"{blas.get('name', 'unknown')} {blas.get('version', '')}, {threads}")
+    yield Check("cpu", ", ".join(_cpu_features()) or "no vector instructions that NumPy names")
 
 
 def _cpu_features() -> list[str]:
@@ -140,7 +140,7 @@ def _cpu_features() -> list[str]:
     return [name for name in FEATURES if features.get(name)]
 
 
-def _package_and_kernels(here: Project) -> Iterator[Finding]:
+def _package_and_kernels(here: Project) -> Iterator[Check]:
     """Which copy of the package is installed, and the kernels it has; asked in a process of its own."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     ask = [sys.executable, "-P", "-c", ASK_KERNELS.format(package=here.package_name)]
@@ -150,32 +150,32 @@ def _package_and_kernels(here: Project) -> Iterator[Finding]:
         )
     except subprocess.TimeoutExpired:
         late = f"`import {here.package_name}` and its kernels took more than {PATIENCE:g} seconds"
-        yield Finding(here.package_name, "no answer", late, "set TINYTORCH_KERNEL=numpy and try again")
+        yield Check(here.package_name, "no answer", late, "set TINYTORCH_KERNEL=numpy and try again")
         return
     install = f"{processes.typed('cd', str(here.root))} && {PIP} install -e ."
     if not done.stdout:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        yield Finding(here.package_name, "cannot be imported", last.rstrip("."), install)
+        yield Check(here.package_name, "cannot be imported", last.rstrip("."), install)
         return
     answer, *tried = map(json.loads, done.stdout.splitlines())
     folder = Path(answer["file"]).parent
     if folder.resolve() != here.package.resolve():
-        yield Finding(here.package_name, str(folder), f"Python imports another copy than {here.package}", install)
+        yield Check(here.package_name, str(folder), f"Python imports another copy than {here.package}", install)
     else:
-        yield Finding(here.package_name, str(folder))
+        yield Check(here.package_name, str(folder))
     yield _kernels(", ".join(answer["kernels"]), tried, done)
 
 
-def _kernels(names: str, tried: list[str], done: subprocess.CompletedProcess[str]) -> Finding:
+def _kernels(names: str, tried: list[str], done: subprocess.CompletedProcess[str]) -> Check:
     """What became of a product on each kernel. tried: one sentence, unless the process ended before."""
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return Finding("kernels", names, f"a kernel does not run ({last.rstrip('.')})", "set TINYTORCH_KERNEL=numpy")
+        return Check("kernels", names, f"a kernel does not run ({last.rstrip('.')})", "set TINYTORCH_KERNEL=numpy")
     problem, _, fix = (tried or [""])[0].rpartition("; ")
-    return Finding("kernels", names, problem, fix)
+    return Check("kernels", names, problem, fix)
 
 
-def _grading(here: Project) -> Iterator[Finding]:
+def _grading(here: Project) -> Iterator[Check]:
     """What holds a stranger's code on this machine. Where nothing does, that is no fault: only graders need it."""
     if not any(here.test_files(name, "x")[1].parent.is_dir() for name in module_names(here)):
         return  # a student's edition, without hidden tests: nobody grades with it
@@ -183,21 +183,21 @@ def _grading(here: Project) -> Iterator[Finding]:
 
     protection = bubblewrap.protection()
     if protection.kind == "sandbox":
-        yield Finding("grading", "strangers' code runs in a sandbox (bubblewrap)")
+        yield Check("grading", "strangers' code runs in a sandbox (bubblewrap)")
     else:
-        yield Finding("grading", f"no sandbox for strangers' code: {protection.reason}; {protection.fix}")
+        yield Check("grading", f"no sandbox for strangers' code: {protection.reason}; {protection.fix}")
 
 
-def _modules(here: Project) -> Iterator[Finding]:
+def _modules(here: Project) -> Iterator[Check]:
     """Is every module's export what its notebooks say?"""
     for name in module_names(here):
         try:
             stale = [file for file in exporting.make(here, load_module(here, name)) if file.changed]
         except TitoError as error:
-            yield Finding(name, "cannot be exported", str(error).rstrip("."), "mend that line")
+            yield Check(name, "cannot be exported", str(error).rstrip("."), "mend that line")
             continue
         if stale:
             files = ", ".join(here.shown(file.target) for file in stale)
-            yield Finding(name, "not exported", f"{files} is not what the notebook says", f"tito export {name}")
+            yield Check(name, "not exported", f"{files} is not what the notebook says", f"tito export {name}")
         else:
-            yield Finding(name, "exported")
+            yield Check(name, "exported")

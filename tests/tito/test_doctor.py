@@ -15,13 +15,13 @@ from tito import doctor
 
 from .toy_course import NOTEBOOK, ODD_NAMES, Course
 
-Examine = Callable[[], dict[str, doctor.Finding]]
+Examine = Callable[[], dict[str, doctor.Check]]
 
 
 @pytest.fixture
 def finding(course: Course) -> Examine:
     """Everything the doctor finds in the course, by name."""
-    return lambda: {finding.what: finding for finding in doctor.examine(course.root)}
+    return lambda: {check.what: check for check in doctor.examine(course.root)}
 
 
 def test_every_problem_comes_with_its_fix(course: Course, finding: Examine) -> None:
@@ -85,11 +85,11 @@ def test_the_report_is_healthy_only_without_problems(course: Course, capsys: pyt
     assert said.status == 1 and report["healthy"] is False
     assert "Fix: tito export 01_toy" in said.out
     assert {frozenset(one) for one in report["findings"]} == {frozenset({"what", "found", "problem", "fix"})}
-    assert json.loads(doctor.as_json([doctor.Finding("python", "3")]))["healthy"] is True
+    assert json.loads(doctor.as_json([doctor.Check("python", "3")]))["healthy"] is True
 
 
 def test_outside_of_a_course_the_machine_is_still_examined(tmp_path: Path) -> None:
-    found = {finding.what: finding for finding in doctor.examine(tmp_path)}
+    found = {check.what: check for check in doctor.examine(tmp_path)}
     assert {"python", "output", "blas", "cpu"} <= found.keys()
     assert found["course"].problem == f"no course found in {tmp_path} or above it", "the cure is told once, as the fix"
     assert "--project DIR" in found["course"].fix
@@ -129,7 +129,7 @@ def test_the_command_that_mends_an_installation_leads_to_the_folder_that_it_name
 ) -> None:
     root = tmp_path / name
     shutil.copytree(course.root, root)
-    fix = next(finding.fix for finding in doctor.examine(root) if finding.what == "toy")
+    fix = next(check.fix for check in doctor.examine(root) if check.what == "toy")
     enter = fix.partition(" && ")[0]
     done = subprocess.run(["sh", "-c", f"{enter} && pwd"], cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert done.stdout == f"{root}\n", fix

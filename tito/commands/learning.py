@@ -76,10 +76,10 @@ def hint(
 def status(context: typer.Context, module: MaybeModule = None, json_path: JsonPath = None) -> None:
     """Show exercises, points and what is next. Example: tito status"""
     from tito import console, files
-    from tito.learning import status as standing
+    from tito.learning.status import status_of
 
     project = project_of(context)
-    found = standing.standing_of(project, module_of(project, module))
+    found = status_of(project, module_of(project, module))
     width = max(len(row.exercise) for row in found.rows)
     for row in found.rows:
         earned = console.points(row.points, row.max_points)

@@ -18,7 +18,7 @@ CANNOT_COMPILE = (SyntaxError, ValueError, RecursionError, MemoryError, Overflow
 
 
 @dataclass(frozen=True)
-class Broken:
+class Fault:
     """An exercise that cannot be exported as it stands, in one sentence; of given code, which is of no exercise, ""."""
 
     exercise: str
@@ -32,7 +32,7 @@ class Faults:
     forgiving: bool
     entry: Notebook
     is_given: bool  # what was given to the student is at hand, and can stand in for given code too
-    broken: list[Broken] = field(default_factory=list)
+    broken: list[Fault] = field(default_factory=list)
 
     @contextmanager
     def charged_to(self, exercise: str | None) -> Iterator[None]:
@@ -42,7 +42,7 @@ class Faults:
             known = exercise in [item.id for item in self.entry.exercises]
             if not self.forgiving or not (known or self.is_given):
                 raise
-            fault = Broken(exercise if known and exercise else "", str(error))
+            fault = Fault(exercise if known and exercise else "", str(error))
             first = fault.exercise not in [earlier.exercise for earlier in self.broken]
             if first or (not fault.exercise and fault not in self.broken):  # of an exercise, the first is enough
                 self.broken.append(fault)

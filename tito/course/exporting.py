@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tito import files
 from tito.course import export_checks, fallbacks, notebook, percent
-from tito.course.export_checks import Broken, Faults
+from tito.course.export_checks import Fault, Faults
 from tito.course.fallbacks import Part
 from tito.course.markers import check_markers
 from tito.course.module import Module
@@ -41,7 +41,7 @@ class Exported:
     names: tuple[str, ...]
     document: Document
     origin: tuple[tuple[Cell, int] | None, ...]
-    broken: tuple[Broken, ...] = ()
+    broken: tuple[Fault, ...] = ()
 
     @property
     def changed(self) -> bool:

@@ -84,9 +84,9 @@ class _Exercise:
     """Everyone's solutions of one exercise: keys are pairs of people as first * people + second, each with a score."""
 
     def __init__(self, submissions: Sequence[Submission], exercise: str, base: Sequence[str]) -> None:
-        self._exercise, self._reader = exercise, _Reader(base)
-        self._texts = [self._reader.read(one.name, one.cells.get(exercise, ())) for one in submissions]
-        self.done = [not set(_prints(text.codes, RUNS[0]).tolist()) <= self._reader.given for text in self._texts]
+        self._exercise, self._tokenizer = exercise, _Tokenizer(base)
+        self._texts = [self._tokenizer.read(one.name, one.cells.get(exercise, ())) for one in submissions]
+        self.done = [not set(_prints(text.codes, RUNS[0]).tolist()) <= self._tokenizer.given for text in self._texts]
         keys, scores = zip(*(self._compared(run) for run in RUNS), strict=True)
         self.keys, places = np.unique(np.concatenate(keys), return_inverse=True)
         self.scores = np.zeros(len(self.keys))
@@ -94,7 +94,7 @@ class _Exercise:
 
     def _compared(self, run: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         n = len(self._texts)
-        given = _prints(self._reader.base, run)
+        given = _prints(self._tokenizer.base, run)
         own = [np.setdiff1d(_prints(text.codes, run), given) for text in self._texts]
         _, ids, counts = np.unique(np.concatenate([*own, NO_CODES]), return_inverse=True, return_counts=True)
         people = np.repeat(np.arange(n), [len(one) for one in own])
@@ -108,7 +108,7 @@ class _Exercise:
     def pair(self, place: int) -> Pair:
         first, second = divmod(int(self.keys[place]), len(self._texts))
         a, b = self._texts[first], self._texts[second]
-        blocks = tuple(_blocks(a, b, self._reader.given))
+        blocks = tuple(_blocks(a, b, self._tokenizer.given))
         return Pair(a.name, b.name, self._exercise, float(self.scores[place]), a.text, b.text, blocks)
 
 
@@ -149,7 +149,7 @@ def _shared(
     return keys, sums
 
 
-class _Reader:
+class _Tokenizer:
     """Turns solutions of one exercise into tokens, equal ones into equal numbers."""
 
     def __init__(self, base: Sequence[str]) -> None:

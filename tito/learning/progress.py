@@ -25,7 +25,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Entry:
+class ExerciseProgress:
     """What is known of an exercise: its last result, when that was, of which text, and how many hints were shown."""
 
     status: str = "not tested"
@@ -39,10 +39,10 @@ class Entry:
 class Progress:
     last_module: str = ""
     at: dict[str, str] = field(default_factory=dict)  # module -> the exercise one chose
-    entries: dict[str, dict[str, Entry]] = field(default_factory=dict)  # module -> exercise -> entry
+    entries: dict[str, dict[str, ExerciseProgress]] = field(default_factory=dict)  # module -> exercise -> entry
 
-    def get(self, module: str, exercise: str) -> Entry:
-        return self.entries.get(module, {}).get(exercise, Entry())
+    def get(self, module: str, exercise: str) -> ExerciseProgress:
+        return self.entries.get(module, {}).get(exercise, ExerciseProgress())
 
     def change(self, module: str, exercise: str, **values: Any) -> None:
         self.last_module = module
@@ -59,7 +59,9 @@ def read(project: Project) -> Progress:
     """What was remembered; nothing where there is no file, or none that can be read."""
     try:
         data = files.parsed(_file(project).read_text(encoding="utf-8"))
-        entries = {m: {e: Entry(**values) for e, values in rows.items()} for m, rows in data["modules"].items()}
+        entries = {
+            m: {e: ExerciseProgress(**values) for e, values in rows.items()} for m, rows in data["modules"].items()
+        }
         return Progress(str(data["last_module"]), dict(data["at"]), entries)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return Progress()

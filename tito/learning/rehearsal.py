@@ -19,7 +19,7 @@ from tito.grading.intake import collecting
 from tito.grading.judging.judge import Judge
 from tito.grading.options import Options
 from tito.grading.sandbox import bubblewrap
-from tito.learning.submission import Submission
+from tito.learning.submission import SubmissionArchive
 from tito.testing import environment, runner
 from tito.testing.outcome import Finding, outcome_of
 from tito.testing.runner import Result
@@ -33,7 +33,7 @@ class Rehearsed:
     remarks: tuple[str, ...]
 
 
-def rehearse(project: Project, module: Module, submission: Submission, result: Result) -> Rehearsed:
+def rehearse(project: Project, module: Module, submission: SubmissionArchive, result: Result) -> Rehearsed:
     """Grade a submission here, in a sandbox where this machine has one. `result` is what its tests gave."""
     remarks = list(_changed(project, module))
     try:
@@ -58,7 +58,7 @@ def lacking(project: Project, module: Module) -> list[str]:
     return [*runner.lacking(project, module, documents, module.exercises)]
 
 
-def _grade(edition: Edition, submission: Submission) -> Grade:
+def _grade(edition: Edition, submission: SubmissionArchive) -> Grade:
     with tempfile.TemporaryDirectory(prefix="tito_submit_") as folder:
         path = Path(folder, submission.path.name)
         path.write_bytes(archive.pack(submission.files))

@@ -32,7 +32,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ModuleStatus:
     module: str
     rows: tuple[Row, ...]
     next: str
@@ -50,7 +50,7 @@ class Standing:
         return json.dumps(head | {"exercises": [asdict(row) for row in self.rows]}, indent=2) + "\n"
 
 
-def standing_of(project: Project, module: Module) -> Standing:
+def status_of(project: Project, module: Module) -> ModuleStatus:
     """What the last tests said. Nothing is run; a notebook that cannot be read counts as changed."""
     kept = progress.read(project)
     try:
@@ -62,7 +62,7 @@ def standing_of(project: Project, module: Module) -> Standing:
         entry = kept.get(module.name, exercise.id)
         changed = bool(entry.digest) and entry.digest != now.get(exercise.id)
         rows.append(Row(exercise.id, exercise.title, entry.points, exercise.points, entry.status, entry.hints, changed))
-    return Standing(module.name, tuple(rows), _next(project, module, kept))
+    return ModuleStatus(module.name, tuple(rows), _next(project, module, kept))
 
 
 def _next(project: Project, module: Module, kept: progress.Progress) -> str:

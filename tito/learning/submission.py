@@ -30,7 +30,7 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Submission:
+class SubmissionArchive:
     """What will be written: names and contents, the manifest first; and what a grader will say of it."""
 
     path: Path
@@ -44,7 +44,7 @@ class Submission:
         return archive.pack(self.files)
 
 
-def make(project: Project, module: Module, result: Result | None, name: str = "") -> Submission:
+def make(project: Project, module: Module, result: Result | None, name: str = "") -> SubmissionArchive:
     """The notebooks as `tito test` reads them. The manifest's results are the student's own claim: `None` for none.
 
     Raises TitoError where a grader could not read any of it.
@@ -84,7 +84,9 @@ def _without_outputs(document: Document) -> bytes:
     return (json.dumps(page, indent=1) + "\n").encode("ascii")
 
 
-def _as_graded(edition: Edition, path: Path, contents: dict[str, bytes], documents: list[Document]) -> Submission:
+def _as_graded(
+    edition: Edition, path: Path, contents: dict[str, bytes], documents: list[Document]
+) -> SubmissionArchive:
     """What intake makes of the archive."""
     packed = Entry(path.name, lambda: io.BytesIO(archive.pack(contents)))
     read = collecting.one(edition, path.stem, lambda: [packed])
@@ -100,7 +102,7 @@ def _as_graded(edition: Edition, path: Path, contents: dict[str, bytes], documen
         if sources == given[exercise] or any(markers.is_stub(source, exercise) for source in sources)
     ]
     missing = [exercise.id for exercise in edition.module.exercises if exercise.id not in read.cells]
-    return Submission(path, contents, tuple(remarks), tuple(unwritten), tuple(missing))
+    return SubmissionArchive(path, contents, tuple(remarks), tuple(unwritten), tuple(missing))
 
 
 def _others(documents: list[Document]) -> Iterator[Entry]:
@@ -113,7 +115,7 @@ def _others(documents: list[Document]) -> Iterator[Entry]:
                 yield entry
 
 
-def write(project: Project, submission: Submission) -> Path | None:
+def write(project: Project, submission: SubmissionArchive) -> Path | None:
     """Write the archive. An earlier one that differs is kept: returns where."""
     data, kept = submission.packed, None
     if submission.path.is_file() and submission.path.read_bytes() != data:

@@ -166,8 +166,8 @@ def test_no_submissions_and_missing_exercises_are_no_pairs() -> None:
 
 
 def test_fingerprints_do_not_depend_on_pythons_hash() -> None:
-    codes = similarity._Reader([GIVEN]).read("", [solution(random.Random(3))]).codes
-    assert codes.tolist() == similarity._Reader([GIVEN]).read("", [solution(random.Random(3))]).codes.tolist()
+    codes = similarity._Tokenizer([GIVEN]).read("", [solution(random.Random(3))]).codes
+    assert codes.tolist() == similarity._Tokenizer([GIVEN]).read("", [solution(random.Random(3))]).codes.tolist()
     assert (
         int(similarity._prints(codes[:12], 12)[0])
         == sum(int(code) * pow(0x9E3779B97F4A7C15, 11 - place, 2**64) for place, code in enumerate(codes[:12])) % 2**64

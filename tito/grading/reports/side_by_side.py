@@ -17,7 +17,7 @@ STEP, MOST_STEPS = 4, 5  # of indentation: characters, and how many of them a li
 
 
 @dataclass(frozen=True)
-class Line:
+class ShownLine:
     """A line of a solution; where the page is too narrow for it, what hangs over stands `steps` to the right."""
 
     steps: int
@@ -25,13 +25,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Exercise:
+class Comparison:
     """One exercise of a couple: how alike, and both solutions."""
 
     id: str
     percent: int
-    first: Sequence[Line]
-    second: Sequence[Line]
+    first: Sequence[ShownLine]
+    second: Sequence[ShownLine]
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Couple:
         return statistics.percent(self.pairs[0].score, 1)
 
     @property
-    def exercises(self) -> list[Exercise]:
+    def exercises(self) -> list[Comparison]:
         return [
-            Exercise(
+            Comparison(
                 pair.exercise,
                 statistics.percent(pair.score, 1),
                 lines(parts(pair.first_text, [first for first, _ in pair.blocks])),
@@ -90,7 +90,7 @@ def parts(text: str, spans: Iterable[tuple[int, int]]) -> list[Part]:
     return [*made, (f"\n… ({left} more characters)", False)] if left > 0 else made
 
 
-def lines(cut: Iterable[Part]) -> list[Line]:
+def lines(cut: Iterable[Part]) -> list[ShownLine]:
     """A text in parts, line by line; blanks at a line's beginning are not marked.
 
     >>> lines([("if x:\\n", False), ("    y = 1\\n", True)])[1].parts
@@ -104,7 +104,7 @@ def lines(cut: Iterable[Part]) -> list[Line]:
             word = piece if rows[-1] else piece.lstrip(" ")
             blanks = piece[: len(piece) - len(word)]
             rows[-1] += [one for one in ((blanks, False), (word, same)) if one[0]]
-    return [Line(_steps("".join(part for part, _ in row)), row) for row in rows]
+    return [ShownLine(_steps("".join(part for part, _ in row)), row) for row in rows]
 
 
 def _steps(line: str) -> int:

@@ -1,7 +1,7 @@
 """What passes between the judge and the sandbox: length-prefixed JSON, and after it the arrays' bytes. No pickle.
 
 Sizes are checked before memory is taken, dtypes against a list, depth and number of items against a cap: whatever the
-other side sends, it becomes plain values and base arrays, or `Broken`.
+other side sends, it becomes plain values and base arrays, or `ChannelBroken`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DTYPES = {name: np.dtype(name) for name in _NAMES}
 AS_IT_IS = frozenset({type(None), bool, int, str})  # what JSON says by itself
 
 
-class Broken(Exception):
+class ChannelBroken(Exception):
     """The other side is gone, or does not keep to the protocol."""
 
 
@@ -58,20 +58,20 @@ class Channel:
             self._writing.write(b"".join([HEAD.pack(len(text), encoder.size), text, *encoder.raw]))
             self._writing.flush()
         except (OSError, ValueError):
-            raise Broken("the line is closed") from None
+            raise ChannelBroken("the line is closed") from None
         return encoder.arrays
 
     def receive(self) -> Received:
-        """The next message. Raises Broken."""
+        """The next message. Raises ChannelBroken."""
         text_size, raw_size = HEAD.unpack(self._read(HEAD.size))
         if not self._trusting and (text_size > JSON_BYTES or raw_size > RAW_BYTES):
-            raise Broken(f"a message of {text_size + raw_size} bytes")
+            raise ChannelBroken(f"a message of {text_size + raw_size} bytes")
         text, raw = self._read(text_size), self._read(raw_size) if raw_size else b""
         decoder = _Decoder(memoryview(raw), self._trusting)
         try:
             message = decoder.value(_parsed(text.decode("ascii")), 0)
         except Exception as error:  # whatever it sent, it is no message
-            raise Broken(f"a message that cannot be read ({type(error).__name__})") from None
+            raise ChannelBroken(f"a message that cannot be read ({type(error).__name__})") from None
         return Received(message, decoder.arrays, decoder.refs)
 
     def _read(self, size: int) -> bytes:
@@ -80,7 +80,7 @@ class Channel:
         except (OSError, ValueError):
             data = b""
         if len(data) != size:
-            raise Broken("the line is closed")
+            raise ChannelBroken("the line is closed")
         return data
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 
 from tito import processes
-from tito.grading.sandbox.channel import Broken, Channel, Received, TooLarge
+from tito.grading.sandbox.channel import Channel, ChannelBroken, Received, TooLarge
 from tito.testing.protocol import Failure
 from tito.testing.proxies import MOST_UNWRITTEN, Method, Ref
 
@@ -110,13 +110,13 @@ class Sandbox:
             return self._channel.send(message)
         except TooLarge as error:
             raise ValueError(f"a test sent too much: {error}") from None
-        except Broken as error:
+        except ChannelBroken as error:
             self.lose("gone", str(error))
 
     def _receive(self) -> Received:
         try:
             return self._channel.receive()
-        except Broken as error:
+        except ChannelBroken as error:
             self.lose("gone", str(error))
 
     def lose(self, why: Literal["late", "gone"], message: str) -> NoReturn:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tito.grading.sandbox import channel
-from tito.grading.sandbox.channel import HEAD, Broken, Channel, Received, TooLarge
+from tito.grading.sandbox.channel import HEAD, Channel, ChannelBroken, Received, TooLarge
 from tito.testing.proxies import Method, Ref
 
 
@@ -101,7 +101,7 @@ def test_handles_arrive_and_methods_only_in_the_sandbox() -> None:
     ref = Ref(3, "Counter", "", 2)
     assert passed([ref], False) == Received([ref], [], [ref])
     assert passed(Method(3, "method", "add"), True).message == Method(3, "method", "add")
-    with pytest.raises(Broken):
+    with pytest.raises(ChannelBroken):
         heard(["m", 3, "add"])
 
 
@@ -148,20 +148,20 @@ def test_a_name_that_a_terminal_would_obey_is_made_plain() -> None:
     ids=lambda part: repr(part)[:30],
 )
 def test_what_no_honest_sandbox_sends_is_refused(text: str, raw: bytes) -> None:
-    with pytest.raises(Broken):
+    with pytest.raises(ChannelBroken):
         heard(text, raw)
 
 
 def test_sizes_are_checked_before_memory_is_taken() -> None:
     for sizes in ((channel.JSON_BYTES + 1, 0), (10, 1 << 60)):
-        with pytest.raises(Broken, match="a message of"):
+        with pytest.raises(ChannelBroken, match="a message of"):
             heard(b"", head=HEAD.pack(*sizes))
 
 
 def test_a_line_that_ends_early_is_broken() -> None:
-    with pytest.raises(Broken, match="closed"):
+    with pytest.raises(ChannelBroken, match="closed"):
         heard(b"", head=b"\x01\x02")
-    with pytest.raises(Broken, match="closed"):
+    with pytest.raises(ChannelBroken, match="closed"):
         heard(b"12", head=HEAD.pack(10, 0))
 
 

@@ -306,7 +306,7 @@ def test_doctor_says_which_protection_there_is_where_one_grades(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def told(root: Path) -> list[str]:
-        return [finding.found for finding in doctor.examine(root) if finding.what == "grading"]
+        return [check.found for check in doctor.examine(root) if check.what == "grading"]
 
     monkeypatch.setattr(doctor, "PATIENCE", 0.0)  # the package is not what is asked here
     course_root = copy_toy(tmp_path)
