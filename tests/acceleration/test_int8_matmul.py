@@ -1,8 +1,6 @@
 """int8_matmul: the bits of integer_matmul, whatever comes in."""
 
-import importlib.util
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,7 @@ import pytest
 from tinytorch.acceleration import PackedInt8, int8_matmul, pack_int8, set_num_threads, use_kernel
 from tinytorch.quantization import integer_matmul
 
-spec = importlib.util.spec_from_file_location("fuzz", Path(__file__).with_name("fuzz.py"))
-assert spec and spec.loader
-fuzz: Any = importlib.util.module_from_spec(spec)
-__import__("sys").modules["fuzz"] = fuzz  # dataclasses look their module up
-spec.loader.exec_module(fuzz)
+from .fuzz import fuzz
 
 
 def product(m: int, k: int, n: int, dtype: Any = np.uint8, seed: int = 0) -> tuple[Any, Any]:
@@ -25,7 +19,7 @@ def product(m: int, k: int, n: int, dtype: Any = np.uint8, seed: int = 0) -> tup
 
 
 def test_random_shapes_strides_types_and_zero_points_are_exact(on_kernel: str) -> None:
-    fuzz.fuzz(on_kernel, 150, seed=1)
+    fuzz(on_kernel, 150, seed=1)
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (7, 257, 131), (33, 1000, 65), (100, 130, 200), (70, 2100, 75)])

@@ -273,7 +273,7 @@ def _(rng: Rng) -> Call:
             mean = math.fsum(values) / len(values)
             variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
         g = layer.weight.data[c].item() / math.sqrt(variance + layer.eps)
-        wanted[:, c] = each(lambda v, m=mean, g=g, c=c: (v - m) * g + layer.bias.data[c].item(), x[:, c])  # type: ignore
+        wanted[:, c] = each(lambda v, m=mean, g=g, c=c: (v - m) * g + layer.bias.data[c].item(), x[:, c])  # type: ignore[misc]
     return layer_call(rng, layer, x, wanted, 64 * ULP * (np.abs(x).max(initial=0) / math.sqrt(layer.eps) + 10))
 
 

@@ -137,7 +137,7 @@ def _(rng: Rng) -> Call:
     bad: list[Callable[[], Any]] = [
         lambda: tq.sensitivity(model, x, y[:-1], [t]), lambda: tq.sensitivity(model, x, y + classes, [t]),
         lambda: tq.sensitivity(model, x, y * 0.5, [t]), lambda: tq.sensitivity(model, x[:0], y[:0], [t]),
-        lambda: tq.sensitivity(model, x, y, [4]), lambda: tq.sensitivity(model, x, y, t),  # type: ignore
+        lambda: tq.sensitivity(model, x, y, [4]), lambda: tq.sensitivity(model, x, y, t),  # type: ignore[arg-type, list-item]
         lambda: tq.sensitivity(model, x, y, [t], axis=1), lambda: tq.sensitivity(no_model(rng), x, y, [t]),
         lambda: tq.sensitivity(tc.Sequential(tc.ReLU()), x, y, [t]), lambda: tq.sensitivity(model, x[:, 1:], y, [t]),
     ]  # fmt: skip

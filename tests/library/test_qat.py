@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -57,8 +57,15 @@ from .conftest import cnn, mlp
 ULP = 2.0**-24  # the largest relative error of one float32 rounding
 
 
-def of_type(model: Module, kind: Any) -> list[Any]:
+M = TypeVar("M", bound=Module)
+
+
+def of_type(model: Module, kind: type[M]) -> list[M]:
     return [m for _, m in model.named_modules() if isinstance(m, kind)]
+
+
+def weighted(model: Module) -> list[Linear | Conv2d]:
+    return [*of_type(model, Linear), *of_type(model, Conv2d)]
 
 
 # The converted network
@@ -177,10 +184,10 @@ def test_a_prepared_network_shares_nothing_with_the_float_one(images: Dataset) -
 def test_every_learned_step_is_trained_per_tensor_and_per_row(trained_mlp: Module, digits: Dataset) -> None:
     for axis in (None, 0):
         qat = prepare_qat(trained_mlp, [digits.x_train[:64]], INT4, INT4, axis=axis, learned=True)
-        steps = of_type(qat, LearnedStepSize)
-        before = [m.scale.data.copy() for m in steps]
+        scales = [scale for m in of_type(qat, LearnedStepSize) if (scale := m.scale) is not None]
+        before = [scale.data.copy() for scale in scales]
         fit(qat, digits.x_train[:128], digits.y_train[:128], 1, Adam(qat.parameters(), lr=1e-3))
-        moved = [bool((m.scale.data != old).any()) for m, old in zip(steps, before, strict=True)]
+        moved = [bool((scale.data != old).any()) for scale, old in zip(scales, before, strict=True)]
         assert moved == [True] * 6, f"axis {axis}: steps moved {moved}"
 
 
@@ -237,7 +244,7 @@ def test_equalizing_keeps_the_float_function(
     each of its products and sums."""
     for model, x in ((rescaled(trained_mlp), digits.x_test), (fold_batch_norms(trained_cnn), images.x_test)):
         equalized = equalize(model)
-        roundings = sum(2 * (40 + m.weight.data[0].size + 2) for m in of_type(model, (Linear, Conv2d)))
+        roundings = sum(2 * (40 + m.weight.data[0].size + 2) for m in weighted(model))
         bound = roundings * ULP * magnitudes(model, x)
         assert (np.abs(equalized(x).data - model(x).data) <= bound).all()
         assert bound.max() < 0.02 * np.abs(model(x).data).max(), "the bound must mean something"
@@ -285,7 +292,7 @@ def test_folded_batch_norms_compute_the_same(trained_cnn: Module, images: Datase
     folded = fold_batch_norms(trained_cnn)
     assert len(of_type(trained_cnn, BatchNorm2d)) == 2 and of_type(folded, BatchNorm2d) == []
     wanted, got = (m(images.x_test).data for m in (trained_cnn, folded))
-    roundings = sum(m.weight.data[0].size + 16 for m in of_type(folded, (Linear, Conv2d)))
+    roundings = sum(m.weight.data[0].size + 16 for m in weighted(folded))
     assert (np.abs(got - wanted) <= 2 * roundings * ULP * magnitudes(folded, images.x_test)).all()
     assert np.abs(got - wanted).max() < 1e-3
 
@@ -452,7 +459,8 @@ def test_a_second_step_or_an_update_without_one_is_refused() -> None:
 def corrected(batches: list[np.ndarray], bits: int = 3) -> np.ndarray:
     model = Sequential(Linear(8, 4, rng=np.random.default_rng(0)))
     whole = np.concatenate(batches)
-    return correct_bias(prepare_qat(model, [whole], IntType(bits)), batches).layers[0].layer.bias.data  # type: ignore
+    (fake,) = of_type(correct_bias(prepare_qat(model, [whole], IntType(bits)), batches), FakeQuantized)
+    return np.asarray(fake.layer.bias.data)
 
 
 def test_bias_correction_weighs_samples_not_batches() -> None:
@@ -487,14 +495,17 @@ def test_a_learned_step_is_started_by_all_calibration_batches(first: str, bits: 
     }[first]  # fmt: skip
     model = Sequential(Linear(32, 16, rng=np.random.default_rng(1)))
 
-    def started(*batches: np.ndarray) -> LearnedStepSize:
-        return prepare_qat(model, batches, activation_type=IntType(bits), learned=True).layers[0].input  # type: ignore
+    def started(*batches: np.ndarray) -> tuple[np.ndarray, int]:
+        """The scale and zero point of the input."""
+        (fake,) = of_type(prepare_qat(model, batches, activation_type=IntType(bits), learned=True), FakeQuantized)
+        assert isinstance(fake.input, LearnedStepSize) and fake.input.scale is not None
+        return fake.input.scale.data, int(fake.input.zero_point)
 
-    one, other = started(batch, x), started(x, batch)
-    assert np.allclose(one.scale.data, other.scale.data, rtol=1e-6) and one.zero_point == other.zero_point == 0  # type: ignore
+    (one, one_zero), (other, other_zero) = started(batch, x), started(x, batch)
+    assert np.allclose(one, other, rtol=1e-6) and one_zero == other_zero == 0
     seen = np.append(np.abs(x), np.abs(batch) if batch.any() else [])
     wanted = 2 * seen.mean() / np.sqrt(2 ** (bits - 1) - 1)
-    assert np.allclose(one.scale.data, wanted, rtol=1e-5), "2 mean |x| / sqrt(qmax), of everything seen"  # type: ignore
+    assert np.allclose(one, wanted, rtol=1e-5), "2 mean |x| / sqrt(qmax), of everything seen"
 
 
 @pytest.mark.parametrize("learned", [False, True], ids=["ranges", "learned"])
@@ -506,15 +517,18 @@ def test_unsigned_weights_are_refused_before_training(learned: bool) -> None:
 def test_unsigned_activations_keep_their_negative_numbers() -> None:
     x = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
     step = LearnedStepSize(IntType(8, signed=False), batched=True)
-    assert np.abs(step(Tensor(x)).data - x).max() <= float(step.scale.data) / 2 * (1 + 1e-5)  # type: ignore
+    error = np.abs(step(Tensor(x)).data - x).max()
+    assert step.scale is not None and error <= float(step.scale.data) / 2 * (1 + 1e-5)
     assert step.zero_point == 128
 
 
 def test_a_dead_layer_is_trained_and_converted() -> None:
     """The second layer is given nothing but 0: nothing of its bias is lost."""
     rng = np.random.default_rng(0)
-    model = Sequential(Linear(8, 4, rng=rng), ReLU(), Linear(4, 2, rng=rng))
-    model.layers[0].weight.data[:], model.layers[0].bias.data[:] = 0, 0  # type: ignore
+    first = Linear(8, 4, rng=rng)
+    model = Sequential(first, ReLU(), Linear(4, 2, rng=rng))
+    assert first.bias is not None
+    first.weight.data[:], first.bias.data[:] = 0, 0
     x = np.ones((4, 8), np.float32)
     for learned in (False, True):
         integer = convert(prepare_qat(model, [x], learned=learned))

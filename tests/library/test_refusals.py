@@ -129,7 +129,7 @@ def test_signed_and_narrow_are_true_or_false(value: Any) -> None:
     for call in (lambda: IntType(8, value), lambda: IntType(8, True, value)):
         with pytest.raises(TypeError, match="(signed|narrow) must be True or False, got"):
             call()
-    assert IntType(8, np.bool(False)) == IntType(8, False) and IntType(4, True, np.bool(True)).qmin == -7  # type: ignore
+    assert IntType(8, np.bool(False)) == IntType(8, False) and IntType(4, True, np.bool(True)).qmin == -7  # type: ignore[arg-type]
 
 
 def test_codes_from_which_no_zero_point_can_be_taken_are_refused() -> None:
