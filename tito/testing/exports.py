@@ -17,7 +17,7 @@ from tito.course.notebook import Cell
 from tito.course.project import Project
 from tito.testing.outcome import Finding
 from tito.testing.protocol import Step
-from tito.testing.record import Record, out_of_time
+from tito.testing.record import Record
 from tito.testing.verdicts import Located, Verdicts
 
 
@@ -43,10 +43,10 @@ class Exports:
     def verdicts(self) -> Verdicts:
         return Verdicts(self._project, self._module, self._locate)
 
-    def replaced(self, records: Iterable[Record], limit: float) -> bool:
+    def replaced(self, records: Iterable[Record]) -> bool:
         """Was a cell found that cannot be loaded? Then the files are written anew, with what was given in its place."""
         for record in records:
-            if record.loading and record.ended and self._replace(record.loading, out_of_time(limit)):
+            if record.loading and record.ended and self._replace((record.loading,), record.ended):
                 return True
             for _, failure in record.failures:
                 if failure.loading and self._replace(failure.loading, self.verdicts().unloaded(failure)):

@@ -49,7 +49,12 @@ class Stuck(msgspec.Struct, frozen=True, tag=True):
     """The test that runs takes long: where it is now."""
 
     frames: tuple[Step, ...]
-    loading: tuple[Step, ...]
+
+
+class Loading(msgspec.Struct, frozen=True, tag=True):
+    """The judged module's line that is run next while it is loaded; None: it is loaded, or has raised."""
+
+    line: Step | None
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
@@ -109,7 +114,7 @@ class Gone(msgspec.Struct, frozen=True, tag=True):
 
 
 Stopped = Broken | Ended | Late | Gone  # nothing follows
-Event = Collected | CollectionFailed | Started | Stuck | Finished | Lost | Unloaded | Graded | Stopped
+Event = Collected | CollectionFailed | Started | Stuck | Loading | Finished | Lost | Unloaded | Graded | Stopped
 
 
 class Setup(msgspec.Struct, frozen=True):

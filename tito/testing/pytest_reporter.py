@@ -21,7 +21,8 @@ import pytest
 from tito import processes
 from tito.testing import protocol, proxies
 from tito.testing.protocol import Failure, Source, TestResult
-from tito.testing.proxies import MODULE, Opaque, take_unwritten
+from tito.testing.proxies import Opaque, take_unwritten
+from tito.testing.student_fixture import LOADING
 
 LAST_FRAMES = 50  # of an endless recursion only the end is told
 
@@ -47,6 +48,9 @@ class Reporter:
             self._channel.write(protocol.line_of(event))
             self._channel.flush()
 
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[LOADING] = lambda line: self.send(protocol.Loading(line))
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.send(protocol.Collected(tuple((str(item.path), item.nodeid) for item in session.items)))
 
@@ -69,8 +73,7 @@ class Reporter:
         """A test takes long: where is it now?"""
         steps = list(traceback.walk_stack(sys._current_frames().get(threading.main_thread().ident or 0)))[::-1]
         frames = tuple((frame.f_code.co_filename, line) for frame, line in steps)
-        loading = tuple((frame.f_code.co_filename, line) for frame, line in steps if frame.f_code.co_name == MODULE)
-        self.send(protocol.Stuck(frames[-LAST_FRAMES:], loading))
+        self.send(protocol.Stuck(frames[-LAST_FRAMES:]))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -30,7 +30,7 @@ class Record:
     ended: Finding | None = None  # cut short, and why
     lost: bool = False  # cut short because the process ended, and not because its time was up
     stuck: tuple[Step, ...] = ()  # where a test was that took long
-    loading: tuple[Step, ...] = ()  # the lines of modules among these
+    loading: Step | None = None  # the line of a module that was being loaded when it was cut short
     unloaded: Failure | None = None  # why a cell of it could not be loaded
 
     @property
@@ -93,6 +93,7 @@ class Listener:
         self._tests: dict[str, Record] = {}
         self._current = ""  # the test that runs
         self._stuck: protocol.Stuck | None = None  # where it was, if it took long
+        self._loading: Step | None = None  # the line of a module that is being loaded
 
     @property
     def files(self) -> list[str]:
@@ -116,6 +117,8 @@ class Listener:
                 self._current, self._stuck = event.test, None
             case protocol.Stuck():
                 self._stuck = event
+            case protocol.Loading():
+                self._loading = event.line
             case protocol.Finished():
                 self._current = ""
                 self._tests[event.test].note(event)
@@ -156,8 +159,8 @@ class Listener:
         stopped = self._tests.get(self._current) or next(unfinished, None)
         if stopped and (self._current or not isinstance(event, protocol.Broken)):
             claim = claim_of(self._current) if self._current else "between two tests"
-            stopped.cut_short(self._stopping(isinstance(event, protocol.Late), event.message, claim))
-            if self._stuck:
-                stopped.stuck, stopped.loading = self._stuck.frames, self._stuck.loading
+            late = isinstance(event, protocol.Late)
+            stopped.cut_short(self._stopping(late, event.message, "" if self._loading else claim))
+            stopped.stuck, stopped.loading = self._stuck.frames if self._stuck else (), self._loading
         elif not all(record.complete for record in self._records):
             raise TitoError(f"the tests could not be run: {event.message}{event.stderr}")

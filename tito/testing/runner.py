@@ -76,7 +76,7 @@ def run(
             records[name].ended = exports.ended[name]
         with closing(_follow(project, list(records.values()), limit)) as changes:
             for _ in changes:
-                if exports.replaced(records.values(), limit):
+                if exports.replaced(records.values()):
                     break
                 while waiting and records[waiting[0].id].complete:
                     exercise = waiting.popleft()

@@ -609,9 +609,10 @@ def ends_python(c: Context, page: Page) -> None:
 
 @costly("cells", in_nbgrader=KERNEL_ENDED)
 def ends_the_process(c: Context, page: Page) -> None:
-    """os._exit() or os.abort() at top level of an exercise's cell: nothing runs after it, not even `finally`."""
+    """os._exit(), os.abort() or a signal at top level of an exercise's cell: nothing runs after it, nor `finally`."""
     cell = page.some_exercise(c.rng)
-    cell.source += f"\n\nimport os\n{c.rng.choice(['os._exit(0)', 'os._exit(3)', 'os.abort()'])}"
+    ends = ["os._exit(0)", "os._exit(3)", "os.abort()", "os.kill(os.getpid(), 9)", "import ctypes; ctypes.string_at(0)"]
+    cell.source += f"\n\nimport os\n{c.rng.choice(ends)}"
     c.costs(cell.exercise)
 
 

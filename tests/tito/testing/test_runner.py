@@ -17,7 +17,7 @@ from tito.course.markers import stub
 from tito.testing.outcome import Outcome, Reason
 from tito.testing.runner import Result
 
-from ..toy_course import NOTEBOOK, Course
+from ..toy_course import NOTEBOOK, Course, Solve
 
 LIMIT = 4.0
 
@@ -447,6 +447,32 @@ def answered(course: Course, body: str) -> str:
 def test_exit_is_told_with_its_line(course: Course, exits: str) -> None:
     out = answered(course, exits)
     assert "SystemExit" in out and f"{NOTEBOOK}:{course.line_of(NOTEBOOK, exits)}: {exits}" in out
+
+
+CRASHES = {
+    "a read of address 0": "import ctypes; ctypes.string_at(0)",
+    "a signal": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+    "SIGKILL": "import os; os.kill(os.getpid(), 9)",
+    "in a function": "import ctypes\ndef wrong(): ctypes.string_at(0)\nx = wrong()",
+    "in a loop, the second time": "import ctypes\nfor address in (id(0), 0):\n    ctypes.string_at(address)",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.parametrize("crash", CRASHES)
+def test_a_cell_that_ends_python_by_a_signal_costs_its_exercise_and_is_named(
+    edition: Course, solve: Solve, crash: str
+) -> None:
+    """As in grading, though no exception tells where: the lines that are loaded are told before they run."""
+    solve(edition, "double")
+    solve(edition, "counter")
+    last = edition.read(NOTEBOOK).rstrip("\n").split("\n")[-1]
+    edition.change(NOTEBOOK, last, f"{last}\n\n\n{CRASHES[crash]}")
+    said = edition.tito("test", "01")
+    assert "double      2 of 2 points  passed\ncounter     0 of 3 points  failed" in said.out
+    line = CRASHES[crash].split("\n")[-1]
+    assert "  while its cell was loaded:\n  Python itself ended (exit status -" in said.out
+    assert f"{NOTEBOOK}:{edition.line_of(NOTEBOOK, line)}: {line.strip()}" in said.out
 
 
 @pytest.mark.parametrize("asks", ["input()", "input('x? ')", "import sys; return input() + sys.stdin.readline()"])
