@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,8 @@ from tito.course.module import load_module, module_names
 from tito.course.project import PYPROJECT, Project
 from tito.errors import Status
 
+from . import copying
+
 PROJECT = Project(Path(__file__).parent.parent)
 MODULES = module_names(PROJECT)
 
@@ -25,10 +26,10 @@ MODULES = module_names(PROJECT)
 @pytest.fixture
 def copy(tmp_path: Path) -> Project:
     """The project as a student has it, hidden tests withheld."""
-    withheld = shutil.ignore_patterns("hidden", "__pycache__", ".*")
-    for folder in ("modules", PROJECT.package_name, "tito", *(f"tests/{name}" for name in MODULES)):
-        shutil.copytree(PROJECT.root / folder, tmp_path / folder, ignore=withheld)
-    shutil.copy(PROJECT.root / PYPROJECT, tmp_path / PYPROJECT)
+    tests = (f"tests/{name}" for name in MODULES)
+    copying.copy(
+        PROJECT.root, ("modules", PROJECT.package_name, "tito", *tests, PYPROJECT), tmp_path, without=["hidden"]
+    )
     return Project(tmp_path)
 
 

@@ -41,7 +41,7 @@ def check(
     else:
         return
     wrongs = ((slip, np.asarray(wrong)) for slip, wrong in (slips or {}).items())
-    found = (slip for slip, wrong in wrongs if _same(got_array, wrong, within + 1e-5 * np.abs(wrong)))
+    found = (slip for slip, wrong in wrongs if _same(got_array, wrong, np.add(within, 1e-5 * np.abs(wrong))))
     reason = next(found, hint)
     raise AssertionError(f"{message}: {reason}" if reason else message)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from tito.course.module import Module, load_module
 from tito.course.project import PYPROJECT, Project
 from tito.testing import runner
 
+from .. import copying
 from .made_up_class import Answers, MadeUp
 from .process_tree import below, memory
 
@@ -36,10 +36,8 @@ Points = dict[str, int]  # exercise -> points
 
 def copy(here: Project, module: Module, folder: Path) -> Project:
     """The course with its hidden tests, for one process that writes into it."""
-    unwanted = shutil.ignore_patterns("__pycache__", ".*", "mistakes", "alternatives")
-    for name in ("modules", here.package_name, "tito", f"tests/{module.name}"):
-        shutil.copytree(here.root / name, folder / name, ignore=unwanted, dirs_exist_ok=True)
-    shutil.copy(here.root / PYPROJECT, folder / PYPROJECT)
+    names = ("modules", here.package_name, "tito", f"tests/{module.name}", PYPROJECT)
+    copying.copy(here.root, names, folder, without=["mistakes", "alternatives"])
     return Project(folder)
 
 

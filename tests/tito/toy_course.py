@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,8 @@ import pytest
 
 from tito.cli import main
 from tito.course.project import Project
+
+from .. import copying
 
 ROOT = Path(__file__).parents[2]  # the course that this repository is
 TOY = Path(__file__).parent / "toy"
@@ -87,7 +88,7 @@ class Solve(Protocol):
 
 def copy_toy(folder: Path) -> Path:
     root = folder / "a course für me"
-    shutil.copytree(TOY, root, ignore=shutil.ignore_patterns("__pycache__", "sums.py"))
+    copying.copy(TOY, ["."], root, without=["sums.py"])
     return root
 
 

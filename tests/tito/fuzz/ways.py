@@ -35,6 +35,7 @@ from tito.testing import runner
 from tito.testing.exports import Exports
 from tito.testing.outcome import Outcome
 
+from ... import copying
 from .kernel import Kernel
 from .kinds import Files
 from .memory import Memory, meaning
@@ -62,7 +63,7 @@ class Ways:
         self._folder, self._memory, self._open = folder, memory, ExitStack()
         self.real = source == ROOT
         self.here = Project(folder / "instructor's course")
-        shutil.copytree(source, self.here.root, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info"))
+        copying.copy(source, ["."], self.here.root, without=[".*"])
         self.module = load_module(self.here, module_names(self.here)[0])
         exporting.write(self.here, exporting.make(self.here, self.module))
         self.ids = [exercise.id for exercise in self.module.exercises]

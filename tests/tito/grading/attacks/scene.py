@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import secrets
-import shutil
 import signal
 import site
 import socket
@@ -22,7 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tito.course.project import Project
+from tito.course.project import PYPROJECT, Project
+
+from .... import copying
 
 SECRET_NAME = "TITO_SECRET_OF_THE_INSTRUCTOR"
 IGNORED = ("__pycache__", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".venv", "build")
@@ -32,10 +33,7 @@ SUBREAPER = 36  # prctl: orphans of ours become our children, so that none can h
 
 def copied(project: Project, folder: Path) -> Project:
     """A copy of the course that may be attacked."""
-    kept = [name for name in ("modules", "tests", "tinytorch", "tito") if (project.root / name).is_dir()]
-    for name in kept:
-        shutil.copytree(project.root / name, folder / name, ignore=shutil.ignore_patterns(*IGNORED))
-    shutil.copy(project.root / "pyproject.toml", folder)
+    copying.copy(project.root, ("modules", "tests", "tinytorch", "tito", PYPROJECT), folder)
     return Project(folder)
 
 
