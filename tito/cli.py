@@ -11,7 +11,16 @@ import typer
 
 from tito import processes
 from tito.commands import grading, learning, teaching
-from tito.commands.common import JsonPath, LimitSeconds, MaybeModule, ModuleName, module_of, project_of
+from tito.commands.common import (
+    JsonPath,
+    LimitSeconds,
+    MaybeModule,
+    ModuleName,
+    ModuleOrExercise,
+    module_of,
+    module_or_exercise_of,
+    project_of,
+)
 from tito.errors import Status, TitoError
 
 app = typer.Typer(
@@ -89,12 +98,12 @@ def export(
 @app.command()
 def test(
     context: typer.Context,
-    module: MaybeModule = None,
+    module: ModuleOrExercise = None,
     exercise: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one; may be repeated.")] = None,
     limit_seconds: LimitSeconds = 60.0,
     json_path: JsonPath = None,
 ) -> None:
-    """Export a module, run its tests, say what to do next. Example: tito test 17 --exercise choose_qparams"""
+    """Export a module, run its tests, say what to do next. Example: tito test choose_qparams"""
     import textwrap
     import time
     from contextlib import closing
@@ -107,10 +116,11 @@ def test(
 
     begun = time.monotonic()
     project = project_of(context)
-    loaded = module_of(project, module)
-    for name in exercise or ():
+    loaded, named = module_or_exercise_of(project, module)
+    wanted = {*(exercise or ()), *named}
+    for name in wanted:
         loaded.notebook_of(name)
-    chosen = [item for item in loaded.exercises if not exercise or item.id in exercise]
+    chosen = [item for item in loaded.exercises if not wanted or item.id in wanted]
     width = max(len(item.id) for item in chosen)
     exports = Exports(project, loaded, lambda sentence: console.say(sentence, "yellow"))
     outcomes = []

@@ -33,6 +33,10 @@ MaybeModule = Annotated[
     str | None,
     typer.Argument(metavar="[MODULE]", help="A folder of modules/source. Default: the only one, or the last you used."),
 ]
+ModuleOrExercise = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODULE]", help="A folder of modules/source, or an exercise. Default: the last you used."),
+]
 InModule = Annotated[
     str | None, typer.Option("--module", metavar="MODULE", help="Where the exercise is. Default: the last you used.")
 ]
@@ -46,6 +50,19 @@ def project_of(context: typer.Context) -> Project:
     from tito.course.project import find_project
 
     return find_project(context.obj)
+
+
+def module_or_exercise_of(project: Project, asked: str | None) -> tuple[Module, tuple[str, ...]]:
+    """The module that is meant, and the exercise, where an exercise of one module alone was named instead."""
+    from tito.course.module import load_module, module_names
+
+    names = module_names(project)
+    if asked and not any(name.startswith(Path(asked).name) for name in names):
+        modules = [load_module(project, name) for name in names]
+        holding = [module for module in modules if any(exercise.id == asked for exercise in module.exercises)]
+        if len(holding) == 1:
+            return holding[0], (asked,)
+    return module_of(project, asked), ()
 
 
 def module_of(project: Project, asked: str | None) -> Module:

@@ -113,7 +113,8 @@ def submit(
 ) -> None:
     """Test, then write the one file to hand in. Example: tito submit 17_quantization"""
     from tito import console
-    from tito.learning import rehearsal, submission
+    from tito.course import notebook
+    from tito.learning import progress, rehearsal, submission
     from tito.testing import runner
 
     project = project_of(context)
@@ -125,6 +126,8 @@ def submit(
     if result:
         tried = rehearsal.rehearse(project, loaded, made, result)
         result, remarks = tried.result, [*remarks, *tried.remarks]
+        documents = (notebook.read(project, entry.path) for entry in loaded.notebooks)
+        progress.record(project, loaded, result.exercises, progress.digests(documents))
         made = submission.make(project, loaded, result, name)
     earlier = submission.write(project, made)
     left = [outcome for outcome in (result.exercises if result else ()) if outcome.status != "passed"]

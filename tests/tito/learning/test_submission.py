@@ -35,6 +35,13 @@ def test_submit_writes_one_archive_and_says_exactly_what_is_in_it(edition: Cours
     assert manifest["exercises"] == {"double": "passed", "counter": "not started"}
 
 
+def test_status_knows_what_submit_has_tested(edition: Course, solve: Solve) -> None:
+    solve(edition, "double")
+    assert "2 of 5 points" in edition.tito("submit", "01").out
+    told = edition.tito("status").out
+    assert "double      2 of 2 points  passed" in told and "counter     0 of 3 points  not started" in told
+
+
 def test_submit_names_code_that_would_not_be_graded(edition: Course, solve: Solve) -> None:
     solve(edition, "double")
     assert "not graded" not in edition.tito("submit").out

@@ -449,6 +449,14 @@ def test_exit_is_told_with_its_line(course: Course, exits: str) -> None:
     assert "SystemExit" in out and f"{NOTEBOOK}:{course.line_of(NOTEBOOK, exits)}: {exits}" in out
 
 
+def test_an_exercise_may_be_named_where_a_module_is_expected(course: Course) -> None:
+    lines = course.tito("test", "double").out.split("\n")
+    assert " ".join(lines[0].split()) == "double 2 of 2 points passed" and "counter" not in "".join(lines)
+    both = course.tito("test", "double", "--exercise", "counter").out
+    assert "5 of 5 points" in both
+    course.tito("test", "doubel").refuses("no module 'doubel'", status=2)
+
+
 CRASHES = {
     "a read of address 0": "import ctypes; ctypes.string_at(0)",
     "a signal": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
