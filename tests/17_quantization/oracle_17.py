@@ -41,8 +41,8 @@ def usable(step: float) -> float:
     return f32(step) if f32(step) >= TINY else 1.0
 
 
-def ruler(lo: float, hi: float, qmin: int, qmax: int) -> tuple[float, int]:
-    """(scale, zero_point) of the asymmetric ruler."""
+def qparams(lo: float, hi: float, qmin: int, qmax: int) -> tuple[float, int]:
+    """(scale, zero_point) of the range [lo, hi], widened to hold 0."""
     lo, hi = min(lo, 0.0), max(hi, 0.0)
     scale = usable((hi - lo) / (qmax - qmin))
     return scale, min(max(round(qmin - lo / scale), qmin), qmax)
@@ -169,7 +169,7 @@ def wilson(correct: int, total: int, z: float) -> tuple[float, float]:
     return (-b - root) / (2 * a), (-b + root) / (2 * a)
 
 
-def dynamic_ruler(xs: Iterable[float]) -> tuple[float, int]:
+def dynamic_qparams(xs: Iterable[float]) -> tuple[float, int]:
     """(scale, zero_point) of uint8 for these numbers by ONNX DynamicQuantizeLinear, all in float32."""
     xs = [f32(x) for x in xs]
     lo, hi = min(0.0, *xs), max(0.0, *xs)

@@ -1,4 +1,4 @@
-"""choose_qparams: a ruler for a range. From simplest to hardest; the first that fails is the one you are shown."""
+"""choose_qparams: scale and zero point. From simplest to hardest; the first that fails is the one you are shown."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from checks_17 import check, works
 WIDEN = "a range must be widened to hold 0 before anything is computed from it: lo = min(lo, 0), hi = max(hi, 0)"
 
 
-def ruler(student, hint, *args, **options):
+def chosen(student, hint, *args, **options):
     """The student's choose_qparams(...), where an exception becomes a message that names the likely slip."""
     call = f"choose_qparams({', '.join(str(np.asarray(a).tolist()) if not hasattr(a, 'qmin') else 'T' for a in args)})"
     with works(call, hint):
@@ -15,7 +15,7 @@ def ruler(student, hint, *args, **options):
 
 
 def test_the_range_from_0_to_2_55_has_steps_of_a_hundredth(student):
-    p = ruler(student, "scale = as_scale((hi - lo) / (qmax - qmin))", 0.0, 2.55)
+    p = chosen(student, "scale = as_scale((hi - lo) / (qmax - qmin))", 0.0, 2.55)
     slips = {
         "256 codes have only 255 steps between them, so divide by qmax - qmin": 2.55 / 256,
         "that is the symmetric formula; here the whole length hi - lo is divided by qmax - qmin": 2.55 / 127,
@@ -25,7 +25,7 @@ def test_the_range_from_0_to_2_55_has_steps_of_a_hundredth(student):
 
 
 def test_the_lowest_code_stands_for_0_where_the_range_begins_at_0(student):
-    p = ruler(student, "the code of 0.0 is rint(qmin - lo / scale)", 0.0, 2.55)
+    p = chosen(student, "the code of 0.0 is rint(qmin - lo / scale)", 0.0, 2.55)
     slips = {
         "qmin is missing from rint(qmin - lo / scale)": 0,
         "that is qmax: the zero point is counted from qmin up": 127,
@@ -34,7 +34,7 @@ def test_the_lowest_code_stands_for_0_where_the_range_begins_at_0(student):
 
 
 def test_zero_has_the_code_minus_43_in_the_range_from_minus_1_to_2(student):
-    p = ruler(student, "lo is negative, so -lo / scale lies above qmin: rint(qmin - lo / scale)", -1.0, 2.0)
+    p = chosen(student, "lo is negative, so -lo / scale lies above qmin: rint(qmin - lo / scale)", -1.0, 2.0)
     slips = {
         "the sign of lo: the zero point is rint(qmin - lo / scale), 85 steps above -128": -128,
         "the sign of the zero point: dequantizing subtracts it, so it is the code of 0.0 itself": 43,
@@ -47,27 +47,27 @@ def test_zero_has_the_code_minus_43_in_the_range_from_minus_1_to_2(student):
 
 @pytest.mark.parametrize(("lo", "hi", "wanted"), [(-0.7, 1.3, -39), (-1.3, 0.7, 38)], ids=["-38.75", "37.75"])
 def test_the_zero_point_is_rounded_to_the_nearest_code(student, lo, hi, wanted):
-    p = ruler(student, "round with np.rint before the QParams is made", lo, hi)
+    p = chosen(student, "round with np.rint before the QParams is made", lo, hi)
     cut = "the zero point was cut off, not rounded: use np.rint"
     check(f"choose_qparams({lo}, {hi}).zero_point", p.zero_point, wanted, cut)
 
 
 def test_a_range_above_0_is_widened_down_to_0(student):
-    p = ruler(student, WIDEN, 10.0, 11.0)
+    p = chosen(student, WIDEN, 10.0, 11.0)
     slips = {f"{WIDEN}; 1/255 is the step of [10, 11] alone": 1 / 255}
     check("choose_qparams(10, 11).scale", p.scale, 11 / 255, WIDEN, slips=slips, within=1e-8)
     check("choose_qparams(10, 11).zero_point", p.zero_point, -128, WIDEN)
 
 
 def test_a_range_below_0_is_widened_up_to_0(student):
-    p = ruler(student, WIDEN, -11.0, -10.0)
+    p = chosen(student, WIDEN, -11.0, -10.0)
     check("choose_qparams(-11, -10).scale", p.scale, 11 / 255, WIDEN, within=1e-8)
     check("choose_qparams(-11, -10).zero_point", p.zero_point, 127, WIDEN)
 
 
 @pytest.mark.parametrize("c", [2.0, -3.0])
 def test_a_constant_comes_back_within_half_a_step(student, c):
-    p = ruler(student, WIDEN, c, c)
+    p = chosen(student, WIDEN, c, c)
     check(f"choose_qparams({c}, {c}).scale", p.scale, abs(c) / 255, WIDEN, within=1e-8)
     end = 127 if c > 0 else -128
     back = float(p.scale) * (end - int(p.zero_point))
@@ -79,13 +79,13 @@ def test_a_constant_comes_back_within_half_a_step(student, c):
 def test_a_range_of_zeros_gets_scale_1(student):
     zero = "a range of zeros makes a step of 0, and nothing can be divided by that: scale = as_scale(step) comes first"
     for symmetric in (False, True):
-        p = ruler(student, zero, 0.0, 0.0, symmetric=symmetric)
+        p = chosen(student, zero, 0.0, 0.0, symmetric=symmetric)
         check(f"choose_qparams(0, 0, symmetric={symmetric}).scale", p.scale, 1.0, zero)
 
 
-def test_the_symmetric_ruler_reaches_the_larger_end(student):
+def test_the_symmetric_scale_reaches_the_larger_end(student):
     for lo, hi in ((-1.0, 2.0), (-2.0, 1.0), (-2.0, -1.0)):
-        p = ruler(student, "symmetric: scale = max(|lo|, |hi|) / qmax, zero_point = 0", lo, hi, symmetric=True)
+        p = chosen(student, "symmetric: scale = max(|lo|, |hi|) / qmax, zero_point = 0", lo, hi, symmetric=True)
         slips = {
             "the scale must come from the largest of |lo| and |hi|, not from hi": max(hi, 0) / 127,
             "127 positive codes cover max(|lo|, |hi|): divide by qmax, not by half of all steps": 2 / 127.5,
@@ -94,7 +94,7 @@ def test_the_symmetric_ruler_reaches_the_larger_end(student):
         }
         call = f"choose_qparams({lo}, {hi}, symmetric=True)"
         check(f"{call}.scale", p.scale, 2 / 127, "max(|lo|, |hi|) / qmax", slips=slips, within=1e-8)
-        check(f"{call}.zero_point", p.zero_point, 0, "a symmetric ruler has its zero in the middle, at code 0")
+        check(f"{call}.zero_point", p.zero_point, 0, "symmetric: the zero point is 0")
 
 
 @pytest.mark.parametrize(
@@ -106,17 +106,17 @@ def test_the_symmetric_ruler_reaches_the_larger_end(student):
 def test_other_integer_types_have_their_own_ends(student, bits, signed, narrow, scale, zero_point, symmetric):
     ends = "take the ends from int_type.qmin and int_type.qmax; -128, 127 and 255 belong to 8 bits only"
     int_type = student.IntType(bits, signed, narrow)
-    p = ruler(student, ends, -1.0, 2.0, int_type, symmetric=symmetric)
+    p = chosen(student, ends, -1.0, 2.0, int_type, symmetric=symmetric)
     call = f"choose_qparams(-1, 2, IntType({bits}, {signed}, {narrow}), {symmetric})"
     check(f"{call}.scale", p.scale, scale, ends, within=1e-7)
     check(f"{call}.zero_point", p.zero_point, zero_point, ends)
-    assert p.int_type == int_type, f"{call}: the ruler must carry the type it was made for: QParams(..., int_type)"
+    assert p.int_type == int_type, f"{call}: the QParams must carry the type they were made for: QParams(..., int_type)"
 
 
-def test_every_row_gets_its_own_ruler(student):
+def test_every_row_gets_its_own_scale_and_zero_point(student):
     lo, hi = np.array([[-1.0], [0.0], [10.0], [-0.5]]), np.array([[2.0], [0.0], [11.0], [-0.25]])
     rows = "use np.minimum and np.maximum, which go element by element, and no `if` on lo or hi"
-    p = ruler(student, rows, lo, hi)
+    p = chosen(student, rows, lo, hi)
     wanted = np.array([[3 / 255], [1.0], [11 / 255], [0.5 / 255]])
     slips = {"all rows share one range: np.min and np.max lose the rows": np.full((4, 1), 12 / 255)}
     check("the scale of four rows", p.scale, wanted, rows, slips=slips, within=1e-8)
@@ -125,7 +125,7 @@ def test_every_row_gets_its_own_ruler(student):
 
 def test_symmetric_rows_share_the_one_zero_point_0(student):
     lo, hi = np.array([[-1.0], [-0.5]]), np.array([[2.0], [0.25]])
-    p = ruler(student, "symmetric: scale [rows, 1], zero_point 0", lo, hi, symmetric=True)
+    p = chosen(student, "symmetric: scale [rows, 1], zero_point 0", lo, hi, symmetric=True)
     check("the symmetric scale of two rows", p.scale, [[2 / 127], [0.5 / 127]], "row by row", within=1e-8)
     check(
         "the symmetric zero point of two rows", p.zero_point, 0, "one 0 serves all rows and takes 4 bytes, not 4 a row"
@@ -133,15 +133,15 @@ def test_symmetric_rows_share_the_one_zero_point_0(student):
 
 
 def test_a_zero_point_on_a_tie_goes_to_the_even_code(student):
-    p = ruler(student, "rint(qmin - lo / scale)", -253.0, 257.0)
+    p = chosen(student, "rint(qmin - lo / scale)", -253.0, 257.0)
     slips = {"a tie went up: np.rint takes it to the even neighbour, floor(v + 0.5) does not": -1}
     check("choose_qparams(-253, 257).zero_point", p.zero_point, -2, "rint(-1.5) is -2", slips=slips)
 
 
 @pytest.mark.parametrize(("lo", "hi", "scale"), [(-3e38, 3e38, 6e38 / 255), (0.0, 1e-40, 1.0), (-1e-45, 0.0, 1.0)])
-def test_the_largest_and_the_smallest_numbers_have_a_ruler(student, lo, hi, scale):
+def test_the_largest_and_the_smallest_numbers_have_a_scale(student, lo, hi, scale):
     care = "hi - lo overflows in float32 (keep the float64 of as_range), and as_scale keeps a tiny step from becoming 0"
-    p = ruler(student, care, lo, hi)
+    p = chosen(student, care, lo, hi)
     check(f"choose_qparams({lo:g}, {hi:g}).scale", p.scale, np.float32(scale), care, within=scale * 2.0**-23)
 
 
@@ -149,5 +149,5 @@ def test_the_largest_and_the_smallest_numbers_have_a_ruler(student, lo, hi, scal
 def test_a_range_may_come_in_any_real_dtype_and_is_left_as_it_was(student, dtype):
     lo, hi = np.array([[1, -100]], dtype)[:, ::-1], np.array([[2, 100]], dtype)[:, ::-1]
     lo.flags.writeable = hi.flags.writeable = False
-    p = ruler(student, "make new arrays (lo = np.minimum(lo, 0)); the caller's may be read-only", lo, hi)
+    p = chosen(student, "make new arrays (lo = np.minimum(lo, 0)); the caller's may be read-only", lo, hi)
     check(f"the scale of a {dtype} range", p.scale, [[200 / 255, 2 / 255]], "element by element", within=1e-7)

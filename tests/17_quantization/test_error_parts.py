@@ -30,7 +30,7 @@ def test_without_clipping_all_error_is_rounding(student):
     check("error_parts([0.5, 1, -2.25, 3.25], QParams(1, 0))", got, (0.09375, 0.0), INSIDE, slips=slips)
 
 
-def test_beyond_the_ruler_all_error_is_clipping(student):
+def test_beyond_the_range_all_error_is_clipping(student):
     got = parts(student, [130.0, -129.0], student.QParams(1.0, 0))
     slips = {
         "nothing was found to be clipped: look at the code before it is clipped": (5.0, 0.0),
@@ -61,7 +61,7 @@ def test_the_zero_point_belongs_to_the_code(student):
     p = student.QParams(1.0, 100)
     got = parts(student, [27.25, 28.0, -227.75, -230.0], p)
     missing = (
-        "the zero point is missing from rint(x / scale) + zero_point, so the ends of the ruler were taken elsewhere"
+        "the zero point is missing from rint(x / scale) + zero_point, so the ends of the range were taken elsewhere"
     )
     slips = {missing: (0.265625, 1.015625)}
     check("error_parts([27.25, 28, -227.75, -230], zero point 100)", got, (0.03125, 1.25), missing, slips=slips)

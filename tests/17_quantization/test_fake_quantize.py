@@ -69,7 +69,7 @@ def test_the_mask_is_on_the_rounded_integer(student):
     """Scale 0.5: 63.5 is code 127. 63.74 still rounds to it; 63.75 is a tie, and goes to 128."""
     values = [63.5, 63.74, 63.75, 64.0, -64.0, -64.25, -64.26]
     slips = {
-        "the mask was on x itself (between the smallest and largest real on the ruler); the integer decides": [
+        "the mask was on x itself (between the smallest and largest real in range); the integer decides": [
             1,
             0,
             0,
@@ -102,7 +102,7 @@ def test_the_gradient_that_comes_in_is_multiplied(student):
     check("the gradient, for [2, -3, 5] coming in", got, [2.0, 0.0, 5.0], PAST, slips={replaced: [1.0, 0.0, 1.0]})
 
 
-def test_each_row_has_its_own_ruler(student):
+def test_each_row_has_its_own_scale(student):
     p = student.QParams(np.array([[1.0], [10.0]]), np.array([[0], [-100]]))
     got = slope(student, [[100.0, 130.0], [-290.0, 2000.0]], p)
     check("the gradient of two rows", got, [[1, 0], [0, 1]], "scale and zero point broadcast; keep their shapes")

@@ -12,9 +12,9 @@ FORMULA = "sum p ln(p / q), p = clipped / sum, q = the mean count of the code's 
 EMPTY = "empty cell took a share: the mean is over the *occupied* cells (counts > 0) of a code"
 
 
-def mse(student, counts, centers, *ruler):
+def mse(student, counts, centers, *qparams):
     with works("expected_mse(...)", "(counts * squared errors of the centers).sum() / counts.sum()"):
-        return student.expected_mse(np.array(counts), np.array(centers, np.float64), student.QParams(*ruler))
+        return student.expected_mse(np.array(counts), np.array(centers, np.float64), student.QParams(*qparams))
 
 
 def kl(student, counts, codes, clipped, dtype=np.int8):
@@ -35,7 +35,7 @@ def test_a_cell_counts_as_often_as_it_holds_numbers(student):
     check(call, got, 0.109375, "three errors of 1/4, one of 1/2", slips=slips)
 
 
-def test_numbers_beyond_the_ruler_cost_their_distance(student):
+def test_numbers_beyond_the_range_cost_their_distance(student):
     got = mse(student, [1, 0, 1], [-130.0, 0.0, 129.0], 1.0, 0)
     check("expected_mse([1, 0, 1], [-130, 0, 129], QParams(1, 0))", got, 4.0, "(2**2 + 0 + 2**2) / 2", within=1e-7)
 
@@ -99,7 +99,7 @@ def test_what_was_clipped_counts_in_p_and_not_in_q(student):
     check("kl_divergence([4, 4], codes [0, 1], clipped [4, 12])", got, wanted, FORMULA, slips=slips, within=1e-7)
 
 
-def test_mass_on_a_cell_the_ruler_does_not_know_costs_much_but_not_infinity(student):
+def test_mass_on_an_empty_cell_costs_much_but_not_infinity(student):
     got = kl(student, [4, 0], [0, 1], [4, 4])
     wanted = 0.5 * math.log(0.5) + 0.5 * math.log(0.5 / 1e-9)
     slips = {
@@ -128,7 +128,7 @@ def test_the_whole_distribution_agrees_with_the_formula_cell_by_cell(student):
 
 
 def root_mean_square(x, lo, hi, bits):
-    """The error of the symmetric ruler for [lo, hi], from the numbers themselves."""
+    """The error of the symmetric codes for [lo, hi], from the numbers themselves."""
     scale = max(-lo, hi) / (2 ** (bits - 1) - 1)
     codes = np.clip(np.rint(x / scale), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     return np.sqrt(np.mean((x - scale * codes) ** 2))

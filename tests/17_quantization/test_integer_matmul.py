@@ -124,7 +124,7 @@ def test_every_row_of_a_and_every_column_of_b_may_have_its_own_zero_point(studen
     check("integer_matmul with zero points [2, 1] and [3]", got, wanted, vectors)
 
 
-def test_zero_points_of_a_ruler_can_be_passed_as_they_are(student):
+def test_zero_points_of_qparams_can_be_passed_as_they_are(student):
     a, b = codes(5, 4, 4, dtype=np.uint8), codes(6, 4, 4)
     got = product(student, a, b, student.QParams(1.0, 85, student.UINT8).zero_point)
     check("integer_matmul with QParams.zero_point", got, exact(a, b, 85, 0), FORMULA, dtype="int32")

@@ -32,7 +32,7 @@ def run(student, x, scale=(1.0,), zero_point=0, bits=2, count=None, grad=None):
     return out.data, x.grad, scale.grad
 
 
-def test_values_are_those_of_the_ruler(student):
+def test_values_are_those_of_quantizing_and_dequantizing(student):
     x = [-1.0, 0.0, 0.6, 2.0, 9.0, -9.0]
     got, *_ = run(student, x, (0.5,), 1, 4)
     codes = [oracle.code(v, 0.5, 1, -8, 7) for v in x]
@@ -138,7 +138,7 @@ def test_each_row_learns_its_own_step(student):
 
 @pytest.mark.parametrize(("zero_point", "bits", "scale"), [(0, 3, 0.37), (-4, 3, 0.8), (-128, 8, 0.01), (0, 4, 2.5)])
 def test_the_gradients_are_measured_slopes(student, zero_point, bits, scale):
-    """Beyond the ruler: slopes of the function itself. Inside it is a staircase, and the estimator is the slope of
+    """Beyond the range: slopes of the function itself. Inside it is a staircase, and the estimator is the slope of
     x + s * e, where e = rint(x / s) - x / s, the rounding error in steps, is held fixed."""
     rng = np.random.default_rng(bits)
     half = 2 ** (bits - 1)
@@ -170,8 +170,8 @@ def test_a_converted_layer_keeps_the_learned_steps(student):
     x = np.array([[1.0, 0.25, 0.5], [-0.75, 0.375, 2.0]], np.float32)
     model = student.prepare_qat(student.Sequential(student.Linear(3, 2)), [x], student.IntType(4), learned=True)
     with works(
-        "convert(prepare_qat(model, ..., learned=True))", "a LearnedStepSize has a ruler, as a FakeQuantize has"
+        "convert(prepare_qat(model, ..., learned=True))", "a LearnedStepSize has qparams, as a FakeQuantize has"
     ):
         got = student.convert(model).layers[0].weight.qparams.scale
     wanted = model.layers[0].weight.scale.data.ravel()
-    check("the weight's scale, learned", got.ravel(), wanted, "m.weight.qparams is the learned ruler")
+    check("the weight's scale, learned", got.ravel(), wanted, "m.weight.qparams holds the learned scale")

@@ -154,7 +154,7 @@ def test_batches_add_up_to_the_whole(student, name):
 
 
 @pytest.mark.parametrize("name", ["MinMaxObserver", "MovingAverageObserver", "PercentileObserver"])
-def test_what_an_observer_saw_makes_the_ruler(student, name):
+def test_what_an_observer_saw_makes_the_scale(student, name):
     narrow, wide = getattr(student, name)(), getattr(student, name)()
     ends(student, narrow, [-1.0, 1.0])
     ends(student, wide, [-4.0, 4.0])

@@ -8,7 +8,7 @@ from checks_17 import check, works
 from tito.testing.student_fixture import type_name
 
 FORWARD = "a copy of the layer, its weight passed through self.weight, is called with self.input(x)"
-CONVERT = "QuantizedTensor(codes of the weight, its ruler), then quantized_layer(m.layer, weight, m.input.qparams)"
+CONVERT = "QuantizedTensor(codes of the weight, its qparams), then quantized_layer(m.layer, weight, m.input.qparams)"
 WEIGHT = np.array([[0.5, -0.25, 1.0], [0.125, 0.0625, -0.03]], np.float32)
 BIAS = np.array([0.5, -1.25], np.float32)
 X = np.array([[1.0, 0.25, 0.5], [-0.75, 0.375, 2.0]], np.float32)
@@ -37,7 +37,7 @@ class Parts:
     """What a FakeQuantized Linear should compute, and what it computes when a part of it is forgotten."""
 
     def __init__(self, x=X, weight=WEIGHT, bits=4):
-        self.s_x, self.z_x = oracle.ruler(float(x.min()), float(x.max()), -128, 127)
+        self.s_x, self.z_x = oracle.qparams(float(x.min()), float(x.max()), -128, 127)
         self.x_q = np.array([[oracle.code(v, self.s_x, self.z_x, -128, 127) for v in row] for row in x.tolist()])
         scales, codes = oracle.symmetric_rows(weight.tolist(), 2 ** (bits - 1) - 1)
         self.s_w, self.w_q = np.array(scales), np.array(codes)
@@ -95,9 +95,9 @@ def test_the_gradient_reaches_the_input(student):
 
 
 def test_the_gradient_is_the_slope_over_whole_steps(student):
-    """Central differences: a weight moved one step of its row's ruler each way moves its code by exactly one.
+    """Central differences: a weight moved one step of its row's scale each way moves its code by exactly one.
 
-    The largest weight of a row stays, for it makes the ruler.
+    The largest weight of a row stays, for it makes the scale.
     """
     grad = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
     module = prepared(student, linear(student))
@@ -158,13 +158,13 @@ def test_weight_codes_are_those_that_training_saw(student, axis):
     )
     rows = WEIGHT.tolist() if axis == 0 else [WEIGHT.ravel().tolist()]
     scales, codes = oracle.symmetric_rows(rows, 7)
-    ruler = "the ruler must be m.weight.qparams, which training used"
-    check(f"the weight's scale, axis {axis}", np.ravel(got.qparams.scale), scales, ruler, within=1e-9)
-    slips = {"these are codes by another ruler: quantize(weight, m.weight.qparams)": got.dequantize()}
-    check(f"the weight's codes, axis {axis}", got.q, np.reshape(codes, WEIGHT.shape), ruler, slips=slips)
+    same = "the qparams must be m.weight.qparams, which training used"
+    check(f"the weight's scale, axis {axis}", np.ravel(got.qparams.scale), scales, same, within=1e-9)
+    slips = {"these are codes by another scale: quantize(weight, m.weight.qparams)": got.dequantize()}
+    check(f"the weight's codes, axis {axis}", got.q, np.reshape(codes, WEIGHT.shape), same, slips=slips)
 
 
-def test_the_weight_s_ruler_follows_the_last_training_step(student):
+def test_the_weight_s_scale_follows_the_last_training_step(student):
     """After a step the weights are other ones: the codes are those of the weights as they are now."""
     model = network(student)
     model.layers[0].layer.load_state_dict({"weight": 3 * WEIGHT, "bias": BIAS})
@@ -179,12 +179,12 @@ def test_the_weight_s_ruler_follows_the_last_training_step(student):
     )
 
 
-def test_the_input_s_ruler_is_the_one_training_used(student):
+def test_the_input_s_qparams_are_those_training_used(student):
     model = network(student)
     got = converted(student, model).layers[0].input_qparams
-    assert got is not None, "the layer is dynamic: pass the input's ruler, m.input.qparams, on to quantized_layer"
+    assert got is not None, "the layer is dynamic: pass the input's, m.input.qparams, on to quantized_layer"
     wanted, weights = model.layers[0].input.qparams, model.layers[0].weight.qparams
-    slips = {"that is the weight's ruler; the input's is m.input.qparams": weights.scale.ravel()[0]}
+    slips = {"that is the weight's scale; the input's is m.input.qparams": weights.scale.ravel()[0]}
     check("the scale of the input", got.scale, wanted.scale, "m.input.qparams", slips=slips)
     check("the zero point of the input", got.zero_point, wanted.zero_point, "m.input.qparams")
 
@@ -209,10 +209,10 @@ def test_the_integer_network_computes_what_was_trained(student, axis):
     hidden = float(second.input.qparams.scale) * np.abs(second.weight.qparams.scale * 7).max() * 2
     with works("convert(model)(x)", CONVERT):
         y = got(X).data
-    check("convert(model)(x)", y, trained, f"rulers and codes must be those of training: {CONVERT}", within=hidden)
+    check("convert(model)(x)", y, trained, f"qparams and codes must be those of training: {CONVERT}", within=hidden)
     near = np.abs(y - trained) <= 1e-5
     assert near.mean() >= 0.5, (
-        f"only {near.mean():.0%} of the outputs agree to 1e-5: rulers and codes must be those of training"
+        f"only {near.mean():.0%} of the outputs agree to 1e-5: qparams and codes must be those of training"
     )
 
 

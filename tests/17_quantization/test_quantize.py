@@ -133,7 +133,7 @@ def test_every_code_comes_back_from_the_number_it_stands_for(student):
         check("quantize(dequantize(q))", again, codes, "the two must undo each other on every code")
 
 
-def test_no_number_on_the_ruler_moves_by_more_than_half_a_step(student):
+def test_no_number_in_range_moves_by_more_than_half_a_step(student):
     p = student.QParams(STEP, -43)
     x = np.linspace(-1, 2, 10_001).astype(np.float32)
     error = np.abs(student.dequantize(student.quantize(x, p), p) - x)
@@ -144,7 +144,7 @@ def test_no_number_on_the_ruler_moves_by_more_than_half_a_step(student):
     )
 
 
-def test_every_row_is_measured_with_its_own_ruler(student):
+def test_every_row_is_quantized_by_its_own_scale(student):
     x = np.array([[1.0, -2.0], [0.01, 0.002]], np.float32)
     p = student.QParams(np.array([[2 / 127], [0.01 / 127]]), 0)
     hint = "scale [rows, 1] broadcasts against x [rows, columns] by itself: no loop, no reshape, no float(...)"

@@ -85,7 +85,7 @@ def test_a_dynamic_model_computes_what_its_layers_compute(student):
         student.QuantizedLinear(numbers(s, n, k), numbers(s + 50, n)) for s, n, k in ((1, 5, 6), (2, 4, 5))
     )
     wanted = second(np.maximum(first(X).data, 0)).data
-    check("the dynamic model's answer", y.data, wanted, "each input must get its own ruler: input_qparams stays None")
+    check("the dynamic model's answer", y.data, wanted, "each input must get its own range: input_qparams stays None")
 
 
 def test_in_a_static_chain_clipping_does_what_relu_did(student):
@@ -95,7 +95,7 @@ def test_in_a_static_chain_clipping_does_what_relu_did(student):
         f"layers became {got}: they still only watch; quantize_observed(observed, axis) is missing"
     )
     assert "ReLU" not in got, f"layers became {got}: the ReLU is still there; fuse_chain(quantized) is missing"
-    behind = "the ruler behind it does not begin at 0: each Linear must be watched where it stands, behind its ReLU"
+    behind = "the range behind it does not begin at 0: each Linear must be watched where it stands, behind its ReLU"
     assert "OnCodes" not in got, f"layers became {got}: a ReLU is left, for {behind}"
     assert got == ["QuantizedLinear", "QuantizedLinear"], f"layers became {got}, wanted two QuantizedLinear: {STATIC}"
 
@@ -154,18 +154,18 @@ def test_the_weights_type_and_axis_are_passed_on(student, how):
     check("bytes of the 30 weights", weight.stored.nbytes, 15, "two codes of 4 bits a byte")
 
 
-def test_the_first_ruler_spans_every_batch(student):
+def test_the_first_range_spans_every_batch(student):
     batches = [X[:2], 3 * X[2:4], X[4:]]
     p = static(student, network(student), batches).layers[0].input_qparams
 
     def scale(*used):
-        return oracle.ruler(min(float(b.min()) for b in used), max(float(b.max()) for b in used), -128, 127)[0]
+        return oracle.qparams(min(float(b.min()) for b in used), max(float(b.max()) for b in used), -128, 127)[0]
 
     slips = {
         "only the first batch was observed: run every batch through the wrapped model": scale(batches[0]),
         "only the last batch was observed: run every batch through the wrapped model": scale(batches[2]),
     }
-    with works("layers[0].input_qparams.scale", "a static layer has a calibrated ruler"):
+    with works("layers[0].input_qparams.scale", "a static layer has calibrated input_qparams"):
         got = p.scale
     check(
         "the scale of the first layer's input",
@@ -176,12 +176,14 @@ def test_the_first_ruler_spans_every_batch(student):
     )
 
 
-def test_the_second_ruler_spans_what_the_second_layer_is_given(student):
+def test_the_second_range_spans_what_the_second_layer_is_given(student):
     p = static(student, network(student), [X[:4], X[4:]]).layers[1].input_qparams
-    wanted = oracle.ruler(0.0, float(hidden(X).max()), -128, 127)
+    wanted = oracle.qparams(0.0, float(hidden(X).max()), -128, 127)
     seen = "each Linear must be watched where it stands, behind the ReLU: wrap with observe_layers"
     slips = {
-        f"that is the ruler of the network's own input: {seen}": oracle.ruler(float(X.min()), float(X.max()), -128, 127)
+        f"that is the range of the network's own input: {seen}": oracle.qparams(
+            float(X.min()), float(X.max()), -128, 127
+        )
     }
     check("(scale, zero point) of the second layer's input", (p.scale, p.zero_point), wanted, seen, slips=slips)
 
@@ -208,7 +210,7 @@ def test_another_calibration_gives_another_answer(student):
     )
     error = [np.abs(y - model(X).data).max() for y in (near, far)]
     assert error[0] < error[1], (
-        f"a ruler 20 times too long must cost accuracy: errors {error[0]:.3g} and {error[1]:.3g}"
+        f"a range 20 times too wide must cost accuracy: errors {error[0]:.3g} and {error[1]:.3g}"
     )
 
 
@@ -218,7 +220,7 @@ def test_the_observer_that_was_asked_for_is_used(student, name):
     got = static(student, network(student), batches, observer=getattr(student, name))
     lo, hi = float(X.min()), float(X.max())
     factor = 3 if name == "MinMaxObserver" else 0.9 + 0.1 * 3
-    wanted, _ = oracle.ruler(factor * lo, factor * hi, -128, 127)
+    wanted, _ = oracle.qparams(factor * lo, factor * hi, -128, 127)
     call = f"the first scale by {name} after [x, 3 * x]"
     check(
         call,

@@ -38,7 +38,7 @@ class Parts:
     def __init__(self, x, scale=None, zero_point=0, weight=WEIGHT):
         ends = (-128, 127)
         if scale is None:
-            (scale, zero_point), ends = oracle.dynamic_ruler(x.ravel().tolist()), (0, 255)
+            (scale, zero_point), ends = oracle.dynamic_qparams(x.ravel().tolist()), (0, 255)
         q = [[oracle.code(v, scale, zero_point, *ends) for v in row] for row in x.tolist()]
         s_w, w = oracle.symmetric_rows(weight.tolist())
         self.s_x, self.s_w = scale, np.array(s_w)
@@ -110,10 +110,10 @@ def test_every_output_has_its_own_scale(student):
     check("rows of very different size", y, parts.acc * parts.scale, each, slips=parts.slips(), within=parts.within())
 
 
-def test_a_static_layer_measures_its_input_with_the_calibrated_ruler(student):
+def test_a_static_layer_quantizes_its_input_by_the_calibrated_scale(student):
     parts, own = Parts(X, 1 / 64, -20), Parts(X)
     y = values(layer(student, None, student.QParams(1 / 64, -20)), X)
-    slips = {"the calibrated ruler was ignored: self._codes(x) has chosen the right one": own.acc * own.scale}
+    slips = {"the calibrated input_qparams were ignored: self._codes(x) has chosen the right one": own.acc * own.scale}
     slips |= parts.slips()
     check("a static layer", y, parts.acc * parts.scale, STEPS, slips=slips, within=parts.within())
 
@@ -156,11 +156,11 @@ def test_reals_come_out_as_float32(student):
 def test_another_calibration_gives_another_answer(student):
     fine, coarse = (values(layer(student, BIAS, student.QParams(s, 0)), X) for s in (1 / 60, 1 / 6))
     assert (fine != coarse).any(), (
-        "two rulers, ten times apart, gave the same answer: the calibration is stored, but not used"
+        "two scales, ten times apart, gave the same answer: the calibration is stored, but not used"
     )
     short = values(layer(student, BIAS, student.QParams(1 / 256, 0)), X * 100)
     end = values(layer(student, BIAS, student.QParams(1 / 256, 0)), X * 1000)
-    kept = "inputs beyond the ruler must saturate, so that 100 * x and 1000 * x give the same"
+    kept = "inputs beyond the range must saturate, so that 100 * x and 1000 * x give the same"
     assert (short == end).all(), f"{kept}: got {short.tolist()} and {end.tolist()}"
 
 
@@ -180,9 +180,7 @@ def test_a_static_layer_can_hand_on_codes(student):
     bias = np.rint(BIAS / parts.scale).astype(int)
     linear = layer(student, BIAS, student.QParams(1 / 64, -20), student.QParams(s_y, z_y))
     y = forward(linear, X)
-    assert hasattr(y, "qparams"), (
-        "with output_qparams the result is a QuantizedTensor of that ruler, got a Tensor of reals"
-    )
+    assert hasattr(y, "qparams"), "with output_qparams the result is a QuantizedTensor of those, got a Tensor of reals"
 
     def codes(acc, m, zero_point=z_y):
         return [[oracle.requantized(int(a), f, zero_point, -128, 127) for a, f in zip(r, m, strict=True)] for r in acc]

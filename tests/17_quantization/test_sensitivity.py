@@ -104,14 +104,14 @@ def test_bytes_are_those_of_the_layer_s_weight(student):
     check("the bytes of the rows", [row.nbytes for row in rows], wanted, "nbytes is computed above: pass it on, third")
 
 
-def test_one_ruler_a_matrix_is_passed_on(student):
+def test_one_scale_a_matrix_is_passed_on(student):
     model = network(student)
     for row in table(student, model, axis=None):
         by_axis = {
             axis: db(answers(model), answers(student.quantize_weights(model, {row.layer: row.int_type}, axis)))
             for axis in (None, 0)
         }
-        slips = {"axis was not passed on to quantize_weights: these are rulers a row": by_axis[0]}
+        slips = {"axis was not passed on to quantize_weights: these are scales a row": by_axis[0]}
         call = f"the SQNR of {row.layer} in {row.int_type.bits} bits, axis None"
         check(call, row.sqnr_db, by_axis[None], "pass axis on", slips=slips, within=1e-6)
 

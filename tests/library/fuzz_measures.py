@@ -144,7 +144,7 @@ def _(rng: Rng) -> Call:
     if chance(rng, 0.3):
         return Call(bad[n(rng, 0, len(bad))], REFUSED)
     weight, bias = layer.weight.data, layer.bias.data.astype(float)  # type: ignore[union-attr]
-    scale, zero = oracle.dynamic_ruler(x.ravel().tolist())
+    scale, zero = oracle.dynamic_qparams(x.ravel().tolist())
     q = [[oracle.code(v, scale, zero, 0, 255) for v in row] for row in x.tolist()]
     scales, codes = oracle.symmetric_rows(weight.tolist(), t.qmax)
     sums = np.array(oracle.sums(q, zero, codes), float)

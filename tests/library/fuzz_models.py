@@ -40,7 +40,7 @@ def moderate(rng: Rng, shape: tuple[int, ...]) -> Array:
 
 def dynamic_wanted(x: Array, weight: Array, bias: Array) -> tuple[Array, Array]:
     """(x [M, K] by its own range) @ (weight [N, K] by the range of each row).T + bias; and how large the terms are."""
-    scale, zero = oracle.dynamic_ruler(x.ravel().tolist() or [0.0])
+    scale, zero = oracle.dynamic_qparams(x.ravel().tolist() or [0.0])
     q = [[oracle.code(v, scale, zero, 0, 255) for v in row] for row in x.tolist()]
     scales, codes = oracle.symmetric_rows(weight.tolist())
     acc = np.array(oracle.sums(q, zero, codes), np.float64).reshape(len(x), len(weight))
@@ -95,7 +95,7 @@ def _(rng: Rng) -> Call:
     if chance(rng, 0.1):
         x = x[0] if len(x) else np.zeros((1, groups * per + 1, 5, 5), np.float32)
         return Call(lambda: layer(x).data, REFUSED, (x,))
-    scale, zero = oracle.dynamic_ruler(x.ravel().tolist() or [0.0])
+    scale, zero = oracle.dynamic_qparams(x.ravel().tolist() or [0.0])
     kept = np.array([oracle.real(oracle.code(v, scale, zero, 0, 255), scale, zero) for v in x.ravel().tolist()])
     padded = np.pad(kept.reshape(x.shape), ((0, 0), (0, 0), (padding,) * 2, (padding,) * 2))
     scales, codes = oracle.symmetric_rows(weight.reshape(out, -1).tolist())

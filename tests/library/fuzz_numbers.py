@@ -146,8 +146,8 @@ def _(rng: Rng) -> Call:
     if symmetric:
         scale, zero = each(lambda u, v: oracle.symmetric_scale(u, v, qmax), lo, hi), np.zeros(shape)
     else:
-        rulers = each(lambda u, v: complex(*oracle.ruler(u, v, qmin, qmax)), lo, hi)
-        scale, zero = rulers.real, rulers.imag
+        both = each(lambda u, v: complex(*oracle.qparams(u, v, qmin, qmax)), lo, hi)
+        scale, zero = both.real, both.imag
     return Call(run, np.stack([scale, zero]), (a, b), may_a or may_b)
 
 
@@ -308,7 +308,7 @@ def sliced_wanted(x: Array, t: IntType, symmetric: bool, axis: int | None) -> Ar
         if symmetric:
             scale, zero = oracle.symmetric_scale(min(values), max(values), qmax), 0
         else:
-            scale, zero = oracle.ruler(min(values), max(values), qmin, qmax)
+            scale, zero = oracle.qparams(min(values), max(values), qmin, qmax)
         for at, v in zip(places, values, strict=True):
             out[at] = oracle.real(oracle.code(v, scale, zero, qmin, qmax), scale, zero)
     return out
@@ -478,7 +478,7 @@ def _(rng: Rng) -> Call:
         lo, hi = max(lowest, -t), min(highest, t)
         if lo > hi:
             continue
-        scale, zero = (oracle.symmetric_scale(lo, hi, qends[1]), 0) if symmetric else oracle.ruler(lo, hi, *qends)
+        scale, zero = (oracle.symmetric_scale(lo, hi, qends[1]), 0) if symmetric else oracle.qparams(lo, hi, *qends)
         costs[scale, zero] = histogram_cost(counts, limit, lo, hi, objective, QParams(scale, zero, int_type))
 
     def run() -> bool:
@@ -561,7 +561,7 @@ def _(rng: Rng) -> Call:
         return Call(lambda: tq.dynamic_quantize(given), REFUSED, (given,))
     if x.size and float(np.ptp(np.append(x, 0).astype(np.float64))) > 3e38:
         return Call(lambda: tq.dynamic_quantize(given)[0].shape, x.shape, (given,), may)  # float32 cannot hold it
-    scale, zero = oracle.dynamic_ruler(x.ravel().tolist() or [0.0])
+    scale, zero = oracle.dynamic_qparams(x.ravel().tolist() or [0.0])
     wanted = each(lambda v: oracle.code(v, scale, zero, 0, 255), x)
 
     def run() -> Any:

@@ -99,7 +99,7 @@ def test_a_scale_alone_is_no_quantization_parameters(value: Any) -> None:
 def test_codes_and_numbers_are_not_taken_for_one_another() -> None:
     p, x = QParams(0.1, 0), np.ones((2, 2), np.float32)
     for block in (QuantizedLinear(np.eye(2), None, p), Sequential(QuantizedLinear(np.eye(2), None, p), Tanh())):
-        with pytest.raises(TypeError, match="the block must hand out codes, got a Tensor|takes a Tensor or an array"):
+        with pytest.raises(TypeError, match="the block must return codes, got Tensor|takes a Tensor or an array"):
             QuantizedResidual(block, p)(x)
     with pytest.raises(TypeError, match="WeightOnlyLinear takes a Tensor or an array, got QuantizedTensor"):
         WeightOnlyLinear(QuantizedTensor.from_float(x))(QuantizedTensor.from_float(x))

@@ -602,7 +602,7 @@ def test_a_layer_that_saw_nothing_is_named() -> None:
     for observed, name in (([], "layers.0.used"), ([numbers(3, 4)], "layers.0.unused")):
         with pytest.raises(ValueError, match=f"layer '{name}' was not calibrated: MinMaxObserver has seen no numbers"):
             quantize_static(Sequential(Chosen()), observed)
-    with pytest.raises(ValueError, match=r"layer 'layers\.0\.unused' has no ruler for its input"):
+    with pytest.raises(ValueError, match=r"layer 'layers\.0\.unused' has no qparams for its input"):
         convert(prepare_qat(Sequential(Chosen()), [numbers(3, 4)]))
     with pytest.raises(TypeError, match="what makes an observer, such as MinMaxObserver"):
         quantize_static(Sequential(Linear(4, 2)), [numbers(3, 4)], MinMaxObserver())  # type: ignore[arg-type]

@@ -282,7 +282,7 @@ def mixed_step(
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What quantizing one layer alone does. nbytes: of the layer's weight, codes and rulers. accuracy in [0, 1]."""
+    """What quantizing one layer alone does. nbytes: of the layer's weight, codes and scales. accuracy in [0, 1]."""
 
     layer: str
     int_type: IntType

@@ -198,10 +198,10 @@ def fake_quantize(x: Tensor, qparams: QParams) -> Tensor:
 
 
 class FakeQuantize(Module):
-    """Rounds what passes to a ruler, and remembers it as `qparams`.
+    """Quantizes and dequantizes what passes, by the quantization parameters that it remembers as `qparams`.
 
-    observer: watches in training mode and gives the ruler; None: the ruler is that of x itself, for each slice along
-    `axis`: for weights. After `freeze()` the ruler stays.
+    observer: watches in training mode and gives the range; None: the range is that of x itself, for each slice along
+    `axis`: for weights. After `freeze()` the qparams stay.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class FakeQuantize(Module):
 
     @property
     def saw_only_zeros(self) -> bool:
-        """Whether the ruler is that of a range of zeros, which does not tell how large other numbers are."""
+        """Whether qparams are those of a range of zeros, which does not tell how large other numbers are."""
         return self.qparams is not None and self.observer is not None and is_of_zeros(self.qparams, self.observer)
 
     def freeze(self) -> None:
@@ -239,7 +239,7 @@ class FakeQuantize(Module):
             self.observer.observe(x.data)
             self.qparams = self.observer.qparams(self.int_type, self.symmetric)
         if self.qparams is None:
-            raise ValueError("FakeQuantize has no ruler yet: run a batch in training mode first (prepare_qat does it)")
+            raise ValueError("FakeQuantize has no qparams yet: first run a batch in training mode (prepare_qat does)")
         return fake_quantize(x, self.qparams)
 
 
@@ -295,9 +295,9 @@ def prepare_qat(
     learned: bool = False,
     rules: Mapping[str, IntType | None] | None = None,
 ) -> Module:
-    """A new model to be trained: every Linear and Conv2d FakeQuantized, its rulers set by running the batches.
+    """A new model to be trained: every Linear and Conv2d FakeQuantized, its ranges set by running the batches.
 
-    axis: 0 a ruler for each row of a weight, None one for all. learned: steps are trained (LSQ), else they follow the
+    axis: 0 a scale for each row of a weight, None one for all. learned: steps are trained (LSQ), else they follow the
     ranges. rules: weight types by module name; None leaves the layer in float. The given model stays as it is, and
     tensors that several of its layers share are shared in the new one.
     """
@@ -352,7 +352,7 @@ def prepared_layers(model: Module) -> list[FakeQuantized]:
 
 
 def freeze(model: Module) -> Module:
-    """Every observer of a prepared model stops: its rulers stay as they are. Returns the model."""
+    """Every observer of a prepared model stops: its qparams stay as they are. Returns the model."""
     prepared_layers(model)
     for _, m in model.named_modules():
         if isinstance(m, FakeQuantize) and m.observer is not None:
@@ -363,8 +363,8 @@ def freeze(model: Module) -> Module:
 def convert(model: Module) -> Module:
     """The integer network of a prepared one: each FakeQuantized becomes a QuantizedLinear or QuantizedConv2d.
 
-    Weight codes and input rulers are exactly those that training saw. A layer whose input was always 0 becomes dynamic.
-    ValueError for a model that was not prepared.
+    Weight codes and input qparams are exactly those that training saw. A layer whose input was always 0 becomes
+    dynamic. ValueError for a model that was not prepared.
     """
     prepared_layers(model)
 
@@ -372,11 +372,11 @@ def convert(model: Module) -> Module:
         if not isinstance(m, FakeQuantized):
             return None
         if m.input.qparams is None:
-            raise ValueError(f"layer {name!r} has no ruler for its input: give prepare_qat batches to run")
+            raise ValueError(f"layer {name!r} has no qparams for its input: give prepare_qat batches to run")
         if m.input.saw_only_zeros:
-            m = FakeQuantized(m.layer, m.weight, FakeQuantize())  # whose ruler is None: the input's own, each time
+            m = FakeQuantized(m.layer, m.weight, FakeQuantize())  # whose qparams are None: the input's own, each time
         with no_grad():
-            m.weight(m.layer.weight)  # the weight's ruler, for the weights as they are now
+            m.weight(m.layer.weight)  # sets its qparams, for the weights as they are now
         weight = QuantizedTensor(quantize(m.layer.weight.data, m.weight.qparams), m.weight.qparams)
         return quantized_layer(m.layer, weight, m.input.qparams)
 
@@ -387,7 +387,7 @@ def convert(model: Module) -> Module:
 
 @np.errstate(over="ignore")  # x / scale may overflow to infinity, which is clipped
 def learned_step_quantize(x: Tensor, scale: Tensor, zero_point: int, int_type: IntType, count: float) -> Tensor:
-    """Round x to the ruler of `scale`, with gradients for x (as `fake_quantize`) and for scale (LSQ).
+    """Quantize and dequantize x by `scale`, with gradients for x (as `fake_quantize`) and for scale (LSQ).
 
     scale: float32, of a shape that broadcasts against x. count: N, how many numbers of x share one scale. The gradient
     of scale may be returned in the shape of x: it is summed to that of scale by the caller.
@@ -461,7 +461,7 @@ class LearnedStepSize(Module):
             self._start(x.data)
         assert self.scale is not None
         smallest = np.finfo(np.float32).tiny
-        np.maximum(self.scale.data, smallest, out=self.scale.data)  # an update may not turn the ruler around
+        np.maximum(self.scale.data, smallest, out=self.scale.data)  # an update may not make a step 0 or negative
         count = x.data.size / self.scale.data.size / (len(x) if self.batched else 1)
         return learned_step_quantize(x, self.scale, int(self.zero_point), self.int_type, count)
 

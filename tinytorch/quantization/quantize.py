@@ -212,7 +212,7 @@ def check_codes(q: NDArray[Any], int_type: IntType) -> None:
 
 @dataclass(frozen=True, eq=False, init=False)
 class QParams:
-    """A ruler: `x ~ scale * (q - zero_point)`.
+    """Quantization parameters: `x ~ scale * (q - zero_point)`.
 
     scale: float32, > 0, units of x per step. zero_point: int32, the code of 0.0, within the codes of `int_type`.
     Their shapes broadcast against x: () per tensor, (rows, 1) per channel, (rows, groups, 1) per group; one zero point
@@ -259,7 +259,7 @@ class QParams:
         return str(self.int_type)
 
     def with_arrays(self, arrays: dict[str, NDArray[Any]]) -> "QParams":
-        """A ruler for the same integer type, of other arrays."""
+        """Quantization parameters for the same integer type, of other arrays."""
         return QParams(arrays["scale"], arrays["zero_point"], self.int_type)
 
 
@@ -309,7 +309,7 @@ def as_scale(step: ArrayLike) -> NDArray[np.float32]:
 
 
 def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
-    """The ruler for reals in [lo, hi].
+    """The quantization parameters for reals in [lo, hi].
 
     First the range is widened to hold 0: `lo = min(lo, 0)`, `hi = max(hi, 0)`.
     Asymmetric: `scale = (hi - lo) / (qmax - qmin)`, `zero_point = rint(qmin - lo / scale)`, clipped to the codes.
@@ -512,10 +512,10 @@ def unpack_bits(packed: NDArray[np.uint8], bits: int, shape: tuple[int, ...], si
 
 
 class QuantizedTensor:
-    """Codes and their ruler: `x ~ dequantize()`. Stored as int8 or uint8, packed below 8 bits.
+    """Codes and their quantization parameters: `x ~ dequantize()`. Stored as int8 or uint8, packed below 8 bits.
 
-    q: codes, of the ruler's storage dtype. shape: of the real tensor, where it differs from that of q: with groups q is
-    [rows, groups, group_size] and shape (rows, columns).
+    q: codes, of dtype `qparams.int_type.storage`. shape: of the real tensor, where it differs from that of q: with
+    groups q is [rows, groups, group_size] and shape (rows, columns).
     """
 
     def __init__(self, q: NDArray[Any], qparams: QParams, shape: tuple[int, ...] | None = None) -> None:
@@ -547,7 +547,7 @@ class QuantizedTensor:
         axis: int | tuple[int, ...] | None = None,
         group_size: int | None = None,
     ) -> "QuantizedTensor":
-        """Quantize x with the ruler of its own range: one, one for each slice along `axis`, or one a group of a row.
+        """Quantize x by its own range: that of all of x, of each slice along `axis`, or of each group of a row.
 
         >>> QuantizedTensor.from_float(np.eye(64), INT4, group_size=32).nbytes  # 2048 of codes, 512 of scales, 4
         2564
@@ -585,7 +585,7 @@ class QuantizedTensor:
         return self.stored.nbytes + self.qparams.nbytes
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What a state dict saves: the stored codes and the ruler."""
+        """What a state dict saves: the stored codes, the scale and the zero point."""
         return {"q": self.stored, **self.qparams.arrays()}
 
     @property
@@ -605,7 +605,7 @@ class QuantizedTensor:
 
 
 class Observer:
-    """Watches batches of real numbers, then says which range [lo, hi] a ruler should cover. Memory does not grow."""
+    """Watches batches of real numbers, then says which range [lo, hi] the codes should cover. Memory does not grow."""
 
     def observe(self, x: ArrayLike) -> None:
         raise NotImplementedError
@@ -615,7 +615,7 @@ class Observer:
         raise NotImplementedError
 
     def qparams(self, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
-        """The ruler for `range()`."""
+        """The quantization parameters for `range()`."""
         return choose_qparams(*self.range(), int_type, symmetric)
 
     def _require(self, seen: Any) -> None:
@@ -779,10 +779,10 @@ def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparam
 def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArray[np.int64]) -> float:
     """How much the distribution changes, in nats: sum p ln(p / q) over the cells where p > 0.
 
-    counts: of the cells inside the ruler. codes: the code of each cell. clipped: the same counts with all that lies
+    counts: of the cells inside the range. codes: the code of each cell. clipped: the same counts with all that lies
     beyond the ends added to the first and last cell. p is `clipped`, divided by its sum. q gives each occupied cell
     (counts > 0) the mean count of the occupied cells that share its code, divided by counts.sum(); where that is 0, use
-    1e-9, so that mass on a cell the ruler does not know costs much, not infinity.
+    1e-9, so that mass on an empty cell costs much, not infinity.
 
     >>> codes = np.array([0, 0, 1, 1])
     >>> kl_divergence(np.array([4, 4, 8, 0]), codes, np.array([4, 4, 8, 0]))  # even within each code: nothing lost
@@ -979,8 +979,9 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
 
 @np.errstate(over="ignore")  # hi - lo may overflow to infinity, which is looked for
 def dynamic_quantize(x: ArrayLike) -> tuple[NDArray[np.uint8], QParams]:
-    """uint8 codes of x and the ruler of its own range, all in float32. Source: ONNX DynamicQuantizeLinear.
+    """uint8 codes of x and the quantization parameters of its own range, all in float32.
 
+    Source: ONNX DynamicQuantizeLinear.
     `scale = (max(0, hi) - min(0, lo)) / 255`, `zero_point = rint(clip(-lo / scale, 0, 255))`.
 
     >>> codes, p = dynamic_quantize([-1, 0, 0.5, 2])
@@ -1097,9 +1098,9 @@ def gives(layer: Any) -> str:
 class QuantizedLinear(Module):
     """`Linear` in integers: int8 weights [out, in], int32 sums.
 
-    weight: float [out, in], or ready codes of zero point 0; bias: float [out] or None. input_qparams: a ruler for one
-    tensor; None: dynamic, from each input. output_qparams: the result is a QuantizedTensor of that ruler; None: a
-    float32 Tensor. int_type: of the weights. axis: 0 a ruler for each output channel, None one for all.
+    weight: float [out, in], or ready codes of zero point 0; bias: float [out] or None. input_qparams: those of the
+    input, per tensor; None: dynamic, from each input. output_qparams: those of the result, a QuantizedTensor; None: a
+    float32 Tensor. int_type: of the weights. axis: 0 a scale for each output channel, None one for all.
     """
 
     def __init__(
@@ -1131,7 +1132,7 @@ class QuantizedLinear(Module):
         return np.broadcast_to(scale, self.weight.shape[:1])
 
     def _codes(self, x: Tensor | QuantizedTensor) -> tuple[NDArray[Any], QParams]:
-        """The input's codes [..., in] and their ruler: as they come, by calibration, or dynamic."""
+        """The input's codes [..., in] and their quantization parameters: as they come, by calibration, or dynamic."""
         return codes_of(x, self.input_qparams)
 
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
@@ -1225,11 +1226,11 @@ class QuantizedConv2d(Module):
 
 
 def _row_blocks(weight: QuantizedTensor, blocks: int) -> list[QuantizedTensor]:
-    """[out, ...] codes as `blocks` matrices [out / blocks, values a filter], with their share of the rulers."""
+    """[out, ...] codes as `blocks` matrices [out / blocks, values a filter], with their share of the scales."""
     q, p = weight.q.reshape(weight.shape[0], -1), weight.qparams
     scales = [p.scale.reshape(())] * blocks if p.scale.size == 1 else np.split(p.scale.reshape(-1, 1), blocks)
-    rulers = [QParams(scale, 0, p.int_type) for scale in scales]
-    return [QuantizedTensor(rows, ruler) for rows, ruler in zip(np.split(q, blocks), rulers, strict=True)]
+    pairs = zip(np.split(q, blocks), scales, strict=True)
+    return [QuantizedTensor(rows, QParams(scale, 0, p.int_type)) for rows, scale in pairs]
 
 
 class Lookup(Module):
@@ -1289,7 +1290,7 @@ class QuantizedResidual(Module):
         codes = QuantizedTensor(*codes_of(x, self.input_qparams))
         y = self.block(codes)
         if not isinstance(y, QuantizedTensor):
-            raise TypeError(f"the block must hand out codes, got a {type(y).__name__}: give its last layer a ruler")
+            raise TypeError(f"the block must return codes, got {type(y).__name__}: give its last layer output_qparams")
         check_same_shape(block=y.q, x=codes.q)
         if self.output_qparams is None:
             return Tensor(codes.dequantize() + y.dequantize())
@@ -1381,7 +1382,7 @@ def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
     """A new tree: `replace(name, m)` for each module m where that is not None, else a copy with its children mapped.
 
     name: the dotted name, as in `named_modules()`: "layers.0", and "" for the whole. A module that is used twice
-    becomes two: each place may get a type, rulers and a ReLU of its own. Other modules keep their class, attributes and
+    becomes two: each place may get a type, scales and a ReLU of its own. Other modules keep their class, attributes and
     `forward`. TypeError for modules in a tuple, dict or set, where none is found, and for a `forward` that was put onto
     a module: it would go on with the module, and the parts, that it was made for.
     """
@@ -1474,7 +1475,7 @@ def quantized_layer(
 ) -> "QuantizedLinear | QuantizedConv2d":
     """The integer form of a Linear or Conv2d; without input_qparams dynamic. TypeError for another layer.
 
-    weight: ready codes, or the type to quantize the layer's weight to, with a ruler for each slice along `axis`.
+    weight: ready codes, or the type to quantize the layer's weight to, with a scale for each slice along `axis`.
     """
     if not is_quantizable(layer):
         kind = type(layer).__name__
@@ -1495,9 +1496,9 @@ def quantize_weight_only(
     axis: int | None = 0,
     rules: Rules | None = None,
 ) -> Module:
-    """A new model whose `Linear` weights are stored as codes: one ruler a group of `group_size` weights of a row.
+    """A new model whose `Linear` weights are stored as codes: one scale a group of `group_size` weights of a row.
 
-    group_size None: one ruler for each slice along `axis` (0: a row), or for the whole matrix (axis None).
+    group_size None: one scale for each slice along `axis` (0: a row), or for the whole matrix (axis None).
     rules: other types by layer name, None: stays in float. A Conv2d stays in float. ValueError for a rule that gives it
     a type, and for a model that holds no Linear.
     """
@@ -1520,7 +1521,7 @@ def quantize_weight_only(
 def fuse_chain(module: Module) -> None:
     """In every Sequential, let a layer that can hand out codes do so, if the next one that computes takes them.
 
-    Between the two, MaxPool2d and Flatten work on codes, and a ReLU is clipping's work where the ruler begins at 0.
+    Between the two, MaxPool2d and Flatten work on codes, and a ReLU is clipping's work where the range begins at 0.
     """
     for _, m in module.named_modules():
         if type(m) is Sequential:
@@ -1596,7 +1597,7 @@ def ends(block: Any) -> tuple[Any, Any]:
 
 
 def quantize_observed(model: Module, axis: int | None) -> Module:
-    """A new model in which everything Observed has become integers, with the ruler of its observer."""
+    """A new model in which everything Observed has become integers, with the qparams of its observer."""
 
     def replace(name: str, m: Module) -> Module | None:
         if type(m) is Residual and isinstance(m.block, Observed) and m.block.result is not None:
@@ -1625,7 +1626,7 @@ def quantize_observed(model: Module, axis: int | None) -> Module:
 def quantize_dynamic(
     model: Module, int_type: IntType | None = INT8, axis: int | None = 0, rules: Rules | None = None
 ) -> Module:
-    """A new model whose every `Linear` and `Conv2d` is quantized dynamically: int8 weights, each input its own ruler.
+    """A new model whose every `Linear` and `Conv2d` is quantized dynamically: int8 weights, inputs by their own range.
 
     The new model holds no float32 weight of theirs; drop the old one and they are gone. rules: other types by layer
     name, None: stays in float. int_type None: only layers that rules give a type. `explain(model)` tells what became of
@@ -1716,7 +1717,7 @@ def explain(model: Module) -> list[tuple[str, str, str]]:
 
 
 def model_arrays(model: Module) -> dict[str, NDArray[Any]]:
-    """Every array the model keeps, by dotted name: weights, gradients, codes, rulers, biases."""
+    """Every array the model keeps, by dotted name: weights, gradients, codes, scales, zero points, biases."""
     arrays: dict[str, NDArray[Any]] = {}
 
     def collect(name: str, value: Any) -> None:

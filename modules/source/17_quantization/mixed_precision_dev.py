@@ -541,7 +541,7 @@ for dtype in (None, "float16"):
 #| export
 @dataclass(frozen=True)
 class Sensitivity:
-    """What quantizing one layer alone does. nbytes: of the layer's weight, codes and rulers. accuracy in [0, 1]."""
+    """What quantizing one layer alone does. nbytes: of the layer's weight, codes and scales. accuracy in [0, 1]."""
 
     layer: str
     int_type: IntType

@@ -142,7 +142,7 @@ twin = rescaled(model)
 print(f"float32 {score(model):.1%}, its twin {score(twin):.1%}")
 
 # %% [markdown]
-# **Predict.** Weights in b bits, one ruler a matrix, or one a row. Which of the four curves falls first?
+# **Predict.** Weights in b bits, one scale a matrix, or one a row. Which of the four curves falls first?
 
 # %%
 bits = np.arange(2, 9)
@@ -164,7 +164,7 @@ plt.show()
 #
 # **Folding.** In use, batch normalization is one multiplication and one addition a channel,
 # $y = \gamma (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta$. A convolution before it can do both: scale its rows, move its
-# bias. One layer less, and one ruler less.
+# bias. One layer less, and one result less to quantize.
 
 # %% [markdown]
 # **Equalization.** Between two layers with a ReLU, channel $i$ may be divided by any $s_i > 0$ if the next layer
@@ -315,7 +315,7 @@ for name, network in {"network": model, "twin": twin, "twin, equalized": restore
 # %% [markdown]
 # ## 3. The error in the loop
 #
-# Now train with quantization *inside*: forward, the weights and inputs of each layer are rounded to their rulers. But a
+# Now train with quantization *inside*: forward, the weights and inputs of each layer are quantized and dequantized. But a
 # staircase has slope 0 almost everywhere, and nothing would learn. The **straight-through estimator** pretends: where the
 # code fits, the gradient passes as if nothing had happened; where it was clipped, it stops.
 #
@@ -355,16 +355,16 @@ assert np.allclose(out.data, [1.27, 1.27, -1.28, -1.28]), f"values must be those
 assert x.grad.tolist() == [1, 0, 1, 0], f"the mask is on the rounded, unclipped integer: wanted [1, 0, 1, 0], got {x.grad}"
 
 # %% [markdown]
-# A module around it. For weights the ruler follows the weights at every step. For activations an observer follows the
+# A module around it. For weights the scale follows the weights at every step. For activations an observer follows the
 # batches, in training mode, until `freeze()`.
 
 # %%
 #| export
 class FakeQuantize(Module):
-    """Rounds what passes to a ruler, and remembers it as `qparams`.
+    """Quantizes and dequantizes what passes, by the quantization parameters that it remembers as `qparams`.
 
-    observer: watches in training mode and gives the ruler; None: the ruler is that of x itself, for each slice along
-    `axis`: for weights. After `freeze()` the ruler stays.
+    observer: watches in training mode and gives the range; None: the range is that of x itself, for each slice along
+    `axis`: for weights. After `freeze()` the qparams stay.
     """
 
     def __init__(
@@ -387,7 +387,7 @@ class FakeQuantize(Module):
 
     @property
     def saw_only_zeros(self) -> bool:
-        """Whether the ruler is that of a range of zeros, which does not tell how large other numbers are."""
+        """Whether qparams are those of a range of zeros, which does not tell how large other numbers are."""
         return self.qparams is not None and self.observer is not None and is_of_zeros(self.qparams, self.observer)
 
     def freeze(self) -> None:
@@ -402,7 +402,7 @@ class FakeQuantize(Module):
             self.observer.observe(x.data)
             self.qparams = self.observer.qparams(self.int_type, self.symmetric)
         if self.qparams is None:
-            raise ValueError("FakeQuantize has no ruler yet: run a batch in training mode first (prepare_qat does it)")
+            raise ValueError("FakeQuantize has no qparams yet: first run a batch in training mode (prepare_qat does)")
         return fake_quantize(x, self.qparams)
 
 
@@ -410,8 +410,8 @@ class FakeQuantize(Module):
 # ## 4. Prepare, train, convert
 #
 # A `FakeQuantized` layer computes with the errors that its quantized self will make. `prepare_qat` puts one around every
-# `Linear` and `Conv2d`, and lets a few batches pass; you train it with the same `fit` as ever; `convert` takes the rulers
-# it learned and makes the integer network.
+# `Linear` and `Conv2d`, and lets a few batches pass; you train it with the same `fit` as ever; `convert` takes the scales
+# and zero points it learned and makes the integer network.
 #
 # ### Exercise 15: `FakeQuantized`, `convert`
 
@@ -480,9 +480,9 @@ def prepare_qat(
     learned: bool = False,
     rules: Mapping[str, IntType | None] | None = None,
 ) -> Module:
-    """A new model to be trained: every Linear and Conv2d FakeQuantized, its rulers set by running the batches.
+    """A new model to be trained: every Linear and Conv2d FakeQuantized, its ranges set by running the batches.
 
-    axis: 0 a ruler for each row of a weight, None one for all. learned: steps are trained (LSQ), else they follow the
+    axis: 0 a scale for each row of a weight, None one for all. learned: steps are trained (LSQ), else they follow the
     ranges. rules: weight types by module name; None leaves the layer in float. The given model stays as it is, and
     tensors that several of its layers share are shared in the new one.
     """
@@ -537,7 +537,7 @@ def prepared_layers(model: Module) -> list[FakeQuantized]:
 
 
 def freeze(model: Module) -> Module:
-    """Every observer of a prepared model stops: its rulers stay as they are. Returns the model."""
+    """Every observer of a prepared model stops: its qparams stay as they are. Returns the model."""
     prepared_layers(model)
     for _, m in model.named_modules():
         if isinstance(m, FakeQuantize) and m.observer is not None:
@@ -551,8 +551,8 @@ def freeze(model: Module) -> Module:
 def convert(model: Module) -> Module:
     """The integer network of a prepared one: each FakeQuantized becomes a QuantizedLinear or QuantizedConv2d.
 
-    Weight codes and input rulers are exactly those that training saw. A layer whose input was always 0 becomes dynamic.
-    ValueError for a model that was not prepared.
+    Weight codes and input qparams are exactly those that training saw. A layer whose input was always 0 becomes
+    dynamic. ValueError for a model that was not prepared.
     """
     prepared_layers(model)
 
@@ -560,12 +560,12 @@ def convert(model: Module) -> Module:
         if not isinstance(m, FakeQuantized):
             return None
         if m.input.qparams is None:
-            raise ValueError(f"layer {name!r} has no ruler for its input: give prepare_qat batches to run")
+            raise ValueError(f"layer {name!r} has no qparams for its input: give prepare_qat batches to run")
         if m.input.saw_only_zeros:
-            m = FakeQuantized(m.layer, m.weight, FakeQuantize())  # whose ruler is None: the input's own, each time
+            m = FakeQuantized(m.layer, m.weight, FakeQuantize())  # whose qparams are None: the input's own, each time
         with no_grad():
-            m.weight(m.layer.weight)  # the weight's ruler, for the weights as they are now
-        # About 3 lines: QuantizedTensor(codes of the weight, its ruler), then quantized_layer(layer, weight, input ruler).
+            m.weight(m.layer.weight)  # sets its qparams, for the weights as they are now
+        # About 3 lines: a QuantizedTensor of the weight's codes and qparams, then quantized_layer(..., the input's qparams).
         ### BEGIN SOLUTION
         weight = QuantizedTensor(quantize(m.layer.weight.data, m.weight.qparams), m.weight.qparams)
         return quantized_layer(m.layer, weight, m.input.qparams)
@@ -598,7 +598,7 @@ assert table["int2, activations int8"][1] > 0.9 * score(model), "2-bit weights m
 # %% [markdown]
 # ## 5. Learn the step, too
 #
-# The range of the weights is not the best ruler for two or three bits. So let training choose the step $s$ itself. How
+# The range of the weights is not the best one for two or three bits. So let training choose the step $s$ itself. How
 # does the output move when $s$ does? Inside, $\hat x = s \cdot (q - z)$ with $q$ fixed by rounding $x / s$; the
 # straight-through rule gives
 #
@@ -614,7 +614,7 @@ assert table["int2, activations int8"][1] > 0.9 * score(model), "2-bit weights m
 #| exercise: learned_step
 @np.errstate(over="ignore")  # x / scale may overflow to infinity, which is clipped
 def learned_step_quantize(x: Tensor, scale: Tensor, zero_point: int, int_type: IntType, count: float) -> Tensor:
-    """Round x to the ruler of `scale`, with gradients for x (as `fake_quantize`) and for scale (LSQ).
+    """Quantize and dequantize x by `scale`, with gradients for x (as `fake_quantize`) and for scale (LSQ).
 
     scale: float32, of a shape that broadcasts against x. count: N, how many numbers of x share one scale. The gradient
     of scale may be returned in the shape of x: it is summed to that of scale by the caller.
@@ -693,7 +693,7 @@ class LearnedStepSize(Module):
             self._start(x.data)
         assert self.scale is not None
         smallest = np.finfo(np.float32).tiny
-        np.maximum(self.scale.data, smallest, out=self.scale.data)  # an update may not turn the ruler around
+        np.maximum(self.scale.data, smallest, out=self.scale.data)  # an update may not make a step 0 or negative
         count = x.data.size / self.scale.data.size / (len(x) if self.batched else 1)
         return learned_step_quantize(x, self.scale, int(self.zero_point), self.int_type, count)
 
@@ -740,7 +740,7 @@ plt.show()
 # %% [markdown]
 # ## 6. What each remedy is worth
 #
-# The twin, whose weights differ by 40, in 3 bits with one ruler a matrix, and one remedy after the other. `correct_bias`
+# The twin, whose weights differ by 40, in 3 bits with one scale a matrix, and one remedy after the other. `correct_bias`
 # (given) compares mean outputs, layer by layer, with the quantizers off and on.
 
 # %%
@@ -785,7 +785,7 @@ W, A = IntType(3), IntType(8)
 steps = {"rounded": score(convert(prepare_qat(twin, calibration, W, A, axis=None)))}
 steps["+ equalized"] = score(convert(prepare_qat(restored, calibration, W, A, axis=None)))
 steps["+ bias corrected"] = score(convert(correct_bias(prepare_qat(restored, calibration, W, A, axis=None), calibration)))
-steps["+ a ruler a row"] = score(convert(correct_bias(prepare_qat(restored, calibration, W, A), calibration)))
+steps["+ per channel"] = score(convert(correct_bias(prepare_qat(restored, calibration, W, A), calibration)))
 prepared = prepare_qat(restored, calibration, W, A)
 fit(prepared, digits.x_train, digits.y_train, epochs=15, optimizer=Adam(prepared.parameters(), lr=1e-3))
 steps["+ trained"] = score(convert(freeze(prepared)))
@@ -798,7 +798,7 @@ plt.show()
 
 # %% [markdown]
 # **Look.** Accuracy against bits, for everything so far: rounded after training, equalized, trained, trained with learned
-# steps. Activations in 8 bits, one ruler a matrix.
+# steps. Activations in 8 bits, one scale a matrix.
 
 # %%
 curves = {"after training": [], "equalized": [], "QAT": [], "LSQ": []}

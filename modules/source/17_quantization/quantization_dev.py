@@ -102,17 +102,17 @@ rng = np.random.default_rng(17)
 four = np.array([-1, 0, 0.5, 2], np.float32)
 
 # %% [markdown]
-# ## 1. A ruler with 256 marks
+# ## 1. A scale and a zero point: a ruler with 256 marks
 #
 # **Question.** An int8 holds the integers -128 ... 127 and nothing else. How can it stand for 0.5?
 #
-# Lay a ruler along the real line. Its marks are numbered by integers, `scale` apart, and one mark, the `zero_point`,
-# lies on 0. A real number is stored as the number of its nearest mark:
+# Put 256 marks along the real line, `scale` apart, and number them by these integers. One of them, the `zero_point`,
+# lies on 0. A real number is stored as the number of its nearest mark, its **code**:
 #
 # $$x \approx \text{scale} \cdot (q - \text{zero\_point})$$
 #
-# That formula is the whole module. Everything else is choosing the ruler, and multiplying by it without leaving the
-# integers.
+# That formula is the whole module. Everything else is choosing the scale and the zero point, the **quantization
+# parameters**, and multiplying codes without leaving the integers.
 
 # %% [markdown]
 # Two small checks come first, given and used all over this notebook. Where they refuse, NumPy would go on in silence: it
@@ -200,15 +200,15 @@ def check_codes(q: NDArray[Any], int_type: IntType) -> None:
 
 
 # %% [markdown]
-# The ruler itself. It is checked once, when it is made; everybody after that trusts it. `scale` and `zero_point` are
-# arrays of any shape that broadcasts against `x`: one ruler for the whole tensor has shape `()`, a ruler for each row
-# has `(rows, 1)`.
+# The quantization parameters themselves. They are checked once, when they are made; everybody after that trusts them.
+# `scale` and `zero_point` are arrays of any shape that broadcasts against `x`: one of each for the whole tensor has shape
+# `()`, one for each row has `(rows, 1)`.
 
 # %%
 #| export
 @dataclass(frozen=True, eq=False, init=False)
 class QParams:
-    """A ruler: `x ~ scale * (q - zero_point)`.
+    """Quantization parameters: `x ~ scale * (q - zero_point)`.
 
     scale: float32, > 0, units of x per step. zero_point: int32, the code of 0.0, within the codes of `int_type`.
     Their shapes broadcast against x: () per tensor, (rows, 1) per channel, (rows, groups, 1) per group; one zero point
@@ -255,12 +255,12 @@ class QParams:
         return str(self.int_type)
 
     def with_arrays(self, arrays: dict[str, NDArray[Any]]) -> "QParams":
-        """A ruler for the same integer type, of other arrays."""
+        """Quantization parameters for the same integer type, of other arrays."""
         return QParams(arrays["scale"], arrays["zero_point"], self.int_type)
 
 
 # %% [markdown]
-# Four doorkeepers come with it. They refuse what no ruler can measure, with a sentence; you will not need to touch
+# Five doorkeepers come with them. They refuse what cannot be quantized, with a sentence; you will not need to touch
 # them. The last one answers a small question with a long history: what is the scale of a tensor of zeros?
 
 # %%
@@ -329,7 +329,7 @@ print(f"scale {step:.5f}, and 0 lies {1 / step:.0f} steps above mark -128: at ma
 #| export
 #| exercise: choose_qparams
 def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
-    """The ruler for reals in [lo, hi].
+    """The quantization parameters for reals in [lo, hi].
 
     First the range is widened to hold 0: `lo = min(lo, 0)`, `hi = max(hi, 0)`.
     Asymmetric: `scale = (hi - lo) / (qmax - qmin)`, `zero_point = rint(qmin - lo / scale)`, clipped to the codes.
@@ -367,14 +367,14 @@ assert choose_qparams(10, 11).zero_point == -128, "the range must be widened to 
 assert choose_qparams(0, 0).scale == 1, "an all-zero range must give scale 1: as_scale(...) does it"
 
 # %% [markdown]
-# Widening is not free. [10, 11] is one unit long, but its ruler spans eleven:
+# Widening is not free. [10, 11] is one unit long, but its codes span eleven:
 
 # %%
 narrow, widened = 1 / 255, float(choose_qparams(10, 11).scale)
 print(f"a step of {widened:.4f} where {narrow:.4f} would have done: {widened / narrow:.0f} times coarser")
 
 # %% [markdown]
-# > **Takeaway.** A ruler is a scale and the code of zero. 0.0 is always exact; data far from 0 pays for it.
+# > **Takeaway.** Quantization parameters are a scale and the code of zero. 0.0 is always exact; data far from 0 pays for it.
 
 # %% [markdown]
 # ## 2. To codes and back
@@ -459,7 +459,7 @@ WAYS_TO_ROUND = {"to nearest": np.rint, "down": np.floor, "towards 0": np.trunc}
 
 
 def view(lo=-1.0, hi=1.0, bits=3, rounding="to nearest"):
-    """The staircase and its error on [-2, 2], for one ruler and one way to round."""
+    """The staircase and its error on [-2, 2], for one range and one way to round."""
     p, x = choose_qparams(lo, hi, IntType(bits)), np.linspace(-2, 2, 1000)
     q = np.clip(WAYS_TO_ROUND[rounding](x / p.scale) + p.zero_point, p.int_type.qmin, p.int_type.qmax)
     x_hat = dequantize(q.astype(np.int32), p)
@@ -486,9 +486,9 @@ else:
 # %% [markdown]
 # ## 3. Two kinds of error
 #
-# **Question.** One outlier of 100 among a thousand numbers near 1. Ruler to 100, or let the outlier saturate?
+# **Question.** One outlier of 100 among a thousand numbers near 1. A range up to 100, or let the outlier saturate?
 #
-# A longer ruler has coarser steps (**rounding** error, for everybody); a shorter one cuts off what lies beyond it
+# A wider range has coarser steps (**rounding** error, for everybody); a narrower one cuts off what lies beyond it
 # (**clipping** error, for a few). To choose, you must be able to see both. `sqnr_db` then says in one number how loud
 # the signal is over the noise: $10 \log_{10} (\sum x^2 / \sum (x - \hat x)^2)$ decibels.
 #
@@ -564,8 +564,8 @@ assert np.isclose(sum(error_parts(four, p2)), np.mean((four - dequantize(quantiz
 assert np.isclose(sqnr_db([3, 4], [3, 4.5]), 20), "25 / 0.25 is 100, which is 20 dB: 10 log10, not 20"
 
 # %% [markdown]
-# **Look.** 4 000 normal numbers and one of 10, quantized to 4 bits. As the ruler shrinks, rounding falls and clipping
-# rises. The best ruler is neither the longest nor the shortest.
+# **Look.** 4 000 normal numbers and one of 10, quantized to 4 bits. As the range shrinks, rounding falls and clipping
+# rises. The best range is neither the widest nor the narrowest.
 
 # %%
 x = np.append(rng.normal(size=4000), 10).astype(np.float32)
@@ -575,38 +575,38 @@ plt.figure(figsize=(7, 3.5))
 plt.plot(limits, parts, label=["rounding", "clipping"])
 plt.plot(limits, parts.sum(1), color="0.3", label="sum")
 plt.semilogy()
-plt.xlabel(f"ruler from -t to t; best t = {limits[parts.sum(1).argmin()]:.1f}, largest |x| = 10")
+plt.xlabel(f"range from -t to t; best t = {limits[parts.sum(1).argmin()]:.1f}, largest |x| = 10")
 plt.legend()
 plt.show()
 
 # %% [markdown]
 # **Look.** Each bit halves the step, so the noise falls to a quarter: 6.02 dB a bit. For a uniform signal that fills the
-# ruler the theory says exactly $20 \log_{10}(2^b - 1)$ dB.
+# range the theory says exactly $20 \log_{10}(2^b - 1)$ dB.
 
 # %%
 x, bits = rng.uniform(-1, 1, 100_000), np.arange(2, 9)
-rulers = [choose_qparams(-1, 1, IntType(int(b))) for b in bits]
+qparams_by_bits = [choose_qparams(-1, 1, IntType(int(b))) for b in bits]
 plt.figure(figsize=(7, 3))
 plt.plot(bits, 20 * np.log10(2.0**bits - 1), color="0.7", label="theory")
-plt.plot(bits, [sqnr_db(x, dequantize(quantize(x, p), p)) for p in rulers], "o", label="measured")
+plt.plot(bits, [sqnr_db(x, dequantize(quantize(x, p), p)) for p in qparams_by_bits], "o", label="measured")
 plt.xlabel("bits")
 plt.ylabel("SQNR, dB")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# > **Takeaway.** A bit is worth 6 dB. Which numbers the ruler gives up can be worth more.
+# > **Takeaway.** A bit is worth 6 dB. Which numbers the range leaves out can be worth more.
 
 # %% [markdown]
-# ## 4. One ruler for each row
+# ## 4. A scale for each row
 #
 # **Question.** A layer's weight has a row for each output. One row reaches 2, another 0.01. What is left of the second
-# under the first one's ruler?
+# with the first one's scale?
 #
 # **By hand**, symmetric, scale 2/127 = 0.0157: every weight of the small row is 0 or +-1 step. It is flattened. Give each
-# row (*per channel*), or each run of 32 weights within a row (*per group*), a ruler of its own; it costs 4 bytes of scale.
+# row (*per channel*), or each run of 32 weights within a row (*per group*), a scale of its own; it costs 4 bytes.
 #
-# A ruler of shape `(rows, 1)` broadcasts against `(rows, columns)`. For groups, `x` is first reshaped to
+# A scale of shape `(rows, 1)` broadcasts against `(rows, columns)`. For groups, `x` is first reshaped to
 # `(rows, groups, group_size)`, the last group filled up with zeros.
 #
 # ### Exercise 4: `value_range`, `split_groups`
@@ -667,10 +667,10 @@ assert split_groups(w, 3).shape == (2, 1, 3), "2 columns in groups of 3: one gro
 
 # %%
 one, each = (choose_qparams(*value_range(w, axis), symmetric=True) for axis in (None, 0))
-print("one ruler: ", dequantize(quantize(w, one), one)[1], "  a ruler a row:", dequantize(quantize(w, each), each)[1])
+print("per tensor:", dequantize(quantize(w, one), one)[1], "  per channel:", dequantize(quantize(w, each), each)[1])
 
 # %% [markdown]
-# **Look.** 24 rows of a weight whose rows differ in size, and the length of one 4-bit step of the ruler they share. Rows
+# **Look.** 24 rows of a weight whose rows differ in size, and the 4-bit step that they share with one scale. Rows
 # that do not reach half a step come back as nothing but zeros.
 
 # %%
@@ -679,13 +679,13 @@ lo, hi = (v.ravel() for v in value_range(w, axis=0))
 shared = float(choose_qparams(*value_range(w), INT4, symmetric=True).scale)
 plt.figure(figsize=(7, 3))
 plt.bar(range(24), hi - lo, bottom=lo)
-plt.axhspan(-shared / 2, shared / 2, color="C1", alpha=0.4, label="rounds to 0 under the shared ruler")
+plt.axhspan(-shared / 2, shared / 2, color="C1", alpha=0.4, label="rounds to 0 with the shared scale")
 plt.xlabel("row")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# > **Takeaway.** Rows of different size need rulers of their own. It is the cheapest accuracy there is.
+# > **Takeaway.** Rows of different size need scales of their own. It is the cheapest accuracy there is.
 
 # %% [markdown]
 # ## 5. Half a byte
@@ -792,16 +792,16 @@ def unpack_bits(packed: NDArray[np.uint8], bits: int, shape: tuple[int, ...], si
 
 
 # %% [markdown]
-# Now a tensor that really is small. It holds codes and a ruler, and **no float32 copy**: `nbytes` counts what is there.
-# Codes of fewer than 8 bits are packed, those of 4 by your function.
+# Now a tensor that really is small. It holds codes and their quantization parameters, and **no float32 copy**: `nbytes`
+# counts what is there. Codes of fewer than 8 bits are packed, those of 4 by your function.
 
 # %%
 #| export
 class QuantizedTensor:
-    """Codes and their ruler: `x ~ dequantize()`. Stored as int8 or uint8, packed below 8 bits.
+    """Codes and their quantization parameters: `x ~ dequantize()`. Stored as int8 or uint8, packed below 8 bits.
 
-    q: codes, of the ruler's storage dtype. shape: of the real tensor, where it differs from that of q: with groups q is
-    [rows, groups, group_size] and shape (rows, columns).
+    q: codes, of dtype `qparams.int_type.storage`. shape: of the real tensor, where it differs from that of q: with
+    groups q is [rows, groups, group_size] and shape (rows, columns).
     """
 
     def __init__(self, q: NDArray[Any], qparams: QParams, shape: tuple[int, ...] | None = None) -> None:
@@ -833,7 +833,7 @@ class QuantizedTensor:
         axis: int | tuple[int, ...] | None = None,
         group_size: int | None = None,
     ) -> "QuantizedTensor":
-        """Quantize x with the ruler of its own range: one, one for each slice along `axis`, or one a group of a row.
+        """Quantize x by its own range: that of all of x, of each slice along `axis`, or of each group of a row.
 
         >>> QuantizedTensor.from_float(np.eye(64), INT4, group_size=32).nbytes  # 2048 of codes, 512 of scales, 4
         2564
@@ -871,7 +871,7 @@ class QuantizedTensor:
         return self.stored.nbytes + self.qparams.nbytes
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What a state dict saves: the stored codes and the ruler."""
+        """What a state dict saves: the stored codes, the scale and the zero point."""
         return {"q": self.stored, **self.qparams.arrays()}
 
     @property
@@ -898,7 +898,7 @@ for name, how in {"tensor": {}, "row": {"axis": 0}, "group of 32": {"group_size"
         print(f"{int_type} per {name:<12} {w.nbytes / t.nbytes:5.2f} x smaller   {sqnr_db(w, t.dequantize()):5.1f} dB")
 
 # %% [markdown]
-# > **Takeaway.** 4 bits are 8 times smaller until you count the rulers. Always count the rulers.
+# > **Takeaway.** 4 bits are 8 times smaller until you count the scales. Always count the scales.
 
 # %% [markdown]
 # ## 6. Watching numbers go by
@@ -910,7 +910,7 @@ for name, how in {"tensor": {}, "row": {"axis": 0}, "group of 32": {"group_size"
 # %%
 #| export
 class Observer:
-    """Watches batches of real numbers, then says which range [lo, hi] a ruler should cover. Memory does not grow."""
+    """Watches batches of real numbers, then says which range [lo, hi] the codes should cover. Memory does not grow."""
 
     def observe(self, x: ArrayLike) -> None:
         raise NotImplementedError
@@ -920,7 +920,7 @@ class Observer:
         raise NotImplementedError
 
     def qparams(self, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
-        """The ruler for `range()`."""
+        """The quantization parameters for `range()`."""
         return choose_qparams(*self.range(), int_type, symmetric)
 
     def _require(self, seen: Any) -> None:
@@ -1112,7 +1112,7 @@ assert tuple(map(float, seen[2].range())) == (-3, 4), f"99 % of six numbers is a
 # without seeing the data again. Two costs are in use:
 #
 # - **mse**: the expected squared error. Every cell's center is quantized; its error counts as often as the cell.
-# - **entropy** (TensorRT): how much the *distribution* changes. `p` is what the ruler lets through, with everything
+# - **entropy** (TensorRT): how much the *distribution* changes. `p` is what the range lets through, with everything
 #   beyond its ends piled on the last cells; `q` is what is left when each code spreads its count evenly over its
 #   occupied cells. The cost is the Kullback-Leibler divergence $\sum p \ln(p / q)$.
 #
@@ -1152,10 +1152,10 @@ def expected_mse(counts: NDArray[np.int64], centers: NDArray[np.float64], qparam
 def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArray[np.int64]) -> float:
     """How much the distribution changes, in nats: sum p ln(p / q) over the cells where p > 0.
 
-    counts: of the cells inside the ruler. codes: the code of each cell. clipped: the same counts with all that lies
+    counts: of the cells inside the range. codes: the code of each cell. clipped: the same counts with all that lies
     beyond the ends added to the first and last cell. p is `clipped`, divided by its sum. q gives each occupied cell
     (counts > 0) the mean count of the occupied cells that share its code, divided by counts.sum(); where that is 0, use
-    1e-9, so that mass on a cell the ruler does not know costs much, not infinity.
+    1e-9, so that mass on an empty cell costs much, not infinity.
 
     >>> codes = np.array([0, 0, 1, 1])
     >>> kl_divergence(np.array([4, 4, 8, 0]), codes, np.array([4, 4, 8, 0]))  # even within each code: nothing lost
@@ -1494,21 +1494,22 @@ for rounding, codes in wanted.items():
 #
 # All the parts are there. A `Linear` layer in INT8:
 #
-# 1. int8 weights, a ruler a row; the float32 weights are let go.
-# 2. Input to codes: with a ruler from calibration (**static**), or from this very input (**dynamic**).
+# 1. int8 weights, a scale a row; the float32 weights are let go.
+# 2. Input to codes: with a scale and zero point from calibration (**static**), or from this very input (**dynamic**).
 # 3. `integer_matmul`, int32.
 # 4. The bias, as int32 at scale $s_x s_w$: then it is just one more addend (static). A dynamic layer does not know $s_x$
 #    ahead, and adds its bias in float.
 # 5. Out: requantized codes for the next layer, or float32.
 #
-# The dynamic ruler follows the ONNX rule, in float32 and uint8:
+# Dynamic quantization follows the ONNX rule, in float32 and uint8:
 
 # %%
 #| export
 @np.errstate(over="ignore")  # hi - lo may overflow to infinity, which is looked for
 def dynamic_quantize(x: ArrayLike) -> tuple[NDArray[np.uint8], QParams]:
-    """uint8 codes of x and the ruler of its own range, all in float32. Source: ONNX DynamicQuantizeLinear.
+    """uint8 codes of x and the quantization parameters of its own range, all in float32.
 
+    Source: ONNX DynamicQuantizeLinear.
     `scale = (max(0, hi) - min(0, lo)) / 255`, `zero_point = rint(clip(-lo / scale, 0, 255))`.
 
     >>> codes, p = dynamic_quantize([-1, 0, 0.5, 2])
@@ -1635,9 +1636,9 @@ def gives(layer: Any) -> str:
 class QuantizedLinear(Module):
     """`Linear` in integers: int8 weights [out, in], int32 sums.
 
-    weight: float [out, in], or ready codes of zero point 0; bias: float [out] or None. input_qparams: a ruler for one
-    tensor; None: dynamic, from each input. output_qparams: the result is a QuantizedTensor of that ruler; None: a
-    float32 Tensor. int_type: of the weights. axis: 0 a ruler for each output channel, None one for all.
+    weight: float [out, in], or ready codes of zero point 0; bias: float [out] or None. input_qparams: those of the
+    input, per tensor; None: dynamic, from each input. output_qparams: those of the result, a QuantizedTensor; None: a
+    float32 Tensor. int_type: of the weights. axis: 0 a scale for each output channel, None one for all.
     """
 
     def __init__(
@@ -1669,7 +1670,7 @@ class QuantizedLinear(Module):
         return np.broadcast_to(scale, self.weight.shape[:1])
 
     def _codes(self, x: Tensor | QuantizedTensor) -> tuple[NDArray[Any], QParams]:
-        """The input's codes [..., in] and their ruler: as they come, by calibration, or dynamic."""
+        """The input's codes [..., in] and their quantization parameters: as they come, by calibration, or dynamic."""
         return codes_of(x, self.input_qparams)
 
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
@@ -1700,8 +1701,8 @@ class QuantizedLinear(Module):
 # %%
 layer = Linear(4, 3, rng=rng)
 exact = layer(four[None]).data
-for name, ruler in {"dynamic": None, "static": choose_qparams(-1, 2)}.items():
-    got = QuantizedLinear(layer.weight.data, layer.bias.data, ruler)(four[None]).data
+for name, input_qparams in {"dynamic": None, "static": choose_qparams(-1, 2)}.items():
+    got = QuantizedLinear(layer.weight.data, layer.bias.data, input_qparams)(four[None]).data
     assert np.abs(got - exact).max() < 0.02, f"{name}: {got} is not near {exact}: check zero point, scale and bias"
 
 # %% [markdown]
@@ -1784,11 +1785,11 @@ class QuantizedConv2d(Module):
 
 
 def _row_blocks(weight: QuantizedTensor, blocks: int) -> list[QuantizedTensor]:
-    """[out, ...] codes as `blocks` matrices [out / blocks, values a filter], with their share of the rulers."""
+    """[out, ...] codes as `blocks` matrices [out / blocks, values a filter], with their share of the scales."""
     q, p = weight.q.reshape(weight.shape[0], -1), weight.qparams
     scales = [p.scale.reshape(())] * blocks if p.scale.size == 1 else np.split(p.scale.reshape(-1, 1), blocks)
-    rulers = [QParams(scale, 0, p.int_type) for scale in scales]
-    return [QuantizedTensor(rows, ruler) for rows, ruler in zip(np.split(q, blocks), rulers, strict=True)]
+    pairs = zip(np.split(q, blocks), scales, strict=True)
+    return [QuantizedTensor(rows, QParams(scale, 0, p.int_type)) for rows, scale in pairs]
 
 
 # %% [markdown]
@@ -1854,7 +1855,7 @@ class QuantizedResidual(Module):
         codes = QuantizedTensor(*codes_of(x, self.input_qparams))
         y = self.block(codes)
         if not isinstance(y, QuantizedTensor):
-            raise TypeError(f"the block must hand out codes, got a {type(y).__name__}: give its last layer a ruler")
+            raise TypeError(f"the block must return codes, got {type(y).__name__}: give its last layer output_qparams")
         check_same_shape(block=y.q, x=codes.q)
         if self.output_qparams is None:
             return Tensor(codes.dequantize() + y.dequantize())
@@ -1902,10 +1903,10 @@ print(f"float32: {accuracy(model, digits.x_test, digits.y_test):.1%} of {len(dig
 #
 # 1. each `Linear` is wrapped in `Observed`, which watches its input go by;
 # 2. a few batches are run;
-# 3. each becomes a `QuantizedLinear` with its observer's ruler.
+# 3. each becomes a `QuantizedLinear` with the scale and zero point of its observer.
 #
-# Within a chain, a layer's output ruler is the *next layer's input ruler*. And a ReLU between two of them vanishes: its
-# output is never negative, so its ruler begins at 0, and clipping to the lowest code **is** the ReLU.
+# Within a chain, a layer's `output_qparams` are the *next layer's `input_qparams`*. And a ReLU between two of them
+# vanishes: its output is never negative, so its range begins at 0, and clipping to the lowest code **is** the ReLU.
 
 # %%
 #| export
@@ -1972,7 +1973,7 @@ def map_modules(module: Module, replace: Replace, name: str = "") -> Module:
     """A new tree: `replace(name, m)` for each module m where that is not None, else a copy with its children mapped.
 
     name: the dotted name, as in `named_modules()`: "layers.0", and "" for the whole. A module that is used twice
-    becomes two: each place may get a type, rulers and a ReLU of its own. Other modules keep their class, attributes and
+    becomes two: each place may get a type, scales and a ReLU of its own. Other modules keep their class, attributes and
     `forward`. TypeError for modules in a tuple, dict or set, where none is found, and for a `forward` that was put onto
     a module: it would go on with the module, and the parts, that it was made for.
     """
@@ -2065,7 +2066,7 @@ def quantized_layer(
 ) -> "QuantizedLinear | QuantizedConv2d":
     """The integer form of a Linear or Conv2d; without input_qparams dynamic. TypeError for another layer.
 
-    weight: ready codes, or the type to quantize the layer's weight to, with a ruler for each slice along `axis`.
+    weight: ready codes, or the type to quantize the layer's weight to, with a scale for each slice along `axis`.
     """
     if not is_quantizable(layer):
         kind = type(layer).__name__
@@ -2086,9 +2087,9 @@ def quantize_weight_only(
     axis: int | None = 0,
     rules: Rules | None = None,
 ) -> Module:
-    """A new model whose `Linear` weights are stored as codes: one ruler a group of `group_size` weights of a row.
+    """A new model whose `Linear` weights are stored as codes: one scale a group of `group_size` weights of a row.
 
-    group_size None: one ruler for each slice along `axis` (0: a row), or for the whole matrix (axis None).
+    group_size None: one scale for each slice along `axis` (0: a row), or for the whole matrix (axis None).
     rules: other types by layer name, None: stays in float. A Conv2d stays in float. ValueError for a rule that gives it
     a type, and for a model that holds no Linear.
     """
@@ -2110,14 +2111,14 @@ def quantize_weight_only(
 
 # %% [markdown]
 # `observe_layers`, `quantize_observed` and `fuse_chain` are given. The last drops the ReLUs that clipping replaces, and tells each layer
-# its output ruler.
+# its `output_qparams`.
 
 # %%
 #| export
 def fuse_chain(module: Module) -> None:
     """In every Sequential, let a layer that can hand out codes do so, if the next one that computes takes them.
 
-    Between the two, MaxPool2d and Flatten work on codes, and a ReLU is clipping's work where the ruler begins at 0.
+    Between the two, MaxPool2d and Flatten work on codes, and a ReLU is clipping's work where the range begins at 0.
     """
     for _, m in module.named_modules():
         if type(m) is Sequential:
@@ -2193,7 +2194,7 @@ def ends(block: Any) -> tuple[Any, Any]:
 
 
 def quantize_observed(model: Module, axis: int | None) -> Module:
-    """A new model in which everything Observed has become integers, with the ruler of its observer."""
+    """A new model in which everything Observed has become integers, with the qparams of its observer."""
 
     def replace(name: str, m: Module) -> Module | None:
         if type(m) is Residual and isinstance(m.block, Observed) and m.block.result is not None:
@@ -2228,7 +2229,7 @@ def quantize_observed(model: Module, axis: int | None) -> Module:
 def quantize_dynamic(
     model: Module, int_type: IntType | None = INT8, axis: int | None = 0, rules: Rules | None = None
 ) -> Module:
-    """A new model whose every `Linear` and `Conv2d` is quantized dynamically: int8 weights, each input its own ruler.
+    """A new model whose every `Linear` and `Conv2d` is quantized dynamically: int8 weights, inputs by their own range.
 
     The new model holds no float32 weight of theirs; drop the old one and they are gone. rules: other types by layer
     name, None: stays in float. int_type None: only layers that rules give a type. `explain(model)` tells what became of
@@ -2344,7 +2345,7 @@ for name, quantized in {"static": static, "dynamic": dynamic}.items():
 assert len(static.layers) == 3, "in the static chain the two ReLUs must be gone: call fuse_chain"
 
 # %% [markdown]
-# **Look.** INT8 loses nothing here. So take bits away, with one ruler for each matrix and with one for each row. This
+# **Look.** INT8 loses nothing here. So take bits away, with one scale for each matrix and with one for each row. This
 # is where a lesson on quantization begins, and where `qat_dev.py` goes on.
 
 # %%
@@ -2378,7 +2379,7 @@ plt.show()
 # %%
 #| export
 def model_arrays(model: Module) -> dict[str, NDArray[Any]]:
-    """Every array the model keeps, by dotted name: weights, gradients, codes, rulers, biases."""
+    """Every array the model keeps, by dotted name: weights, gradients, codes, scales, zero points, biases."""
     arrays: dict[str, NDArray[Any]] = {}
 
     def collect(name: str, value: Any) -> None:
@@ -2518,10 +2519,10 @@ for (name, m), own in zip(candidates.items(), seconds, strict=True):
 sizes, shares = [64, 128, 256, 512, 1024], []
 for n in sizes:
     x, w = rng.normal(size=(128, n)).astype(np.float32), rng.normal(size=(n, n)).astype(np.float32)
-    codes, ruler = dynamic_quantize(x)
+    codes, x_qparams = dynamic_quantize(x)
     wq = QuantizedTensor.from_float(w, axis=0)
-    acc = integer_matmul(codes, wq.q.T, ruler.zero_point)
-    steps = [lambda v: v @ w.T, dynamic_quantize, lambda v: integer_matmul(codes, wq.q.T, ruler.zero_point), lambda v: acc.astype(np.float32) * ruler.scale]
+    acc = integer_matmul(codes, wq.q.T, x_qparams.zero_point)
+    steps = [lambda v: v @ w.T, dynamic_quantize, lambda v: integer_matmul(codes, wq.q.T, x_qparams.zero_point), lambda v: acc.astype(np.float32) * x_qparams.scale]
     shares.append(np.median(time_interleaved(steps, x, 9), axis=1))
 times = np.array(shares)
 plt.figure(figsize=(7, 3.5))
@@ -2589,7 +2590,7 @@ plt.show()
 # ### BEGIN SOLUTION
 # 1. Whoever uses it must say what an error costs. The interval of 500 images is about two points wide: too wide to see
 #    one point. More images, or paired answers of both networks, can show it.
-# 2. Per channel hardly moves: a row's ruler grows with its row. Per tensor the 8 large rows stretch the one ruler by 40,
+# 2. Per channel hardly moves: a row's scale grows with its row. Per tensor the 8 large rows stretch the one scale by 40,
 #    and the other rows are left with a few codes. The function is the same, its quantization is not.
 # 3. Take a quarter of the middle band: those sizes at which the stack then stays below 1. At small sizes quantizing the
 #    input alone costs more than the whole float32 layer.

@@ -1,4 +1,4 @@
-"""The ruler for any range, against exact fractions; and the given IntType and QParams it is made of."""
+"""Scale and zero point of any range, against exact fractions; and the given IntType and QParams."""
 
 import math
 from fractions import Fraction
@@ -52,7 +52,7 @@ def test_zero_has_a_code_and_both_ends_lie_within_half_a_step(student, lo, hi, d
 
 
 @given(lo=REALS, hi=REALS, bits=st.integers(2, 8), narrow=st.booleans())
-def test_symmetric_rulers_reach_the_largest_magnitude_with_qmax(student, lo, hi, bits, narrow):
+def test_symmetric_scales_reach_the_largest_magnitude_with_qmax(student, lo, hi, bits, narrow):
     lo, hi = min(lo, hi), max(lo, hi)
     largest = max(abs(lo), abs(hi))
     assume(largest > 1e-30)
@@ -63,7 +63,7 @@ def test_symmetric_rulers_reach_the_largest_magnitude_with_qmax(student, lo, hi,
 
 
 @given(rows=st.lists(st.tuples(REALS, REALS), min_size=1, max_size=6), symmetric=st.booleans(), shape=st.booleans())
-def test_each_row_gets_the_ruler_it_would_get_alone(student, rows, symmetric, shape):
+def test_each_row_gets_the_qparams_it_would_get_alone(student, rows, symmetric, shape):
     lo, hi = (np.array([f(pair) for pair in rows]).reshape((-1, 1) if shape else (-1,)) for f in (min, max))
     together = student.choose_qparams(lo, hi, student.INT8, symmetric)
     assert together.scale.shape == lo.shape
@@ -74,7 +74,7 @@ def test_each_row_gets_the_ruler_it_would_get_alone(student, rows, symmetric, sh
 
 
 @given(lo=REALS, hi=REALS, bits=st.integers(2, 8))
-def test_turning_the_range_around_turns_the_ruler_around(student, lo, hi, bits):
+def test_turning_the_range_around_turns_the_zero_point_around(student, lo, hi, bits):
     lo, hi = min(lo, hi), max(lo, hi)
     assume(max(hi, 0) - min(lo, 0) > 1e-30)
     t = student.IntType(bits)
@@ -125,12 +125,12 @@ def test_integer_types_that_do_not_exist_are_refused(student, wrong):
         ([1.0, 1.0], [0, 0, 0]),
     ],
 )
-def test_a_ruler_that_cannot_measure_is_refused(student, scale, zero_point):
+def test_qparams_that_cannot_quantize_are_refused(student, scale, zero_point):
     with pytest.raises(ValueError, match=r"scale|zero_point"):
         student.QParams(np.array(scale), np.array(zero_point))
 
 
-def test_a_ruler_keeps_its_own_copy_in_the_right_types(student):
+def test_qparams_keep_their_own_copy_in_the_right_types(student):
     scale, zero = np.array([[0.5], [0.25]]), np.array([[1], [2]])
     p = student.QParams(scale, zero)
     scale[:], zero[:] = 9, 9

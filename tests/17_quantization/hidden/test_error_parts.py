@@ -70,7 +70,7 @@ def test_ten_times_less_noise_is_twenty_decibels_more(student, seed):
 
 
 def test_a_bit_is_worth_six_decibels_as_theory_says(student, rng):
-    """A uniform signal that fills the ruler: 20 log10(2**b - 1), to the sampling error of 1e5 numbers."""
+    """A uniform signal that fills the range: 20 log10(2**b - 1), to the sampling error of 1e5 numbers."""
     x = rng.uniform(-1, 1, 100_000).astype(np.float32)
     for bits in (2, 3, 5, 8):
         int_type = student.IntType(bits, signed=False)

@@ -1,4 +1,4 @@
-"""Values and gradients of fake quantization against the scalar specification, for any ruler."""
+"""Values and gradients of fake quantization against the scalar specification, for any scale and zero point."""
 
 import numpy as np
 import oracle_17 as oracle
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 
 @st.composite
-def rulers(draw):
+def parameters(draw):
     bits = draw(st.integers(2, 8))
     signed = draw(st.booleans())
     qmin = -(2 ** (bits - 1)) if signed else 0
@@ -15,9 +15,13 @@ def rulers(draw):
     return scale, draw(st.integers(qmin, qmin + 2**bits - 1)), bits, signed
 
 
-@given(steps=st.lists(st.floats(-400, 400, width=32), min_size=1, max_size=20), ruler=rulers(), seed=st.integers(0, 99))
-def test_value_and_gradient_are_the_specification_s(student, steps, ruler, seed):
-    scale, zero_point, bits, signed = ruler
+@given(
+    steps=st.lists(st.floats(-400, 400, width=32), min_size=1, max_size=20),
+    qparams=parameters(),
+    seed=st.integers(0, 99),
+)
+def test_value_and_gradient_are_the_specification_s(student, steps, qparams, seed):
+    scale, zero_point, bits, signed = qparams
     int_type = student.IntType(bits, signed)
     qmin, qmax = int_type.qmin, int_type.qmax
     values = (np.array(steps, np.float32) * np.float32(scale)).astype(np.float32)

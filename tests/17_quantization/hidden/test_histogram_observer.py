@@ -65,10 +65,10 @@ def test_more_of_the_same_data_changes_no_cost(student, counts, factor):
 
 
 def root_mean_squares(student, x, ranges, int_type, symmetric):
-    """The error of each range's ruler, from the numbers themselves. A zero point on a tie goes the ruler's way."""
-    rulers = student.choose_qparams(*np.array(ranges).T, int_type, symmetric)
-    scales, qmin, qmax = rulers.scale, int_type.qmin, int_type.qmax
-    zeros = np.broadcast_to(rulers.zero_point, scales.shape)
+    """The error of each range's codes, from the numbers themselves. A zero point on a tie is the student's."""
+    qparams = student.choose_qparams(*np.array(ranges).T, int_type, symmetric)
+    scales, qmin, qmax = qparams.scale, int_type.qmin, int_type.qmax
+    zeros = np.broadcast_to(qparams.zero_point, scales.shape)
     for scale, zero in zip(scales.tolist(), zeros.tolist(), strict=True):
         codes = np.clip(np.rint(x / scale) + zero, qmin, qmax)
         yield float(np.sqrt(np.mean((x - scale * (codes - zero)) ** 2)))
@@ -118,7 +118,7 @@ def test_the_entropy_range_is_the_least_divergence_of_all_thresholds(student, rn
         inside, clipped = counts[kept], counts[kept].copy()
         clipped[0] += counts[: np.argmax(kept)].sum()
         clipped[-1] += counts.sum() - clipped.sum()
-        scale, zero = oracle.ruler(lo, hi, qmin, qmax)
+        scale, zero = oracle.qparams(lo, hi, qmin, qmax)
         codes = [oracle.code(c, scale, zero, qmin, qmax) for c in centers[kept].tolist()]
         costs.append(oracle.kl_divergence(inside.tolist(), codes, clipped.tolist()))
         ends.append((lo, hi))

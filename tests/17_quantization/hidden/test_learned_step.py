@@ -1,4 +1,4 @@
-"""Learned steps against scalar formulas in float64, for any ruler."""
+"""Learned steps against scalar formulas in float64, for any scale and zero point."""
 
 import numpy as np
 import oracle_17 as oracle

@@ -22,7 +22,7 @@ def test_bytes_are_four_a_weight(student, sizes, bias):
 
 
 @given(rows=st.integers(1, 9), columns=st.integers(1, 70), bits=st.integers(2, 8), group=st.sampled_from([None, 1, 32]))
-def test_bytes_of_a_quantized_tensor_are_codes_and_rulers(student, rows, columns, bits, group):
+def test_bytes_of_a_quantized_tensor_are_codes_and_qparams(student, rows, columns, bits, group):
     weight = np.ones((rows, columns), np.float32)
     t = student.IntType(bits)
     q = student.QuantizedTensor.from_float(weight, t, axis=0 if group is None else None, group_size=group)

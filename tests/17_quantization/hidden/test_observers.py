@@ -147,7 +147,7 @@ def test_a_percentile_outside_0_to_100_is_refused(student, percentile):
 
 
 @given(batches=BATCHES, bits=st.integers(2, 8), symmetric=st.booleans())
-def test_the_ruler_is_that_of_the_range(student, batches, bits, symmetric):
+def test_the_qparams_are_those_of_the_range(student, batches, bits, symmetric):
     observer = student.MinMaxObserver()
     lo, hi = seen(observer, batches)
     p = observer.qparams(student.IntType(bits), symmetric)

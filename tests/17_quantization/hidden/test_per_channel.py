@@ -68,7 +68,7 @@ def test_a_group_alone_is_quantized_as_in_its_matrix(student, seed, columns, siz
 
 
 @given(seed=st.integers(0, 999))
-def test_a_finer_ruler_is_never_coarser(student, seed):
+def test_a_scale_for_each_row_is_never_coarser(student, seed):
     """The largest error a row is at most half its own step, and its step is at most that of the whole tensor."""
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(5, 9)) * rng.uniform(0.01, 10, (5, 1))).astype(np.float32)

@@ -42,6 +42,8 @@ def test_gradients_of_a_rounded_layer_are_those_of_its_rounded_parts(student, se
     module(x).backward(grad)
     w_hat = student.fake_quantize(layer.weight, module.weight.qparams).data
     x_hat = student.fake_quantize(x, module.input.qparams).data
-    assert np.allclose(layer.weight.grad, grad.T @ x_hat, atol=1e-4), "no weight of a ruler of its own range is clipped"
+    assert np.allclose(layer.weight.grad, grad.T @ x_hat, atol=1e-4), (
+        "no weight that is quantized by its own range is clipped"
+    )
     assert np.allclose(x.grad, grad @ w_hat, atol=1e-4)
     assert np.allclose(layer.bias.grad, grad.sum(0), atol=1e-4)

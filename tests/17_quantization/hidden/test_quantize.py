@@ -1,4 +1,4 @@
-"""Codes and back for any numbers and rulers, against a scalar specification."""
+"""Codes and back for any numbers and quantization parameters, against a scalar specification."""
 
 import numpy as np
 import oracle_17 as oracle
@@ -13,40 +13,42 @@ TYPES = st.tuples(st.integers(2, 8), st.booleans())
 
 
 @st.composite
-def rulers(draw, scales=SCALES):
+def parameters(draw, scales=SCALES):
     bits, signed = draw(TYPES)
     qmin = -(2 ** (bits - 1)) if signed else 0
     return draw(scales), draw(st.integers(qmin, qmin + 2**bits - 1)), bits, signed
 
 
-def made(student, ruler):
-    scale, zero_point, bits, signed = ruler
+def made(student, qparams):
+    scale, zero_point, bits, signed = qparams
     int_type = student.IntType(bits, signed)
     return student.QParams(scale, zero_point, int_type), int_type.qmin, int_type.qmax
 
 
-@given(xs=st.lists(ANY, max_size=20), ruler=rulers())
-def test_every_code_is_the_specification_s(student, xs, ruler):
-    p, qmin, qmax = made(student, ruler)
+@given(xs=st.lists(ANY, max_size=20), qparams=parameters())
+def test_every_code_is_the_specification_s(student, xs, qparams):
+    p, qmin, qmax = made(student, qparams)
     got = student.quantize(np.array(xs, np.float32), p)
-    assert got.tolist() == [oracle.code(x, ruler[0], ruler[1], qmin, qmax) for x in xs]
-    assert got.dtype == (np.int8 if ruler[3] else np.uint8)
+    assert got.tolist() == [oracle.code(x, qparams[0], qparams[1], qmin, qmax) for x in xs]
+    assert got.dtype == (np.int8 if qparams[3] else np.uint8)
 
 
-@given(k=st.lists(st.integers(-140, 140), min_size=1), ruler=rulers(st.sampled_from([2.0**-9, 0.5, 1.0, 2.0, 64.0])))
-@example(k=[0, 1], ruler=(1.0, 1, 8, True))
-def test_ties_go_to_the_even_integer_before_the_zero_point(student, k, ruler):
-    p, qmin, qmax = made(student, ruler)
+@given(
+    k=st.lists(st.integers(-140, 140), min_size=1), qparams=parameters(st.sampled_from([2.0**-9, 0.5, 1.0, 2.0, 64.0]))
+)
+@example(k=[0, 1], qparams=(1.0, 1, 8, True))
+def test_ties_go_to_the_even_integer_before_the_zero_point(student, k, qparams):
+    p, qmin, qmax = made(student, qparams)
     ties = np.array(k) + 0.5
-    got = student.quantize(ties * ruler[0], p)
-    wanted = [min(max(n + n % 2 + ruler[1], qmin), qmax) for n in k]
-    assert got.tolist() == wanted, f"scale {ruler[0]}, zero point {ruler[1]}, ties {ties.tolist()}"
+    got = student.quantize(ties * qparams[0], p)
+    wanted = [min(max(n + n % 2 + qparams[1], qmin), qmax) for n in k]
+    assert got.tolist() == wanted, f"scale {qparams[0]}, zero point {qparams[1]}, ties {ties.tolist()}"
 
 
-@given(xs=st.lists(st.floats(-1, 1), min_size=1), ruler=rulers())
-def test_numbers_on_the_ruler_come_back_within_half_a_step(student, xs, ruler):
-    p, qmin, qmax = made(student, ruler)
-    scale, zero_point = ruler[:2]
+@given(xs=st.lists(st.floats(-1, 1), min_size=1), qparams=parameters())
+def test_numbers_in_range_come_back_within_half_a_step(student, xs, qparams):
+    p, qmin, qmax = made(student, qparams)
+    scale, zero_point = qparams[:2]
     lo, hi = (scale * (end - zero_point) for end in (qmin, qmax))
     x = np.clip(np.array(xs) * scale * 256, lo, hi).astype(np.float32)
     error = np.abs(student.dequantize(student.quantize(x, p), p).astype(np.float64) - x)
@@ -54,25 +56,25 @@ def test_numbers_on_the_ruler_come_back_within_half_a_step(student, xs, ruler):
     assert (error <= bound).all(), f"{x[error.argmax()]} moved by {error.max() / scale} steps"
 
 
-@given(ruler=rulers())
-def test_zero_survives_the_round_trip_exactly(student, ruler):
-    p, *_ = made(student, ruler)
+@given(qparams=parameters())
+def test_zero_survives_the_round_trip_exactly(student, qparams):
+    p, *_ = made(student, qparams)
     assert student.dequantize(student.quantize(np.zeros(3), p), p).tolist() == [0.0] * 3
 
 
-@given(xs=st.lists(ANY, min_size=2, max_size=30), ruler=rulers())
-def test_a_larger_number_never_gets_a_smaller_code(student, xs, ruler):
-    p, *_ = made(student, ruler)
+@given(xs=st.lists(ANY, min_size=2, max_size=30), qparams=parameters())
+def test_a_larger_number_never_gets_a_smaller_code(student, xs, qparams):
+    p, *_ = made(student, qparams)
     codes = student.quantize(np.sort(np.array(xs, np.float32)), p).astype(int)
     assert (np.diff(codes) >= 0).all()
 
 
-@given(qs=st.lists(st.integers(-8, 7), max_size=20), ruler=rulers())
-def test_every_real_is_the_specification_s_and_gets_its_code_back(student, qs, ruler):
-    p, qmin, qmax = made(student, ruler)
-    q = np.clip(np.array(qs, int) * 16, qmin, qmax).astype(np.int8 if ruler[3] else np.uint8)
+@given(qs=st.lists(st.integers(-8, 7), max_size=20), qparams=parameters())
+def test_every_real_is_the_specification_s_and_gets_its_code_back(student, qs, qparams):
+    p, qmin, qmax = made(student, qparams)
+    q = np.clip(np.array(qs, int) * 16, qmin, qmax).astype(np.int8 if qparams[3] else np.uint8)
     x = student.dequantize(q, p)
-    assert x.tolist() == [oracle.real(int(v), ruler[0], ruler[1]) for v in q] and x.dtype == np.float32
+    assert x.tolist() == [oracle.real(int(v), qparams[0], qparams[1]) for v in q] and x.dtype == np.float32
     assert student.quantize(x, p).tolist() == q.tolist()
 
 

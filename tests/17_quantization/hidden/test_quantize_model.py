@@ -43,10 +43,10 @@ def float_run(weights, biases, x):
 
 
 def bound(weights, biases, x):
-    """How far quantizing may move the answer: through each layer the error of its input, of its ruler, of its weights.
+    """How far quantizing may move the answer: through each layer the error of its input, of its scale, of its weights.
 
-    With e the error on the way in and s the step of the ruler: a number that the ruler reaches comes out within
-    e + s / 2, saturated or not, for saturating moves it towards the ruler. ReLU makes no error larger.
+    With e the error on the way in and s the scale: a number within the range comes out within e + s / 2,
+    saturated or not, for saturating moves it towards the range. ReLU makes no error larger.
     """
     inputs, _ = float_run(weights, biases, x)
     error = np.zeros_like(x, np.float64)
@@ -76,7 +76,7 @@ def test_a_static_model_is_near_the_float_model_on_what_it_was_calibrated_with(s
 
 
 @given(seed=SEEDS)
-def test_every_ruler_is_that_of_what_its_layer_is_given(student, seed):
+def test_every_scale_is_that_of_what_its_layer_is_given(student, seed):
     weights, biases, x = drawn(seed)
     inputs, _ = float_run(weights, biases, x)
     assume(all(seen.any() for seen in inputs))  # a layer that was given zeros alone takes each input's own range
@@ -89,11 +89,13 @@ def test_every_ruler_is_that_of_what_its_layer_is_given(student, seed):
         assert abs(got - scale) <= slack, f"scale {got}, not {scale}"
         moved = moved @ np.abs(w).T + 2.0**-20 * (np.abs(seen) @ np.abs(w).T + (0 if b is None else np.abs(b)))
     for layer, following in zip(model.layers, model.layers[1:], strict=False):
-        assert layer.output_qparams == following.input_qparams, "each layer hands codes of the next one's ruler"
+        assert layer.output_qparams == following.input_qparams, (
+            "each layer hands on codes by the next one's input_qparams"
+        )
 
 
 @given(seed=SEEDS, bits=st.integers(2, 8), axis=st.sampled_from([0, None]), static=st.booleans())
-def test_weights_have_the_type_and_rulers_asked_for(student, seed, bits, axis, static):
+def test_weights_have_the_type_and_scales_asked_for(student, seed, bits, axis, static):
     weights, biases, x = drawn(seed)
     model, t = network(student, weights, biases), student.IntType(bits)
     if static:

@@ -63,7 +63,7 @@ def test_a_layer_that_hands_on_codes_adds_half_a_step_of_theirs(student, seed):
 def test_the_integers_are_the_specification_s(student, seed):
     x, weight, bias = drawn(seed)
     lo, hi = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
-    s_x, z_x = oracle.ruler(lo, hi, -128, 127)
+    s_x, z_x = oracle.qparams(lo, hi, -128, 127)
     codes = [[oracle.code(v, s_x, z_x, -128, 127) for v in row] for row in x.tolist()]
     s_w, w = oracle.symmetric_rows(weight.tolist())
     unit = np.array(s_w) * s_x
@@ -73,7 +73,7 @@ def test_the_integers_are_the_specification_s(student, seed):
 
 
 @given(seed=SEEDS, static=st.booleans())
-def test_each_sample_is_computed_as_if_alone_when_the_ruler_is_fixed(student, seed, static):
+def test_each_sample_is_computed_as_if_alone_when_the_scale_is_fixed(student, seed, static):
     x, weight, bias = drawn(seed)
     p = student.choose_qparams(float(x.min()), float(x.max()))
     linear = student.QuantizedLinear(weight, bias, p, student.QParams(0.5, 3) if static else None)
@@ -98,7 +98,7 @@ def test_codes_in_are_what_reals_on_the_marks_would_be(student, seed):
 @given(xs=st.lists(st.floats(-1e6, 1e6, width=32), max_size=12))
 def test_dynamic_quantize_is_the_onnx_rule(student, xs):
     codes, p = student.dynamic_quantize(np.array(xs, np.float32))
-    scale, zero_point = oracle.dynamic_ruler([*xs, 0.0])
+    scale, zero_point = oracle.dynamic_qparams([*xs, 0.0])
     assert float(p.scale) == scale and (p.zero_point == zero_point or scale == 1)
     assert codes.tolist() == [oracle.code(x, float(p.scale), int(p.zero_point), 0, 255) for x in xs]
 
