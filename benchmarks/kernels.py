@@ -61,17 +61,17 @@ def layers(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]
             error = np.abs(np.asarray(call()) - exact).max() / np.abs(exact).max()
             assert error < 0.05, f"{name} is wrong by {error:.1%}"
         contest.run(f"int8_linear {m}x{k}x{n}", lambda y=layer, x=x: y(x), others, 2 * m * k * n)
-        ruler = choose_qparams(x.min(), x.max(), UINT8)
+        qparams = choose_qparams(x.min(), x.max(), UINT8)
         out = choose_qparams(exact.min(), exact.max(), UINT8)
-        whole = np.rint(bias / (ruler.scale * scale)).astype(np.int32)
+        whole = np.rint(bias / (qparams.scale * scale)).astype(np.int32)
         static, codes = (
-            Int8Linear(packed, scale, whole, ruler, QParams(out.scale, out.zero_point, UINT8)),
-            quantize(x, ruler),
+            Int8Linear(packed, scale, whole, qparams, QParams(out.scale, out.zero_point, UINT8)),
+            quantize(x, qparams),
         )
         others = {}
         for peer in peers:
             if hasattr(peer, "codes"):
-                pair = [(float(r.scale), int(r.zero_point)) for r in (ruler, out)]
+                pair = [(float(r.scale), int(r.zero_point)) for r in (qparams, out)]
                 others |= peer.codes(codes, q, scale, bias, *pair)
         for name, call in others.items():
             apart = np.abs(np.asarray(call().int_repr()).astype(int) - static(codes)).max()
@@ -90,12 +90,12 @@ def apart(contest: Contest, widths: list[int]) -> None:
     for n in widths:
         x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((m, n), (n, n)))
         scale, bias = (np.abs(w).max(0) / np.float32(127)).astype(np.float32), rng.normal(size=n).astype(np.float32)
-        packed, ruler = pack_int8(np.rint(w / scale).astype(np.int8)), choose_qparams(x.min(), x.max(), UINT8)
-        layer, zero_point = Int8Linear(packed, scale, bias, ruler), int(ruler.zero_point)
-        q, step = quantize(x, ruler), (scale * ruler.scale).astype(np.float32)
+        packed, qparams = pack_int8(np.rint(w / scale).astype(np.int8)), choose_qparams(x.min(), x.max(), UINT8)
+        layer, zero_point = Int8Linear(packed, scale, bias, qparams), int(qparams.zero_point)
+        q, step = quantize(x, qparams), (scale * qparams.scale).astype(np.float32)
         acc = int8_matmul(q, packed, zero_point)
         steps = {
-            "quantize": lambda x=x, r=ruler: quantize(x, r),
+            "quantize": lambda x=x, p=qparams: quantize(x, p),
             "product": lambda q=q, p=packed, z=zero_point: int8_matmul(q, p, z),
             "dequantize in NumPy": lambda acc=acc, step=step, bias=bias: acc * step + bias,
             "numpy float32": lambda x=x, w=w, bias=bias: x @ w + bias,
@@ -113,16 +113,16 @@ def passes(contest: Contest, peers: list[Any], sizes: list[int]) -> None:
     rng = np.random.default_rng(0)
     for size in sizes:
         x = rng.normal(size=(1, size)).astype(np.float32)
-        ruler = choose_qparams(x.min(), x.max(), UINT8)
-        q, down, up = quantize(x, ruler), {"numpy copy": x.copy}, {"numpy copy": x.copy}
+        qparams = choose_qparams(x.min(), x.max(), UINT8)
+        q, down, up = quantize(x, qparams), {"numpy copy": x.copy}, {"numpy copy": x.copy}
         for peer in peers:
-            each = peer.quantize(x, q, float(ruler.scale), int(ruler.zero_point))
+            each = peer.quantize(x, q, float(qparams.scale), int(qparams.zero_point))
             down, up = down | each[0], up | each[1]
-        contest.run(f"quantize {size}", lambda x=x, r=ruler: quantize(x, r), down, size)
-        contest.run(f"dequantize {size}", lambda q=q, r=ruler: dequantize(q, r), up, size)
+        contest.run(f"quantize {size}", lambda x=x, p=qparams: quantize(x, p), down, size)
+        contest.run(f"dequantize {size}", lambda q=q, p=qparams: dequantize(q, p), up, size)
         kept_q, kept_x = np.empty_like(q), np.empty_like(x)  # where the result need not be a new array
-        contest.run(f"out= quantize {size}", lambda x=x, r=ruler, out=kept_q: quantize(x, r, out), down, size)
-        contest.run(f"out= dequantize {size}", lambda q=q, r=ruler, out=kept_x: dequantize(q, r, out), up, size)
+        contest.run(f"out= quantize {size}", lambda x=x, p=qparams, out=kept_q: quantize(x, p, out), down, size)
+        contest.run(f"out= dequantize {size}", lambda q=q, p=qparams, out=kept_x: dequantize(q, p, out), up, size)
 
 
 def halves(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:

@@ -68,12 +68,12 @@ class OnnxRuntime:
         }
 
     def quantize(self, x: Any, q: Any, scale: float, zero_point: int) -> tuple[dict[str, Call], dict[str, Call]]:
-        ruler = {"s": np.float32(scale), "z": q.dtype.type(zero_point)}
-        ruler = {name: np.asarray(value) for name, value in ruler.items()}
+        qparams = {"s": np.float32(scale), "z": q.dtype.type(zero_point)}
+        qparams = {name: np.asarray(value) for name, value in qparams.items()}
         kind = q.dtype.name.upper()
         return (
-            {"ort QuantizeLinear": self.model("QuantizeLinear", {"x": x}, ruler, kind, "x s z")},
-            {"ort DequantizeLinear": self.model("DequantizeLinear", {"x": q}, ruler, "FLOAT", "x s z")},
+            {"ort QuantizeLinear": self.model("QuantizeLinear", {"x": x}, qparams, kind, "x s z")},
+            {"ort DequantizeLinear": self.model("DequantizeLinear", {"x": q}, qparams, "FLOAT", "x s z")},
         )
 
 
@@ -143,11 +143,11 @@ class Torch:
         return {f"torch dynamic {engine}": call for engine, call in self._each_engine(make).items()}
 
     def codes(
-        self, x: Any, q: Any, scale: Any, bias: Any, ruler: tuple[float, int], out: tuple[float, int]
+        self, x: Any, q: Any, scale: Any, bias: Any, qparams: tuple[float, int], out: tuple[float, int]
     ) -> dict[str, Call]:
         """Static: uint8 codes in and out."""
         torch = self.torch
-        inputs = torch._make_per_tensor_quantized_tensor(torch.from_numpy(x), *ruler)
+        inputs = torch._make_per_tensor_quantized_tensor(torch.from_numpy(x), *qparams)
         weights, b = self._weights(q, scale), torch.from_numpy(bias)
 
         def make() -> Call:

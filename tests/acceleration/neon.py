@@ -51,10 +51,10 @@ int main(void) {
         }
         int n = rand() % 1000;
         float scale = ldexpf(1 + rand() / (float)RAND_MAX, rand() % 60 - 30), zero = rand() % 256 - 128;
-        float ruler[] = {zero, -128, 127, scale};
+        float qparams[] = {zero, -128, 127, scale};
         for (int i = 0; i < n; i++) x[i] = (rand() % 1200 - 600) * (rand() % 2 ? 0.5f : 0.37f) * scale;
         float lo = 0, hi = 0;
-        wrong += quantize(x, 0, 1, n, q, 0, ruler, &flip) != 0 || extremes(x, 0, 1, n, two, 0, 0, 0) != 0;
+        wrong += quantize(x, 0, 1, n, q, 0, qparams, &flip) != 0 || extremes(x, 0, 1, n, two, 0, 0, 0) != 0;
         for (int i = 0; i < n; i++, codes++) {
             float code = rintf(x[i] / scale) + zero;
             wrong += q[i] != (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
@@ -63,7 +63,7 @@ int main(void) {
         wrong += n && (two[0] != lo || two[1] != hi);
         if (n == 0) continue;
         x[n / 2] = NAN;
-        wrong += !quantize(x, 0, 1, n, q, 0, ruler, &flip) || !extremes(x, 0, 1, n, two, 0, 0, 0);
+        wrong += !quantize(x, 0, 1, n, q, 0, qparams, &flip) || !extremes(x, 0, 1, n, two, 0, 0, 0);
     }
     printf("neon_dotprod: %ld sums and %ld codes, %ld wrong\n", sums, codes, wrong);
     return wrong != 0;

@@ -19,17 +19,17 @@ CASES: list[tuple[int, int, int, int, int, tuple[int, int], int, int, int]] = [
 ]  # fmt: skip
 
 
-def layers(case: Any, ruler: Any, out: Any, relu: bool = False) -> tuple[Any, QuantizedConv2d, Int8Conv2d]:
+def layers(case: Any, qparams: Any, out: Any, relu: bool = False) -> tuple[Any, QuantizedConv2d, Int8Conv2d]:
     n, channels, height, width, filters, kernel, stride, padding, groups = case
     rng = np.random.default_rng(n + channels + filters)
     x = rng.normal(size=(n, channels, height, width)).astype(np.float32)
     w, b = rng.normal(size=(filters, channels // groups, *kernel)).astype(np.float32), rng.normal(size=filters)
     options: Any = {"stride": stride, "padding": padding, "groups": groups}
-    definition = QuantizedConv2d(w, b.astype(np.float32), ruler, out, **options)
+    definition = QuantizedConv2d(w, b.astype(np.float32), qparams, out, **options)
     codes = np.concatenate([part.weight.q for part in definition.products]).reshape(w.shape)
     scale = np.concatenate([part.weight.qparams.scale.ravel() for part in definition.products])
     bias = np.concatenate([part.bias for part in definition.products])
-    return x, definition, Int8Conv2d(codes, scale, bias, ruler, out, relu, **options)
+    return x, definition, Int8Conv2d(codes, scale, bias, qparams, out, relu, **options)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -41,27 +41,27 @@ def test_a_dynamic_layer_has_the_bits_of_the_notebooks(on_kernel: str, case: Any
 @pytest.mark.parametrize("int_type", [INT8, UINT8])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_static_layer_has_the_bits_of_the_notebooks(on_kernel: str, case: Any, int_type: Any) -> None:
-    ruler = choose_qparams(-2, 1.4, int_type)
-    x, definition, layer = layers(case, ruler, None)
+    qparams = choose_qparams(-2, 1.4, int_type)
+    x, definition, layer = layers(case, qparams, None)
     wanted = definition(Tensor(x)).data
     np.testing.assert_array_equal(layer(x), wanted)
-    np.testing.assert_array_equal(layer(quantize(x, ruler)), wanted)
+    np.testing.assert_array_equal(layer(quantize(x, qparams)), wanted)
 
 
 @pytest.mark.parametrize("int_type", [INT8, UINT8])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_codes_out_are_requantized_to_the_same_bits(on_kernel: str, case: Any, int_type: Any) -> None:
-    ruler, out = choose_qparams(-2, 1.4, UINT8), choose_qparams(-8, 9, int_type)
-    x, definition, layer = layers(case, ruler, out)
-    q = quantize(x, ruler)
-    got, wanted = layer(q), definition(QuantizedTensor(q, ruler)).q
+    qparams, out = choose_qparams(-2, 1.4, UINT8), choose_qparams(-8, 9, int_type)
+    x, definition, layer = layers(case, qparams, out)
+    q = quantize(x, qparams)
+    got, wanted = layer(q), definition(QuantizedTensor(q, qparams)).q
     assert got.dtype == int_type.storage
     np.testing.assert_array_equal(got, wanted)
 
 
 def test_relu_is_part_of_the_same_pass(on_kernel: str) -> None:
-    ruler, out = choose_qparams(-2, 1.4), choose_qparams(-8, 9)
-    x, definition, layer = layers(CASES[1], ruler, out, relu=True)
+    qparams, out = choose_qparams(-2, 1.4), choose_qparams(-8, 9)
+    x, definition, layer = layers(CASES[1], qparams, out, relu=True)
     np.testing.assert_array_equal(layer(x), np.maximum(definition(Tensor(x)).q, out.zero_point))
 
 
@@ -109,9 +109,9 @@ def test_what_does_not_fit_together_is_one_sentence() -> None:
         layer(np.zeros((1, 2, 2, 5), np.float32))
     with pytest.raises(TypeError, match="x must be float32"):
         layer(np.zeros((1, 2, 5, 5)))
-    with pytest.raises(ValueError, match="their ruler is not known"):
+    with pytest.raises(ValueError, match="their qparams are not known"):
         layer(np.zeros((1, 2, 5, 5), np.int8))
-    with pytest.raises(ValueError, match="one ruler for the whole tensor"):
+    with pytest.raises(ValueError, match="one scale and zero point for the whole tensor"):
         Int8Conv2d(w, 1.0, None, QParams(np.ones((2, 1), np.float32), 0))
 
 

@@ -36,30 +36,30 @@ def test_every_tie_goes_as_in_the_definition(on_kernel: str, int_type: Any) -> N
     with np.errstate(over="ignore", under="ignore"):
         for exponent in [*rng.uniform(-37, 37, 10), -44, -38, -37.4, 0, 37.4, 38]:
             scale = np.float32(10.0**exponent * rng.uniform(1, 3))
-            ruler = QParams(scale, rng.integers(int_type.qmin, int_type.qmax + 1), int_type)
+            qparams = QParams(scale, rng.integers(int_type.qmin, int_type.qmax + 1), int_type)
             x = near_ties(float(scale))
-            np.testing.assert_array_equal(fast.quantize(x, ruler), quantize(x, ruler), f"scale {scale}")
+            np.testing.assert_array_equal(fast.quantize(x, qparams), quantize(x, qparams), f"scale {scale}")
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (63,), (65,), (3, 7, 11), (40_000,), (2, 20_001)])
 def test_any_shape_comes_back_as_in_the_definition(on_kernel: str, shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    ruler = QParams(0.013, 11, UINT8)
-    q = fast.quantize(x, ruler)
+    qparams = QParams(0.013, 11, UINT8)
+    q = fast.quantize(x, qparams)
     assert q.shape == shape and q.dtype == np.uint8
-    np.testing.assert_array_equal(q, quantize(x, ruler))
-    np.testing.assert_array_equal(fast.dequantize(q, ruler), dequantize(q, ruler))
+    np.testing.assert_array_equal(q, quantize(x, qparams))
+    np.testing.assert_array_equal(fast.dequantize(q, qparams), dequantize(q, qparams))
 
 
 def test_strides_read_only_arrays_and_other_types_are_taken(on_kernel: str) -> None:
-    x, ruler = np.random.default_rng(0).normal(size=(40, 50)), QParams(0.02, -3)
+    x, qparams = np.random.default_rng(0).normal(size=(40, 50)), QParams(0.02, -3)
     for view in (x, x.T, x[::-2, 1::3], x.astype(np.float16), np.arange(12), np.broadcast_to(x[:1], (5, 50))):
-        np.testing.assert_array_equal(fast.quantize(view, ruler), quantize(view, ruler))
-    q = quantize(x, ruler)
-    np.testing.assert_array_equal(fast.dequantize(q.T[1:], ruler), dequantize(q.T[1:], ruler))
+        np.testing.assert_array_equal(fast.quantize(view, qparams), quantize(view, qparams))
+    q = quantize(x, qparams)
+    np.testing.assert_array_equal(fast.dequantize(q.T[1:], qparams), dequantize(q.T[1:], qparams))
 
 
-def test_a_ruler_for_each_row_or_in_another_shape(on_kernel: str) -> None:
+def test_a_scale_for_each_row_or_in_another_shape(on_kernel: str) -> None:
     w = np.random.default_rng(0).normal(size=(9, 130)).astype(np.float32)
     for axis, symmetric in ((0, True), (0, False), (1, True), (None, False)):
         tensor = QuantizedTensor.from_float(w, axis=axis, symmetric=symmetric)
@@ -83,22 +83,22 @@ def test_wrong_input_is_one_sentence() -> None:
         fast.dequantize(np.ones(3, np.int64), QParams(1, 0))
 
 
-def test_a_ruler_that_can_change_is_read_at_each_call(on_kernel: str) -> None:
+def test_qparams_that_can_change_are_read_at_each_call(on_kernel: str) -> None:
     x = np.linspace(-1, 1, 50, dtype=np.float32)
-    ruler = SimpleNamespace(scale=np.array(0.02, np.float32), zero_point=np.array(3), int_type=INT8)
+    qparams = SimpleNamespace(scale=np.array(0.02, np.float32), zero_point=np.array(3), int_type=INT8)
     for scale, zero_point in ((0.02, 3), (0.05, -7)):
-        ruler.scale[...], ruler.zero_point[...] = scale, zero_point
+        qparams.scale[...], qparams.zero_point[...] = scale, zero_point
         wanted = quantize(x, QParams(scale, zero_point))
-        np.testing.assert_array_equal(fast.quantize(x, ruler), wanted)
-        np.testing.assert_array_equal(fast.dequantize(wanted, ruler), dequantize(wanted, QParams(scale, zero_point)))
+        np.testing.assert_array_equal(fast.quantize(x, qparams), wanted)
+        np.testing.assert_array_equal(fast.dequantize(wanted, qparams), dequantize(wanted, QParams(scale, zero_point)))
 
 
-def test_more_rulers_than_are_remembered_each_keep_their_own_codes(on_kernel: str) -> None:
-    """What is remembered goes by a ruler's id, and Python gives the id of a dead one to the next."""
+def test_more_qparams_than_are_remembered_each_keep_their_own_codes(on_kernel: str) -> None:
+    """What is remembered goes by the id of a QParams, and Python gives the id of a dead one to the next."""
     x = np.linspace(-1, 1, 20, dtype=np.float32)
     for i in range(600):
-        ruler = QParams(0.001 * (i + 1), i % 100)
-        np.testing.assert_array_equal(fast.quantize(x, ruler), quantize(x, ruler))
+        qparams = QParams(0.001 * (i + 1), i % 100)
+        np.testing.assert_array_equal(fast.quantize(x, qparams), quantize(x, qparams))
 
 
 @pytest.mark.parametrize("axis", [None, 0, 1])
@@ -114,27 +114,27 @@ def test_a_result_goes_where_it_is_wanted(on_kernel: str, size: int, axis: int |
 
 
 def test_a_place_that_does_not_fit_is_refused_before_anything_is_written(on_kernel: str) -> None:
-    x, ruler = np.zeros((4, 6), np.float32), QParams(1, 0)
+    x, qparams = np.zeros((4, 6), np.float32), QParams(1, 0)
     locked = np.empty((4, 6), np.int8)
     locked.flags.writeable = False
     for out in (np.empty((4, 6), np.uint8), np.empty((6, 4), np.int8), [0]):
         with pytest.raises(ValueError, match=r"out must be an array int8 \[4, 6\], got"):
-            fast.quantize(x, ruler, out)  # type: ignore[arg-type]
+            fast.quantize(x, qparams, out)  # type: ignore[arg-type]
     for out in (np.empty((6, 4), np.int8).T, locked, x.view(np.int8).ravel()[:24].reshape(4, 6)):
         with pytest.raises(ValueError, match="out must be writeable, contiguous, aligned, and apart from the input"):
-            fast.quantize(x, ruler, out)
+            fast.quantize(x, qparams, out)
 
 
 def test_a_long_pass_is_the_same_in_pieces(on_kernel: str, two_threads: None) -> None:
     """From some size on each piece asks for the next one's memory, and threads share the pieces."""
     x = np.random.default_rng(0).normal(size=(1 << 20) + 4321).astype(np.float32)[5:]
-    ruler = QParams(0.02, 7)
-    q = quantize(x, ruler)
-    np.testing.assert_array_equal(fast.quantize(x, ruler), q)
-    np.testing.assert_array_equal(fast.dequantize(q, ruler), dequantize(q, ruler))
+    qparams = QParams(0.02, 7)
+    q = quantize(x, qparams)
+    np.testing.assert_array_equal(fast.quantize(x, qparams), q)
+    np.testing.assert_array_equal(fast.dequantize(q, qparams), dequantize(q, qparams))
     x[-1] = np.nan
     with pytest.raises(ValueError, match=rf"NaN, got one at index \[{x.size - 1}\]"):
-        fast.quantize(x, ruler)
+        fast.quantize(x, qparams)
 
 
 def odd_copies(x: Any) -> dict[str, Any]:
@@ -144,14 +144,14 @@ def odd_copies(x: Any) -> dict[str, Any]:
     return {"unaligned": unaligned, "another byte order": x.astype(x.dtype.newbyteorder())}
 
 
-@pytest.mark.parametrize("rulers", [1, 6])
-def test_numbers_that_the_processor_cannot_read_in_place_are_copied_first(on_kernel: str, rulers: int) -> None:
+@pytest.mark.parametrize("scales", [1, 6])
+def test_numbers_that_the_processor_cannot_read_in_place_are_copied_first(on_kernel: str, scales: int) -> None:
     x = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
-    ruler = choose_qparams(-1, 2) if rulers == 1 else choose_qparams(x.min(1, keepdims=True), x.max(1, keepdims=True))
+    qparams = choose_qparams(-1, 2) if scales == 1 else choose_qparams(x.min(1, keepdims=True), x.max(1, keepdims=True))
     for name, odd in odd_copies(x).items():
-        np.testing.assert_array_equal(fast.quantize(odd, ruler), quantize(x, ruler), err_msg=name)
+        np.testing.assert_array_equal(fast.quantize(odd, qparams), quantize(x, qparams), err_msg=name)
     with pytest.raises(ValueError, match="out must be writeable, contiguous, aligned, and apart from the input"):
-        fast.dequantize(quantize(x, ruler), ruler, out=odd_copies(x)["unaligned"])
+        fast.dequantize(quantize(x, qparams), qparams, out=odd_copies(x)["unaligned"])
 
 
 def test_layers_read_such_numbers_too(on_kernel: str) -> None:

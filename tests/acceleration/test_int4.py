@@ -20,14 +20,14 @@ def weights(k: int, n: int, group: int | None, seed: int = 0) -> tuple[Any, Any]
     return rng.integers(-8, 8, (k, n)).astype(np.int8), rng.uniform(0.01, 1, shape).astype(np.float32)
 
 
-def spec(x: Any, codes: Any, scale: Any, group: int | None, bias: Any, ruler: Any) -> Any:
+def spec(x: Any, codes: Any, scale: Any, group: int | None, bias: Any, qparams: Any) -> Any:
     """int64 sums of each group; then float32, one rounding at a time."""
     k, y = len(codes), np.tile(bias, (len(x), 1))
-    q = quantize(x, ruler).astype(np.int64) - int(ruler.zero_point)
+    q = quantize(x, qparams).astype(np.int64) - int(qparams.zero_point)
     for g, first in enumerate(range(0, k, group or k)):
         part = slice(first, first + (group or k))
         acc = q[:, part] @ codes[part].astype(np.int64)
-        y = y + acc.astype(np.float32) * (ruler.scale * scale.reshape(-1, codes.shape[1])[g])
+        y = y + acc.astype(np.float32) * (qparams.scale * scale.reshape(-1, codes.shape[1])[g])
     return y
 
 
@@ -59,10 +59,10 @@ def test_a_layer_has_the_bits_of_the_definition(on_kernel: str, shape: tuple[int
     codes, scale = weights(k, n, group)
     rng = np.random.default_rng(2)
     x, bias = rng.normal(size=(m, k)).astype(np.float32), rng.normal(size=n).astype(np.float32)
-    packed, ruler = pack_int4(codes, scale, group), choose_qparams(-2, 3, UINT8)
-    wanted = spec(x, codes, scale, group, bias, ruler)
-    np.testing.assert_array_equal(int4_linear(x, packed, bias, ruler), wanted)
-    np.testing.assert_array_equal(int4_linear(quantize(x, ruler), packed, bias, ruler), wanted)
+    packed, qparams = pack_int4(codes, scale, group), choose_qparams(-2, 3, UINT8)
+    wanted = spec(x, codes, scale, group, bias, qparams)
+    np.testing.assert_array_equal(int4_linear(x, packed, bias, qparams), wanted)
+    np.testing.assert_array_equal(int4_linear(quantize(x, qparams), packed, bias, qparams), wanted)
 
 
 def test_one_scale_a_column_gives_the_notebooks_layer(on_kernel: str) -> None:
@@ -74,20 +74,20 @@ def test_one_scale_a_column_gives_the_notebooks_layer(on_kernel: str) -> None:
     np.testing.assert_array_equal(Int8Linear(pack_int8(codes), scale, bias)(x), layer(x).data)
 
 
-def test_groups_come_from_a_tensor_with_a_ruler_a_group(on_kernel: str) -> None:
+def test_groups_come_from_a_tensor_with_a_scale_a_group(on_kernel: str) -> None:
     """The error of the product stays within half a step of each activation and each weight."""
     rng = np.random.default_rng(0)
     w, x = rng.normal(size=(20, 4, 32)).astype(np.float32), rng.normal(size=(3, 128)).astype(np.float32)
     tensor = QuantizedTensor.from_float(w, INT4, symmetric=True, axis=(0, 1))
     codes, scale = tensor.q.reshape(20, 128).T, tensor.qparams.scale.reshape(20, 4).T
-    ruler = choose_qparams(x.min(), x.max(), UINT8)
-    got = int4_linear(x, pack_int4(codes, scale, 32), None, ruler)
+    qparams = choose_qparams(x.min(), x.max(), UINT8)
+    got = int4_linear(x, pack_int4(codes, scale, 32), None, qparams)
     real = tensor.dequantize().reshape(20, 128).astype(np.float64)
-    bound = float(ruler.scale) / 2 * np.abs(real).sum(1) * (1 + 1e-5)
+    bound = float(qparams.scale) / 2 * np.abs(real).sum(1) * (1 + 1e-5)
     assert (np.abs(got - x @ real.T) <= bound).all()
 
 
-def test_dynamic_rulers_are_those_of_the_input(on_kernel: str) -> None:
+def test_dynamic_qparams_are_those_of_the_input(on_kernel: str) -> None:
     codes, scale = weights(70, 30, None)
     x = np.random.default_rng(0).normal(size=(2, 3, 70)).astype(np.float32)
     got = int4_linear(x, pack_int4(codes, scale))
@@ -151,9 +151,9 @@ def test_wrong_input_is_one_sentence() -> None:
         int4_matmul(np.ones((2, 64), np.float32), packed)
     with pytest.raises(ValueError, match=r"a_zero_point must be an integer in \[-128, 255\], got 300"):
         int4_matmul(np.ones((2, 64), np.uint8), packed, 300)
-    with pytest.raises(ValueError, match="their ruler is not known: give input_qparams"):
+    with pytest.raises(ValueError, match="their qparams are not known: give input_qparams"):
         int4_linear(np.ones((2, 64), np.uint8), packed)
     with pytest.raises(ValueError, match="bias must have 4 values"):
         int4_linear(np.ones((2, 64), np.float32), packed, np.ones(3, np.float32))
-    with pytest.raises(ValueError, match="one ruler for the whole tensor"):
+    with pytest.raises(ValueError, match="one scale and zero point for the whole tensor"):
         int4_linear(np.ones((2, 64), np.float32), packed, None, QParams(np.ones((2, 1), np.float32), 0))

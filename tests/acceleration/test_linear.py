@@ -30,18 +30,18 @@ def test_a_dynamic_layer_has_the_bits_of_the_notebooks(on_kernel: str, shape: tu
 def test_a_static_layer_has_the_bits_of_the_notebooks(
     on_kernel: str, shape: tuple[int, int, int], int_type: Any
 ) -> None:
-    ruler = choose_qparams(-1, 2, int_type)
-    x, layer, parts = layer_and_pack(*shape, input_qparams=ruler)
+    qparams = choose_qparams(-1, 2, int_type)
+    x, layer, parts = layer_and_pack(*shape, input_qparams=qparams)
     wanted = layer(x).data
-    np.testing.assert_array_equal(int8_linear(x, *parts, ruler), wanted)
-    np.testing.assert_array_equal(int8_linear(quantize(x, ruler), *parts, ruler), wanted)
+    np.testing.assert_array_equal(int8_linear(x, *parts, qparams), wanted)
+    np.testing.assert_array_equal(int8_linear(quantize(x, qparams), *parts, qparams), wanted)
 
 
 @pytest.mark.parametrize("int_type", [INT8, UINT8])
 def test_codes_out_are_requantized_to_the_same_bits(on_kernel: str, int_type: Any) -> None:
-    ruler, out = choose_qparams(-2, 2), choose_qparams(-9, 12, int_type)
-    x, layer, parts = layer_and_pack(37, 99, 50, input_qparams=ruler, output_qparams=out)
-    got = int8_linear(x, *parts, ruler, out)
+    qparams, out = choose_qparams(-2, 2), choose_qparams(-9, 12, int_type)
+    x, layer, parts = layer_and_pack(37, 99, 50, input_qparams=qparams, output_qparams=out)
+    got = int8_linear(x, *parts, qparams, out)
     assert got.dtype == int_type.storage
     np.testing.assert_array_equal(got, layer(x).q)
 
@@ -52,13 +52,15 @@ def test_relu_is_part_of_the_same_pass(on_kernel: str) -> None:
 
 
 def test_relu_on_codes_clips_at_the_code_of_zero(on_kernel: str) -> None:
-    ruler, out = choose_qparams(-2, 2), choose_qparams(-9, 12)
-    x, layer, parts = layer_and_pack(20, 30, 40, input_qparams=ruler, output_qparams=out)
-    np.testing.assert_array_equal(int8_linear(x, *parts, ruler, out, relu=True), np.maximum(layer(x).q, out.zero_point))
+    qparams, out = choose_qparams(-2, 2), choose_qparams(-9, 12)
+    x, layer, parts = layer_and_pack(20, 30, 40, input_qparams=qparams, output_qparams=out)
+    np.testing.assert_array_equal(
+        int8_linear(x, *parts, qparams, out, relu=True), np.maximum(layer(x).q, out.zero_point)
+    )
 
 
 @pytest.mark.parametrize("lo, hi", [(0, 0), (0, 1e-44), (-1e-38, 1e-38), (-3e38, 3e38), (5, 5), (-253, 257)])
-def test_odd_ranges_choose_the_ruler_of_the_definition(on_kernel: str, lo: float, hi: float) -> None:
+def test_odd_ranges_choose_the_qparams_of_the_definition(on_kernel: str, lo: float, hi: float) -> None:
     x, layer, parts = layer_and_pack(4, 16, 3)
     x = np.linspace(lo, hi, 64, dtype=np.float64).astype(np.float32).reshape(4, 16)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -74,7 +76,7 @@ def test_nan_is_refused_with_its_index(on_kernel: str) -> None:
         int8_linear(x, parts[0], parts[1], None, QParams(1, 0))
 
 
-def test_an_infinite_range_is_refused_but_a_ruler_saturates_it(on_kernel: str) -> None:
+def test_an_infinite_range_is_refused_but_static_qparams_saturate_it(on_kernel: str) -> None:
     x, _, (packed, scale, _) = layer_and_pack(3, 5, 2)
     x[1, 1] = -np.inf
     with pytest.raises(ValueError, match="a range must be finite"):
@@ -97,14 +99,14 @@ def test_what_does_not_fit_together_is_refused_when_the_layer_is_made() -> None:
         Int8Linear(packed, np.ones(4, np.float32), np.ones(5, np.float32))
     with pytest.raises(ValueError, match="codes out need input_qparams"):
         Int8Linear(packed, np.ones(4, np.float32), None, None, QParams(1, 0))
-    with pytest.raises(ValueError, match="one ruler for the whole tensor"):
+    with pytest.raises(ValueError, match="one scale and zero point for the whole tensor"):
         Int8Linear(packed, np.ones(4, np.float32), None, QParams(np.ones((6, 1), np.float32), 0))
     with pytest.raises(OverflowError, match="beyond int32"):
         Int8Linear(packed, np.ones(4, np.float32), np.full(4, 2**31 - 1, np.int32), QParams(1, 0))
     layer = Int8Linear(packed, np.ones(4, np.float32))
     with pytest.raises(TypeError, match="x must be float32"):
         layer(np.ones((1, 6)))
-    with pytest.raises(ValueError, match="their ruler is not known"):
+    with pytest.raises(ValueError, match="their qparams are not known"):
         layer(np.ones((1, 6), np.int8))
 
 

@@ -88,12 +88,12 @@ def test_no_quantized_layer_is_left_and_the_given_model_stays_as_it_was(
     assert [type(m) for _, m in quantized.named_modules()] == before
 
 
-@pytest.mark.parametrize("ruler", [None, choose_qparams(-2, 3)])
+@pytest.mark.parametrize("qparams", [None, choose_qparams(-2, 3)])
 @pytest.mark.parametrize("out", [None, choose_qparams(-9, 9)])
-def test_a_layer_takes_codes_of_any_ruler_as_the_notebooks_does(on_kernel: str, ruler: Any, out: Any) -> None:
+def test_a_layer_takes_codes_of_any_qparams_as_the_notebooks_does(on_kernel: str, qparams: Any, out: Any) -> None:
     rng = np.random.default_rng(0)
     w, b = rng.normal(size=(17, 20)).astype(np.float32), rng.normal(size=17).astype(np.float32)
-    layer = QuantizedLinear(w, b, ruler, out)
+    layer = QuantizedLinear(w, b, qparams, out)
     fast = accelerate(layer)
     for other in (choose_qparams(-2, 3), choose_qparams(-1, 4)):
         x = QuantizedTensor.from_float(rng.normal(size=(6, 20)), symmetric=False)
@@ -142,7 +142,7 @@ def codes(shape: tuple[int, ...], qparams: Any) -> QuantizedTensor:
     return QuantizedTensor(rng.integers(-128, 128, shape).astype(np.int8), qparams)
 
 
-RULER = choose_qparams(-2, 3)
+QPARAMS = choose_qparams(-2, 3)
 LAYERS = {
     "linear": (lambda given: QuantizedLinear(np.eye(5, 20), np.ones(5), given), (6, 20)),
     "convolution": (lambda given: QuantizedConv2d(np.ones((2, 3, 2, 2)), np.ones(2), given), (4, 3, 5, 5)),
@@ -151,10 +151,10 @@ INPUTS: dict[str, Callable[[tuple[int, ...]], Any]] = {
     "codes of another scale": lambda shape: codes(shape, choose_qparams(-20, 30)),
     "codes of a scale that is a little different": lambda shape: codes(shape, choose_qparams(-2, 3.00001)),
     "a NaN": lambda shape: Tensor(np.full(shape, np.nan)),
-    "codes with a channel too few": lambda shape: codes((shape[0], shape[1] - 1, *shape[2:]), RULER),
-    "codes with a channel too many": lambda shape: codes((shape[0], shape[1] + 1, *shape[2:]), RULER),
+    "codes with a channel too few": lambda shape: codes((shape[0], shape[1] - 1, *shape[2:]), QPARAMS),
+    "codes with a channel too many": lambda shape: codes((shape[0], shape[1] + 1, *shape[2:]), QPARAMS),
     "reals with an axis too few": lambda shape: Tensor(np.zeros(shape[1:-1] or (3,))),
-    "images smaller than the window": lambda shape: codes((*shape[:2], 1, 1) if len(shape) == 4 else (2, 3), RULER),
+    "images smaller than the window": lambda shape: codes((*shape[:2], 1, 1) if len(shape) == 4 else (2, 3), QPARAMS),
 }
 
 
@@ -163,7 +163,7 @@ INPUTS: dict[str, Callable[[tuple[int, ...]], Any]] = {
 def test_what_a_calibrated_layer_refuses_it_refuses_when_accelerated(
     on_kernel: str, make: Any, shape: tuple[int, ...], made: Any
 ) -> None:
-    both_refuse(make(RULER), made(shape))
+    both_refuse(make(QPARAMS), made(shape))
 
 
 @pytest.mark.parametrize("make, shape", LAYERS.values(), ids=LAYERS)
@@ -179,13 +179,13 @@ def test_a_pool_refuses_codes_as_it_refuses_reals(shape: tuple[int, ...]) -> Non
     with pytest.raises(ValueError) as wanted:
         MaxPool2d(9)(Tensor(np.zeros(shape)))
     with pytest.raises(ValueError) as got:
-        accelerate(OnCodes(MaxPool2d(9)))(codes(shape, RULER))
+        accelerate(OnCodes(MaxPool2d(9)))(codes(shape, QPARAMS))
     assert str(got.value) == str(wanted.value)
 
 
 def test_a_chain_refuses_codes_of_another_scale_between_its_layers(on_kernel: str) -> None:
-    first = QuantizedLinear(np.eye(20), None, RULER, choose_qparams(-7, 7))
-    second = QuantizedLinear(np.eye(5, 20), np.ones(5), RULER)
+    first = QuantizedLinear(np.eye(20), None, QPARAMS, choose_qparams(-7, 7))
+    second = QuantizedLinear(np.eye(5, 20), np.ones(5), QPARAMS)
     both_refuse(Sequential(first, second), Tensor(np.ones((3, 20))))
 
 
@@ -234,18 +234,18 @@ class Backwards(Sequential):
 
 @pytest.mark.parametrize("static", [False, True])
 def test_subclasses_and_wrappers_keep_their_forward(on_kernel: str, static: bool) -> None:
-    rng, ruler = np.random.default_rng(4), RULER if static else None
-    square = QuantizedLinear(rng.normal(size=(16, 16)), rng.normal(size=16), ruler)
+    rng, qparams = np.random.default_rng(4), QPARAMS if static else None
+    square = QuantizedLinear(rng.normal(size=(16, 16)), rng.normal(size=16), qparams)
     image = rng.normal(size=(2, 4, 4, 4)).astype(np.float32)
     kernel = rng.normal(size=(4, 4, 1, 1))
     for model, x in [
-        (Doubled(rng.normal(size=(16, 16)), None, ruler), image.reshape(8, 16)),
-        (DoubledConv(kernel, None, ruler), image),
-        (Sequential(QuantizedConv2d(kernel, None, ruler), Leaky(), DoubledConv(kernel, None, ruler)), image),
-        (Sequential(square, Leaky(), Doubled(np.eye(16), None, ruler)), image.reshape(8, 16)),
+        (Doubled(rng.normal(size=(16, 16)), None, qparams), image.reshape(8, 16)),
+        (DoubledConv(kernel, None, qparams), image),
+        (Sequential(QuantizedConv2d(kernel, None, qparams), Leaky(), DoubledConv(kernel, None, qparams)), image),
+        (Sequential(square, Leaky(), Doubled(np.eye(16), None, qparams)), image.reshape(8, 16)),
         (Wrapper(ReLU()), image),
         (Sequential(square, Wrapper(ReLU()), Wrapper(square)), image.reshape(8, 16)),
-        (Backwards(QuantizedLinear(np.eye(16), None, ruler), Leaky(), square), image.reshape(8, 16)),
+        (Backwards(QuantizedLinear(np.eye(16), None, qparams), Leaky(), square), image.reshape(8, 16)),
     ]:
         assert_same(accelerate(model)(x), model(x))
 

@@ -42,7 +42,7 @@ def torch_version() -> str:
 
 
 def rows(operator: str) -> Iterator[tuple[QParams, Array, Array]]:
-    """(ruler, x, torch's codes) of each row: float32 [N], int8 or uint8 [N]."""
+    """(quantization parameters, x, torch's codes) of each row: float32 [N], int8 or uint8 [N]."""
     a, prefix = torch_answers(), "channel_" * operator.endswith("channel")
     faked = operator.startswith("fake")
     signed = np.ones(a["channel_scale"].size, bool) if prefix else a["signed"]
@@ -92,6 +92,6 @@ def histogram_errors() -> Iterator[tuple[str, float, float, float]]:
         ours, widest = HistogramObserver(), MinMaxObserver()
         ours.observe(x)
         widest.observe(x)
-        rulers = (ours.qparams(INT8), QParams(*p), widest.qparams(INT8))
-        first, second, third = (sum(error_parts(x, ruler)) for ruler in rulers)
+        each = (ours.qparams(INT8), QParams(*p), widest.qparams(INT8))
+        first, second, third = (sum(error_parts(x, qparams)) for qparams in each)
         yield name, first, second, third

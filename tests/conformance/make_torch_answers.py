@@ -6,11 +6,11 @@
 The same versions on the same kind of processor write the same bytes. The arrays:
 
     versions                    torch, numpy, and the processor's instructions that torch used
-    scale, zero_point, signed   [P]     one ruler a row; signed: int8, else uint8
+    scale, zero_point, signed   [P]     one a row; signed: int8, else uint8
     x                           [P, N]  float32: ties, their two neighbours, random, infinite, huge, subnormal
     quantized                   [P, N]  torch.quantize_per_tensor: the codes
     faked                       [P, N]  torch.fake_quantize_per_tensor_affine: reals
-    channel_*                   the same two per channel, one ruler a row, int8
+    channel_*                   the same two per channel, a scale a row, int8
     nan_codes                   [2]     what quantize_per_tensor and fake_quantize make of NaN: int8, scale 1
     range_*                     MinMaxObserver: the batches; scale and zero point as quint8, qint8, symmetric qint8
     average_*                   MovingAverageMinMaxObserver: the batches, the constant, the range at the end

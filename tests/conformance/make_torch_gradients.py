@@ -6,7 +6,7 @@
 The same versions on the same kind of processor write the same bytes. The arrays:
 
     versions                        torch, numpy, and the processor's instructions that torch used
-    fake_scale, fake_zero_point     [P]     one ruler a row: codes of `fake_bits` [P] bits, signed
+    fake_scale, fake_zero_point     [P]     one a row: codes of `fake_bits` [P] bits, signed
     fake_x, fake_grad               [P, N]  float32: inputs near and beyond the ends; the gradient that comes in
     fake_out, fake_slope            [P, N]  torch.fake_quantize_per_tensor_affine: values, gradient of x
     learned_*                       the same of torch._fake_quantize_learnable_per_tensor_affine, and

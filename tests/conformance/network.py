@@ -30,7 +30,7 @@ Graph = Callable[[int], list[Node]]  # of the number of layers
 
 @cache
 def network(axis: int | None) -> tuple[list[Any], Array]:
-    """The quantized layers, and all the images to run them on: float32 [1797, 64]. axis: of the weights' rulers."""
+    """The quantized layers, and all the images to run them on: float32 [1797, 64]. axis: of the weights' scales."""
     data, rng = load_digits(), np.random.default_rng(17)
     model = Sequential(Linear(64, 48, rng=rng), ReLU(), Linear(48, 32, rng=rng), ReLU(), Linear(32, 10, rng=rng))
     fit(model, data.x_train, data.y_train, epochs=3, optimizer=Adam(model.parameters(), lr=3e-3))
@@ -39,7 +39,7 @@ def network(axis: int | None) -> tuple[list[Any], Array]:
 
 
 def constants(layers: list[Any]) -> dict[str, Constant]:
-    """What the layers hold, by name: of layer 0 the ruler s0, z0; weight w0, sw0, zw0; bias b0, sb0."""
+    """What the layers hold, by name: of layer 0 the input's s0, z0; weight w0, sw0, zw0; bias b0, sb0."""
     named: dict[str, Constant] = {}
     for i, layer in enumerate(layers):
         channels = layer.weight.shape[0]
@@ -107,7 +107,7 @@ def whole_network(name: str, graph: Graph, axis: int | None, optimize: bool, flo
             if floats or layer.output_qparams is not None:
                 yield f"layer {i}", ours, theirs
 
-    types = "INT8, one ruler a " + ("weight" if axis is None else "row")
+    types = "INT8, weights per " + ("tensor" if axis is None else "channel")
     return count(name, types, version("onnxruntime"), answers())
 
 

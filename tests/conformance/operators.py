@@ -24,10 +24,10 @@ from .counting import Answer, Array, Count, count
 from .peers import OnnxCase, codes_of, int_type, onnx_cases, version
 
 
-def ruler(
+def broadcast_qparams(
     scale: Array, zero_point: Array | None, int_type: IntType, shape: tuple[int, ...], axis: int, block_size: int
 ) -> QParams:
-    """ONNX's scale and zero point as a ruler that broadcasts against `shape`: one, one a slice, or one a block."""
+    """ONNX's scale and zero point, to broadcast against `shape`: per tensor, one a slice, or one a block."""
 
     def spread(values: Array) -> Array:
         if values.size == 1:
@@ -41,17 +41,17 @@ def ruler(
 
 def quantize_linear(case: OnnxCase) -> list[Array]:
     x, scale, zero_point = (*case.inputs, None)[:3]
-    return [quantize(x, _ruler(case, scale, zero_point, case.output_types[0], x.shape))]
+    return [quantize(x, _qparams(case, scale, zero_point, case.output_types[0], x.shape))]
 
 
 def dequantize_linear(case: OnnxCase) -> list[Array]:
     q, scale, zero_point = (*case.inputs, None)[:3]
-    return [dequantize(q, _ruler(case, scale, zero_point, case.input_types[0], q.shape))]
+    return [dequantize(q, _qparams(case, scale, zero_point, case.input_types[0], q.shape))]
 
 
-def _ruler(case: OnnxCase, scale: Array, zero_point: Array | None, type_name: str, shape: tuple[int, ...]) -> QParams:
+def _qparams(case: OnnxCase, scale: Array, zero_point: Array | None, type_name: str, shape: tuple[int, ...]) -> QParams:
     axis, block_size = case.attributes.get("axis", 1), case.attributes.get("block_size", 0)
-    return ruler(scale, zero_point, codes_of(type_name), shape, axis, block_size)
+    return broadcast_qparams(scale, zero_point, codes_of(type_name), shape, axis, block_size)
 
 
 def dynamic_quantize_linear(case: OnnxCase) -> list[Array]:

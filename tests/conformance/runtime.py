@@ -57,7 +57,7 @@ def calibration() -> Count:
 
 
 def quantize_linear(int_type: IntType) -> Count:
-    """One ruler a tensor."""
+    """One scale and zero point a tensor."""
     name = NAMES[int_type]
     theirs = operator("QuantizeLinear", {"x": "FLOAT", "scale": "FLOAT", "z": name}, {"y": name})
     answers = (
@@ -68,7 +68,7 @@ def quantize_linear(int_type: IntType) -> Count:
 
 
 def quantize_linear_axis(int_type: IntType) -> Count:
-    """One ruler a row. Codes of 4 bits come back as floats, through DequantizeLinear with scale 1."""
+    """One scale and zero point a row. Codes of 4 bits come back as floats, through DequantizeLinear with scale 1."""
     name, asked = NAMES[int_type], list(pairs(int_type))
     scale, zero_point = (np.stack([getattr(p, field) for p, _ in asked]) for field in ("scale", "zero_point"))
     x = np.stack([x for _, x in asked])

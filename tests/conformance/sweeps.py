@@ -1,5 +1,5 @@
-"""What to ask: rulers and real numbers on which conventions part, arrays for dynamic quantization, codes to multiply,
-sums to requantize. Everything is seeded: the same values in every run."""
+"""What to ask: quantization parameters and real numbers on which conventions part, arrays for dynamic quantization,
+codes to multiply, sums to requantize. Everything is seeded: the same values in every run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def scales(number: int, rng: np.random.Generator) -> NDArray[np.float32]:
     return np.append(SCALES, rng.integers(1, LARGEST_BITS, number - SCALES.size, dtype=np.int32).view(np.float32))
 
 
-def rulers(int_type: IntType, rng: np.random.Generator) -> list[QParams]:
+def each_qparams(int_type: IntType, rng: np.random.Generator) -> list[QParams]:
     """55 scales, each with zero points at the ends and in the middle, odd and even: 8 of them."""
     qmin, qmax = int_type.qmin, int_type.qmax
     middle = (qmin + qmax + 1) // 2
@@ -50,14 +50,14 @@ def reals(scale: Array, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def pairs(int_type: IntType, seed: int = 17) -> Iterator[tuple[QParams, NDArray[np.float32]]]:
-    """Rulers, each with its real numbers: 1.2 million questions."""
+    """Quantization parameters, each with its real numbers: 1.2 million questions."""
     rng = np.random.default_rng(seed)
-    for qparams in rulers(int_type, rng):
+    for qparams in each_qparams(int_type, rng):
         yield qparams, reals(qparams.scale, rng)
 
 
 def told(p: QParams) -> str:
-    """A ruler (the first one, of several) in words."""
+    """Quantization parameters (the first ones, of several) in words."""
     return f"{p.int_type}, scale {p.scale.flat[0]:g}, zero point {p.zero_point.flat[0]}"
 
 

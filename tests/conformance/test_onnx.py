@@ -12,7 +12,7 @@ from .peers import NAMES, int_type, onnx_cases, require
 
 pytestmark = pytest.mark.peers
 
-# Of the types of a case, the first that no ruler of ours has. Cases of types that ONNX adds later are left out as well,
+# Of the types of a case, the first that is no IntType. Cases of types that ONNX adds later are left out as well,
 # without a name here: `beyond` sees their type.
 LEFT_OUT = {
     "test_dequantizelinear_e4m3fn": "FLOAT8E4M3FN",
@@ -71,7 +71,7 @@ def test_every_known_case_of_our_types_is_among_those_compared() -> None:
     assert not lost, f"these were compared once, and the installed onnx package no longer has them as they were: {lost}"
 
 
-def test_a_case_is_left_out_only_for_a_type_that_no_ruler_has() -> None:
+def test_a_case_is_left_out_only_for_a_type_that_is_no_int_type() -> None:
     reasons = {case.name: beyond(case) for case in onnx_cases(tuple(OPERATORS)) if beyond(case)}
     ours = {name: reason for name, reason in reasons.items() if reason and int_type(reason)}
     assert not ours, f"left out, though an IntType has these codes: {ours}"

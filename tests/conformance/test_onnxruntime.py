@@ -37,10 +37,10 @@ def no_mismatch(counted: Count, at_least: int = 0) -> None:
     assert counted.compared >= at_least, f"wanted {at_least} values or more, compared {counted.compared}"
 
 
-# Rulers
+# Scales and zero points
 
 
-def test_a_range_gets_the_ruler_of_the_runtimes_own_calibration() -> None:
+def test_a_range_gets_the_qparams_of_the_runtimes_own_calibration() -> None:
     no_mismatch(runtime.calibration(), at_least=40_000)
 
 
@@ -50,7 +50,7 @@ def test_a_million_numbers_get_the_same_codes(codes: IntType) -> None:
 
 
 @pytest.mark.parametrize("codes", [INT8, UINT8, INT4, UINT4], ids=str)
-def test_a_million_numbers_get_the_same_codes_with_a_ruler_a_row(codes: IntType) -> None:
+def test_a_million_numbers_get_the_same_codes_with_a_scale_a_row(codes: IntType) -> None:
     no_mismatch(runtime.quantize_linear_axis(codes), at_least=MILLION)
 
 
@@ -83,17 +83,17 @@ def test_not_a_number_gets_the_lowest_code_there_and_a_refusal_here() -> None:
         quantize(nan, QParams(1.0, 5))
 
 
-# Dynamic rulers
+# Dynamic quantization
 
 
-def test_ten_thousand_arrays_get_the_same_dynamic_ruler_and_codes() -> None:
+def test_ten_thousand_arrays_get_the_same_dynamic_qparams_and_codes() -> None:
     no_mismatch(runtime.dynamic_quantize_linear(), at_least=200_000)
 
 
 def test_where_its_zero_point_is_a_tie_the_even_one_is_chosen() -> None:
-    codes, ruler = dynamic_quantize([-253.0, 257.0])
+    codes, qparams = dynamic_quantize([-253.0, 257.0])
     theirs = runtime.dynamic_quantize_session()(x=np.array([-253, 257], np.float32))
-    assert (float(ruler.scale), int(ruler.zero_point)) == (2, 126), "253 / 2 = 126.5 is a tie, and 126 is even"
+    assert (float(qparams.scale), int(qparams.zero_point)) == (2, 126), "253 / 2 = 126.5 is a tie, and 126 is even"
     assert [codes.tolist(), 2, 126] == [v.tolist() for v in theirs]
 
 
@@ -103,9 +103,9 @@ def test_below_255_of_the_smallest_normal_numbers_our_scale_is_1_and_theirs_is_s
     assert x.any()
     _, scale, _ = runtime.dynamic_quantize_session()(x=x)
     assert scale < TINY, "a step that has lost bits: dividing by it is inexact, and 0 / 0 where it vanished"
-    codes, ruler = dynamic_quantize(x)
-    assert ruler.scale == 1
-    assert not dequantize(codes, ruler).any(), "numbers this small are indistinguishable from 0"
+    codes, qparams = dynamic_quantize(x)
+    assert qparams.scale == 1
+    assert not dequantize(codes, qparams).any(), "numbers this small are indistinguishable from 0"
 
 
 def test_a_range_wider_than_float32_breaks_their_scale_and_not_ours() -> None:
@@ -113,9 +113,9 @@ def test_a_range_wider_than_float32_breaks_their_scale_and_not_ours() -> None:
     codes, scale, _ = runtime.dynamic_quantize_session()(x=x)
     assert scale == np.inf, "3e38 - (-3e38) overflows float32"
     assert codes.tolist() == [codes[0]] * 3, "and every number gets one code"
-    ours, ruler = dynamic_quantize(x)
-    error = np.abs(dequantize(ours, ruler) - x)
-    assert error.max() <= ruler.scale / 2 + 4 * np.spacing(x.max()), (
+    ours, qparams = dynamic_quantize(x)
+    error = np.abs(dequantize(ours, qparams) - x)
+    assert error.max() <= qparams.scale / 2 + 4 * np.spacing(x.max()), (
         "half a step, and float32's rounding of scale and x"
     )
 
@@ -131,8 +131,8 @@ def test_an_array_without_a_finite_range_is_refused_here_and_answered_there(bad:
 def test_a_range_of_nothing_has_scale_1() -> None:
     codes, scale, zero_point = runtime.dynamic_quantize_session()(x=np.zeros(3, np.float32))
     assert (codes.tolist(), float(scale), int(zero_point)) == ([0, 0, 0], 1, 0)
-    ruler = choose_qparams(0, 0, UINT8)
-    assert (float(ruler.scale), int(ruler.zero_point)) == (1, 0)
+    qparams = choose_qparams(0, 0, UINT8)
+    assert (float(qparams.scale), int(qparams.zero_point)) == (1, 0)
 
 
 # Integer products
@@ -179,7 +179,7 @@ def test_two_hundred_thousand_results_of_a_layer_next_to_a_tie_get_the_same_code
     no_mismatch(network.next_to_ties(), at_least=200_000)
 
 
-AXES = pytest.mark.parametrize("axis", [0, None], ids=["a ruler a row", "one ruler"])
+AXES = pytest.mark.parametrize("axis", [0, None], ids=["per channel", "per tensor"])
 
 
 @AXES

@@ -83,7 +83,7 @@ def test_not_a_number_has_two_codes_in_torch_and_none_here() -> None:
 
 
 @pytest.mark.parametrize("kind", ["quint8", "qint8", "symmetric"])
-def test_min_max_observers_choose_one_ruler_but_for_float32_and_a_least_scale(kind: str) -> None:
+def test_min_max_observers_choose_the_same_qparams_but_for_float32_and_a_least_scale(kind: str) -> None:
     """torch subtracts and divides in float32 (two roundings, ours is one), and keeps its scale at 2**-23 or above.
 
     Its symmetric scale is absmax / 127.5, for codes from -128 on; ours is absmax / 127.

@@ -23,7 +23,7 @@ def frozen() -> dict[str, Array]:
 
 
 def rows(kind: str) -> Iterator[dict[str, Array]]:
-    """What was asked, and answered, ruler by ruler."""
+    """What was asked, and answered, for each scale and zero point."""
     named = {name.removeprefix(f"{kind}_"): a for name, a in frozen().items() if name.startswith(f"{kind}_")}
     for i in range(len(named["bits"])):
         yield {name: a[i] for name, a in named.items()}

@@ -102,7 +102,7 @@ def weight_codes(
 
 
 def test_a_static_convolution_has_the_runtimes_codes() -> None:
-    """QLinearConv: 240 convolutions, int8 and uint8, one ruler a tensor and one a channel, with bias."""
+    """QLinearConv: 240 convolutions, int8 and uint8, weights per tensor and per channel, with bias."""
     rng, configurations, compared, depthwise, mismatches = np.random.default_rng(17), 0, 0, 0, 0
     for i in range(240):
         asked, codes, per_channel = shapes(rng), (INT8, UINT8)[i % 2], bool(i // 2 % 2)
@@ -243,18 +243,18 @@ def test_only_products_of_weights_have_an_integer_form() -> None:
 # Sums, pools and tables on codes
 
 
-def add_by_hand(a: int, b: int, rulers: list[tuple[float, int]], qmin: int, qmax: int) -> int:
+def add_by_hand(a: int, b: int, qparams: list[tuple[float, int]], qmin: int, qmax: int) -> int:
     """One code of the sum, each step rounded to float32: both scales over s_y, the products, the sum."""
 
     def f32(v: float) -> float:
         return float(np.float32(v))
 
-    (s_a, z_a), (s_b, z_b), (s_y, z_y) = rulers
+    (s_a, z_a), (s_b, z_b), (s_y, z_y) = qparams
     terms = (f32((q - z) * f32(s / s_y)) for q, z, s in ((a, z_a, s_a), (b, z_b, s_b)))
     return min(max(round(f32(sum(terms))) + z_y, qmin), qmax)
 
 
-def rulers(rng: np.random.Generator, codes: IntType) -> list[QParams]:
+def addition_qparams(rng: np.random.Generator, codes: IntType) -> list[QParams]:
     """For two addends and their sum; every third set gives many ties."""
     if rng.random() < 1 / 3:
         return [QParams(s, rng.integers(codes.qmin, codes.qmax + 1), codes) for s in (0.5, 1.0, 1.0)]
@@ -273,12 +273,12 @@ def every_pair(codes: IntType, rng: np.random.Generator) -> tuple[np.ndarray, np
 def test_a_sum_of_codes_is_the_scalar_one(codes: IntType) -> None:
     rng = np.random.default_rng(1)
     for _ in range(10):
-        p = rulers(rng, codes)
+        p = addition_qparams(rng, codes)
         a, b = (q[:500] for q in every_pair(codes, rng))
         got = quantized_add(QuantizedTensor(a, p[0]), QuantizedTensor(b, p[1]), p[2])
         told = [(float(r.scale), int(r.zero_point)) for r in p]
         wanted = [add_by_hand(int(i), int(j), told, codes.qmin, codes.qmax) for i, j in zip(a, b, strict=True)]
-        assert got.q.tolist() == wanted, f"rulers {told}"
+        assert got.q.tolist() == wanted, f"scales and zero points {told}"
 
 
 @pytest.mark.parametrize("codes", [INT8, UINT8], ids=str)
@@ -291,7 +291,7 @@ def test_a_sum_of_codes_parts_from_the_runtimes_at_ties_only(codes: IntType) -> 
     types = {i: "FLOAT" if i.endswith("s") else name for i in inputs}
     theirs = session([Node("QLinearAdd", inputs, ["y"], None, "com.microsoft")], types, {"y": name})
     for _ in range(60):
-        p = rulers(rng, codes)
+        p = addition_qparams(rng, codes)
         a, b = every_pair(codes, rng)
         ours = quantized_add(QuantizedTensor(a, p[0]), QuantizedTensor(b, p[1]), p[2]).q
         z = [r.zero_point.astype(codes.storage) for r in p]
@@ -362,7 +362,7 @@ def test_a_table_knows_the_answer_to_every_code(name: str, codes: IntType, zero_
 
 
 def chain(zero_point: int, *between: Module) -> Sequential:
-    """Two static layers with modules between, the second's ruler of that zero point."""
+    """Two static layers with modules between, the second's input of that zero point."""
     rng = np.random.default_rng(4)
     first = QuantizedConv2d(rng.normal(size=(4, 2, 3, 3)), None, QParams(0.05, 3), padding=1)
     second = QuantizedConv2d(rng.normal(size=(3, 4, 1, 1)), None, QParams(0.1, zero_point))
@@ -543,7 +543,7 @@ def kinds_of_models(seed: int) -> Iterator[tuple[str, Module, np.ndarray]]:
         yield f"prepared, learned {learned}", prepared.eval(), x
 
 
-def test_a_layer_that_is_used_twice_gets_rulers_for_each_place() -> None:
+def test_a_layer_that_is_used_twice_gets_scales_for_each_place() -> None:
     rng = np.random.default_rng(0)
     layer = Linear(8, 8, rng=rng)
     model = Sequential(layer, ReLU(), layer)

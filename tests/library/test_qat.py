@@ -72,7 +72,7 @@ def weighted(model: Module) -> list[Linear | Conv2d]:
 
 
 def prepared(model: Module, x: np.ndarray, y: np.ndarray, int_type: IntType, axis: int | None, learned: bool) -> Module:
-    """Trained for an epoch, its rulers frozen, in evaluation mode."""
+    """Trained for an epoch, its ranges frozen, in evaluation mode."""
     qat = prepare_qat(model, [x[:256]], int_type, INT8, axis=axis, learned=learned)
     fit(qat, x[:512], y[:512], 1, Adam(qat.parameters(), lr=1e-3))
     return freeze(qat).eval()
@@ -96,7 +96,7 @@ def test_the_integer_network_has_the_codes_that_training_saw(
 
     Both compute the same sum; the integer one exactly, with the bias rounded to a step s_x s_w (by half of it at most),
     times a float32 multiplier (3 roundings); the float one with a rounding a term. So the float value before rounding,
-    in steps of the next ruler, lies within that of a tie wherever the codes differ, and they differ by 1.
+    in steps of the next scale, lies within that of a tie wherever the codes differ, and they differ by 1.
     """
     data: Dataset = request.getfixturevalue("digits" if network == "mlp" else "images")
     model = request.getfixturevalue(f"trained_{network}")
@@ -152,23 +152,23 @@ def test_both_networks_give_the_same_answers(trained_mlp: Module, digits: Datase
 # Preparing, observing, freezing
 
 
-def test_frozen_rulers_stay_and_others_follow(trained_mlp: Module, digits: Dataset) -> None:
+def test_frozen_ranges_stay_and_others_follow(trained_mlp: Module, digits: Dataset) -> None:
     qat = prepare_qat(trained_mlp, [digits.x_train[:64]])
 
-    def rulers() -> list[float]:
+    def scales() -> list[float]:
         return [float(m.input.qparams.scale) for m in of_type(qat, FakeQuantized)]
 
-    before = rulers()
+    before = scales()
     with no_grad():
         qat(10 * digits.x_train[64:128])
-        moved = rulers()
+        moved = scales()
         assert all(a < b for a, b in zip(before, moved, strict=True)), "in training mode observers follow"
         qat.eval()(100 * digits.x_train[:64])
-        assert rulers() == moved, "in evaluation mode they stay"
+        assert scales() == moved, "in evaluation mode they stay"
         freeze(qat.train())(100 * digits.x_train[:64])
-        assert rulers() == moved, "frozen ones stay"
+        assert scales() == moved, "frozen ones stay"
     weights = [m for m in of_type(qat, FakeQuantize) if m.observer is None]
-    assert len(weights) == 3 and not any(m.frozen for m in weights), "a weight's ruler follows its weight to the end"
+    assert len(weights) == 3 and not any(m.frozen for m in weights), "a weight's scale follows its weight to the end"
 
 
 def test_a_prepared_network_shares_nothing_with_the_float_one(images: Dataset) -> None:

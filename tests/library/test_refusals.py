@@ -52,7 +52,7 @@ from tinytorch.quantization import (
 
 
 def calibrated(model: Callable[[], Sequential | Residual]) -> Callable[[], object]:
-    """A network whose activations are to have a ruler for each column."""
+    """A network whose activations are to have a scale for each column."""
     return lambda: quantize_static(model(), [np.ones((4, 8), np.float32)], partial(MinMaxObserver, 1))
 
 

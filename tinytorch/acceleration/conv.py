@@ -101,7 +101,7 @@ class Int8Conv2d:
             qparams = self.input_qparams
             if qparams is None:
                 raise ValueError(
-                    f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams"
+                    f"x holds {x.dtype} codes, and their qparams are not known: make the layer with input_qparams"
                 )
             return self.of_codes(x, qparams)
         if x.dtype.char != "f":  # of any byte order

@@ -171,7 +171,7 @@ def int4_linear(
     _check_reach(b)
     codes, n = x.dtype.char in "bB", b.shape[1]
     if codes and input_qparams is None:
-        raise ValueError(f"x holds {x.dtype} codes, and their ruler is not known: give input_qparams")
+        raise ValueError(f"x holds {x.dtype} codes, and their qparams are not known: give input_qparams")
     if x.dtype.char != "f" and not codes:  # of any byte order
         raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
     addend, given = np.zeros(b.scale.shape[1], np.float32), bias_of(bias, n)

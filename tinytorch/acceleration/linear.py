@@ -118,7 +118,7 @@ class Int8Linear:
         codes = kind in "bB"
         if codes and self.input_qparams is None:
             raise ValueError(
-                f"x holds {x.dtype} codes, and their ruler is not known: make the layer with input_qparams"
+                f"x holds {x.dtype} codes, and their qparams are not known: make the layer with input_qparams"
             )
         if kind != "f" and not codes:
             raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")

@@ -24,7 +24,9 @@ def ruler_of(qparams: Ruler, what: str) -> tuple[int, int, int, np.float32]:
     """(zero point, lowest code, highest code, scale) of a ruler for one whole tensor."""
     scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point)
     if scale.size != 1 or zero_point.size != 1:
-        raise ValueError(f"{what} must be one ruler for the whole tensor, got a scale of shape {scale.shape}")
+        raise ValueError(
+            f"{what} must be one scale and zero point for the whole tensor, got a scale of shape {scale.shape}"
+        )
     return int(zero_point.item()), int(qparams.int_type.qmin), int(qparams.int_type.qmax), np.float32(scale.item())
 
 

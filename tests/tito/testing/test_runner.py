@@ -428,11 +428,11 @@ def test_a_result_that_is_none_asks_for_the_return(course: Course) -> None:
 
 
 def test_an_error_in_given_code_is_shown_at_the_students_line(course: Course) -> None:
-    course.change(NOTEBOOK, "START = 0", "START = 0\n\n\ndef refuse(x):\n    raise ValueError('no ruler')")
+    course.change(NOTEBOOK, "START = 0", "START = 0\n\n\ndef refuse(x):\n    raise ValueError('no scale')")
     course.change(NOTEBOOK, "return 2 * x", "return refuse(x)")
     line = course.line_of(NOTEBOOK, "return refuse(x)")
     said = course.tito("test", "01", "--exercise", "double").out
-    assert "ValueError: no ruler" in said and f"{NOTEBOOK}:{line}: return refuse(x)" in said
+    assert "ValueError: no scale" in said and f"{NOTEBOOK}:{line}: return refuse(x)" in said
 
 
 def answered(course: Course, body: str) -> str:
