@@ -55,13 +55,13 @@ class Exported:
         pairs = zip_longest(self.text.split("\n"), old.split("\n"))
         return next((number for number, (new, now) in enumerate(pairs, 1) if new != now), 1)
 
-    def locate(self, line: int) -> tuple[str, Cell, str] | None:
-        """A line of the file, from 1 -> where it stands in the notebook, its cell, its text."""
+    def locate(self, line: int) -> tuple[str, Cell, int] | None:
+        """A line of the file, from 1 -> where it stands in the notebook, its cell, its number there."""
         origin = self.origin[line - 1] if 0 < line <= len(self.origin) else None
         if origin is None:
             return None
         cell, number = origin
-        return self.document.at(cell, number), cell, cell.source.split("\n")[number - 1].strip()
+        return self.document.at(cell, number), cell, number
 
 
 def make(
@@ -157,7 +157,8 @@ def _wrong_in_whole(made: Exported) -> tuple[Cell, str] | None:
         located = made.locate(getattr(error, "lineno", None) or 1)
         if located is None:
             raise TitoError(f"{made.document.name}: the exported file cannot be compiled: {error}") from None
-        return located[1], f"{located[0]}: {getattr(error, 'msg', error)}: `{located[2]}`"
+        where, cell, number = located
+        return cell, f"{where}: {getattr(error, 'msg', error)}: `{cell.line(number)}`"
     return None
 
 

@@ -79,6 +79,10 @@ class Cell:
         """The cell's text without directives."""
         return "\n".join(line for _, line in self.body)
 
+    def line(self, number: int) -> str:
+        """The text of a line, from 1, without blanks around it."""
+        return self.source.split("\n")[number - 1].strip()
+
     def line_of(self, directive: str) -> int:
         """The line in the cell on which a directive stands."""
         return next(number for number, match in self._directive_lines() if match[1] == directive)

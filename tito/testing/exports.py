@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tito.course import exporting
+from tito.course import exporting, markers
 from tito.course.exporting import Exported
 from tito.course.module import Module
 from tito.course.notebook import Cell
@@ -58,8 +58,8 @@ class Exports:
         located = [step for file, line in loading if (step := self._cell(file, line))]
         if not located or located[-1][1] in self._unloaded:
             return False
-        where, cell, text = located[-1]
-        place = f"{where}: {text}"
+        where, cell, number = located[-1]
+        place = f"{where}: {cell.line(number)}"
         if place != finding.where:
             finding = replace(finding, where="\n".join(filter(None, (finding.where, place))))
         if not cell.exercise and not self._is_edition:
@@ -80,11 +80,15 @@ class Exports:
                 self._warned.add(fault.sentence)
                 self._warn(f"{fault.sentence}\nIt was tested with what was given there.\n")
 
-    def _cell(self, path: str, line: int) -> tuple[str, Cell, str] | None:
+    def _cell(self, path: str, line: int) -> tuple[str, Cell, int] | None:
         found = (file for file in self.files if os.path.realpath(file.target) == os.path.realpath(path))
         file = next(found, None)
         return file.locate(line) if file else None
 
     def _locate(self, path: str, line: int) -> Located | None:
         found = self._cell(path, line)
-        return Located(found[0], found[1].exercise, found[2]) if found else None
+        if found is None:
+            return None
+        where, cell, number = found
+        left_over = markers.is_left_over(cell.source, number)
+        return Located(where, cell.exercise, cell.line(number), left_over)

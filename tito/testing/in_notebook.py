@@ -30,6 +30,7 @@ from tito.testing.first_failure import FirstFailure
 from tito.testing.outcome import claim_of
 from tito.testing.protocol import Failure
 from tito.testing.proxies import InProcess, Student
+from tito.testing.verdicts import LEFT_OVER
 
 QUIET = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--import-mode=importlib"]
 
@@ -43,7 +44,8 @@ def check(exercise: str, defined: dict[str, Any] | None = None) -> None:
         print(f"{exercise}: passed")
         _print_lacking(here, module, exercise, defined)
     except AssertionError as error:
-        print(f"{exercise}: not started yet" if markers.UNWRITTEN in str(error) else error)
+        stub = markers.UNWRITTEN in str(error) and LEFT_OVER not in str(error)
+        print(f"{exercise}: not started yet" if stub else error)
     except TitoError as error:
         print(error)
 
@@ -127,6 +129,10 @@ def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
 
 
 def _in_words(test: str, failure: Failure) -> str:
+    if markers.UNWRITTEN in failure.text:
+        lines = [(linecache.getlines(file), line) for file, line in failure.frames if not Path(file).is_file()]
+        if any(markers.is_left_over("".join(lines), line) for lines, line in lines):
+            return f"{LEFT_OVER}{_where(failure)}"
     text = failure.text if failure.type in ("AssertionError", "Failed") else ""
     return f"{claim_of(test)}:\n{text or f'{failure.type}: {failure.text}'}{_where(failure)}"
 

@@ -15,6 +15,7 @@ from tito.testing.record import Record
 
 NOTHING = re.compile(r"'NoneType' object|unsupported operand type.*'NoneType'|cannot unpack non-iterable NoneType")
 LONGEST_MESSAGE = 20  # lines
+LEFT_OVER = "there is code of yours, but this line still ends the function: remove it"
 
 
 class Located(NamedTuple):
@@ -23,6 +24,7 @@ class Located(NamedTuple):
     where: str
     exercise: str | None  # whose cell it is
     text: str
+    left_over: bool = False  # the line of a stub, in a function that is written
 
     def __str__(self) -> str:
         return f"{self.where}: {self.text}"
@@ -61,7 +63,7 @@ class Verdicts:
         if record.unloaded:
             return self.unloaded(record.unloaded)
         if exercise.id in stubs:
-            return Finding("unwritten", "", f"not started yet: write your code {self._place(stubs[exercise.id])}")
+            return Finding("unwritten", "", self._unwritten(stubs[exercise.id]))
         if real:
             return self._failed(*real[0])
         if others:
@@ -91,9 +93,12 @@ class Verdicts:
         steps = [self.locate(file, line) for file, line in frames]
         return [step for step in steps if step]
 
-    def _place(self, failure: Failure) -> str:
+    def _unwritten(self, failure: Failure) -> str:
         located = self._located(failure.frames)
-        return f"at {located[-1].where}" if located else "in its cell of the notebook"
+        if located and located[-1].left_over:
+            return f"{LEFT_OVER}\n{located[-1]}"
+        place = f"at {located[-1].where}" if located else "in its cell of the notebook"
+        return f"not started yet: write your code {place}"
 
     def _failed(self, test: str, failure: Failure) -> Finding:
         """The claim that does not hold, the message, and for an exception the student's own line."""

@@ -102,9 +102,9 @@ def test_every_line_of_the_file_is_the_notebook_line_it_points_to(course: Course
         if located is None:
             ours += bool(line)
             continue
-        where, cell, source = located
+        where, cell, at = located
         assert where.startswith(f"{NOTEBOOK}:") and notebook[int(where.rsplit(":", 1)[1]) - 1] == line
-        assert source == line.strip() and cell.exported
+        assert cell.line(at) == line.strip() and cell.exported
     assert ours == 4, "the docstring's three lines and its end are ours, and __all__"
     assert file.locate(0) is None and file.locate(10**6) is None
 

@@ -39,6 +39,21 @@ def test_a_stub_is_not_started(here: Course, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "double: not started yet\n"
 
 
+def test_a_stubs_line_below_finished_code_is_to_be_removed(
+    here: Course, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = "raise NotImplementedError('exercise double: your code is not written yet')"
+    source = f"def double(x):\n    y = 2 * x\n    {left}\n"
+    cell, defined = "/tmp/ipykernel_1/3.py", dict[str, object]()
+    monkeypatch.setitem(linecache.cache, cell, (len(source), None, source.splitlines(keepends=True), cell))
+    exec(compile(source, cell, "exec"), defined)
+    check("double", defined)
+    said = capsys.readouterr().out
+    assert (
+        "there is code of yours, but this line still ends the function: remove it\nline 3 of your cell: raise" in said
+    )
+
+
 def test_an_exception_is_shown_with_its_line_in_the_cell(
     here: Course, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

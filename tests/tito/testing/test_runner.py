@@ -457,6 +457,34 @@ def test_an_exercise_may_be_named_where_a_module_is_expected(course: Course) -> 
     course.tito("test", "doubel").refuses("no module 'doubel'", status=2)
 
 
+LEFT = 'raise NotImplementedError("exercise double: your code is not written yet")'
+
+
+@pytest.mark.parametrize(
+    "body",
+    {
+        "above": f"    y = 2 * x\n    {LEFT}",
+        "between": f"    # YOUR CODE HERE\n    return 2 * x\n    {LEFT}",
+        "below": f"    # YOUR CODE HERE\n    {LEFT}\n    return 2 * x",
+        "below a comment of one's own": f"    # I double it.\n    {LEFT}\n\n    return 2 * x",
+    }.values(),
+)
+def test_a_finished_function_that_still_raises_is_told_which_line_to_remove(edition: Course, body: str) -> None:
+    edition.change(NOTEBOOK, f"    # YOUR CODE HERE\n    {LEFT}", body)
+    said = edition.tito("test", "double").out
+    if "return 2 * x" in body and body.index("return") < body.index("raise"):
+        assert "double  " in said and "2 of 2 points  passed" in said, "it returns before"
+    else:
+        line = edition.line_of(NOTEBOOK, LEFT)
+        assert f"this line still ends the function: remove it\n  {NOTEBOOK}:{line}: {LEFT}" in said
+
+
+@pytest.mark.parametrize("given", ["    # YOUR CODE HERE\n", "", "    # tomorrow\n"])
+def test_an_untouched_stub_is_not_started_with_or_without_its_comment(edition: Course, given: str) -> None:
+    edition.change(NOTEBOOK, f"    # YOUR CODE HERE\n    {LEFT}", f"{given}    {LEFT}")
+    assert "not started yet: write your code at" in edition.tito("test", "double").out
+
+
 CRASHES = {
     "a read of address 0": "import ctypes; ctypes.string_at(0)",
     "a signal": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",

@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tito.course import markers
 from tito.course.edition import Edition, Place
 from tito.course.module import Exercise
 from tito.errors import TitoError
@@ -222,4 +223,4 @@ class _Lines:
             return None
         lines = cell.source.split("\n")
         text = lines[line - 1].strip() if line <= len(lines) else ""
-        return Located(f"{file}, line {line}", cell.exercise, text)
+        return Located(f"{file}, line {line}", cell.exercise, text, markers.is_left_over(cell.source, line))
