@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
@@ -32,20 +32,25 @@ from tito.testing.protocol import Failure
 from tito.testing.proxies import InProcess, Student
 from tito.testing.verdicts import LEFT_OVER
 
+NOT_RUN = "run the cell that defines it; after a restart of the kernel, all cells above this one"
 QUIET = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--import-mode=importlib"]
 
 
-def check(exercise: str, defined: dict[str, Any] | None = None) -> None:
-    """Print how an exercise stands in this notebook, in the words of `tito test`; nothing is exported or remembered."""
+def check(exercise: str | Callable[..., Any], defined: dict[str, Any] | None = None) -> None:
+    """Print how an exercise stands in this notebook, in the words of `tito test`; nothing is exported or remembered.
+
+    exercise: its name, `check("quantize")`, or a function that has the same name.
+    """
     defined = vars(sys.modules["__main__"]) if defined is None else defined
+    name = exercise if isinstance(exercise, str) else getattr(exercise, "__name__", repr(exercise))
     try:
-        here, module = _module_of(exercise)
-        _test(exercise, defined, here.module_tests(module.name))
-        print(f"{exercise}: passed")
-        _print_lacking(here, module, exercise, defined)
+        here, module = _module_of(name)
+        _test(name, defined, here.module_tests(module.name))
+        print(f"{name}: passed")
+        _print_lacking(here, module, name, defined)
     except AssertionError as error:
         stub = markers.UNWRITTEN in str(error) and LEFT_OVER not in str(error)
-        print(f"{exercise}: not started yet" if stub else error)
+        print(f"{name}: not started yet" if stub else f"{name}: NOT PASSED\n{str(error).removeprefix(f'{name}: ')}")
     except TitoError as error:
         print(error)
 
@@ -157,4 +162,4 @@ class _Here:
 
     @pytest.fixture(scope="module")
     def student(self) -> Student:
-        return Student(InProcess(self._module), "this notebook")
+        return Student(InProcess(self._module, NOT_RUN), "this notebook")

@@ -223,7 +223,9 @@ def plain(value: Any, keep: Callable[[Any], Ref]) -> Any:
 class InProcess:
     """The backend of a student's own machine: the judged module is loaded into the test's process."""
 
-    def __init__(self, module: ModuleType) -> None:
+    def __init__(self, module: ModuleType, if_missing: str = "was its cell deleted, or renamed?") -> None:
+        """if_missing: what to say of a name that the module does not define."""
+        self._if_missing = if_missing
         self._kept: dict[int, tuple[Any, int]] = {0: (module, 1)}  # number -> the object, how many handles hold it
         self._numbers: dict[int, int] = {}  # id of a kept object -> its number: the same object has the same handle
         self._next = itertools.count(1)
@@ -233,7 +235,7 @@ class InProcess:
         __tracebackhide__ = True
         owner = self._kept[target.number][0]
         if target.number == 0 and not hasattr(owner, name):
-            raise AttributeError(f"'{name}' is not defined in {target.label}: was its cell deleted, or renamed?")
+            raise AttributeError(f"'{name}' is not defined in {target.label}: {self._if_missing}")
         return self._run(getattr, owner, name)
 
     def call(self, target: Ref, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

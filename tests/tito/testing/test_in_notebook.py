@@ -31,6 +31,27 @@ def test_it_says_what_tito_test_says(here: Course, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "double: passed\n"
 
 
+def test_what_did_not_pass_looks_otherwise_and_after_a_restart_it_says_what_to_run(
+    here: Course, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check("double", {"double": lambda x: 3 * x})
+    assert capsys.readouterr().out.startswith("double: NOT PASSED\na number comes back twice:\nexpected 6")
+    check("double", {})
+    assert "run the cell that defines it; after a restart of the kernel, all cells above this one" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_function_may_be_given_for_its_name(here: Course, capsys: pytest.CaptureFixture[str]) -> None:
+    def double(x: int) -> int:
+        return 2 * x
+
+    check(double, {"double": double})
+    assert capsys.readouterr().out == "double: passed\n"
+    check(len, {})
+    assert "no exercise 'len'" in capsys.readouterr().out
+
+
 def test_a_stub_is_not_started(here: Course, capsys: pytest.CaptureFixture[str]) -> None:
     def double(x: int) -> NoReturn:
         raise NotImplementedError("exercise double: your code is not written yet")
