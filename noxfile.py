@@ -5,8 +5,11 @@
 
 import os
 import shutil
+import sys
 import tarfile
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import nox
@@ -15,7 +18,24 @@ from nox.virtualenv import PassthroughEnv
 nox.options.sessions = ["lint", "types", "tests", "student", "e2e"]
 MODULE = "17_quantization"
 FUZZ_CASES = 5000  # random products of each of two processes
+EXTRAS = "fast,test,peers,notebook,cluster,dev"
 AARCH64 = ("qemu-aarch64", "aarch64-linux-gnu-gcc")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is odd about a clone."""
+
+    folder: str = "tinytorch"
+    umask: int = 0o022
+    ends: str = "lf"  # of lines; crlf as Windows has them where no .gitattributes is heeded
+
+
+SURROUNDINGS = {
+    "an odd folder": Place(folder="CS [2026] $x"),
+    "umask 077": Place(umask=0o077),
+    "a clone with CRLF": Place(ends="crlf"),
+}
 
 
 def prepare(session: nox.Session, extras: str = "test,peers,dev", *packages: str) -> None:
@@ -65,7 +85,7 @@ def package(session: nox.Session) -> None:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     tracked = str(session.run("git", "ls-files", external=True, silent=True)).split("\n")
     if missing := {name for name in tracked if name} - packed:
-        session.error(f"MANIFEST.in leaves out {', '.join(sorted(missing))}")
+        session.error(f"the source distribution lacks {', '.join(sorted(missing))}")
 
 
 @nox.session
@@ -113,9 +133,48 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv", python="3.11")
 def minimums(session: nox.Session) -> None:
-    """The tests with the lowest versions that pyproject.toml promises; arguments go to pytest."""
-    session.install("-q", "--resolution", "lowest-direct", "-e", ".[test,peers]")
-    session.run("python", "-m", "pytest", "-q", "-n", "logical", *session.posargs)
+    """The lowest versions that the extras promise (but bench's PyTorch, which is gigabytes); arguments: tests."""
+    session.install("-q", "--resolution", "lowest-direct", "-e", f".[{EXTRAS}]")
+    session.run("python", "-m", "tests.platforms", "Python 3.11, lowest versions", *session.posargs)
+
+
+@nox.session(venv_backend="uv", python="3.14")
+def newest(session: nox.Session) -> None:
+    """The newest versions of everything, with the types that NumPy has now; arguments: tests."""
+    session.install("-q", "--upgrade", "-e", f".[{EXTRAS}]")
+    session.run("mypy")
+    session.run("python", "-m", "tests.platforms", "Python 3.14, newest versions", *session.posargs)
+
+
+@nox.session(name="platform", python=["3.11", "3.12", "3.13", "3.14", "3.15"])
+def platforms(session: nox.Session) -> None:
+    """A row of docs/platforms.md for each Python that is installed; arguments: tests."""
+    session.install("-q", "-e", ".[test]")
+    session.run("python", "-m", "tests.platforms", f"Python {session.python}", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+@nox.parametrize("name", list(SURROUNDINGS))
+def surroundings(session: nox.Session, name: str) -> None:
+    """A row of docs/platforms.md for an odd place and whoever runs this: a clone, a venv in it; arguments: tests."""
+    where, table = SURROUNDINGS[name], Path("docs", "platforms.md").absolute()
+    who = "an ordinary user" if getattr(os, "geteuid", lambda: 1)() else "root"
+    with tempfile.TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)
+        clone = Path(parent, where.folder)
+        before = os.umask(where.umask)
+        try:
+            session.run("git", "clone", "-q", "-n", ".", str(clone))
+            (clone / ".git/info/attributes").write_text(f"* text=auto eol={where.ends}\n", encoding="utf-8")
+            with session.chdir(clone):
+                session.run("git", "checkout", "-q", "HEAD")
+                session.run(sys.executable, "-m", "venv", ".venv")
+                python = str(Path(".venv", "Scripts" if os.name == "nt" else "bin", "python").absolute())
+                session.run(python, "-m", "pip", "install", "-q", "-e", ".[test]")
+                row = ("-m", "tests.platforms", f"{name}, {who}", "--table", str(table))
+                session.run(python, *row, *session.posargs)
+        finally:
+            os.umask(before)
 
 
 @nox.session
