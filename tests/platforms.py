@@ -112,7 +112,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("files", nargs="*", help="tests to run; with --not, the reason")
     parser.add_argument("--not", dest="missing", action="store_true", help="it was not run")
     parser.add_argument("--table", type=Path, default=TABLE)
-    asked = parser.parse_args(argv)
+    asked = parser.parse_intermixed_args(argv)
     if asked.missing:
         write(asked.table, asked.name, ("", "not run", " ".join(asked.files)))
         return 0
