@@ -101,6 +101,7 @@ def weight_codes(
     return QuantizedTensor(q, QParams(scale, 0))
 
 
+@pytest.mark.peers
 def test_a_static_convolution_has_the_runtimes_codes() -> None:
     """QLinearConv: 240 convolutions, int8 and uint8, weights per tensor and per channel, with bias."""
     rng, configurations, compared, depthwise, mismatches = np.random.default_rng(17), 0, 0, 0, 0
@@ -154,6 +155,7 @@ def test_a_static_convolution_has_the_runtimes_codes() -> None:
     assert configurations >= 200 and depthwise >= 50 and compared > 10_000
 
 
+@pytest.mark.peers
 def test_a_dynamic_convolution_has_the_runtimes_sums() -> None:
     """ConvInteger on the codes of DynamicQuantizeLinear, times s_x * s_w, plus the bias: bit for bit."""
     rng, configurations, compared, mismatches = np.random.default_rng(18), 0, 0, 0
@@ -281,6 +283,7 @@ def test_a_sum_of_codes_is_the_scalar_one(codes: IntType) -> None:
         assert got.q.tolist() == wanted, f"scales and zero points {told}"
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("codes", [INT8, UINT8], ids=str)
 def test_a_sum_of_codes_parts_from_the_runtimes_at_ties_only(codes: IntType) -> None:
     """QLinearAdd adds all zero points, as reals, before it rounds: a tie goes to another even number where that of the
