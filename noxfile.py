@@ -8,6 +8,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,15 +78,19 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """The source distribution holds all that git tracks, so that whoever unpacks it has the course and its tests."""
+    """The source distribution holds all that git tracks, the wheel what of it lies in the two packages."""
     prepare(session)
     folder = session.create_tmp()
-    session.run("uv", "build", "--quiet", "--sdist", "--out-dir", folder)
+    session.run("uv", "build", "--quiet", "--out-dir", folder)
     with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     tracked = str(session.run("git", "ls-files", external=True, silent=True)).split("\n")
     if missing := {name for name in tracked if name} - packed:
         session.error(f"the source distribution lacks {', '.join(sorted(missing))}")
+    with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
+        ours = {name for name in tracked if name.startswith(("tinytorch/", "tito/"))}
+        if missing := ours - set(wheel.namelist()):
+            session.error(f"the wheel lacks {', '.join(sorted(missing))}")
 
 
 @nox.session

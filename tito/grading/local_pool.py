@@ -27,17 +27,20 @@ def pool(make_judge: Callable[[], Judging], jobs: int, limit_seconds: float) -> 
         if not submissions:
             return
         judges, own, processors = list[RetryingJudge](), threading.local(), _processors(jobs)
+        stopped = threading.Event()
 
         def begin() -> None:
             _stay_on(next(processors))
             own.judge = RetryingJudge(make_judge, limit_seconds)
             judges.append(own.judge)
 
-        def grade(submission: Submission) -> tuple[Submission, Grade]:
+        def grade(submission: Submission) -> tuple[Submission, Grade] | None:
+            if stopped.is_set():
+                return None
             try:
                 return submission, own.judge.grade(submission)
             except BaseException:  # nobody can be graded: no other submission is begun
-                threads.shutdown(wait=False, cancel_futures=True)
+                stopped.set()
                 raise
 
         threads = ThreadPoolExecutor(min(jobs, len(submissions)), initializer=begin)
@@ -46,8 +49,8 @@ def pool(make_judge: Callable[[], Judging], jobs: int, limit_seconds: float) -> 
             waiting = set(order)
             while waiting:  # in short steps: on Windows Ctrl-C is not heard during a wait
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                known = [(bool(future.exception()), order[future], future) for future in done if not future.cancelled()]
-                yield from (future.result() for _, _, future in sorted(known))
+                ended = sorted((bool(future.exception()), order[future], future) for future in done)
+                yield from filter(None, (future.result() for _, _, future in ended))
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             for judge in judges:
