@@ -3,14 +3,16 @@
     python -m benchmarks.since COMMIT [--only calls|commands] [--rounds N]
 
 The commit is checked out and installed in a folder of its own (by uv, or venv and pip). Both trees take turns, case by
-case: a round is one burst of calls, or one run of a command, in each, now the one first, now the other; the ratio of a
-case is the median of its rounds' ratios, above 1 where this tree is faster. Results of calls are compared bit by bit,
+case: a round is one burst of calls, or one run of a command, in each, now the one first, now the other. Of calls the
+least seconds of all bursts are compared, which other programs can only lengthen; of commands the ratio is the median of
+the rounds' ratios. Above 1 this tree is faster. Results of calls are compared bit by bit,
 points of graded submissions one by one. Run from the project's root, on a machine that does nothing else. Exits 1 where
 answers differ.
 """
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -56,9 +58,9 @@ CALLS = {  # name -> what is made before, and the call
     "int4_linear 1 x 512 x 512": ("x, b = floats(1, 512), pack_int4(weights(512, 512))", "int4_linear(x, b)"),
     "bf16_matmul 32 x 512 x 512": ("x, b = floats(32, 512), pack_bf16(floats(512, 512))", "bf16_matmul(x, b)"),
 }
-# Reads a line of JSON [name, preparation, call, seconds] and answers [median seconds of a call, digest of its result].
+# Reads a line of JSON [name, preparation, call, seconds] and answers [least seconds of a call, digest of its result].
 WORKER = f"""{PREPARE}
-import hashlib, json, statistics, sys, time
+import hashlib, json, sys, time
 known = {{}}
 for line in sys.stdin:
     name, prepare, call, length = json.loads(line)
@@ -73,7 +75,7 @@ for line in sys.stdin:
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
-    print(json.dumps([statistics.median(seconds), hashlib.sha256(result.tobytes()).hexdigest()]), flush=True)
+    print(json.dumps([min(seconds), hashlib.sha256(result.tobytes()).hexdigest()]), flush=True)
 """
 
 
@@ -140,7 +142,7 @@ def calls(earlier: Tree, now: Tree, rounds: int) -> bool:
             for tree in (earlier, now)
         ]
         for name, (prepare, call) in CALLS.items():
-            results, seconds = [set[str](), set[str]()], list[float]()
+            results, seconds = [set[str](), set[str]()], [list[float](), list[float]()]
 
             def burst(which: int, asked: tuple[str, str, str] = (name, prepare, call)) -> float:
                 worker = workers[which]
@@ -149,15 +151,15 @@ def calls(earlier: Tree, now: Tree, rounds: int) -> bool:
                 worker.stdin.flush()
                 took, digest = json.loads(worker.stdout.readline())
                 results[which].add(digest)  # noqa: B023 - called in this round of the loop only
-                if which:
-                    seconds.append(took)  # noqa: B023
+                seconds[which].append(took)  # noqa: B023
                 return float(took)
 
-            ratios.append(in_turns(rounds, lambda: burst(0), lambda: burst(1)))
+            in_turns(rounds, lambda: burst(0), lambda: burst(1))
+            ratios.append(min(seconds[0]) / min(seconds[1]))
             same = results[0] == results[1]
             equal &= same
             print(
-                f"{name:28} {median(seconds) * 1e6:10.1f} us  {ratios[-1]:6.3f}  {'' if same else 'DIFFERS'}",
+                f"{name:28} {min(seconds[1]) * 1e6:10.1f} us  {ratios[-1]:6.3f}  {'' if same else 'DIFFERS'}",
                 flush=True,
             )
         for worker in workers:
@@ -177,15 +179,16 @@ def commands(earlier: Tree, now: Tree, rounds: int) -> bool:
     """Time what people run. Returns whether both trees gave the same points."""
     with tempfile.TemporaryDirectory(prefix="since_") as name:
         folder, equal = Path(name), True
-        for number in range(HANDED_IN):
-            for notebook in (ROOT / "modules" / "source" / MODULE).glob("*_dev.py"):
-                (folder / "handed in" / f"student {number}").mkdir(parents=True, exist_ok=True)
+        for tree, number in itertools.product((earlier, now), range(HANDED_IN)):  # each its own reference
+            student = folder / tree.root.name / f"student {number}"
+            student.mkdir(parents=True)
+            for notebook in (tree.root / "modules" / "source" / MODULE).glob("*_dev.py"):
                 text = notebook.read_text(encoding="utf-8") + f"\n# {number}\n"
-                (folder / "handed in" / f"student {number}" / notebook.name).write_text(text, encoding="utf-8")
+                (student / notebook.name).write_text(text, encoding="utf-8")
 
         def grade(tree: Tree, out: Path) -> float:
             shutil.rmtree(out, ignore_errors=True)
-            return tree.run("grade", MODULE, str(folder / "handed in"), "--out", str(out), "--jobs", "1")
+            return tree.run("grade", MODULE, str(folder / tree.root.name), "--out", str(out), "--jobs", "1")
 
         for what, run in {
             "tito --help": lambda tree, out: tree.run("--help"),
@@ -195,12 +198,12 @@ def commands(earlier: Tree, now: Tree, rounds: int) -> bool:
         }.items():
             ratio = in_turns(
                 rounds,
-                lambda run=run: run(earlier, folder / "earlier"),  # type: ignore[misc]
-                lambda run=run: run(now, folder / "now"),  # type: ignore[misc]
+                lambda run=run: run(earlier, folder / "out earlier"),  # type: ignore[misc]
+                lambda run=run: run(now, folder / "out now"),  # type: ignore[misc]
             )
             print(f"{what:44}  {ratio:6.3f}", flush=True)
-        equal = points(folder / "earlier") == points(folder / "now")
-        print("points", "equal" if equal else "DIFFER", points(folder / "now"))
+        equal = points(folder / "out earlier") == points(folder / "out now")
+        print("points", "equal" if equal else "DIFFER", points(folder / "out now"))
         return equal
 
 
