@@ -102,15 +102,15 @@ def _raise(exercise: str) -> str:
 
 
 def is_left_over(source: str, line: int) -> bool:
-    """Is this line, from 1, the `raise` of a stub that was left in a function beside code that somebody wrote?"""
+    """Is this line, from 1, the `raise` of a stub that was left below code that somebody wrote in its place?
+
+    Code below it tells nothing: in some stubs what is given goes on there.
+    """
     texts = source.split("\n")
     if not 0 < line <= len(texts) or UNWRITTEN not in texts[line - 1]:
         return False
     above = next((text.strip() for text in reversed(texts[: line - 1]) if text.strip()), "")
-    below = next((text for text in texts[line:] if text.strip()), "")
-    indent = len(texts[line - 1]) - len(texts[line - 1].lstrip())
-    goes_on = len(below) - len(below.lstrip()) >= indent > 0
-    return goes_on or not (above.startswith("#") or above.endswith((":", '"""', "'''")))
+    return not (above.startswith("#") or above.endswith((":", '"""', "'''")))
 
 
 def is_stub(source: str, exercise: str) -> bool:

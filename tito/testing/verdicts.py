@@ -15,7 +15,7 @@ from tito.testing.record import Record
 
 NOTHING = re.compile(r"'NoneType' object|unsupported operand type.*'NoneType'|cannot unpack non-iterable NoneType")
 LONGEST_MESSAGE = 20  # lines
-LEFT_OVER = "there is code of yours, but this line still ends the function: remove it"
+LEFT_OVER = "there is code above this line, which still ends the function: remove it"
 
 
 class Located(NamedTuple):

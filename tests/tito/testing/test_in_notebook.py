@@ -70,9 +70,7 @@ def test_a_stubs_line_below_finished_code_is_to_be_removed(
     exec(compile(source, cell, "exec"), defined)
     check("double", defined)
     said = capsys.readouterr().out
-    assert (
-        "there is code of yours, but this line still ends the function: remove it\nline 3 of your cell: raise" in said
-    )
+    assert "there is code above this line, which still ends the function: remove it\nline 3 of your cell: raise" in said
 
 
 def test_an_exception_is_shown_with_its_line_in_the_cell(

@@ -465,8 +465,6 @@ LEFT = 'raise NotImplementedError("exercise double: your code is not written yet
     {
         "above": f"    y = 2 * x\n    {LEFT}",
         "between": f"    # YOUR CODE HERE\n    return 2 * x\n    {LEFT}",
-        "below": f"    # YOUR CODE HERE\n    {LEFT}\n    return 2 * x",
-        "below a comment of one's own": f"    # I double it.\n    {LEFT}\n\n    return 2 * x",
     }.values(),
 )
 def test_a_finished_function_that_still_raises_is_told_which_line_to_remove(edition: Course, body: str) -> None:
@@ -476,12 +474,21 @@ def test_a_finished_function_that_still_raises_is_told_which_line_to_remove(edit
         assert "double  " in said and "2 of 2 points  passed" in said, "it returns before"
     else:
         line = edition.line_of(NOTEBOOK, LEFT)
-        assert f"this line still ends the function: remove it\n  {NOTEBOOK}:{line}: {LEFT}" in said
+        assert f"above this line, which still ends the function: remove it\n  {NOTEBOOK}:{line}: {LEFT}" in said
 
 
-@pytest.mark.parametrize("given", ["    # YOUR CODE HERE\n", "", "    # tomorrow\n"])
-def test_an_untouched_stub_is_not_started_with_or_without_its_comment(edition: Course, given: str) -> None:
-    edition.change(NOTEBOOK, f"    # YOUR CODE HERE\n    {LEFT}", f"{given}    {LEFT}")
+@pytest.mark.parametrize(
+    "stub",
+    [
+        f"    # YOUR CODE HERE\n    {LEFT}",
+        f"    {LEFT}",
+        f"    # tomorrow\n    {LEFT}",
+        f"    # YOURS\n    {LEFT}\n    return x",
+    ],
+    ids=["as given", "without its comment", "with another", "what is given goes on below"],
+)
+def test_an_untouched_stub_is_not_started(edition: Course, stub: str) -> None:
+    edition.change(NOTEBOOK, f"    # YOUR CODE HERE\n    {LEFT}", stub)
     assert "not started yet: write your code at" in edition.tito("test", "double").out
 
 
