@@ -2,12 +2,12 @@
 
     python -m benchmarks.since COMMIT [--only calls|commands] [--rounds N]
 
-The commit is checked out and installed in a folder of its own (by uv, or venv and pip). Both trees take turns, case by
-case: a round is one burst of calls, or one run of a command, in each, now the one first, now the other. Of calls the
-least seconds of all bursts are compared, which other programs can only lengthen; of commands the ratio is the median of
-the rounds' ratios. Above 1 this tree is faster. Results of calls are compared bit by bit,
-points of graded submissions one by one. Run from the project's root, on a machine that does nothing else. Exits 1 where
-answers differ.
+The commit is checked out; both trees are installed, each in an environment of its own (by uv, or venv and pip), so that
+neither loads more of pytest's plugins. Python may keep its bytecode, as it does for everybody. Both trees take turns,
+case by case: a round is one burst of calls, or one run of a command, in each, now the one first, now the other. Of
+calls the least seconds of all bursts are compared, which other programs can only lengthen; of commands the ratio is the
+median of the rounds' ratios. Above 1 this tree is faster. Results of calls are compared bit by bit, points of graded
+submissions one by one. Run from the project's root, on a machine that does nothing else. Exits 1 where answers differ.
 """
 
 import argparse
@@ -95,24 +95,29 @@ class Tree:
 
 
 @contextmanager
-def checked_out(commit: str) -> Iterator[Tree]:
-    """An earlier commit, installed; removed at the end."""
+def both(commit: str) -> Iterator[tuple[Tree, Tree]]:
+    """An earlier commit and this tree, installed; removed at the end."""
     with tempfile.TemporaryDirectory(prefix="since_", ignore_cleanup_errors=True) as folder:
         root = Path(folder, "earlier")
         git = ["git", "-C", str(ROOT), "worktree"]
         subprocess.run([*git, "add", "-q", "--detach", str(root), commit], check=True)
         try:
-            python = root / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-            if uv := shutil.which("uv"):
-                subprocess.run([uv, "venv", "-q", "--seed", "--python", sys.executable, root / ".venv"], check=True)
-                install = [uv, "pip", "install", "-q", "-p", str(python)]
-            else:
-                subprocess.run([sys.executable, "-m", "venv", root / ".venv"], check=True)
-                install = [str(python), "-m", "pip", "install", "-q"]
-            subprocess.run([*install, "-e", ".[test]"], cwd=root, check=True)
-            yield Tree(root, python)
+            environments = Path(folder, "environments")
+            yield _installed(root, environments / "earlier"), _installed(ROOT, environments / "now")
         finally:
             subprocess.run([*git, "remove", "--force", str(root)], check=True)
+
+
+def _installed(root: Path, environment: Path) -> Tree:
+    python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if uv := shutil.which("uv"):
+        subprocess.run([uv, "venv", "-q", "--seed", "--python", sys.executable, environment], check=True)
+        install = [uv, "pip", "install", "-q", "-p", str(python)]
+    else:
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+        install = [str(python), "-m", "pip", "install", "-q"]
+    subprocess.run([*install, "-e", ".[test]"], cwd=root, check=True)
+    return Tree(root, python)
 
 
 def in_turns(rounds: int, earlier: Callable[[], float], now: Callable[[], float]) -> float:
@@ -214,8 +219,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=0, help="default 41 for calls, 3 for commands")
     asked = parser.parse_args()
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    now = Tree(ROOT, Path(sys.executable))
-    with checked_out(asked.commit) as earlier:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with both(asked.commit) as (earlier, now):
         print(f"{'':44}  {asked.commit} / now")
         good = asked.only == "commands" or calls(earlier, now, asked.rounds or 41)
         good &= asked.only == "calls" or commands(earlier, now, asked.rounds or 3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -30,6 +29,8 @@ def environment(project: Project) -> dict[str, str]:
 def typed(*words: str) -> str:
     """A command as a person types it into this system's shell, whatever stands in the names of folders."""
     if sys.platform != "win32":
+        import shlex
+
         return shlex.join(words)
     return " ".join(word if re.fullmatch(r"[\w.:=/\\-]+", word) else f'"{word}"' for word in words)
 

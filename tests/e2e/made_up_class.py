@@ -65,7 +65,7 @@ class MadeUp:
                 kind, which = chosen[exercise]
                 sources |= self.listed(exercise, kind)[which].cells(reference)
             else:
-                sources |= {cell.number: markers.stub(cell.source) for cell in cells_of(reference, exercise)}
+                sources |= {cell.number: markers.cell_stub(cell.source) for cell in cells_of(reference, exercise)}
         if signed:
             sources = {number: f"{source}\n# {signed}" for number, source in sources.items()}
         return markers.stub(replacing.replaced(reference, sources))

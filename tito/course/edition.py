@@ -84,7 +84,7 @@ def _reference(document: Document, exercise: Exercise) -> tuple[str, ...]:
 
 
 def _place(document: Document, cell: Cell) -> Place:
-    lines = markers.stub(cell.source, document.name).split("\n")
+    lines = markers.cell_stub(cell.source, document.name).split("\n")
     text = "\n".join(lines[cell.body[0][0] - 1 :]) if cell.body else ""
     ours = replacing.cells_of(document, cell.exercise) if cell.exercise else []
     return Place(f"{document.path.name}, cell {cell.number}", cell.exercise, text, bool(ours) and cell is ours[-1])

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tito.course.module import Module, Notebook
 from tito.course.notebook import Cell, Document
@@ -14,6 +15,7 @@ from tito.course.project import Project
 from tito.errors import TitoError
 
 MAGIC = re.compile(r"\s*(%{1,2}\w|!|\?{1,2}\w|\w[\w.]*\?{1,2}\s*$|\w+\s*=\s*[%!]\w)")
+RELATIVE = re.compile(r"\bfrom[\s\\]*\.")  # a line that may be a relative import
 CANNOT_COMPILE = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 
 
@@ -46,6 +48,12 @@ class Faults:
             first = fault.exercise not in [earlier.exercise for earlier in self.broken]
             if first or (not fault.exercise and fault not in self.broken):  # of an exercise, the first is enough
                 self.broken.append(fault)
+
+
+@lru_cache(maxsize=500)
+def parsed(code: str) -> ast.Module:
+    """Code as Python's tree, which nobody may change. Raises one of CANNOT_COMPILE."""
+    return ast.parse(code)
 
 
 def compiles(cell: Cell) -> bool:
@@ -96,7 +104,7 @@ def check_syntax(document: Document, cell: Cell) -> None:
     """Refuse an exported cell that Python could not run, or Jupyter alone could."""
     shift = cell.body[0][0] - 1 if cell.body else 0
     try:
-        compile(code_of(cell), document.name, "exec", dont_inherit=True)
+        compile(parsed(code_of(cell)), document.name, "exec", dont_inherit=True)
     except CANNOT_COMPILE as error:
         number = getattr(error, "lineno", None) or 1
         text = cell.body[number - 1][1].strip() if number <= len(cell.body) else ""
@@ -105,7 +113,9 @@ def check_syntax(document: Document, cell: Cell) -> None:
             raise TitoError(f"{where}: `{text}` works in Jupyter only; move it to a cell without `#| export`") from None
         reason = getattr(error, "msg", error) if isinstance(error, SyntaxError | ValueError) else "nested too deeply"
         raise TitoError(f"{where}: {reason}: `{text}`") from None
-    for node in ast.walk(ast.parse(code_of(cell))):
+    if not RELATIVE.search(cell.source):
+        return
+    for node in ast.walk(parsed(code_of(cell))):
         if isinstance(node, ast.ImportFrom) and node.level:
             where = document.at(cell, node.lineno + shift)
             raise TitoError(f"{where}: a relative import does not run in a notebook; name the package in full")
@@ -113,7 +123,7 @@ def check_syntax(document: Document, cell: Cell) -> None:
 
 def _definitions(cell: Cell) -> Iterator[tuple[str, int, bool]]:
     """The names that a cell defines at top level, the line in the cell, and whether by def or class."""
-    tree = ast.parse(code_of(cell))
+    tree = parsed(code_of(cell))
     shift = cell.body[0][0] - 1 if cell.body else 0
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -38,7 +38,7 @@ class Part:
 
     def has_definition(self, which: int) -> bool:
         """Is the first (0) or last (-1) statement a def or class?"""
-        body = ast.parse(self.text).body
+        body = export_checks.parsed(self.text).body
         return bool(body) and isinstance(body[which], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 
 
@@ -71,7 +71,7 @@ def futures_first(parts: Iterable[Part]) -> list[Part]:
 
 def _future_lines(part: Part) -> set[int]:
     """Which lines, from 0, import from the future."""
-    nodes = (node for node in ast.parse(part.text).body if isinstance(node, ast.ImportFrom))
+    nodes = (node for node in export_checks.parsed(part.text).body if isinstance(node, ast.ImportFrom))
     futures = (node for node in nodes if node.module == "__future__")
     return {at - 1 for node in futures for at in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
 
@@ -84,7 +84,7 @@ def given_of(project: Project, document: Document) -> Document:
     with_stubs = list[Cell]()
     for cell in found.code:
         try:
-            with_stubs.append(replace(cell, source=markers.stub(cell.source)))
+            with_stubs.append(replace(cell, source=markers.cell_stub(cell.source)))
         except TitoError:  # of markers that do not pair, which are told where the cell is checked
             continue
     return replace(found, cells=tuple(cell for cell in with_stubs if not cell.exported or export_checks.compiles(cell)))
@@ -158,7 +158,7 @@ def _defining(slot: Part, names: set[str]) -> Part:
     """The statements of a given cell that define one of these names."""
     lines = slot.text.split("\n")
     kept = list[str]()
-    for node in ast.parse(slot.text).body:
+    for node in export_checks.parsed(slot.text).body:
         decorators = getattr(node, "decorator_list", [])
         begin = min([node.lineno, *(decorator.lineno for decorator in decorators)])
         statement = lines[begin - 1 : node.end_lineno]

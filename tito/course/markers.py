@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tito.course import percent
@@ -57,16 +57,21 @@ class Line:
 
 
 def lines(text: str, name: str = "notebook") -> Iterator[Line]:
-    """Every line of a percent .py, or of one cell. Raises TitoError, as NAME:LINE, where markers do not pair."""
+    """Every line of a percent .py. Raises TitoError, as NAME:LINE, where markers do not pair."""
     whole, (_, cells) = text.split("\n"), percent.split(text)
     begins = [cell.begin for cell in cells] + [len(whole) + 1]
     for number in range(1, begins[0]):  # the header
         yield Line(whole[number - 1], number, "", False, None, False)
     for cell, end in zip(cells, begins[1:], strict=True):
-        yield from _cell_lines(whole[cell.begin - 1 : end - 1], cell.begin, cell.kind != "code", name)
+        yield from _numbered(whole[cell.begin - 1 : end - 1], cell.begin, cell.kind != "code", name)
 
 
-def _cell_lines(texts: list[str], begin: int, in_text: bool, name: str) -> Iterator[Line]:
+def cell_lines(source: str, name: str = "cell") -> Iterator[Line]:
+    """Every line of one code cell. Raises TitoError, as NAME:LINE, where markers do not pair."""
+    return _numbered(source.split("\n"), 1, False, name)
+
+
+def _numbered(texts: list[str], begin: int, in_text: bool, name: str) -> Iterator[Line]:
     check_markers("\n".join(texts), lambda number: f"{name}:{begin + number - 1}", in_text)
     exercise, inside = "", False
     for number, text in enumerate(texts, begin):
@@ -77,16 +82,25 @@ def _cell_lines(texts: list[str], begin: int, in_text: bool, name: str) -> Itera
 
 
 def stub(text: str, name: str = "notebook") -> str:
-    """A percent .py, or one cell, with every solution replaced by a line that says whose turn it is.
+    """A percent .py with every solution replaced by a line that says whose turn it is. Raises what `lines` raises."""
+    return _without_solutions(lines(text, name))
 
-    >>> print(stub("#| exercise: f\\ndef f():\\n    ### BEGIN SOLUTION\\n    return 1\\n    ### END SOLUTION"))
+
+def cell_stub(source: str, name: str = "cell") -> str:
+    """One code cell with every solution replaced by a line that says whose turn it is. Raises what `lines` raises.
+
+    >>> print(cell_stub("#| exercise: f\\ndef f():\\n    ### BEGIN SOLUTION\\n    return 1\\n    ### END SOLUTION"))
     #| exercise: f
     def f():
         # YOUR CODE HERE
         raise NotImplementedError("exercise f: your code is not written yet")
     """
+    return _without_solutions(cell_lines(source, name))
+
+
+def _without_solutions(lines: Iterable[Line]) -> str:
     kept = list[str]()
-    for line in lines(text, name):
+    for line in lines:
         if line.marker and line.marker["edge"] == "BEGIN":
             indent = line.marker["indent"]
             answer = ("# " if line.text.startswith("# ") else "") + ANSWER

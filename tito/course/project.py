@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +74,8 @@ class Project:
 
     @cached_property
     def pyproject(self) -> dict[str, Any]:
+        import tomllib
+
         path = self.root / PYPROJECT
         try:
             return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 
@@ -46,6 +45,8 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def holds(self, name: str) -> bool:
+        import hashlib
+
         digest = hashlib.sha256(name.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 

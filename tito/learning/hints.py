@@ -34,7 +34,7 @@ def solution(document: Document, exercise: str) -> str:
 
 def _regions(source: str) -> list[str]:
     found = list[list[str]]()
-    for line in markers.lines(source):
+    for line in markers.cell_lines(source):
         if line.marker and line.marker["edge"] == "BEGIN":
             found.append([])
         elif line.inside:
@@ -47,7 +47,7 @@ def answer(reference: Document, theirs: Document, exercise: str) -> str:
     given = [
         line.text
         for cell in replacing.cells_of(reference, exercise)
-        for line in markers.lines(cell.source)
+        for line in markers.cell_lines(cell.source)
         if not (line.marker or line.inside)
     ]
     text = "\n".join(cell.source for cell in replacing.cells_of(theirs, exercise))

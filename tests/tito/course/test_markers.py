@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from tito.course import markers, notebook, project
-from tito.course.markers import stub
+from tito.course.markers import cell_stub, stub
 from tito.course.module import load_module, module_names
 from tito.errors import TitoError
 
@@ -37,7 +37,7 @@ def test_a_stub_of_a_stub_is_itself(course: Course) -> None:
 def test_no_stub_of_the_course_looks_as_if_somebody_had_written_above_it() -> None:
     here = project.Project(ROOT)
     notebooks = [book for name in module_names(here) for book in load_module(here, name).notebooks]
-    found = [stub(cell.source).split("\n") for book in notebooks for cell in notebook.read(here, book.path).code]
+    found = [cell_stub(cell.source).split("\n") for book in notebooks for cell in notebook.read(here, book.path).code]
     stubs = [(lines, at) for lines in found for at, line in enumerate(lines, 1) if markers.UNWRITTEN in line]
     assert len(stubs) > 30 and not [lines for lines, at in stubs if markers.is_left_over("\n".join(lines), at)]
 

@@ -110,7 +110,7 @@ def _stub(ways: Ways, stem: str) -> Page:
     entry = next(entry for entry in ways.module.notebooks if entry.path.stem == stem)
     page = solved(ways.here, entry)
     for cell, given in zip(page.cells, notebook.load(ways.here, entry.path).cells, strict=True):
-        cell.source = markers.stub(given.source, stem)
+        cell.source = markers.cell_stub(given.source, stem)
     return page
 
 
