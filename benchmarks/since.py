@@ -5,9 +5,10 @@
 The commit is checked out; both trees are installed, each in an environment of its own (by uv, or venv and pip), so that
 neither loads more of pytest's plugins. Python may keep its bytecode, as it does for everybody. Both trees take turns,
 case by case: a round is one burst of calls, or one run of a command, in each, now the one first, now the other. Of
-calls the least seconds of all bursts are compared, which other programs can only lengthen; of commands the ratio is the
-median of the rounds' ratios. Above 1 this tree is faster. Results of calls are compared bit by bit, points of graded
-submissions one by one. Run from the project's root, on a machine that does nothing else. Exits 1 where answers differ.
+calls the least seconds of all bursts in several processes are compared, which other programs can only lengthen; of
+commands the ratio is the median of the rounds' ratios. Above 1 this tree is faster. Results of calls are compared bit
+by bit, points of graded submissions one by one. Run from the project's root, on a machine that does nothing else. Exits
+1 where answers differ.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -29,6 +30,8 @@ from statistics import geometric_mean, median
 ROOT = Path(__file__).parent.parent
 MODULE = "17_quantization"
 HANDED_IN = 2  # submissions of the timed batch
+PROCESSES = 8  # of each tree: one can be slower than the next by half, from its first call to its last
+BURST_SECONDS = 0.02
 
 PREPARE = """
 import numpy as np
@@ -130,48 +133,44 @@ def in_turns(rounds: int, earlier: Callable[[], float], now: Callable[[], float]
     return median(ratios[1:])
 
 
+@contextmanager
+def started(tree: Tree) -> Iterator[Callable[[str], tuple[float, str]]]:
+    """A new process of this tree: from the name of a call, the least seconds in a burst of it, and a digest."""
+    with subprocess.Popen(
+        [tree.python, "-c", WORKER], cwd=tree.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    ) as worker:
+        assert worker.stdin and worker.stdout
+        asked, answered = worker.stdin, worker.stdout
+
+        def burst(name: str) -> tuple[float, str]:
+            print(json.dumps([name, *CALLS[name], BURST_SECONDS]), file=asked, flush=True)
+            took, digest = json.loads(answered.readline())
+            return float(took), str(digest)
+
+        yield burst
+        asked.close()
+
+
 def calls(earlier: Tree, now: Tree, rounds: int) -> bool:
-    """Time every call in two processes. Returns whether all results were equal."""
-    equal, ratios = True, list[float]()
-    with ExitStack() as stack:
-        workers = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [tree.python, "-c", WORKER],
-                    cwd=tree.root,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    encoding="utf-8",
-                )
-            )
-            for tree in (earlier, now)
-        ]
-        for name, (prepare, call) in CALLS.items():
-            results, seconds = [set[str](), set[str]()], [list[float](), list[float]()]
-
-            def burst(which: int, asked: tuple[str, str, str] = (name, prepare, call)) -> float:
-                worker = workers[which]
-                assert worker.stdin and worker.stdout
-                worker.stdin.write(json.dumps([*asked, 0.02]) + "\n")
-                worker.stdin.flush()
-                took, digest = json.loads(worker.stdout.readline())
-                results[which].add(digest)  # noqa: B023 - called in this round of the loop only
-                seconds[which].append(took)  # noqa: B023
-                return float(took)
-
-            in_turns(rounds, lambda: burst(0), lambda: burst(1))
-            ratios.append(min(seconds[0]) / min(seconds[1]))
-            same = results[0] == results[1]
-            equal &= same
-            print(
-                f"{name:28} {min(seconds[1]) * 1e6:10.1f} us  {ratios[-1]:6.3f}  {'' if same else 'DIFFERS'}",
-                flush=True,
-            )
-        for worker in workers:
-            assert worker.stdin
-            worker.stdin.close()
+    """Time every call in several processes of each tree. Returns whether all results were equal."""
+    seconds = {(name, tree.root): list[float]() for name in CALLS for tree in (earlier, now)}
+    digests = {name: set[str]() for name in CALLS}
+    for _ in range(PROCESSES):
+        with started(earlier) as then, started(now) as here:
+            bursts = [(earlier, then), (now, here)]
+            for name, _ in itertools.product(CALLS, range(max(1, rounds // PROCESSES))):
+                bursts.reverse()
+                for tree, burst in bursts:
+                    took, digest = burst(name)
+                    seconds[name, tree.root].append(took)
+                    digests[name].add(digest)
+    ratios = list[float]()
+    for name, found in digests.items():
+        least = min(seconds[name, now.root])
+        ratios.append(min(seconds[name, earlier.root]) / least)
+        print(f"{name:28} {least * 1e6:10.1f} us  {ratios[-1]:6.3f}  {'' if len(found) == 1 else 'DIFFERS'}")
     print(f"{'geometric mean':44}  {geometric_mean(ratios):6.3f}")
-    return equal
+    return all(len(found) == 1 for found in digests.values())
 
 
 def points(out: Path) -> list[list[str]]:

@@ -26,6 +26,7 @@ NEEDS = {  # rung -> what LLVM must report of this processor
     "generic": (),
 }
 _wanted: ContextVar[str | None] = ContextVar("kernel", default=None)  # by `use_kernel`
+_chosen = ""  # once it is known, for every thread: a short call cannot afford a cache
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _checked(name: str, source: str) -> str:
 
 def kernel() -> str:
     """The kernel in use: that of `use_kernel`, else of TINYTORCH_KERNEL in the environment, else the fastest."""
-    return _wanted.get() or _first_choice()
+    return _wanted.get() or _chosen or _first_choice()
 
 
 def wanted_kernel() -> str | None:
@@ -142,10 +143,11 @@ def wanted_kernel() -> str | None:
     return os.environ.get("TINYTORCH_KERNEL")
 
 
-@cache
 def _first_choice() -> str:
+    global _chosen
     wanted = wanted_kernel()
-    return _checked(wanted, "TINYTORCH_KERNEL") if wanted else kernels()[0]
+    _chosen = _checked(wanted, "TINYTORCH_KERNEL") if wanted else kernels()[0]
+    return _chosen
 
 
 def bf16_kernel(rung: str) -> str | None:
