@@ -7,7 +7,6 @@ hidden tests.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import os
@@ -20,12 +19,11 @@ from typing import Any
 
 import pytest
 
-from tito.course import exporting
-from tito.course.markers import MARKER
 from tito.course.module import Notebook, load_module, module_names
 from tito.course.project import Project
 
 from .catalogue import Answer, Kind, answers
+from .solutions import Pieces, joined, pieces_of
 
 HERE = Path(__file__).parent
 PROJECT = Project(HERE.parent)
@@ -33,7 +31,6 @@ PASSED = ""
 NOTEBOOKS = [(name, book) for name in module_names(PROJECT) for book in load_module(PROJECT, name).notebooks]
 EXERCISES = [(name, exercise.id) for name, book in NOTEBOOKS for exercise in book.exercises]
 
-Pieces = list[tuple[str | None, str]]  # an exported file cut up: (the exercise whose solution this is, or None; text)
 Verdict = Callable[[str, list[Path]], str]  # a student's file, tests -> the text of the first that fails, or PASSED
 
 
@@ -54,30 +51,6 @@ def with_answer(pieces: Pieces, answer: Answer) -> Pieces:
     """The file with this answer in the place of the exercise's solution."""
     written = iter(answer.written([text for exercise, text in pieces if exercise == answer.exercise]))
     return [(exercise, next(written) if exercise == answer.exercise else text) for exercise, text in pieces]
-
-
-@functools.cache
-def exports(module: str) -> list[exporting.Exported]:
-    return exporting.make(PROJECT, load_module(PROJECT, module))
-
-
-def pieces_of(module: str, exercise: str) -> Pieces:
-    """The exported file that holds this exercise."""
-    exported = next(file for file in exports(module) if exercise in {cell.exercise for cell in file.document.code})
-    solved = dict[tuple[int, int], str | None]()
-    for cell in exported.document.code:
-        inside = False
-        for number, line in enumerate(cell.source.split("\n"), 1):
-            marker = MARKER.match(line)
-            inside = marker["edge"] == "BEGIN" if marker else inside
-            if inside:
-                solved[cell.number, number] = cell.exercise
-    owners = [solved.get((origin[0].number, origin[1])) if origin else None for origin in exported.origin]
-    lines = zip(owners, exported.text.splitlines(keepends=True), strict=True)
-    return [
-        (owner, "".join(text for _, text in group))
-        for owner, group in itertools.groupby(lines, key=lambda line: line[0])
-    ]
 
 
 @pytest.fixture(scope="session")
@@ -106,8 +79,8 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Verdict]:
 
 def judged(verdict: Verdict, module: str, answer: Answer) -> str:
     """What the exercise's visible tests say of an answer."""
-    pieces = with_answer(pieces_of(module, answer.exercise), answer)
-    return verdict("".join(text for _, text in pieces), [PROJECT.test_files(module, answer.exercise)[0]])
+    pieces = with_answer(pieces_of(PROJECT, module, answer.exercise), answer)
+    return verdict(joined(pieces), [PROJECT.test_files(module, answer.exercise)[0]])
 
 
 @pytest.mark.parametrize(("module", "exercise"), EXERCISES)
@@ -140,12 +113,12 @@ def test_another_right_answer_passes(module: str, answer: Answer, verdict: Verdi
     [pytest.param(*one, id=one[1].path.stem, marks=together(one[1].path.stem)) for one in NOTEBOOKS],
 )
 def test_no_hidden_test_insists_on_the_reference(module: str, notebook: Notebook, verdict: Verdict) -> None:
-    pieces = pieces_of(module, notebook.exercises[0].id)
+    pieces = pieces_of(PROJECT, module, notebook.exercises[0].id)
     for exercise in notebook.exercises:
         for answer in answers(PROJECT, module, exercise.id, "alternative")[:1]:
             pieces = with_answer(pieces, answer)
     hidden = [PROJECT.test_files(module, exercise.id)[1] for exercise in notebook.exercises]
-    assert verdict("".join(text for _, text in pieces), hidden) == PASSED
+    assert verdict(joined(pieces), hidden) == PASSED
 
 
 def test_a_text_to_replace_that_is_not_there_exactly_once_is_refused() -> None:

@@ -1,0 +1,103 @@
+"""The mutants of an exercise: its reference with one thing wrong; and the reasons why some of them are not wrong."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tito.course.project import Project
+
+from ..solutions import Pieces, joined, pieces_of
+from .operators import OPERATORS, refusals
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """where: the changed function. diff: what is changed, as lines of `ast.unparse`. text: the whole exported file."""
+
+    exercise: str
+    where: str
+    diff: str
+    text: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.where, self.diff
+
+
+def mutants(project: Project, module: str, exercise: str) -> list[Mutant]:
+    """All of them, each different from the reference and from the others."""
+    pieces = pieces_of(project, module, exercise)
+    found = dict[tuple[int, str], Mutant]()
+    for i, (owner, solution) in enumerate(pieces):
+        if owner != exercise:
+            continue
+        indent = solution[: len(solution) - len(solution.lstrip())].rpartition("\n")[2]
+        reference = ast.parse(textwrap.dedent(solution))
+        right, where = ast.unparse(reference), _where(pieces, i)
+        for wrong in _wrong(reference):
+            if wrong != right:
+                text = joined([*pieces[:i], (owner, textwrap.indent(wrong, indent) + "\n"), *pieces[i + 1 :]])
+                found.setdefault((i, wrong), Mutant(exercise, where, _diff(right, wrong), text))
+    return list(found.values())
+
+
+def explained(project: Project, module: str, exercise: str) -> dict[tuple[str, str], str]:
+    """Where and what an equivalent mutant changes -> the reason why no test can tell it from the reference."""
+    path = project.module_tests(module) / "equivalents" / f"{exercise}.toml"
+    if not path.is_file():
+        return {}
+    entries = tomllib.loads(path.read_text(encoding="utf-8"))["equivalent"]
+    return {(entry["where"], diff.strip()): entry["why"] for entry in entries for diff in entry["diffs"]}
+
+
+def _wrong(tree: ast.Module) -> Iterator[str]:
+    """The solution's text with one node replaced."""
+    for holder, field, index in list(_places(tree)):
+        values = getattr(holder, field)
+        right = values if index is None else values[index]
+        for operator in OPERATORS:
+            for wrong in operator(right):
+                _put(holder, field, index, wrong)
+                yield ast.unparse(ast.fix_missing_locations(tree))
+        _put(holder, field, index, right)
+    for refusal in refusals():
+        yield ast.unparse(ast.Module([refusal, *tree.body], []))
+
+
+def _places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
+    """Every node below, by its place. What an error says is left as it is."""
+    for field, value in ast.iter_fields(node):
+        for index, child in enumerate(value) if isinstance(value, list) else ((None, value),):
+            if isinstance(child, ast.AST):
+                yield node, field, index
+                if not isinstance(child, ast.JoinedStr | ast.Raise):
+                    yield from _places(child)
+
+
+def _put(holder: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
+    if index is None:
+        setattr(holder, field, node)
+    else:
+        getattr(holder, field)[index] = node
+
+
+def _where(pieces: Pieces, i: int) -> str:
+    """The function that the solution stands in, by its dotted name."""
+    line = joined(pieces[:i]).count("\n") + 1
+    inside = list[str]()
+    nodes = ast.parse(joined(pieces)).body
+    while found := [n for n in nodes if n.lineno <= line <= (n.end_lineno or 0)]:
+        if isinstance(found[0], ast.FunctionDef | ast.ClassDef):
+            inside.append(found[0].name)
+        nodes = [node for node in ast.iter_child_nodes(found[0]) if isinstance(node, ast.stmt)]
+    return ".".join(inside)
+
+
+def _diff(right: str, wrong: str) -> str:
+    lines = difflib.unified_diff(right.splitlines(), wrong.splitlines(), n=0, lineterm="")
+    return "\n".join(line[0] + " " + line[1:].strip() for line in list(lines)[2:] if not line.startswith("@@"))
