@@ -23,7 +23,8 @@ def check(
 ) -> None:
     """Assert that `got`, the result of `call`, has the shape and values of `wanted`, to `within`, and the dtype.
 
-    slips: what a wrong answer means -> the wrong answer. Where the student's is one of them, the message says which.
+    slips: what a wrong answer means -> the wrong answer. Where the student's is one of them, the message says which;
+    one that is nearly the right answer means nothing.
     """
     __tracebackhide__ = True
     wanted = np.asarray(wanted)
@@ -41,9 +42,14 @@ def check(
     else:
         return
     wrongs = ((slip, np.asarray(wrong)) for slip, wrong in (slips or {}).items())
-    found = (slip for slip, wrong in wrongs if _same(got_array, wrong, np.add(within, 1e-5 * np.abs(wrong))))
-    reason = next(found, hint)
+    reason = next((slip for slip, wrong in wrongs if _means(wrong, got_array, wanted, within)), hint)
     raise AssertionError(f"{message}: {reason}" if reason else message)
+
+
+def _means(wrong: np.ndarray, got: np.ndarray, wanted: np.ndarray, within: ArrayLike) -> bool:
+    """Is this the wrong answer that came, though perhaps computed with other roundings?"""
+    nearly = np.add(within, 1e-5 * np.abs(wrong))
+    return _same(got, wrong, within) or (_same(got, wrong, nearly) and not _same(wanted, wrong, nearly))
 
 
 def _same(got: np.ndarray, wanted: np.ndarray, within: ArrayLike) -> bool:

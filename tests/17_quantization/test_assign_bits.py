@@ -1,5 +1,8 @@
 """pareto_front and assign_bits. From simplest to hardest; the first that fails is the one you are shown."""
 
+import itertools
+import sys
+from contextlib import contextmanager
 from itertools import product
 
 import numpy as np
@@ -88,9 +91,11 @@ def test_a_row_that_another_beats_is_dropped(student):
 
 def test_plans_of_two_layers_add_up(student):
     got = front(student, TWO)
+    quiet = {"noises add up: noise + row.noise": noise(30)}
+    check("the noise of the smallest plan", got[0][1], noise(10) + noise(30), EXTEND, slips=quiet, within=1e-12)
     slips = {
         "losers were kept: 210 bytes make more noise than 120": [110, 120, 210, 220],
-        "noises add up: noise + row.noise": [110, 210],
+        "one plan alone was extended: extend *every* plan by every row": [110, 210],
         "only neighbouring rows were combined: extend every plan by *every* row": [110, 220],
     }
     check("bytes of the plans of two layers", [p[0] for p in got], [110, 120, 220], EXTEND, slips=slips)
@@ -109,6 +114,36 @@ def test_the_front_is_that_of_all_combinations(student, seed):
     check("bytes of the plans", [p[0] for p in got], [p[0] for p in wanted], EXTEND)
     sizes = [p[1] for p in wanted]
     check("noises of the plans", [p[1] for p in got], sizes, EXTEND, within=1e-9 * np.array(sizes))
+
+
+@contextmanager
+def at_most(lines, hint):
+    """Fails where more lines of Python than these are run, in this process."""
+    count = itertools.count(1)
+
+    def on_line(frame, event, argument):
+        if next(count) > lines:
+            raise RuntimeError(f"more than {lines} lines were run")
+        return on_line
+
+    before = sys.gettrace()
+    sys.settrace(on_line)
+    try:
+        yield
+    except RuntimeError as error:
+        raise AssertionError(f"{error}: {hint}") from None
+    finally:
+        sys.settrace(before)
+
+
+def test_losers_are_dropped_layer_by_layer(student):
+    """Of 6**12 combinations at most 73 plans are left behind each layer: their bytes are whole, from 24 to 96."""
+    rows = [(f"layers.{i}", b, b, 6.0 * b - i % 3) for i in range(12) for b in (2, 3, 4, 5, 6, 8)]
+    table = made(student, rows)
+    every = "every combination was made before any was dropped: without_losers(...) belongs inside the loop over layers"
+    with at_most(200_000, every):
+        plans = student.pareto_front(table)
+    check("bytes of the smallest and of the largest plan", [plans[0][0], plans[-1][0]], [24, 96], EXTEND)
 
 
 def test_the_bytes_go_where_they_count(student):

@@ -51,6 +51,16 @@ def test_the_gradient_passes_back_unchanged(student, dtype):
     check("the gradient of x", x.grad, [2.0, -3.0, 0.5], CAST, slips=slips, dtype="float32")
 
 
+def test_the_gradient_is_not_rounded_to_half(student):
+    """bfloat16 is held in float32, and so is its gradient: a third, and 1 + 2**-12, are no bfloat16 numbers."""
+    x = student.Tensor(np.array([1.0, 2049.0, 0.1], np.float32), True)
+    grad = np.array([1 / 3, 1 + 2**-12, 1e-10], np.float32)
+    with works("cast_to(x, 'bfloat16').backward()", CAST):
+        cast(student, x, "bfloat16").backward(grad)
+    unchanged = "the gradient passes back as it came, not rounded to half: lambda grad: (grad,)"
+    check("the gradient of x", x.grad, grad, unchanged, dtype="float32")
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_gradient_is_the_slope_seen_from_afar(student, dtype):
     """Central differences over numbers that both halves hold: the staircase is a straight line there."""

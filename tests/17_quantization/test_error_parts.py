@@ -119,6 +119,19 @@ def test_an_exact_copy_has_no_noise_at_all(student):
     check("sqnr_db(x, x)", got, math.inf, "no noise: return float('inf')")
 
 
+def test_zeros_that_come_back_as_zeros_have_no_noise(student):
+    exact = "exact is infinite, for zeros, too: ask for noise before you ask for a signal"
+    with works("sqnr_db([0], [0])", exact):
+        got = student.sqnr_db([0.0], [0.0])
+    check("sqnr_db([0], [0])", got, math.inf, exact)
+
+
+def test_noise_without_a_signal_is_minus_infinity(student):
+    with works("sqnr_db([0, 0], [0, 1])", "no signal: return float('-inf'), for log10(0) would warn"):
+        got = student.sqnr_db([0.0, 0.0], [0.0, 1.0])
+    check("sqnr_db([0, 0], [0, 1])", got, -math.inf, "no signal: return float('-inf')")
+
+
 @pytest.mark.parametrize("factor", [1e-25, 1e25])
 def test_decibels_do_not_depend_on_the_unit(student, factor):
     x = np.array([[3.0, 4.0]], np.float32) * np.float32(factor)

@@ -35,7 +35,7 @@ def norm(student, state=NORM, eps=0.25):
 
 
 def fold(student, layer, bn):
-    with works("fold_batch_norm(conv, bn)", f"{G}; bias = {BIAS}"):
+    with works("fold_batch_norm(conv, bn)", f"gamma is bn.weight.data, beta is bn.bias.data; {G}; bias = {BIAS}"):
         folded = student.fold_batch_norm(layer, bn)
     assert folded is not None, "fold_batch_norm returned None: is a `return` missing?"
     return folded

@@ -166,6 +166,13 @@ def test_a_sum_beyond_int32_is_refused_not_wrapped(student):
     assert got is None, "the check must come after the zero points' corrections: their sum is -2152327500"
 
 
+def test_the_lowest_int32_is_a_result(student):
+    a, b = np.full((1, 2**17), -128, np.int8), np.full((2**17, 1), 128, np.uint8)
+    lowest = "-2**31 fits int32, which reaches one further below 0 than above: refuse what is < -2**31, not <="
+    got = product(student, a, b, hint=lowest)
+    check("integer_matmul of 2**17 products of -128 and 128", got, [[-(2**31)]], lowest, dtype="int32")
+
+
 def test_a_sum_that_just_fits_int32_is_returned(student):
     k = 33_025
     a, b = np.full((1, k + 1), 255, np.uint8), np.full((k + 1, 1), 255, np.uint8)

@@ -41,9 +41,9 @@ def kinds(model):
     return [type_name(layer) for layer in model.layers]
 
 
-def dynamic(student, model, *args):
+def dynamic(student, model, *args, **options):
     with works("quantize_dynamic(model)", DYNAMIC):
-        quantized = student.quantize_dynamic(model, *args)
+        quantized = student.quantize_dynamic(model, *args, **options)
     assert quantized is not None, "quantize_dynamic returned None: is a `return` missing?"
     return quantized
 
@@ -145,13 +145,56 @@ def test_the_weights_type_and_axis_are_passed_on(student, how):
         got = static(student, model, [X], student.MinMaxObserver, int4, None)
     weight = got.layers[0].weight
     check("bits of the weights", weight.qparams.int_type.bits, 4, "pass int_type on to QuantizedLinear")
-    check(
-        "shape of the weights' scale for axis None",
-        np.shape(weight.qparams.scale),
-        (),
-        "pass axis on to QuantizedLinear",
-    )
+    one = "pass axis on to QuantizedLinear: one scale for all rows"
+    step = np.float32(np.abs(numbers(1, 5, 6)).max() / 7)
+    check("the weights' scale for axis None", weight.qparams.scale, step, one)
     check("bytes of the 30 weights", weight.stored.nbytes, 15, "two codes of 4 bits a byte")
+
+
+@pytest.mark.parametrize("how", ["dynamic", "static"])
+def test_a_rule_gives_a_layer_a_type_of_its_own_or_leaves_it_in_float(student, how):
+    layers = [linear(student, 1, *SIZES[:2]), linear(student, 2, *SIZES[1:]), linear(student, 3, 4, 4)]
+    model, options = student.Sequential(*layers), {"rules": {"layers.0": student.INT4, "layers.1": None}}
+    got = dynamic(student, model, **options) if how == "dynamic" else static(student, model, [X], **options)
+    by_rule = "take the type from the rules: `wanted` here, and `rules` for observe_layers"
+    wanted = ["QuantizedLinear", "Linear", "QuantizedLinear"]
+    assert kinds(got) == wanted, f"layers.1 has the rule None: expected {wanted}, got {kinds(got)}: {by_rule}"
+    bits = [got.layers[i].weight.qparams.int_type.bits for i in (0, 2)]
+    check("bits of layers.0 with the rule INT4, and of layers.2 without one", bits, [4, 8], by_rule)
+
+
+@pytest.mark.parametrize("how", ["dynamic", "static"])
+def test_without_a_type_only_the_layers_with_a_rule_are_quantized(student, how):
+    model, options = network(student), {"int_type": None, "rules": {"layers.2": student.INT8}}
+    got = kinds(dynamic(student, model, **options) if how == "dynamic" else static(student, model, [X], **options))
+    wanted = ["Linear", "ReLU", "QuantizedLinear"]
+    assert got == wanted, f"int_type None, a rule for layers.2 alone: expected {wanted}, got {got}: use the rules"
+
+
+def normalized(student):
+    """BatchNorm2d, Flatten, Linear, in training mode. In evaluation mode the norm divides by sqrt(1 + eps) alone."""
+    return student.Sequential(student.BatchNorm2d(2), student.Flatten(), linear(student, 4, 8, 3))
+
+
+def test_calibration_runs_in_evaluation_mode(student):
+    model, images = normalized(student), 3 * numbers(30, 5, 2, 2, 2) + 1
+    got = static(student, model, [images])
+    seen = images / np.sqrt(1 + model.layers[0].eps)
+    wanted, _ = oracle.qparams(float(seen.min()), float(seen.max()), -128, 127)
+    training = (
+        "run the batches inside `with evaluating(observed)`: in training mode a BatchNorm2d divides by the batch's"
+    )
+    check("the scale behind a BatchNorm2d", got.layers[2].input_qparams.scale, wanted, training, within=1e-6 * wanted)
+    for name, norm in (("new", got.layers[0]), ("float", model.layers[0])):
+        check(f"the running mean of the {name} model afterwards", norm.running_mean, [0.0, 0.0], training)
+
+
+def test_the_float_model_stays_in_training_mode(student):
+    model = normalized(student)
+    static(student, model, [numbers(30, 5, 2, 2, 2)])
+    modes = [model.training, *(layer.training for layer in model.layers)]
+    put_back = "`with evaluating(observed)` puts every mode back after it; model.eval() does not"
+    assert modes == [True] * 4, f"the float model was in training mode, now its modes are {modes}: {put_back}"
 
 
 def test_the_first_range_spans_every_batch(student):

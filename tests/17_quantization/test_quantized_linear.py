@@ -1,11 +1,16 @@
 """QuantizedLinear. From simplest to hardest; the first that fails is the one you are shown."""
 
+from fractions import Fraction
+
 import numpy as np
 import oracle_17 as oracle
 import pytest
 from checks_17 import check, works
 
-STEPS = "integer_matmul with the input's zero point, then times s_x * s_w, then the bias"
+STEPS = (
+    "integer_matmul of the codes with the input's zero point (a float product of dequantized numbers rounds "
+    "otherwise), then times s_x * s_w, then the bias"
+)
 WEIGHT = np.array([[0.5, -0.25, 1.0], [0.125, 0.0625, -0.03], [-2.0, 1.0, 0.75]], np.float32)
 BIAS = np.array([0.5, -1.25, 2.0], np.float32)
 X = np.array([[1.0, 0.25, 0.5], [-0.75, 0.375, 2.0]], np.float32)
@@ -203,6 +208,18 @@ def test_a_static_layer_can_hand_on_codes(student):
     )
     check("the scale it hands on", y.qparams.scale, s_y, "QuantizedTensor(codes, self.output_qparams)")
     check("the zero point it hands on", y.qparams.zero_point, z_y, "QuantizedTensor(codes, self.output_qparams)")
+
+
+def test_a_sum_on_a_tie_is_requantized_by_one_multiplier(student):
+    """s_x * s_w / s_y is exactly 1/2, so that every odd sum lies on a tie; 0.1 and 0.2 are no float32 numbers."""
+    s_x, s_y = float(np.float32(0.1)), float(np.float32(0.2))
+    weight = student.QuantizedTensor(np.array([[1], [3]], np.int8), student.QParams(1.0, 0))
+    p, p_y = student.QParams(s_x, 0), student.QParams(s_y, 0)
+    codes = np.arange(-41, 42, dtype=np.int8)[:, None]
+    y = forward(student.QuantizedLinear(weight, None, p, p_y), student.QuantizedTensor(codes, p))
+    wanted = [[round(Fraction(int(q) * w, 2)) for w in (1, 3)] for q in codes.ravel()]
+    twice = "the sums were dequantized and quantized again, which rounds twice: requantize(acc, scale / s_y, ...)"
+    check("the codes of sums on a tie", y.q, wanted, twice, dtype="int8")
 
 
 def test_codes_that_come_in_are_used_as_they_are(student):

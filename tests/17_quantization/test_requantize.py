@@ -75,6 +75,13 @@ def test_every_channel_has_its_own_multiplier(student):
     check("exponent of [0.75, 2**-40, 1 - 2**-33, 3]", exponent, [0, 0, 1, 2], each)
 
 
+def test_both_parts_of_a_multiplier_are_int64(student):
+    q31, exponent = multiplier(student, 0.25)
+    wide = "a sum times q31 takes 62 bits, and 1 << (30 - exponent) is negative in int32: .astype(np.int64)"
+    check("q31 of quantize_multiplier(0.25)", q31, 2**30, wide, dtype="int64")
+    check("the exponent of quantize_multiplier(0.25), of np.frexp in int32", exponent, -1, wide, dtype="int64")
+
+
 def test_a_sum_is_scaled_and_rounded(student):
     got = requantize(student, [100, -100, 7], 0.125, student.QParams(1.0, 0))
     slips = {
@@ -96,6 +103,14 @@ def test_the_zero_point_is_added_before_clipping(student):
         "the zero point was subtracted": [127, -128, 127, 100],
     }
     check(f"requantize({acc}, 1/4, zero point -100)", got, [127, -128, 50, -100], END, slips=slips)
+
+
+@pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
+def test_what_needs_no_rounding_is_not_moved(student, rounding):
+    got = requantize(student, [-8, -4, 0, 4, 8], 0.25, student.QParams(1.0, 0), rounding)
+    slips = {"the half is twice too large: half of 1 << (31 - e) is 1 << (30 - e)": [-1, 0, 1, 2, 3]}
+    slips |= {"1 << 31 is negative in int32, which np.frexp's exponent has: .astype(np.int64)": [-3, -2, -1, 0, 1]}
+    check(f"requantize([-8, -4, 0, 4, 8], 1/4, '{rounding}')", got, [-2, -1, 0, 1, 2], END, slips=slips)
 
 
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
