@@ -10,8 +10,15 @@ import numpy as np
 import pytest
 
 from tinytorch.core import Linear, ReLU, Sequential, Tensor
-from tinytorch.quantization import INT4, INT8, quantize_dynamic, quantize_static, quantize_weight_only
-from tinytorch.quantization.quantize import model_arrays, model_nbytes
+from tinytorch.quantization import (
+    INT4,
+    INT8,
+    model_arrays,
+    model_nbytes,
+    quantize_dynamic,
+    quantize_static,
+    quantize_weight_only,
+)
 
 N = 512  # a weight of 512 x 512 takes 1 MiB in float32
 X = np.random.default_rng(0).normal(size=(32, N)).astype(np.float32)

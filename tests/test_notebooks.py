@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(ROOT.glob("modules/source/*/*_dev.py"))
 PROSE_LIMIT = 120  # words a cell; more is a lecture
+LONGEST = 1100  # lines of a notebook; what is given and longer has a file of its own in the package
 
 
 def test_there_are_notebooks() -> None:
@@ -55,6 +56,12 @@ def test_the_first_cell_finds_the_course_or_says_what_to_do(path: Path, tmp_path
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_can_be_read_in_one_sitting(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= LONGEST, f"{lines} lines: move what is given to a hand-written file, or cut the notebook in two"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_no_cell_lectures(path: Path) -> None:
     for cell in jupytext.read(path).cells:
         words = len(cell.source.split())
@@ -62,7 +69,18 @@ def test_no_cell_lectures(path: Path) -> None:
         assert cell.cell_type == "code" or words <= PROSE_LIMIT, lecture
 
 
-@pytest.mark.parametrize(("name", "least"), [("quantize", 30), ("qat", 6), ("mixed_precision", 3)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("quantize", 25),
+        ("packing", 2),
+        ("tensors", 2),
+        ("trees", 1),
+        ("networks", 2),
+        ("qat", 6),
+        ("mixed_precision", 3),
+    ],
+)
 def test_every_number_in_a_docstring_is_what_the_code_computes(name: str, least: int) -> None:
     result = doctest.testmod(importlib.import_module(f"tinytorch.quantization.{name}"))
     assert result.failed == 0, "a docstring shows a number that the code does not compute; see above"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from tinytorch.quantization.quantize import INT4, INT8, UINT4, UINT8
+from tinytorch.quantization import INT4, INT8, UINT4, UINT8
 
 from . import frozen, gemmlowp, network, operators, rounding, runtime
 from .conventions import CONVENTIONS, convention

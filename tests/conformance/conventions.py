@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.quantization.quantize import IntType, QParams, quantize
+from tinytorch.quantization import IntType, QParams, quantize
 
 from .counting import Array, Count, count
 from .peers import NAMES

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinytorch.quantization.quantize import (
+from tinytorch.quantization import (
     INT8,
     UINT8,
     HistogramObserver,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.core import Adam, Linear, ReLU, Sequential, Tensor, fit, load_digits
-from tinytorch.quantization.quantize import (
+from tinytorch.quantization import (
     QParams,
     QuantizedLinear,
     QuantizedTensor,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tinytorch.quantization.quantize import (
+from tinytorch.quantization import (
     IntType,
     QParams,
     dequantize,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.quantization.quantize import INT4, INT8, UINT4, UINT8, IntType, pack_int4
+from tinytorch.quantization import INT4, INT8, UINT4, UINT8, IntType, pack_int4
 
 NAMES = {INT8: "INT8", UINT8: "UINT8", INT4: "INT4", UINT4: "UINT4"}
 

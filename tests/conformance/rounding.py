@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinytorch.quantization.quantize import INT8, UINT8, QParams, quantize_multiplier, requantize
+from tinytorch.quantization import INT8, UINT8, QParams, quantize_multiplier, requantize
 
 from . import gemmlowp
 from .counting import Answer, Array, Count, count

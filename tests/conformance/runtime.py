@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from tinytorch.quantization.quantize import (
+from tinytorch.quantization import (
     INT8,
     UINT8,
     IntType,

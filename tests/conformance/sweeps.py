@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.quantization.quantize import IntType, QParams
+from tinytorch.quantization import IntType, QParams
 
 from .counting import Array
 

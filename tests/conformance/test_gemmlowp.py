@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from tinytorch.quantization.quantize import INT8, QParams, requantize
+from tinytorch.quantization import INT8, QParams, requantize
 
 from . import gemmlowp, rounding
 

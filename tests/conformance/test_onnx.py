@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinytorch.quantization.quantize import INT4, UINT4, IntType, pack_int4
+from tinytorch.quantization import INT4, UINT4, IntType, pack_int4
 
 from .operators import OPERATORS, beyond, onnx_operator
 from .peers import NAMES, int_type, onnx_cases, require

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinytorch.quantization.quantize import (
+from tinytorch.quantization import (
     INT4,
     INT8,
     UINT4,

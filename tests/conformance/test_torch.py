@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinytorch.quantization.quantize import (
+from tinytorch.quantization import (
     INT8,
     UINT8,
     MinMaxObserver,

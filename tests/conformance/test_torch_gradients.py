@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from tinytorch.core import Tensor
-from tinytorch.quantization.qat import fake_quantize, learned_step_quantize
-from tinytorch.quantization.quantize import IntType, QParams
+from tinytorch.quantization import IntType, QParams, fake_quantize, learned_step_quantize
 
 from .counting import Array
 

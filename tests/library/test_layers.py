@@ -33,8 +33,7 @@ from tinytorch.core import (
     load_state,
     save_state,
 )
-from tinytorch.quantization.qat import prepare_qat
-from tinytorch.quantization.quantize import (
+from tinytorch.quantization import (
     INT4,
     INT8,
     UINT8,
@@ -53,6 +52,7 @@ from tinytorch.quantization.quantize import (
     explain,
     fuse_chain,
     model_arrays,
+    prepare_qat,
     quantize,
     quantize_dynamic,
     quantize_static,

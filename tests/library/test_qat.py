@@ -28,26 +28,25 @@ from tinytorch.core import (
     fit,
     no_grad,
 )
-from tinytorch.quantization.mixed_precision import GradScaler, mixed_step
-from tinytorch.quantization.qat import (
+from tinytorch.quantization import (
+    INT4,
+    INT8,
     FakeQuantize,
     FakeQuantized,
+    GradScaler,
+    IntType,
     LearnedStepSize,
+    QuantizedConv2d,
+    QuantizedLinear,
+    QuantizedTensor,
     convert,
     correct_bias,
     equalize,
     fold_batch_norms,
     freeze,
-    prepare_qat,
-)
-from tinytorch.quantization.quantize import (
-    INT4,
-    INT8,
-    IntType,
-    QuantizedConv2d,
-    QuantizedLinear,
-    QuantizedTensor,
     map_modules,
+    mixed_step,
+    prepare_qat,
     quantize,
     quantize_static,
 )

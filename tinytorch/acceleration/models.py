@@ -205,15 +205,16 @@ class Chain(Sequential):
         return outside(x)
 
 
-def _is(m: Module, name: str) -> bool:
-    """Whether m is the notebook's layer of that name, and not a subclass of it."""
-    return type(m).__name__ == name and type(m).__bases__ == (Module,) and is_exactly(m, type(m))
+def _is(m: Module, name: str, base: str = "Module") -> bool:
+    """Whether m is the module's own layer of that name, made of `base`, and not a subclass of it."""
+    bases = [each.__name__ for each in type(m).__bases__]
+    return type(m).__name__ == name and bases == [base] and is_exactly(m, type(m))
 
 
 def _layer(m: Any, relu: bool = False) -> Accelerated | None:
     """What takes the place of m; None: nothing does, or its sums might not fit int32."""
     try:
-        if _is(m, "QuantizedConv2d") and all(_is(part, "QuantizedLinear") for part in m.products):
+        if _is(m, "QuantizedConv2d", "WindowedProducts") and all(_is(part, "QuantizedLinear") for part in m.products):
             return AcceleratedConv2d(m, relu)
         if _is(m, "QuantizedLinear"):
             return AcceleratedLinear(m, relu)

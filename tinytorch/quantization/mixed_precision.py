@@ -46,15 +46,12 @@ from tinytorch.core import (
     wide_matmul,
 )
 from tinytorch.core.checks import float32_array, real_array, real_number
-from tinytorch.quantization.quantize import (
-    IntType,
-    QuantizedTensor,
-    as_module,
-    check_rules,
-    is_quantizable,
-    quantize_dynamic,
-    sqnr_db,
-)
+from tinytorch.quantization.layers import as_module
+from tinytorch.quantization.networks import quantize_dynamic
+from tinytorch.quantization.quantize import sqnr_db
+from tinytorch.quantization.tensors import QuantizedTensor
+from tinytorch.quantization.trees import check_rules, is_quantizable
+from tinytorch.quantization.qparams import IntType
 
 
 @np.errstate(over="ignore")  # the bits of a NaN may wrap around: it is put back

@@ -74,41 +74,45 @@ from tinytorch.core import (
 )
 from tinytorch.core.checks import float32_array, whole_number
 from tinytorch.core.layers import is_exactly
+from tinytorch.quantization.layers import as_module
+from tinytorch.quantization.networks import quantized_layer
 from tinytorch.quantization.quantize import (
-    INT8,
-    IntType,
     MovingAverageObserver,
     Observer,
-    QParams,
-    QuantizedTensor,
-    Wrapped,
-    as_int_type,
-    as_module,
-    as_qparams,
-    as_range,
-    as_real,
-    as_scale,
-    check_fits,
-    check_rules,
-    check_same_shape,
     choose_qparams,
     dequantize,
+    quantize,
+    value_range,
+)
+from tinytorch.quantization.tensors import QuantizedTensor
+from tinytorch.quantization.trees import (
+    Wrapped,
+    check_rules,
     fuse_chain,
     inputs_of,
     is_of_zeros,
     is_quantizable,
     map_modules,
-    quantize,
-    quantized_layer,
     rule_for,
-    value_range,
+)
+from tinytorch.quantization.qparams import (
+    INT8,
+    IntType,
+    QParams,
+    as_int_type,
+    as_qparams,
+    as_range,
+    as_real,
+    as_scale,
+    check_fits,
+    check_same_shape,
 )
 
 # %%
 import matplotlib.pyplot as plt
 
 from tinytorch.core import Adam, accuracy, fit, load_digits
-from tinytorch.quantization.quantize import quantize_dynamic
+from tinytorch.quantization.networks import quantize_dynamic
 
 four = np.array([-1, 0, 0.5, 2], np.float32)
 

@@ -1,4 +1,4 @@
-"""Ranges along any axes and groups of any size, slice by slice; and the QuantizedTensor that uses them."""
+"""Ranges along any axes and groups of any size, slice by slice; and what is quantized by them."""
 
 import itertools
 
@@ -43,28 +43,32 @@ def test_groups_need_a_matrix_and_a_size(student, x, size):
         student.split_groups(x, size)
 
 
+def by_own_range(student, x, bits, symmetric=True, axis=None):
+    """The codes of x and their scale, by the range of all of it, or of each slice along `axis`."""
+    p = student.choose_qparams(*student.value_range(x, axis), student.IntType(bits), symmetric)
+    return student.quantize(x, p), p.scale
+
+
 @given(seed=st.integers(0, 999), bits=st.sampled_from([4, 8]), symmetric=st.booleans())
 def test_a_row_alone_is_quantized_as_in_its_matrix(student, seed, bits, symmetric):
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(4, 7)) * 10.0 ** rng.integers(-4, 5, (4, 1))).astype(np.float32)
-    whole = student.QuantizedTensor.from_float(x, student.IntType(bits), symmetric, 0)
+    whole, scale = by_own_range(student, x, bits, symmetric, 0)
     for i, row in enumerate(x):
-        alone = student.QuantizedTensor.from_float(row, student.IntType(bits), symmetric)
-        assert whole.q[i].tolist() == alone.q.tolist()
-        assert whole.qparams.scale[i, 0] == alone.qparams.scale
+        alone, own_scale = by_own_range(student, row, bits, symmetric)
+        assert whole[i].tolist() == alone.tolist()
+        assert scale[i, 0] == own_scale
 
 
 @given(seed=st.integers(0, 999), columns=st.integers(1, 40), size=st.sampled_from([1, 4, 32]))
 def test_a_group_alone_is_quantized_as_in_its_matrix(student, seed, columns, size):
     x = np.random.default_rng(seed).normal(size=(3, columns)).astype(np.float32)
-    whole = student.QuantizedTensor.from_float(x, student.INT4, group_size=size)
-    back = whole.dequantize()
-    assert back.shape == x.shape and whole.shape == x.shape
-    for begin in range(0, columns, size):
+    whole, scale = by_own_range(student, student.split_groups(x, size), 4, True, (0, 1))
+    for group, begin in enumerate(range(0, columns, size)):
         for i in range(3):
             part = x[i, begin : begin + size]
-            alone = student.QuantizedTensor.from_float(part, student.INT4).dequantize()
-            assert back[i, begin : begin + size].tolist() == alone.tolist()
+            alone, own_scale = by_own_range(student, part, 4)
+            assert whole[i, group, : part.size].tolist() == alone.tolist() and scale[i, group, 0] == own_scale
 
 
 @given(seed=st.integers(0, 999))
@@ -72,19 +76,19 @@ def test_a_scale_for_each_row_is_never_coarser(student, seed):
     """The largest error a row is at most half its own step, and its step is at most that of the whole tensor."""
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(5, 9)) * rng.uniform(0.01, 10, (5, 1))).astype(np.float32)
-    one, each = (student.QuantizedTensor.from_float(x, student.INT8, True, axis) for axis in (None, 0))
-    assert (each.qparams.scale <= one.qparams.scale).all()
-    error = np.abs(each.dequantize() - x)
-    assert (error <= each.qparams.scale / 2 + 4 * np.spacing(np.abs(x).max(1, keepdims=True))).all()
+    (_, one), (q, each) = (by_own_range(student, x, 8, True, axis) for axis in (None, 0))
+    assert (each <= one).all()
+    error = np.abs(q * each - x)
+    assert (error <= each / 2 + 4 * np.spacing(np.abs(x).max(1, keepdims=True))).all()
 
 
 def test_a_small_row_is_not_flattened_by_a_large_one(student):
     x = np.array([[1.0, -2.0], [0.01, 0.002]], np.float32)
-    flat, fine = (student.QuantizedTensor.from_float(x, axis=axis).dequantize()[1] for axis in (None, 0))
+    flat, fine = ((q * scale)[1] for q, scale in (by_own_range(student, x, 8, True, axis) for axis in (None, 0)))
     assert np.unique(np.abs(flat)).size <= 2 and abs(flat[1] - x[1, 1]) >= 0.001, flat
     assert np.abs(fine - x[1]).max() <= 0.01 / 254 + 1e-7, fine
 
 
 def test_a_tensor_of_groups_may_have_no_rows(student):
-    t = student.QuantizedTensor.from_float(np.zeros((0, 5), np.float32), student.INT4, group_size=2)
-    assert t.dequantize().shape == (0, 5)
+    q, _ = by_own_range(student, student.split_groups(np.zeros((0, 5), np.float32), 2), 4, True, (0, 1))
+    assert q.shape == (0, 3, 2)
