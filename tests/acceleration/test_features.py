@@ -5,6 +5,7 @@ import inspect
 import platform
 from types import SimpleNamespace
 
+import llvmlite.binding as llvm
 import pytest
 
 from tinytorch.acceleration import features
@@ -45,7 +46,6 @@ def test_a_processor_gets_its_kernels_fastest_first(processor: str) -> None:
 
 def pretend(monkeypatch: pytest.MonkeyPatch, machine: str, recorded: set[str], *, numpy: bool, system: bool) -> None:
     """Another machine: what LLVM, NumPy and the operating system say of it."""
-    llvm = pytest.importorskip("llvmlite.binding", reason="without LLVM there are no compiled kernels to choose")
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: dict.fromkeys(recorded, True))
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(features, "_numpy_has_dot_product", lambda: numpy)
