@@ -19,6 +19,11 @@ def lacking(mark: str) -> str:
 
         here = bubblewrap.protection()
         return f"{here.reason}. Fix: {here.fix}" if here.kind == "none" else ""
+    if mark == "compiler":
+        from tinytorch.acceleration.features import compiler_fault
+
+        fault = compiler_fault()
+        return f"{fault.reason}. Fix: {fault.fix}" if fault else ""
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
     return f'{" and ".join(missing)} not installed. Fix: pip install -e ".[peers]"' if missing else ""
 
@@ -43,9 +48,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests of what this machine lacks, unless TITO_SANDBOX or TITO_PEERS is "required", as in CI."""
+    """Leave out tests of what this machine lacks, unless its variable says so, as in CI: TITO_SANDBOX=required."""
     config.stash[LEFT_OUT] = {}
-    for mark in ("sandbox", "peers"):
+    for mark in ("sandbox", "compiler", "peers"):
         marked = [item for item in items if item.get_closest_marker(mark)]
         if marked and os.environ.get(f"TITO_{mark.upper()}") != "required" and lacking(mark):
             config.stash[LEFT_OUT][mark] = len(marked)

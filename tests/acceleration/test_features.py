@@ -2,10 +2,13 @@
 
 import ctypes
 import inspect
+import os
 import platform
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
-import llvmlite.binding as llvm
 import pytest
 
 from tinytorch.acceleration import features
@@ -46,6 +49,8 @@ def test_a_processor_gets_its_kernels_fastest_first(processor: str) -> None:
 
 def pretend(monkeypatch: pytest.MonkeyPatch, machine: str, recorded: set[str], *, numpy: bool, system: bool) -> None:
     """Another machine: what LLVM, NumPy and the operating system say of it."""
+    import llvmlite.binding as llvm
+
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: dict.fromkeys(recorded, True))
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(features, "_numpy_has_dot_product", lambda: numpy)
@@ -54,6 +59,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, machine: str, recorded: set[str], *
         monkeypatch.setattr(features, cached.__name__, inspect.unwrap(cached))
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("machine, recorded", [("aarch64", GRAVITON_2), ("aarch64", GRAVITON_3), ("arm64", set())])
 @pytest.mark.parametrize("numpy, system", [(True, False), (False, True), (True, True)])
 def test_arm64_has_the_dot_product_though_llvm_does_not_say_so(
@@ -63,16 +69,19 @@ def test_arm64_has_the_dot_product_though_llvm_does_not_say_so(
     assert features.kernels() == ("neon_dotprod", "generic", "numpy")
 
 
+@pytest.mark.compiler
 def test_arm64_without_the_dot_product_gets_the_generic_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "aarch64", RASPBERRY_PI_4, numpy=False, system=False)
     assert features.kernels() == ("generic", "numpy")
 
 
+@pytest.mark.compiler
 def test_an_x86_processor_is_not_asked_for_arm64s_dot_product(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "x86_64", HASWELL, numpy=True, system=True)
     assert features.kernels() == ("avx2", "generic", "numpy")
 
 
+@pytest.mark.compiler
 def test_llvm_is_told_of_the_dot_product_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from tinytorch.acceleration import engine
 
@@ -101,3 +110,24 @@ def test_macos_says_it_by_name(found: int, status: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(sysctlbyname=sysctlbyname))
     assert features._system_has_dot_product() is bool(found)
+
+
+@pytest.mark.parametrize(
+    "numba, said",
+    [
+        (
+            "raise ImportError('it is from another place')",
+            "numba cannot be imported (it is from another place). Fix: pip",
+        ),
+        ("class config: DISABLE_JIT = True", "NUMBA_DISABLE_JIT is set. Fix: unset it"),
+    ],
+    ids=["a broken Numba", "a Numba that may not compile"],
+)
+def test_without_a_compiler_what_needs_one_is_left_out_and_said(numba: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "numba.py").write_text(numba + "\n", encoding="utf-8")
+    env = os.environ | {"PYTHONPATH": str(tmp_path), "TITO_COMPILER": ""}
+    asked = ("-k", "processor_gets or arm64", "-p", "no:xdist", "-p", "no:cacheprovider", __file__)
+    command = [sys.executable, "-m", "pytest", "-q", *asked]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], env=env, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert f"11 tests were not run: {said}" in done.stdout and f"{len(TABLE)} passed" in done.stdout

@@ -83,7 +83,7 @@ print(os.waitpid(child, 0)[1] if child else 0)
     assert python(code) == "0"
 
 
-@pytest.mark.skipif(kernels() == ("numpy",), reason="there is no compiler on this machine")
+@pytest.mark.compiler
 class TestCompiled:
     def test_a_second_process_compiles_neither_a_driver_nor_a_kernel(self, tmp_path: Path) -> None:
         code = f"""

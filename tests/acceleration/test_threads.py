@@ -28,7 +28,7 @@ from tinytorch.acceleration.once import MAKING, once
 from tinytorch.quantization import INT8, UINT8, QParams, QuantizedLinear, QuantizedTensor
 
 CPUS = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
-pytestmark = pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler there are no threads")
+pytestmark = pytest.mark.compiler
 
 
 @pytest.mark.skipif(CPUS < 2, reason="only Linux lets a thread be kept off a processor, and there must be another one")

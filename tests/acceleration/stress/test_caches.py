@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tinytorch.acceleration import disk, kernels
+from tinytorch.acceleration import disk
 
 pytestmark = [
-    pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler nothing is kept on disk"),
+    pytest.mark.compiler,
     pytest.mark.skipif(sys.platform == "win32", reason="users, mounts and SIGKILL are POSIX's"),
 ]
 as_root = pytest.mark.skipif(

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tinytorch.acceleration import kernels
-
 if TYPE_CHECKING:  # a child runs this file alone
     from .conftest import Run, Size
 
-pytestmark = pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler nothing is compiled")
+pytestmark = pytest.mark.compiler
 
 
 def first_calls(threads: int, seed: int) -> None:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tinytorch.acceleration import kernels
-
 if TYPE_CHECKING:  # a child runs this file alone
     from .conftest import Run, Size
 
 pytestmark = [
-    pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler nothing is shared"),
+    pytest.mark.compiler,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
 ]
 

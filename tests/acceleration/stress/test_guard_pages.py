@@ -195,7 +195,7 @@ def test_the_fence_holds(in_child: Any) -> None:
         in_child(read_beyond_an_array)
 
 
-@pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler NumPy makes its own scratch")
+@pytest.mark.compiler
 def test_the_fence_of_scratch_holds(in_child: Any) -> None:
     with pytest.raises(AssertionError, match=r"ended with -11\s+within\s"):
         in_child(write_beyond_scratch)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # a child runs this file alone
     from .conftest import Run, Size
 
 pytestmark = [
-    pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler it is NumPy that allocates"),
+    pytest.mark.compiler,
     pytest.mark.skipif(sys.platform != "linux", reason="malloc is replaced as Linux allows it"),
 ]
 

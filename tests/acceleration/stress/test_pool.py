@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tinytorch.acceleration import kernels
-
 if TYPE_CHECKING:  # a child runs this file alone
     from .conftest import Run, Size
 
-pytestmark = pytest.mark.skipif(kernels() == ("numpy",), reason="without a compiler there are no threads")
+pytestmark = pytest.mark.compiler
 
 
 def threads_beside_main() -> int:
