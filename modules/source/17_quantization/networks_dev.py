@@ -60,7 +60,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinytorch.core import Conv2d, Linear, Module, ReLU, Sequential, Tensor, evaluating
+from tinytorch.core import BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, Tensor, evaluating  # noqa: F401, for networks that are tried
 from tinytorch.core.checks import real_array, real_number, whole_number
 from tinytorch.quantization.layers import (
     WeightOnlyLinear,
