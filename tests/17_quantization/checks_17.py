@@ -46,6 +46,12 @@ def check(
     raise AssertionError(f"{message}: {reason}" if reason else message)
 
 
+def check_float(call: str, got: object) -> None:
+    """Assert that `got` is a number by itself, not an array of one."""
+    __tracebackhide__ = True
+    assert isinstance(got, float), f"{call}: expected a float, got {type(got).__name__}: float(...) makes one"
+
+
 def _means(wrong: np.ndarray, got: np.ndarray, wanted: np.ndarray, within: ArrayLike) -> bool:
     """Is this the wrong answer that came, though perhaps computed with other roundings?"""
     nearly = np.add(within, 1e-5 * np.abs(wrong))

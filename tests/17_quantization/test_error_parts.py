@@ -1,14 +1,23 @@
 """error_parts and sqnr_db. From simplest to hardest; the first that fails is the one you are shown."""
 
 import math
+import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import oracle_17 as oracle
 import pytest
-from checks_17 import check, works
+from checks_17 import check, check_float, works
 
 INSIDE = "clipped are those whose code rint(x / scale) + zero_point, *not yet clipped*, lies outside [qmin, qmax]"
 CLOSE = 1e-6  # relative: float32 would do; the values below are chosen so that float64 is exact
+
+
+@contextmanager
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
 
 
 def parts(student, x, p, hint="the squared errors of x against dequantize(quantize(x, qparams), qparams), in two"):
@@ -77,6 +86,22 @@ def test_the_parts_sum_to_the_whole_error(student):
         check(f"error_parts of 2000 numbers in {bits} bits", got, wanted, INSIDE, within=np.multiply(wanted, CLOSE))
 
 
+def test_the_zero_point_is_added_after_rounding(student):
+    """126.5 is a tie and rounds to 126; with zero point 1 that is the last code, where 127.5 would round beyond it."""
+    after = "rint(x / scale) + zero_point: the zero point is added after rounding"
+    got = parts(student, [126.5], student.QParams(1.0, 1))
+    check("error_parts([126.5], zero point 1)", got, (0.25, 0.0), after, slips={after: (0.0, 0.25)})
+
+
+def test_a_number_on_the_edge_is_divided_by_the_scale(student):
+    """In float32 -3.855 / 0.03 is -128.5, which rounds to a code; -3.855 * (1 / 0.03) lies beyond it."""
+    x, scale = float(np.float32(-128.5) * np.float32(0.03)), float(np.float32(0.03))
+    got = parts(student, [x], student.QParams(scale, 0))
+    wanted = oracle.error_parts([x], scale, 0, -128, 127)
+    twice = "x / scale rounds once; x * (1 / scale) rounds twice"
+    check("error_parts([-3.855], scale 0.03)", got, wanted, twice, slips={twice: wanted[::-1]}, within=1e-9)
+
+
 def test_every_shape_and_every_row_counts(student):
     x = np.array([[0.25, 2.0], [10.0, 12.5]], np.float32)
     p = student.QParams(np.array([[1.0], [10.0]]), 0, student.IntType(2))
@@ -127,7 +152,7 @@ def test_zeros_that_come_back_as_zeros_have_no_noise(student):
 
 
 def test_noise_without_a_signal_is_minus_infinity(student):
-    with works("sqnr_db([0, 0], [0, 1])", "no signal: return float('-inf'), for log10(0) would warn"):
+    with works("sqnr_db([0, 0], [0, 1])", "no signal: return float('-inf'), for log10(0) would warn"), no_warnings():
         got = student.sqnr_db([0.0, 0.0], [0.0, 1.0])
     check("sqnr_db([0, 0], [0, 1])", got, -math.inf, "no signal: return float('-inf')")
 
@@ -138,3 +163,16 @@ def test_decibels_do_not_depend_on_the_unit(student, factor):
     x_hat = np.array([[3.0, 4.5]], np.float32) * np.float32(factor)
     lost = "squares of float32 overflow or vanish: np.asarray(x, np.float64) is there for that, use it"
     check(f"sqnr_db, everything times {factor:g}", student.sqnr_db(x, x_hat), 20.0, lost, within=1e-4)
+
+
+def test_a_signal_may_have_zeros_and_may_be_one_number(student):
+    got = student.sqnr_db([3.0, 4.0, 0.0], [3.0, 4.5, 0.0])
+    check("sqnr_db([3, 4, 0], [3, 4.5, 0])", got, 20.0, "a zero among others is a signal: x.any()", within=1e-9)
+    with works("sqnr_db(2, 1.8)", "one number is an array of shape ()"):
+        got = student.sqnr_db(2.0, 1.8)
+    check("sqnr_db(2, 1.8)", got, 20.0, "4 / 0.04 is 100", within=1e-9)
+
+
+def test_decibels_are_a_float(student):
+    for x_hat in ([3.0, 4.5], [3.0, 4.0], [0.0, 0.0]):
+        check_float(f"sqnr_db([3, 4], {x_hat})", student.sqnr_db([3.0, 4.0], x_hat))

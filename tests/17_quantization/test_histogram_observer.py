@@ -5,7 +5,7 @@ import math
 import numpy as np
 import oracle_17 as oracle
 import pytest
-from checks_17 import check, works
+from checks_17 import check, check_float, works
 
 FORMULA = "sum p ln(p / q), p = clipped / sum, q = the mean count of the code's occupied cells / sum"
 
@@ -106,6 +106,23 @@ def test_mass_on_an_empty_cell_costs_much_but_not_infinity(student):
         "the cells where q is 0 were left out: there q is 1e-9": 0.5 * math.log(0.5),
     }
     check("kl_divergence([4, 0], codes [0, 1], clipped [4, 4])", got, wanted, FORMULA, slips=slips, within=1e-6)
+
+
+def test_one_number_counted_is_one_whole(student):
+    got = kl(student, [1, 0], [0, 1], [1, 0])
+    check("kl_divergence([1, 0], codes [0, 1])", got, 0.0, "q is divided by counts.sum(), 1", within=1e-7)
+
+
+def test_a_range_in_which_nothing_was_counted_costs_much(student):
+    got = kl(student, [0, 0], [0, 1], [4, 4])
+    none = "counts.sum() is 0 where everything was clipped: divide by max(counts.sum(), 1)"
+    check("kl_divergence([0, 0], clipped [4, 4])", got, math.log(0.5 / 1e-9), none, within=1e-6)
+
+
+def test_costs_are_floats(student):
+    mse = student.expected_mse(np.array([3, 1]), np.array([0.25, 2.0]), student.QParams(1.0, 0))
+    check_float("expected_mse([3, 1], [0.25, 2])", mse)
+    check_float("kl_divergence([6, 2], codes [0, 0])", kl(student, [6, 2], [0, 0], [6, 2]))
 
 
 def test_codes_may_begin_anywhere_and_leave_gaps(student):

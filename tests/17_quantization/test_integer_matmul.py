@@ -144,6 +144,21 @@ def test_a_stack_of_matrices_is_multiplied_one_by_one(student):
     check("integer_matmul([5, 2, 4], [4, 3])", got, exact(a, b, 9, -1), "count axes from the end: -2 and -1")
 
 
+def test_both_operands_may_be_stacks(student):
+    a, b = codes(7, 5, 2, 4), codes(8, 5, 4, 3)
+    got = product(student, a, b, 9, -1, hint=AXES)
+    check("integer_matmul([5, 2, 4], [5, 4, 3])", got, exact(a, b, 9, -1), AXES)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["of columns", "of rows"])
+def test_sums_of_codes_beyond_2_to_the_24_are_exact(student, turned):
+    zeros, most = np.zeros((1, 65_800), np.uint8), np.full((65_800, 1), 255, np.uint8)
+    most[-1] = 254
+    a, b, zero_points = (most.T, zeros.T, (0, 1)) if turned else (zeros, most, (1, 0))
+    wide = "float32 does not hold this odd sum: .sum(axis, np.int64, keepdims=True)"
+    check("integer_matmul of K = 65800", product(student, a, b, *zero_points), [[-(65_800 * 255 - 1)]], wide)
+
+
 def test_any_layout_is_read_and_left_as_it_was(student):
     a, b = codes(9, 6, 8)[::2, ::2], np.asfortranarray(codes(10, 4, 5))
     a.flags.writeable = b.flags.writeable = False
@@ -182,3 +197,13 @@ def test_a_sum_that_just_fits_int32_is_returned(student):
     check(f"integer_matmul of K = {k + 1}", got, [[2**31 - 128]], fits)
     got = product(student, a, b, 0, 255, hint="check after the zero points' corrections: they can make a sum smaller")
     check("the same with zero point 255 for b", got, [[(129 - 255) * 255]], FORMULA)
+
+
+def test_each_sum_is_compared_with_int32_by_itself(student):
+    most = np.full((20_000, 1), 255, np.uint8)
+    two = product(student, np.full((2, 20_000), 255, np.uint8), most, hint="refuse by acc.max(), not by acc.sum()")
+    check("integer_matmul of two large sums", two, np.full((2, 1), 20_000 * 255 * 255), "acc.max(), not acc.sum()")
+    a = np.zeros((3, 33_100), np.uint8)
+    a[0], a[1] = 255, 128  # with zero point 255 the sums of b = 0 are -255 * those of a: the first is too low
+    with pytest.raises(OverflowError):
+        student.integer_matmul(a, np.zeros((33_100, 1), np.uint8), 0, 255)

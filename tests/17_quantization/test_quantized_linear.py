@@ -211,14 +211,14 @@ def test_a_static_layer_can_hand_on_codes(student):
 
 
 def test_a_sum_on_a_tie_is_requantized_by_one_multiplier(student):
-    """s_x * s_w / s_y is exactly 1/2, so that every odd sum lies on a tie; 0.1 and 0.2 are no float32 numbers."""
-    s_x, s_y = float(np.float32(0.1)), float(np.float32(0.2))
+    """s_x * s_w / s_y is exactly 1/2, so that every odd sum lies on a tie; 0.21 and 0.42 are no float32 numbers."""
+    s_x, s_y = float(np.float32(0.21)), float(np.float32(0.42))
     weight = student.QuantizedTensor(np.array([[1], [3]], np.int8), student.QParams(1.0, 0))
     p, p_y = student.QParams(s_x, 0), student.QParams(s_y, 0)
     codes = np.arange(-41, 42, dtype=np.int8)[:, None]
     y = forward(student.QuantizedLinear(weight, None, p, p_y), student.QuantizedTensor(codes, p))
     wanted = [[round(Fraction(int(q) * w, 2)) for w in (1, 3)] for q in codes.ravel()]
-    twice = "the sums were dequantized and quantized again, which rounds twice: requantize(acc, scale / s_y, ...)"
+    twice = "dequantized and quantized again a sum is rounded twice: requantize(acc, scale / s_y, ...)"
     check("the codes of sums on a tie", y.q, wanted, twice, dtype="int8")
 
 

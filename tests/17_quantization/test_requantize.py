@@ -183,6 +183,14 @@ def test_the_shape_stays_as_it_was(student, rounding, shape):
     check(f"requantize of shape {shape}, '{rounding}'", got, np.full(shape, 11), END, dtype="int8")
 
 
+def test_the_multiplier_is_rounded_to_float32_first(student):
+    """As in ONNX Runtime: 0.7 is a little smaller in float32, where 85 * 0.7 is the tie 59.5."""
+    acc, m = [-165, -85, -45, 45, 85, 165], np.full(6, 0.7)
+    wanted = [oracle.requantized(a, 0.7, 0, -128, 127) for a in acc]
+    got = requantize(student, acc, m, student.QParams(1.0, 0))
+    check(f"requantize({acc}, 0.7 in float64)", got, wanted, "float32(acc) * float32(m): np.asarray(m, np.float32)")
+
+
 def test_the_float_rule_multiplies_in_float32(student):
     acc, m = [2**24 + 2**17 + 1, 3 * 2**17 + 1, 25 * 2**17 + 1, 2**24 + 3 * 2**17 - 1], 2.0**-18
     wanted = [oracle.requantized(a, m, 0, -128, 127) for a in acc]

@@ -14,6 +14,8 @@ from tito.course.project import Project
 from ..solutions import Pieces, joined, pieces_of
 from .operators import OPERATORS, refusals
 
+Scope = ast.FunctionDef | ast.ClassDef
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -38,8 +40,9 @@ def mutants(project: Project, module: str, exercise: str) -> list[Mutant]:
             continue
         indent = solution[: len(solution) - len(solution.lstrip())].rpartition("\n")[2]
         reference = ast.parse(textwrap.dedent(solution))
-        right, where = ast.unparse(reference), _where(pieces, i)
-        for wrong in _wrong(reference):
+        right, scopes = ast.unparse(reference), _scopes(pieces, i)
+        where = ".".join(scope.name for scope in scopes)
+        for wrong in (*_wrong(reference), *_refusing(reference, scopes[-1])):
             if wrong != right:
                 text = joined([*pieces[:i], (owner, textwrap.indent(wrong, indent) + "\n"), *pieces[i + 1 :]])
                 found.setdefault((i, wrong), Mutant(exercise, where, _diff(right, wrong), text))
@@ -65,7 +68,11 @@ def _wrong(tree: ast.Module) -> Iterator[str]:
                 _put(holder, field, index, wrong)
                 yield ast.unparse(ast.fix_missing_locations(tree))
         _put(holder, field, index, right)
-    for refusal in refusals():
+
+
+def _refusing(tree: ast.Module, scope: Scope) -> Iterator[str]:
+    """The solution's text behind a statement that refuses a kind of input."""
+    for refusal in refusals(scope) if isinstance(scope, ast.FunctionDef) else ():
         yield ast.unparse(ast.Module([refusal, *tree.body], []))
 
 
@@ -75,8 +82,12 @@ def _places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
         for index, child in enumerate(value) if isinstance(value, list) else ((None, value),):
             if isinstance(child, ast.AST):
                 yield node, field, index
-                if not isinstance(child, ast.JoinedStr | ast.Raise):
+                if not (isinstance(child, ast.JoinedStr | ast.Raise) or _is_negative(child)):
                     yield from _places(child)
+
+
+def _is_negative(node: ast.AST) -> bool:
+    return isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
 
 
 def _put(holder: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
@@ -86,16 +97,16 @@ def _put(holder: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
         getattr(holder, field)[index] = node
 
 
-def _where(pieces: Pieces, i: int) -> str:
-    """The function that the solution stands in, by its dotted name."""
+def _scopes(pieces: Pieces, i: int) -> list[Scope]:
+    """The classes and functions that a solution stands in, from outside to inside."""
     line = joined(pieces[:i]).count("\n") + 1
-    inside = list[str]()
+    inside = list[Scope]()
     nodes = ast.parse(joined(pieces)).body
     while found := [n for n in nodes if n.lineno <= line <= (n.end_lineno or 0)]:
-        if isinstance(found[0], ast.FunctionDef | ast.ClassDef):
-            inside.append(found[0].name)
+        if isinstance(found[0], Scope):
+            inside.append(found[0])
         nodes = [node for node in ast.iter_child_nodes(found[0]) if isinstance(node, ast.stmt)]
-    return ".".join(inside)
+    return inside
 
 
 def _diff(right: str, wrong: str) -> str:

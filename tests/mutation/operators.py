@@ -68,6 +68,8 @@ INPUTS = {
 
 def constants(node: ast.AST) -> Wrong:
     match node:
+        case ast.UnaryOp(ast.USub(), ast.Constant(value=int(value))):
+            yield from map(_number, (1 - value, -1 - value, -2 * value, 0))
         case ast.Constant(value=bool(value)):
             yield ast.Constant(not value)
         case ast.Constant(value=int(value)):
@@ -168,8 +170,9 @@ def subscripts(node: ast.AST) -> Wrong:
         case ast.Subscript(value, _, ast.Load()):
             yield value
         case ast.Slice(lower, upper, step):
-            for wrong in ((None, upper, step), (lower, None, step), (lower, upper, None)):
-                yield ast.Slice(*wrong)
+            from_0 = isinstance(lower, ast.Constant) and lower.value == 0
+            yield from () if from_0 else (ast.Slice(None, upper, step),)
+            yield from (ast.Slice(lower, None, step), ast.Slice(lower, upper, None))
         case ast.Tuple([_, _, *_] as elements, context):
             for i in range(len(elements) - 1):
                 swapped = [*elements[:i], elements[i + 1], elements[i], *elements[i + 2 :]]
@@ -213,9 +216,10 @@ OPERATORS: tuple[Callable[[ast.AST], Wrong], ...] = (
 )
 
 
-def refusals() -> Iterator[ast.stmt]:
-    """First statements that refuse a kind of input."""
-    for what, condition in INPUTS.items():
+def refusals(function: ast.FunctionDef) -> Iterator[ast.stmt]:
+    """First statements that refuse a kind of input, where a function takes arrays."""
+    taken = " ".join(ast.unparse(arg.annotation) for arg in function.args.args if arg.annotation)
+    for what, condition in INPUTS.items() if "Array" in taken or "Tensor" in taken else ():
         text = f"if any({condition} for v in list(locals().values())):\n    raise IndexError({what!r})"
         yield from ast.parse(text).body
 
