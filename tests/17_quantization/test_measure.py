@@ -5,7 +5,7 @@ import math
 import numpy as np
 import oracle_17 as oracle
 import pytest
-from checks_17 import check, works
+from checks_17 import check, check_float, works
 
 OWNERS = "of each array its owner(array), every owner once: a dict keyed by id(owner(a))"
 Z = 1.96
@@ -99,7 +99,7 @@ def test_the_interval_is_that_of_wilson(student, correct, total):
         )
 
 
-@pytest.mark.parametrize("total", [1, 50, 500, 12_345])
+@pytest.mark.parametrize("total", [1, 5, 500, 12_345])  # with 5 of 5 the formula gives a little more than 1
 def test_all_or_none_right_stays_within_0_and_1(student, total):
     lo, hi = interval(student, total, total)
     assert 0 < lo < hi <= 1, (
@@ -141,3 +141,15 @@ def test_ratios_are_taken_round_by_round(student):
     }
     check("speedup([2, 6, 20, 3, 4], [1, 3, 10, 6, 0.8])", got, 2.0, "the median of the ratios", slips=slips)
     check("speedup of an even number of rounds", student.speedup([1.0, 3.0], [1.0, 1.0]), 2.0, "np.median")
+
+
+def test_one_round_is_enough(student):
+    with works("speedup(2, 1)", "np.asarray makes an array of a number, too"):
+        got = student.speedup(2.0, 1.0)
+    check("speedup(2, 1)", got, 2.0, "baseline / candidate")
+
+
+def test_bytes_are_an_int_and_a_speedup_is_a_float(student):
+    got = nbytes(student, student.Sequential(student.Linear(2, 3)))
+    assert isinstance(got, int), f"model_nbytes: expected an int, got {type(got).__name__}: sum(...) of .nbytes is one"
+    check_float("speedup([2, 4], [1, 2])", student.speedup([2, 4], [1, 2]))
