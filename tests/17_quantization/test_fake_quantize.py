@@ -137,3 +137,22 @@ def test_x_and_a_result_without_gradient_stay_plain(student):
     out = faked(student, student.Tensor(x), student.QParams(0.5, 0))
     assert not out.requires_grad, "a plain x needs no gradient: let Tensor.from_op decide"
     check("x afterwards", x, np.array([0.3, 400.0], np.float32), "x was changed in place")
+
+
+def test_the_zero_point_is_added_after_rounding(student):
+    """126.5 is a tie and rounds to 126; with zero point 1 that is the last code, where 127.5 would round beyond it."""
+    after = "rint(x / scale) + zero_point: the zero point is added after rounding"
+    check("the gradient of 126.5, zero point 1", slope(student, [126.5], student.QParams(1.0, 1)), [1.0], after)
+
+
+def test_a_number_on_the_edge_is_divided_by_the_scale(student):
+    """In float32 -3.855 / 0.03 is -128.5, which rounds to a code; -3.855 * (1 / 0.03) lies beyond it."""
+    x, scale = np.float32(-128.5) * np.float32(0.03), float(np.float32(0.03))
+    twice = "x / scale rounds once; x * (1 / scale) rounds twice"
+    check("the gradient of -3.855, scale 0.03", slope(student, [x], student.QParams(scale, 0)), [1.0], twice)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1,), (1, 1), ()])
+def test_any_shape_is_kept(student, shape):
+    out = faked(student, student.Tensor(np.full(shape, 0.26, np.float32)), student.QParams(0.5, 0))
+    check(f"fake_quantize of shape {shape}", out.data, np.full(shape, 0.5), VALUES, dtype="float32")

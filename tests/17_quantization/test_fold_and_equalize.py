@@ -159,3 +159,7 @@ def test_equalizing_a_network_keeps_its_function(student):
     check("equalize(model)(x)", new(x).data, model(x).data, f"{S}: dividing by it must lose nothing", within=within)
     rows, columns = (np.abs(layer.weight.data).max(axis) for layer, axis in zip(new.layers, (1, 0), strict=True))
     check("the largest weights of rows 0 to 4", rows[:5], columns[:5], S, within=1e-4 * columns[:5])
+
+
+def test_no_channels_need_no_scales(student):
+    check("equalization_scales of no channels", scales(student, [], []), np.zeros(0), S, dtype="float32")

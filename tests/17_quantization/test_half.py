@@ -158,3 +158,10 @@ def test_of_nothing_nothing_is_lost(student):
 def test_another_dtype_is_refused_by_name(student):
     with pytest.raises(ValueError, match="float8"):
         student.lost_share([1.0], "float8")
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_one_number_may_be_lost_whole(student, shape):
+    got = lost(student, np.full(shape, 1e-8), "float16")
+    check("lost_share(1e-8, 'float16')", got, (1.0, 0.0), "divide by max(x.size, 1)")
+    check("lost_share(1e5, 'float16')", lost(student, np.full(shape, 1e5), "float16"), (0.0, 1.0), SHARES)

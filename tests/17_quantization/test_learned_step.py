@@ -175,3 +175,18 @@ def test_a_converted_layer_keeps_the_learned_steps(student):
         got = student.convert(model).layers[0].weight.qparams.scale
     wanted = model.layers[0].weight.scale.data.ravel()
     check("the weight's scale, learned", got.ravel(), wanted, "m.weight.qparams holds the learned scale")
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
+def test_no_numbers_have_no_gradient(student, shape):
+    values, of_x, of_scale = run(student, np.zeros(shape))
+    check(f"the values of shape {shape}", values, np.zeros(shape), VALUES, dtype="float32")
+    check(f"the gradient of x of shape {shape}", of_x, np.zeros(shape), OF_X)
+    check("the gradient of scale", of_scale, [0.0], "a sum of nothing is 0")
+
+
+def test_half_precision_stays_half_precision(student):
+    x, scale = student.Tensor(np.array([0.3, 5.0], np.float16), True), student.Tensor(np.array([1.0], np.float32), True)
+    with works("learned_step_quantize(float16)", VALUES):
+        out = student.learned_step_quantize(x, scale, 0, student.IntType(2), 1)
+    check("the values of [0.3, 5] in float16", out.data, [0.0, 1.0], "cast to x.dtype", dtype="float16")

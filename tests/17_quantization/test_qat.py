@@ -223,3 +223,10 @@ def test_the_prepared_model_can_be_trained_on(student):
     kinds = [type_name(layer) for layer in model.layers]
     assert kinds == ["FakeQuantized"] * 2, f"the prepared model's layers became {kinds}: convert makes a new model"
     check("the prepared model's answer afterwards", model(X).data, before, "convert must not change the prepared model")
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_no_rows_and_one_number_pass(student, rows):
+    weight = np.array([[0.7]], np.float32)
+    y = forward(prepared(student, linear(student, weight, None)), np.ones((rows, 1), np.float32))
+    check(f"FakeQuantized(linear) of {rows} rows", y.data, np.full((rows, 1), 0.7), FORWARD, within=1e-6)
