@@ -184,3 +184,18 @@ def test_infinity_in_a_gradient_is_not_hidden(student):
     with works("GradScaler().step(weights)", MASTER):
         stepped = student.GradScaler().step(weights)
     assert not stepped and weights.optimizer.steps == 0, "a step with an infinite gradient must be skipped"
+
+
+def test_every_parameter_follows_its_master(student):
+    params, weights = masters(student, [1.0], [3.0], [5.0])
+    step(weights, [1.0], [1.0], [-1.0])
+    got = [float(p.data[0]) for p in params]
+    wanted = [float(np.float16(np.float32(v))) for v in (0.999, 2.999, 5.001)]
+    check("three parameters after a step", got, wanted, f"all of them: {MASTER}", within=2.0**-9)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3)])
+def test_any_shape_is_cast(student, shape):
+    x = student.Tensor(np.full(shape, 0.1, np.float32))
+    got = cast(student, x).data
+    check(f"cast_to of shape {shape}", got, np.full(shape, np.float16(0.1)), CAST, dtype="float16")

@@ -194,3 +194,10 @@ def test_any_run_is_the_rule_s(student, seed):
         wanted.append(scale)
     got, _ = run(student, pattern)
     check(f"the scales of {pattern}", got, wanted, UPDATE)
+
+
+def test_gradients_of_single_precision_keep_their_bits(student):
+    (p,), optimizer = parameters(student, np.zeros(2, np.float32))
+    grad = np.array([0.1, 1e-9], np.float32)
+    step(student.GradScaler(init_scale=8.0), optimizer, grad)
+    check("a float32 gradient, divided by 8", p.grad, grad / 8, "grad.astype(np.float32) / scale", dtype="float32")

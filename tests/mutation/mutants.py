@@ -110,5 +110,10 @@ def _scopes(pieces: Pieces, i: int) -> list[Scope]:
 
 
 def _diff(right: str, wrong: str) -> str:
-    lines = difflib.unified_diff(right.splitlines(), wrong.splitlines(), n=0, lineterm="")
-    return "\n".join(line[0] + " " + line[1:].strip() for line in list(lines)[2:] if not line.startswith("@@"))
+    """What is changed, with the number of its line where the text alone does not tell the place."""
+    before = right.splitlines()
+    _, _, head, *lines = difflib.unified_diff(before, wrong.splitlines(), n=0, lineterm="")
+    removed = [line[1:] for line in lines if line[0] == "-"]
+    unique = all(before.count(line) == 1 for line in removed) if removed else head.startswith("@@ -0,0")
+    told = [line[0] + " " + line[1:].strip() for line in lines if not line.startswith("@@")]
+    return "\n".join(told if unique else [head, *told])

@@ -104,7 +104,7 @@ def operands(node: ast.AST) -> Wrong:
                 yield rest[0] if len(rest) == 1 else ast.BoolOp(op, rest)
         case ast.UnaryOp(_, operand):
             yield operand
-        case ast.Compare(left, [op], [right]):
+        case ast.Compare(left, [op], [right]) if isinstance(op, COMPARISONS):
             yield from (ast.Compare(left, [op], [wrong]) for wrong in _beside(right))
 
 
