@@ -147,3 +147,10 @@ def test_the_model_stays_as_it_was(student, training):
         "the model's answer afterwards", answers(model), before, "quantize_weights makes a new model; keep the old one"
     )
     assert model.training is training, f"the model's training mode was {training}, now it is {model.training}"
+
+
+def test_one_sample_is_enough(student):
+    x, y = X[:1], labels(student)[:1]
+    with works("sensitivity of one sample", ROW):
+        (row, *_) = student.sensitivity(network(student), x, y, [student.IntType(8)])
+    assert row.accuracy == 1, f"the float network's own label at 8 bits: expected accuracy 1, got {row.accuracy}: {ROW}"
