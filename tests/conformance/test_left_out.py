@@ -21,11 +21,10 @@ sys.modules |= dict.fromkeys({peers})
 def run(folder: Path, peers: tuple[str, ...], required: str) -> subprocess.CompletedProcess[str]:
     """The tests of ONNX's cases and of gemmlowp's numbers, where these peers are not installed."""
     (folder / "without_peers.py").write_text(WITHOUT.format(peers=peers), encoding="utf-8")
-    here = Path(__file__).parent
     command = [sys.executable, "-m", "pytest", "-q", "-p", "without_peers", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    files = [str(here / name) for name in ("test_onnx.py", "test_gemmlowp.py")]
+    files, here = ("test_onnx.py", "test_gemmlowp.py"), Path(__file__).parent  # which may have a [ in its name
     env = os.environ | {"PYTHONPATH": str(folder), "TITO_PEERS": required}
-    return subprocess.run([*command, *files], cwd=here.parents[1], env=env, capture_output=True, encoding="utf-8")
+    return subprocess.run([*command, *files], cwd=here, env=env, capture_output=True, encoding="utf-8")
 
 
 @pytest.mark.parametrize("peers", [("onnx",), ("onnxruntime",), ("onnx", "onnxruntime")], ids=str)
