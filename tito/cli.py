@@ -17,6 +17,7 @@ from tito.commands.common import (
     MaybeModule,
     ModuleName,
     ModuleOrExercise,
+    check_part,
     module_of,
     module_or_exercise_of,
     project_of,
@@ -100,6 +101,9 @@ def test(
     context: typer.Context,
     module: ModuleOrExercise = None,
     exercise: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one; may be repeated.")] = None,
+    part: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of an exercise's parts, the one that must pass.")
+    ] = None,
     limit_seconds: LimitSeconds = 60.0,
     json_path: JsonPath = None,
 ) -> None:
@@ -113,6 +117,7 @@ def test(
     from tito.learning import progress
     from tito.testing import runner
     from tito.testing.exports import Exports
+    from tito.testing.outcome import in_words
 
     begun = time.monotonic()
     project = project_of(context)
@@ -121,6 +126,8 @@ def test(
     for name in wanted:
         loaded.notebook_of(name)
     chosen = [item for item in loaded.exercises if not wanted or item.id in wanted]
+    if part is not None:
+        check_part(chosen, part)
     width = max(len(item.id) for item in chosen)
     exports = Exports(project, loaded, lambda sentence: console.say(sentence, "yellow"))
     outcomes = []
@@ -128,7 +135,8 @@ def test(
         for outcome in finished:
             outcomes.append(outcome)
             earned = console.points(outcome.points, outcome.max_points)
-            console.say(f"{outcome.exercise:{width}}  {earned:>16}  {outcome.status}", console.COLOURS[outcome.status])
+            stands = in_words(outcome.status, outcome.parts)
+            console.say(f"{outcome.exercise:{width}}  {earned:>16}  {stands}", console.COLOURS[outcome.status])
     lacking = runner.lacking(project, loaded, (file.document for file in exports.files), chosen)
     result = runner.Result(loaded.name, time.monotonic() - begun, tuple(outcomes), lacking)
     kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in exports.files))
@@ -144,7 +152,7 @@ def test(
         console.say(f"\n{project.shown(project.personal)} cannot be written, so `tito status` will not know of this.")
     if json_path:
         files.write_whole([(json_path, result.as_json())])
-    if not result.passed:
+    if not (result.passed if part is None else result.part_passed(part)):
         raise typer.Exit(Status.FAILED)
 
 

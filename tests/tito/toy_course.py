@@ -101,3 +101,63 @@ def frames_of(error: BaseException) -> list[tuple[str, int]]:
 def squeezed(text: str) -> str:
     """With one space in the place of many and of line ends."""
     return " ".join(text.split())
+
+
+ENDS = """
+# %%
+#| export
+#| exercise: ends
+def lowest(numbers):
+    ### BEGIN SOLUTION
+    return min(numbers)
+    ### END SOLUTION
+
+
+# %%
+#| export
+#| exercise: ends
+def highest(numbers):
+    ### BEGIN SOLUTION
+    return max(numbers)
+    ### END SOLUTION
+"""
+ENDS_TABLE = """
+[[notebook.exercise]]
+id = "ends"
+title = "Both ends"
+points = 5
+parts = { lowest = 3, highest = 2 }
+hints = ["Which is the smallest?", "Which is the largest?", "min and max, nearly"]
+"""
+ENDS_TESTS = """
+import pytest
+
+
+@pytest.mark.part("lowest")
+def test_the_smallest_is_found(student):
+    got = student.lowest([2, 1, 3])
+    assert got == 1, f"expected 1, got {got}"
+
+
+@pytest.mark.part("highest")
+def test_the_largest_is_found(student):
+    got = student.highest([2, 1, 3])
+    assert got == 3, f"expected 3, got {got}"
+"""
+ENDS_FILE = "tests/01_toy/test_ends.py"
+ENDS_HIDDEN = """
+import pytest
+
+
+@pytest.mark.part("highest")
+def test_one_number_is_the_largest(student):
+    assert student.highest([-7]) == -7
+"""
+
+
+def add_ends(course: Course) -> None:
+    """Give the toy course an exercise of two functions, each of which is a part."""
+    course.write(NOTEBOOK, course.read(NOTEBOOK) + ENDS)
+    course.write(TABLE, course.read(TABLE) + ENDS_TABLE)
+    course.write(ENDS_FILE, ENDS_TESTS)
+    course.write("tests/01_toy/hidden/test_ends.py", ENDS_HIDDEN)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from tito.course.module import Module
+    from tito.course.module import Exercise, Module
     from tito.course.project import Project
 
 LONGEST_SECONDS = 86_400.0  # a day
@@ -77,3 +77,15 @@ def module_of(project: Project, asked: str | None) -> Module:
         if asked not in names:
             raise WrongCall(f"which module? There are: {', '.join(names)}. Name one")
     return load_module(project, find_module_name(project, next(iter(names), "") if asked is None else asked))
+
+
+def check_part(chosen: list[Exercise], name: str) -> None:
+    """Raises WrongCall unless one exercise was chosen, and has a part of this name."""
+    from tito.errors import WrongCall
+
+    if len(chosen) != 1:
+        raise WrongCall(f"--part {name} is of one exercise: name that, too, as in `tito test EXERCISE --part {name}`")
+    names = [part.name for part in chosen[0].parts]
+    if name not in names:
+        has = f"it has: {', '.join(names)}" if names else "its points are not split"
+        raise WrongCall(f"{chosen[0].id} has no part '{name}'; {has}")

@@ -116,6 +116,7 @@ def submit(
     from tito.course import notebook
     from tito.learning import progress, rehearsal, submission
     from tito.testing import runner
+    from tito.testing.outcome import in_words
 
     project = project_of(context)
     loaded = module_of(project, module)
@@ -134,7 +135,8 @@ def submit(
     width = max((len(outcome.exercise) for outcome in left), default=0)
     for outcome in left:
         why = "" if outcome.status == "not started" else f": {outcome.message.split(chr(10))[0]}"
-        console.say(f"{outcome.exercise:{width}}  {outcome.status}{why}", console.COLOURS[outcome.status])
+        stands = in_words(outcome.status, outcome.parts)
+        console.say(f"{outcome.exercise:{width}}  {stands}{why}", console.COLOURS[outcome.status])
     for sentence in remarks:
         console.say(sentence, "yellow")
     points = (

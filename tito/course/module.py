@@ -14,6 +14,15 @@ from tito.errors import TitoError, WrongCall
 
 RELATIVE_PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # downwards only
 EXERCISE_ID = re.compile(r"[a-z][a-z0-9_]*")
+PART_NAME = re.compile(r"[A-Za-z]\w*( \w+)*", re.ASCII)  # it is a part of other programs' names, too
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function, a class or a claim of an exercise, which earns its points whatever the other parts do."""
+
+    name: str
+    points: int
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,7 @@ class Exercise:
     title: str
     points: int
     hints: tuple[str, str, str]
+    parts: tuple[Part, ...] = ()  # over which its points are split; none: all of them are earned together
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ class _Table:
         return Notebook(path, tuple(row.exercise() for row in rows))
 
     def exercise(self) -> Exercise:
-        self.allow("id", "title", "points", "hints")
+        self.allow("id", "title", "points", "parts", "hints")
         name, points, hints = self.text("id"), self.get("points"), self.get("hints")
         if not EXERCISE_ID.fullmatch(name):
             self.fail(f"id must be a lower-case name such as 'choose_qparams' (its tests are test_ID.py), got '{name}'")
@@ -137,7 +147,22 @@ class _Table:
         if not (isinstance(hints, list) and len(hints) == 3 and all(isinstance(h, str) and h.strip() for h in hints)):
             got = f"{len(hints)}" if isinstance(hints, list) else repr(hints)
             self.fail(f"hints of '{name}' must be three texts (a question, a nudge, nearly the line), got {got}")
-        return Exercise(name, self.text("title"), points, (hints[0], hints[1], hints[2]))
+        return Exercise(name, self.text("title"), points, (hints[0], hints[1], hints[2]), self.parts(name, points))
+
+    def parts(self, exercise: str, points: int) -> tuple[Part, ...]:
+        """How an exercise's points are split; not at all where the key is missing."""
+        if "parts" not in self.values:
+            return ()
+        table = self.values["parts"]
+        if not (isinstance(table, dict) and all(type(value) is int and value > 0 for value in table.values())):
+            wanted = "whole numbers above 0 by name, such as { quantize = 3, dequantize = 2 }"
+            self.fail(f"parts of '{exercise}' must be {wanted}, got {table!r}")
+        for name in table:
+            if not PART_NAME.fullmatch(name):
+                self.fail(f"a part of '{exercise}' must be called as its function is, or in a few words, got '{name}'")
+        if sum(table.values()) != points:
+            self.fail(f"the parts of '{exercise}' add up to {sum(table.values())}, and its points are {points}")
+        return tuple(Part(name, value) for name, value in table.items())
 
     def fail(self, message: str) -> NoReturn:
         raise TitoError(f"{self.where}: {message}")

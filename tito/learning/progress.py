@@ -19,7 +19,7 @@ from tito.course.module import Exercise, Module
 from tito.course.notebook import Document
 from tito.course.project import Project
 from tito.errors import TitoError
-from tito.testing.outcome import Outcome
+from tito.testing.outcome import Outcome, PartOutcome
 
 FORMAT = 1
 
@@ -33,6 +33,12 @@ class ExerciseProgress:
     tested: str = ""  # ISO 8601, UTC
     digest: str = ""
     hints: int = 0
+    parts: tuple[PartOutcome, ...] = ()  # where its points are split
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ExerciseProgress:
+        """The inverse of `dataclasses.asdict`. What was remembered before exercises had parts has none."""
+        return cls(**(values | {"parts": tuple(PartOutcome(**part) for part in values.get("parts", ()))}))
 
 
 @dataclass
@@ -48,6 +54,14 @@ class Progress:
         self.last_module = module
         self.entries.setdefault(module, {})[exercise] = replace(self.get(module, exercise), **values)
 
+    def parts(self, module: str, exercise: Exercise) -> tuple[PartOutcome, ...]:
+        """How an exercise's parts stand; as the exercise does where nothing is known of those that it has now."""
+        kept = self.get(module, exercise.id)
+        if [(part.name, part.max_points) for part in kept.parts] == [(p.name, p.points) for p in exercise.parts]:
+            return kept.parts
+        passed = kept.status == "passed"
+        return tuple(PartOutcome(p.name, kept.status, p.points if passed else 0, p.points) for p in exercise.parts)
+
     def current(self, module: Module) -> Exercise | None:
         """The exercise one is at: the one chosen, while it is not passed; else the first not passed; None: all are."""
         waiting = [exercise for exercise in module.exercises if self.get(module.name, exercise.id).status != "passed"]
@@ -60,7 +74,8 @@ def read(project: Project) -> Progress:
     try:
         data = files.parsed(_file(project).read_text(encoding="utf-8"))
         entries = {
-            m: {e: ExerciseProgress(**values) for e, values in rows.items()} for m, rows in data["modules"].items()
+            m: {e: ExerciseProgress.from_json(values) for e, values in rows.items()}
+            for m, rows in data["modules"].items()
         }
         return Progress(str(data["last_module"]), dict(data["at"]), entries)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -98,8 +113,9 @@ def record(project: Project, module: Module, outcomes: Iterable[Outcome], digest
     def change(progress: Progress) -> None:
         progress.last_module = module.name
         for outcome in outcomes:
-            found = {"status": outcome.status, "points": outcome.points, "digest": digests.get(outcome.exercise, "")}
-            progress.change(module.name, outcome.exercise, tested=now, **found)
+            found = {"status": outcome.status, "points": outcome.points, "parts": outcome.parts}
+            digest = digests.get(outcome.exercise, "")
+            progress.change(module.name, outcome.exercise, tested=now, digest=digest, **found)
 
     return update(project, change)
 

@@ -42,11 +42,14 @@ def rehearse(project: Project, module: Module, submission: SubmissionArchive, re
         remarks.append(f"It could not be tried here as it will be graded; these points are of the tests alone: {error}")
         return Rehearsed(result, tuple(remarks))
     there = {outcome.exercise: outcome for outcome in grade.outcomes}
-    lowest = tuple(there[o.exercise] if o.status == "passed" else o for o in result.exercises)
+    lowest = tuple(there[o.exercise] if there[o.exercise].points < o.points else o for o in result.exercises)
     for mine, outcome in zip(result.exercises, lowest, strict=True):
-        if mine.status != outcome.status:
+        if mine.points != outcome.points:
             why = textwrap.indent(f"\n{outcome.message}", "  ") if "\n" in outcome.message else f" {outcome.message}"
-            remarks.append(f"{outcome.exercise} passes its tests here, and would not where it is graded:{why}")
+            here, less = "passes its tests here", "would not"
+            if outcome.points or mine.status != "passed":
+                here, less = f"earns {mine.points} here", f"would earn {outcome.points}"
+            remarks.append(f"{outcome.exercise} {here}, and {less} where it is graded:{why}")
     if lowest != result.exercises:
         remarks.append(environment.HAS)
     return Rehearsed(replace(result, exercises=lowest), tuple(remarks))

@@ -11,6 +11,7 @@ from tito.course.module import Module
 from tito.course.project import Project
 from tito.errors import TitoError
 from tito.learning import progress
+from tito.testing.outcome import PartOutcome, in_words
 
 UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
@@ -24,11 +25,12 @@ class Row:
     status: str
     hints: int
     changed: bool  # since it was tested
+    parts: tuple[PartOutcome, ...]  # where its points are split
 
     @property
     def note(self) -> str:
         seen = f", {self.hints} hint{'' if self.hints == 1 else 's'} seen" if self.hints else ""
-        return f"{self.status}{', changed since' if self.changed else ''}{seen}"
+        return f"{in_words(self.status, self.parts)}{', changed since' if self.changed else ''}{seen}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def status_of(project: Project, module: Module) -> ModuleStatus:
     for exercise in module.exercises:
         entry = kept.get(module.name, exercise.id)
         changed = bool(entry.digest) and entry.digest != now.get(exercise.id)
-        rows.append(Row(exercise.id, exercise.title, entry.points, exercise.points, entry.status, entry.hints, changed))
+        earned, parts = (entry.points, exercise.points), kept.parts(module.name, exercise)
+        rows.append(Row(exercise.id, exercise.title, *earned, entry.status, entry.hints, changed, parts))
     return ModuleStatus(module.name, tuple(rows), _next(project, module, kept))
 
 

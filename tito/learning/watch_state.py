@@ -12,7 +12,7 @@ from tito.errors import TitoError
 from tito.learning import hints, progress
 from tito.testing import runner
 from tito.testing.exports import Exports
-from tito.testing.outcome import Outcome
+from tito.testing.outcome import Outcome, in_words
 
 KEYS = "h hint   n next   l list   q quit"
 BAR = 24  # characters
@@ -101,7 +101,9 @@ class Watch:
         if self.exercise is None:
             end = f"All exercises passed. Check all at once with `tito test {self.module.name}`, then `tito submit`."
             return [*lines, (end, "green"), ("", ""), (KEYS, "")]
-        title = f"{self.exercise.id}: {self.exercise.title} (for {self.exercise.points})"
+        split = ", ".join(f"{part.name} {part.points}" for part in self.exercise.parts)
+        worth = f"{self.exercise.points}: {split}" if split else f"{self.exercise.points}"
+        title = f"{self.exercise.id}: {self.exercise.title} (for {worth})"
         lines += [(title, "bold"), *self._result(), ("", "")]
         lines += [*((hint, "cyan") for hint in self.hints), ("", "")] if self.hints else []
         return [*lines, (KEYS, "")]
@@ -122,7 +124,8 @@ class Watch:
             return [("not exported", "red"), (self.last.problem, "")]
         outcome, seconds = self.last.outcome, f"  (in {self.last.seconds:.1f} s)"
         lacking = [(sentence, "yellow") for sentence in self.last.lacking]
-        return [(outcome.status + seconds, console.COLOURS[outcome.status]), (outcome.message, ""), *lacking]
+        stands = in_words(outcome.status, outcome.parts) + seconds
+        return [(stands, console.COLOURS[outcome.status]), (outcome.message, ""), *lacking]
 
     def _list(self) -> list[tuple[str, str]]:
         kept = progress.read(self.project)
@@ -132,7 +135,8 @@ class Watch:
         return [
             (
                 f"{'>' if exercise.id == here else ' '} {exercise.id:{width}}  "
-                f"{console.points(entry.points, exercise.points):>16}  {entry.status}",
+                f"{console.points(entry.points, exercise.points):>16}  "
+                f"{in_words(entry.status, kept.parts(self.module.name, exercise))}",
                 console.COLOURS.get(entry.status, ""),
             )
             for exercise, entry in rows

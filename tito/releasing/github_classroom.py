@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
-from tito.course.module import Exercise, Module
+from tito.course.module import Module
 from tito.course.project import Project
 from tito.releasing.release import Tree, student_edition
 
@@ -36,13 +37,13 @@ jobs:
           name: report
           path: report.json
 """
-EXERCISE = """\
-      - name: {id}
+TEST = """\
+      - name: {name}
         id: {id}
         uses: classroom-resources/autograding-command-grader@v1
         with:
-          test-name: {id}
-          command: tito test {module} --exercise {id}
+          test-name: {name}
+          command: {command}
           timeout: {minutes}
           max-score: {points}
 """
@@ -56,34 +57,57 @@ REPORTER = """\
 """
 
 
+@dataclass(frozen=True)
+class ClassroomTest:
+    """One of Classroom's tests. id: as its workflow names it; name: as people do."""
+
+    id: str
+    name: str
+    command: str
+    points: int
+
+
 def repository(project: Project, module: Module) -> Tree:
     """The student's edition with `.github/`: the workflow, and the older autograding.json."""
     tree = student_edition(project, module)
     tree[".github/workflows/classroom.yml"] = _workflow(module).encode()
-    tests = {"tests": [_test(module, exercise) for exercise in module.exercises]}
+    tests = {"tests": [_old_form(test) for test in _tests(module)]}
     tree[".github/classroom/autograding.json"] = (json.dumps(tests, indent=2) + "\n").encode()
     return dict(sorted(tree.items()))
 
 
 def _workflow(module: Module) -> str:
-    steps = [
-        EXERCISE.format(id=exercise.id, module=module.name, minutes=MINUTES, points=exercise.points)
-        for exercise in module.exercises
-    ]
-    ids = [exercise.id for exercise in module.exercises]
+    tests = _tests(module)
+    steps = [TEST.format(minutes=MINUTES, **vars(test)) for test in tests]
+    ids = [test.id for test in tests]
     results = [f'          {name.upper()}_RESULTS: "${{{{steps.{name}.outputs.result}}}}"' for name in ids]
     reporter = REPORTER.format(results="\n".join(results), runners=",".join(ids))
     return "".join([HEAD.format(module=module.name), *steps, reporter])
 
 
-def _test(module: Module, exercise: Exercise) -> dict[str, object]:
+def _tests(module: Module) -> list[ClassroomTest]:
+    """Classroom gives a test's points as a whole or not at all, so that each part of an exercise is a test."""
+    made = []
+    for exercise in module.exercises:
+        command = f"tito test {module.name} --exercise {exercise.id}"
+        if not exercise.parts:
+            made.append(ClassroomTest(exercise.id, exercise.id, command, exercise.points))
+        for part in exercise.parts:
+            name = "_".join([exercise.id, *part.name.split()])
+            made.append(
+                ClassroomTest(name, f"{exercise.id}, {part.name}", f'{command} --part "{part.name}"', part.points)
+            )
+    return made
+
+
+def _old_form(test: ClassroomTest) -> dict[str, object]:
     return {
-        "name": exercise.id,
+        "name": test.name,
         "setup": "python -m pip install -q -e .",
-        "run": f"tito test {module.name} --exercise {exercise.id}",
+        "run": test.command,
         "input": "",
         "output": "",
         "comparison": "included",
         "timeout": MINUTES,
-        "points": exercise.points,
+        "points": test.points,
     }

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from tito.course import markers, notebook
-from tito.course.module import Exercise, Module, Notebook
+from tito.course.module import Exercise, Module, Notebook, Part
 from tito.course.project import Project
 from tito.releasing import release
 from tito.releasing.release import Tree
@@ -58,7 +58,8 @@ def _page(project: Project, module: Module, entry: Notebook) -> dict[str, Any]:
     )
     own = f"{project.package_name}.{notebook.default_exp(entry.path)}"
     for exercise in entry.exercises:  # at the end: some tests need given cells that stand below the exercise
-        cells.append(_test_cell(project, module, exercise, own))
+        whole = (Part("", exercise.points),)
+        cells += [_test_cell(project, module, exercise, part, own) for part in exercise.parts or whole]
     return {"cells": cells, "metadata": notebook.PYTHON, "nbformat": 4, "nbformat_minor": 5}
 
 
@@ -73,12 +74,15 @@ def _graded(kind: str, name: str) -> dict[str, Any]:
     return {"nbgrader": meta | ({"grade": True, "points": 0} if kind == "markdown" else {})}
 
 
-def _test_cell(project: Project, module: Module, exercise: Exercise, own: str) -> dict[str, Any]:
+def _test_cell(project: Project, module: Module, exercise: Exercise, part: Part, own: str) -> dict[str, Any]:
+    """part: without a name it is the whole exercise."""
+    asked = f'"{exercise.id}", globals(), "{own}"' + (f', part="{part.name}"' if part.name else "")
+    of = f", {part.name}" if part.name else ""
     lines = [
-        f"# The tests of exercise {exercise.id}: {exercise.title}.",
+        f"# The tests of exercise {exercise.id}{of}: {exercise.title}.",
         "from tito.testing.in_notebook import passes",
         "",
-        f'passes("{exercise.id}", globals(), "{own}")',
+        f"passes({asked})",
     ]
     hidden = project.test_files(module.name, exercise.id)[1]
     if hidden.is_file():
@@ -87,9 +91,10 @@ def _test_cell(project: Project, module: Module, exercise: Exercise, own: str) -
             for path in (hidden, hidden.with_name("conftest.py"))
             if path.is_file()
         }
-        call = f'passes("{exercise.id}", globals(), "{own}", hidden={texts!r})'
+        call = f"passes({asked}, hidden={texts!r})"
         lines += ["### BEGIN HIDDEN TESTS", call, "### END HIDDEN TESTS"]
-    cell = _cell("code", "\n".join(lines), f"test-{exercise.id}")
-    meta = PLAIN | {"grade": True, "locked": True, "points": exercise.points}
-    cell["metadata"] = {"nbgrader": meta | {"grade_id": f"test-{exercise.id}", "cell_type": "code"}}
+    name = "-".join(["test", exercise.id, *part.name.split()])
+    cell = _cell("code", "\n".join(lines), name)
+    meta = PLAIN | {"grade": True, "locked": True, "points": part.points}
+    cell["metadata"] = {"nbgrader": meta | {"grade_id": name, "cell_type": "code"}}
     return cell

@@ -21,11 +21,11 @@ from unittest import mock
 import pytest
 
 from tito.course import markers
-from tito.course.module import Module, load_module, module_names
+from tito.course.module import Exercise, Module, load_module, module_names
 from tito.course.notebook import Cell
 from tito.course.project import Project, find_project
 from tito.errors import TitoError, WrongCall
-from tito.testing import environment, pytest_process
+from tito.testing import environment, part_marks, pytest_process
 from tito.testing.first_failure import FirstFailure
 from tito.testing.outcome import claim_of
 from tito.testing.protocol import Failure
@@ -45,14 +45,28 @@ def check(exercise: str | Callable[..., Any], defined: dict[str, Any] | None = N
     name = exercise if isinstance(exercise, str) else getattr(exercise, "__name__", repr(exercise))
     try:
         here, module = _module_of(name)
-        _test(name, defined, here.module_tests(module.name))
+    except TitoError as error:
+        print(error)
+        return
+    tests = here.module_tests(module.name)
+    try:
+        _test(name, defined, tests)
         print(f"{name}: passed")
         _print_lacking(here, module, name, defined)
     except AssertionError as error:
         stub = markers.UNWRITTEN in str(error) and LEFT_OVER not in str(error)
         print(f"{name}: not started yet" if stub else f"{name}: NOT PASSED\n{str(error).removeprefix(f'{name}: ')}")
+        _print_parts(next(entry for entry in module.exercises if entry.id == name), defined, tests)
     except TitoError as error:
         print(error)
+
+
+def _print_parts(exercise: Exercise, defined: dict[str, Any], tests: Path) -> None:
+    """Of an exercise that does not pass, the parts that do."""
+    for part in exercise.parts:
+        with suppress(AssertionError):
+            _test(exercise.id, defined, tests, part=part.name)
+            print(f"passed: {part.name} ({part.points} of {exercise.points} points)")
 
 
 def _module_of(exercise: str) -> tuple[Project, Module]:
@@ -85,23 +99,27 @@ def passes(
     exported_as: str = "",
     tests: str | Path = "tests",
     hidden: Mapping[str, str] | None = None,
+    part: str = "",
 ) -> None:
     """Run `tests/test_EXERCISE.py` on a notebook's globals(). AssertionError tells the first failure.
 
     Where all pass, what `tito grade` would not have is printed, so far as the course is at hand.
     exported_as: the module that this notebook is exported to; what was imported from there was not written here.
     hidden: file names and texts of tests that are run instead, beside the same conftest.py.
+    part: of the exercise; only those tests are run that bear on it.
     """
     for name, value in defined.items():
         if exported_as and getattr(value, "__module__", None) == exported_as:
             raise AssertionError(f"{exercise}: {name} was imported from {exported_as}: write it in this notebook")
-    _test(exercise, defined, tests, hidden)
+    _test(exercise, defined, tests, hidden, part)
     with suppress(TitoError):
         if not hidden:  # once in a cell
             _print_lacking(*_module_of(exercise), exercise, defined)
 
 
-def _test(exercise: str, defined: dict[str, Any], tests: str | Path, hidden: Mapping[str, str] | None = None) -> None:
+def _test(
+    exercise: str, defined: dict[str, Any], tests: str | Path, hidden: Mapping[str, str] | None = None, part: str = ""
+) -> None:
     """Raise AssertionError for the first failure."""
     with tempfile.TemporaryDirectory(prefix="tito_tests_") as folder:
         copy = Path(folder, "tests")
@@ -111,14 +129,14 @@ def _test(exercise: str, defined: dict[str, Any], tests: str | Path, hidden: Map
             where.mkdir(exist_ok=True)
             (where / name).write_text(text, encoding="utf-8")
         (copy / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-        failure = _run(where / f"test_{exercise}.py", copy, defined)
+        failure = _run(where / f"test_{exercise}.py", copy, defined, part)
     if failure:
         raise AssertionError(f"{exercise}: {'a hidden test: ' if hidden else ''}{failure}")
 
 
-def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
-    """The first failure, in words; empty where all tests pass."""
-    here, first = _Here(defined), FirstFailure()
+def _run(file: Path, root: Path, defined: dict[str, Any], part: str) -> str:
+    """The first failure, in words; empty where all tests pass, and where none of the hidden ones bears on the part."""
+    here, first = _Here(defined, part), FirstFailure()
     above = root.parent.parent  # modules are named from here: by a folder no earlier run had, so that none is reused
     tests = root.relative_to(above)  # in the names of folders above, pytest may see patterns and variables
     where = ["--rootdir", ".", "--confcutdir", str(tests), "-c", str(tests / "pytest.ini")]
@@ -128,7 +146,7 @@ def _run(file: Path, root: Path, defined: dict[str, Any]) -> str:
         status = pytest.main([*QUIET, *where, str(file.relative_to(above))], plugins=[here, first])
     if first.failure:
         return _in_words(first.test, first.failure)
-    if status == pytest.ExitCode.OK and first.ran:
+    if (status == pytest.ExitCode.OK and first.ran) or (here.all_left_out and file.parent.name == "hidden"):
         return ""
     return f"the tests could not be run:\n{output.getvalue()[-1000:]}"
 
@@ -150,12 +168,22 @@ def _where(failure: Failure) -> str:
 
 
 class _Here:
-    """A pytest plugin: the fixture `student` is the notebook, in whose folder tests run."""
+    """A pytest plugin: the fixture `student` is the notebook, in whose folder tests run, all or those of a part."""
 
-    def __init__(self, defined: dict[str, Any]) -> None:
+    def __init__(self, defined: dict[str, Any], part: str) -> None:
+        self._part, self.all_left_out = part, False
         self._module = ModuleType("notebook")
         self._module.__dict__.update(defined)
         self._folder = Path.cwd()
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.addinivalue_line("markers", part_marks.REGISTERED)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self._part:
+            kept = [item for item in items if part_marks.bears_on(self._part, part_marks.parts_of(item))]
+            self.all_left_out = bool(items) and not kept
+            items[:] = kept
 
     def pytest_collection_finish(self) -> None:
         os.chdir(self._folder)

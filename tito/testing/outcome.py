@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,33 +70,77 @@ class Finding:
         return f"{self.heading}:\n{self.body}" if self.heading else self.body
 
 
+@dataclass(frozen=True)
+class PartOutcome:
+    """How a part of an exercise stands, with its points: all of them or none."""
+
+    name: str
+    status: str  # a Status; "not tested" of what is only remembered
+    points: int
+    max_points: int
+    message: str = ""  # what a student is told
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Finding):
-    """A finding about one exercise, and its points: all of them or none."""
+    """An exercise's points, and the finding to look at first."""
 
     exercise: str  # its id
     title: str
     points: int
     max_points: int
+    parts: tuple[PartOutcome, ...] = ()  # where its points are split
 
     def as_json(self) -> dict[str, Any]:
         """For other programs, and for `from_json`."""
         about = {"exercise": self.exercise, "title": self.title, "points": self.points, "max_points": self.max_points}
         why = {"status": self.status, "reason": self.reason, "claim": self.claim, "detail": self.detail}
-        return about | why | {"where": self.where, "message": self.message}
+        parts = [asdict(part) for part in self.parts]
+        return about | {"parts": parts} | why | {"where": self.where, "message": self.message}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Outcome:
-        """Raises TypeError for what as_json did not make."""
-        return cls(**{key: value for key, value in data.items() if key not in ("status", "message")})
+        """Raises TypeError for what as_json did not make. What was kept before exercises had parts has none."""
+        own = {key: value for key, value in data.items() if key not in ("status", "message", "parts")}
+        return cls(**own, parts=tuple(PartOutcome(**part) for part in data.get("parts", ())))
 
 
-def outcome_of(exercise: Exercise, finding: Finding) -> Outcome:
-    points = exercise.points if finding.status == "passed" else 0
+def outcome_of(exercise: Exercise, *findings: Finding) -> Outcome:
+    """findings: one about each of the exercise's parts, in their order; or one about all of it."""
+    of_parts = zip(exercise.parts, findings if len(findings) > 1 else findings * len(exercise.parts), strict=True)
+    parts = tuple(
+        PartOutcome(part.name, found.status, part.points if found.status == "passed" else 0, part.points, found.message)
+        for part, found in of_parts
+    )
+    first = min(findings, key=_urgency)
+    whole = exercise.points if first.status == "passed" else 0
     return Outcome(
-        finding.reason, finding.claim, finding.detail, finding.where,
-        exercise=exercise.id, title=exercise.title, points=points, max_points=exercise.points,
+        first.reason, first.claim, first.detail, first.where,
+        exercise=exercise.id, title=exercise.title, max_points=exercise.points,
+        points=sum(part.points for part in parts) if parts else whole, parts=parts,
     )  # fmt: skip
+
+
+def _urgency(finding: Finding) -> int:
+    """Which of several findings a student should look at first: what fails, best by a test that the student has."""
+    if finding.status in ("failed", "timeout"):
+        return 1 if finding.reason == "hidden claim" else 0
+    return 3 if finding.status == "passed" else 2
+
+
+def in_words(status: str, parts: Sequence[PartOutcome]) -> str:
+    """How an exercise stands, in a line: its status, and which of its parts are to be done yet.
+
+    >>> quantize, dequantize = PartOutcome("quantize", "passed", 3, 3), PartOutcome("dequantize", "failed", 0, 2)
+    >>> in_words("failed", [quantize, dequantize]), in_words("passed", [quantize])
+    ('failed: dequantize (0 of 2)', 'passed')
+    """
+    waiting = [part for part in parts if part.status != "passed"]
+    named = {
+        status: ", ".join(f"{part.name} (0 of {part.max_points})" for part in waiting if part.status == status)
+        for status in dict.fromkeys(part.status for part in waiting)
+    }
+    return "; ".join(f"{status}: {names}" for status, names in named.items()) or status
 
 
 def claim_of(test: str) -> str:

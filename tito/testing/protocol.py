@@ -28,10 +28,18 @@ class Failure(msgspec.Struct, frozen=True):
     source: Source = "student"  # whose it is; see `pytest_reporter.source_of`
 
 
+class CollectedTest(msgspec.Struct, frozen=True):
+    """A test that will run. parts: those of its exercise that its marks name; none: it bears on all."""
+
+    file: str
+    name: str
+    parts: tuple[str, ...] = ()
+
+
 class Collected(msgspec.Struct, frozen=True, tag=True):
     """All test files are loaded."""
 
-    tests: tuple[tuple[str, str], ...]  # file, test
+    tests: tuple[CollectedTest, ...]
 
 
 class CollectionFailed(msgspec.Struct, frozen=True, tag=True):

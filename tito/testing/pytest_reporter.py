@@ -20,6 +20,7 @@ import pytest
 
 from tito import processes
 from tito.testing import protocol, proxies
+from tito.testing.part_marks import parts_of
 from tito.testing.protocol import Failure, Source, TestResult
 from tito.testing.proxies import Opaque, take_unwritten
 from tito.testing.student_fixture import LOADING
@@ -52,7 +53,8 @@ class Reporter:
         config.stash[LOADING] = lambda line: self.send(protocol.Loading(line))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.send(protocol.Collected(tuple((str(item.path), item.nodeid) for item in session.items)))
+        tests = (protocol.CollectedTest(str(item.path), item.nodeid, parts_of(item)) for item in session.items)
+        self.send(protocol.Collected(tuple(tests)))
 
     def pytest_exception_interact(
         self, node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any], report: object

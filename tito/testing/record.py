@@ -12,6 +12,7 @@ from tito.course.project import Project
 from tito.errors import TitoError
 from tito.testing import protocol, pytest_process
 from tito.testing.outcome import Finding, claim_of, is_hidden
+from tito.testing.part_marks import bears_on, refusal
 from tito.testing.protocol import Failure, Source, Step
 
 
@@ -21,13 +22,15 @@ class Record:
 
     exercise: str
     files: list[Path]
-    tests: set[str] = field(default_factory=set)
+    parts: tuple[str, ...] = ()  # the exercise's
+    tests: dict[str, tuple[str, ...]] = field(default_factory=dict)  # test -> the parts that its marks name
     finished: set[str] = field(default_factory=set)
     failures: list[tuple[str, Failure]] = field(default_factory=list)  # test, failure
     skipped: list[str] = field(default_factory=list)
-    stubs: list[Failure] = field(default_factory=list)
+    stubs: list[tuple[str, Failure]] = field(default_factory=list)  # test, what it called that is not written
     collected: bool = False
     ended: Finding | None = None  # cut short, and why
+    last: str = ""  # where it was cut short while a test ran: that test
     lost: bool = False  # cut short because the process ended, and not because its time was up
     stuck: tuple[Step, ...] = ()  # where a test was that took long
     loading: Step | None = None  # the line of a module that was being loaded when it was cut short
@@ -35,7 +38,7 @@ class Record:
 
     @property
     def complete(self) -> bool:
-        return self.ended is not None or (self.collected and self.finished == self.tests)
+        return self.ended is not None or (self.collected and self.finished == self.tests.keys())
 
     @property
     def exceptions(self) -> list[tuple[str, str]]:
@@ -50,12 +53,30 @@ class Record:
         found = ((test, failure) for test, failure in self.failures if failure.source == source)
         return [f"{claim_of(test)}: {failure.type}: {failure.text}" for test, failure in found]
 
-    def cut_short(self, stopped: Finding) -> None:
-        self.lost, self.ended = stopped.reason == "ended", stopped
+    def of_part(self, part: str) -> Record:
+        """What was seen of the tests that bear on a part. What cut the others short does not end it."""
+        tests = {test: named for test, named in self.tests.items() if bears_on(part, named)}
+        done = bool(self.last and tests) and tests.keys() <= self.finished
+        return replace(
+            self,
+            tests=tests,
+            finished=self.finished & tests.keys(),
+            failures=[(test, failure) for test, failure in self.failures if test in tests],
+            skipped=[test for test in self.skipped if test in tests],
+            stubs=[(test, failure) for test, failure in self.stubs if test in tests],
+            ended=None if done else self.ended,
+        )
+
+    def cut_short(self, stopped: Finding, test: str = "") -> None:
+        """Its tests cannot go on, from this one on; or none counts, where it was not in a test that it ended."""
+        self.last, self.lost, self.ended = test, stopped.reason == "ended", stopped
+        self.finished.discard(test)
 
     def note(self, event: protocol.Finished) -> None:
+        if self.last:
+            return  # what still ran had nothing to ask
         self.finished.add(event.test)
-        self.stubs += event.stubs
+        self.stubs += [(event.test, failure) for failure in event.stubs]
         if event.result == "skipped":
             self.skipped.append(event.test)
         elif event.failure is not None:
@@ -65,7 +86,8 @@ class Record:
 def empty_record(project: Project, module: Module, exercise: Exercise) -> Record:
     """An exercise's record before anything ran; one that has ended already where its tests are missing."""
     files = project.test_files(module.name, exercise.id)
-    record = Record(exercise.id, [file for file in files if file.is_file()])
+    parts = tuple(part.name for part in exercise.parts)
+    record = Record(exercise.id, [file for file in files if file.is_file()], parts)
     if not files[0].is_file():
         missing = f"{project.shown(files[0])} is missing: an exercise without its tests cannot pass; restore the file"
         record.ended = Finding("no tests", detail=missing)
@@ -125,7 +147,7 @@ class Listener:
             case protocol.Lost():
                 claim = claim_of(event.test) if event.test else ""
                 finding = self._stopping(event.reason == "late", event.message, claim)
-                self._of(event.exercise).cut_short(replace(finding, where=event.cell))
+                self._of(event.exercise).cut_short(replace(finding, where=event.cell), event.test)
             case protocol.Unloaded():
                 self._of(event.exercise).unloaded = event.failure
             case protocol.Broken() | protocol.Ended() | protocol.Late() | protocol.Gone():
@@ -141,11 +163,15 @@ class Listener:
                 record.ended = Finding("broken tests", detail=detail)
 
     def _collected(self, event: protocol.Collected) -> None:
-        owners = ((test, self._owner.get(os.path.realpath(file))) for file, test in event.tests)
-        self._tests = {test: record for test, record in owners if record}
+        owners = ((test, self._owner.get(os.path.realpath(test.file))) for test in event.tests)
+        owned = [(test, record) for test, record in owners if record]
+        self._tests = {test.name: record for test, record in owned}
         for record in self._owner.values():
-            record.tests = {test for test in self._tests if self._tests[test] is record}
+            tests = [test for test, owner in owned if owner is record]
+            record.tests = {test.name: test.parts for test in tests}
             record.collected = True
+            if wrong := refusal(record.exercise, record.parts, tests):
+                record.ended = Finding("broken tests", detail=wrong)
 
     def _of(self, exercise: str) -> Record:
         return next(record for record in self._records if record.exercise == exercise)
@@ -160,7 +186,8 @@ class Listener:
         if stopped and (self._current or not isinstance(event, protocol.Broken)):
             claim = claim_of(self._current) if self._current else "between two tests"
             late = isinstance(event, protocol.Late)
-            stopped.cut_short(self._stopping(late, event.message, "" if self._loading else claim))
+            finding = self._stopping(late, event.message, "" if self._loading else claim)
+            stopped.cut_short(finding, "" if self._loading else self._current)
             stopped.stuck, stopped.loading = self._stuck.frames if self._stuck else (), self._loading
         elif not all(record.complete for record in self._records):
             raise TitoError(f"the tests could not be run: {event.message}{event.stderr}")

@@ -41,6 +41,10 @@ class Result:
     def passed(self) -> bool:
         return bool(self.exercises) and all(outcome.status == "passed" for outcome in self.exercises)
 
+    def part_passed(self, name: str) -> bool:
+        """Has this part of an exercise passed?"""
+        return any(part.name == name and part.status == "passed" for o in self.exercises for part in o.parts)
+
     @property
     def most_useful(self) -> Outcome | None:
         """What to look at first: the first that fails; else the first that is not started; None when all passed."""

@@ -26,6 +26,7 @@ from tito.course.module import load_module
 from tito.course.project import Project
 from tito.errors import TitoError
 from tito.testing import proxies
+from tito.testing.part_marks import REGISTERED
 from tito.testing.protocol import Step
 from tito.testing.proxies import MODULE, InProcess, Opaque, Student, as_builtin, type_name
 
@@ -42,6 +43,10 @@ _fresh = itertools.count(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--student-file", metavar="PATH", help="judge this file instead of the exported module")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", REGISTERED)
 
 
 @pytest.fixture(scope="module")

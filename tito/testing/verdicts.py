@@ -43,11 +43,9 @@ class Verdicts:
     discreet: bool = False
 
     def outcome(self, exercise: Exercise, record: Record) -> Outcome:
-        finding = record.ended or self._finding(exercise, record)
-        located = self._located(record.stuck)
-        if finding.reason == "timeout" and located:
-            finding = replace(finding, where=str(located[-1]))
-        return outcome_of(exercise, finding)
+        if not exercise.parts:
+            return outcome_of(exercise, self._finding(exercise, record))
+        return outcome_of(exercise, *(self._finding(exercise, record.of_part(part.name)) for part in exercise.parts))
 
     def unloaded(self, failure: Failure) -> Finding:
         """That a cell cannot be loaded, and why."""
@@ -55,7 +53,14 @@ class Verdicts:
         return Finding("not loaded", "", f"{failure.type}: {failure.text}", str(located[-1]) if located else "")
 
     def _finding(self, exercise: Exercise, record: Record) -> Finding:
-        swallowed = [failure for failure in record.stubs if self._named(failure)]
+        if record.ended is None:
+            return self._seen(exercise, record)
+        located = self._located(record.stuck)
+        at = str(located[-1]) if located and record.ended.reason == "timeout" else record.ended.where
+        return replace(record.ended, where=at)
+
+    def _seen(self, exercise: Exercise, record: Record) -> Finding:
+        swallowed = [failure for _, failure in record.stubs if self._named(failure)]
         seen = [failure for _, failure in record.failures] + swallowed
         stubs = {self._stub_of(failure): failure for failure in reversed(seen)}
         others = [other.id for other in self.module.exercises if other.id in stubs]

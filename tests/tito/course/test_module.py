@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from tito.course.module import find_module_name, load_module
+from tito.course.module import Part, find_module_name, load_module
 
 from ..toy_course import TABLE, Course
 
+PARTS = '{ "adds up" = 2, "own total" = 1 }'
 SECOND = '[[notebook.exercise]]\nid = "counter"'
 
 
@@ -14,6 +15,8 @@ def test_a_module_is_its_table_in_order(course: Course) -> None:
     assert [(exercise.id, exercise.points) for exercise in module.exercises] == [("double", 2), ("counter", 3)]
     assert (module.title, module.points) == ("A toy module", 5)
     assert module.exercises[0].hints[2] == "return 2 * x, nearly"
+    assert module.exercises[0].parts == ()
+    assert module.exercises[1].parts == (Part("adds up", 2), Part("own total", 1))
     assert module.notebook_of("counter").path.name == "toy_dev.py"
 
 
@@ -51,6 +54,14 @@ def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course: Cou
             "]",
             "hints of 'double' must be three texts (a question, a nudge, nearly the line), got 2",
         ),
+        (PARTS, "{ add = 1, total = 1 }", "the parts of 'counter' add up to 2, and its points are 3"),
+        (PARTS, "{}", "the parts of 'counter' add up to 0, and its points are 3"),
+        (PARTS, "{ add = 3, total = 0 }", "parts of 'counter' must be whole numbers above 0 by name, such as"),
+        (PARTS, "{ add = 1.5, total = 1.5 }", "parts of 'counter' must be whole numbers above 0 by name, such as"),
+        (PARTS, "{ add.up = 2, total = 1 }", "parts of 'counter' must be whole numbers above 0 by name, such as"),
+        (PARTS, '["add", "total"]', "parts of 'counter' must be whole numbers above 0 by name, such as"),
+        (PARTS, '{ "" = 1, total = 2 }', "a part of 'counter' must be called as its function is, or in a few words"),
+        (PARTS, '{ "a: b" = 1, total = 2 }', "must be called as its function is, or in a few words, got 'a: b'"),
         (', "return 2 * x, nearly"]', ', ""]', "hints of 'double' must be three texts"),
         ('id = "counter"', 'id = "double"', "the exercise id 'double' is used twice"),
         ('id = "counter"', 'id = "Count er"', "id must be a lower-case name such as 'choose_qparams'"),

@@ -53,7 +53,8 @@ def test_it_shows_the_one_failure_and_moves_on_when_it_passes(
     solve(edition, "double")
     assert played(state)
     page = shown(state)
-    assert "double passed: 2 of 2 points." in page and "counter: An object that counts (for 3)\ntesting ..." in page
+    assert "double passed: 2 of 2 points." in page
+    assert "counter: An object that counts (for 3: adds up 2, own total 1)\ntesting ..." in page
     assert "[#########...............]  2 of 5 points, 1 of 2 exercises" in page
     solve(edition, "counter")
     assert not played(state)

@@ -53,7 +53,9 @@ def cells(folder: Path) -> dict[str, Any]:
 def test_nbgrader_gets_solution_cells_and_test_cells_with_points(made: Made) -> None:
     found = cells(made("nbgrader"))
     tests = {name: cell["metadata"]["nbgrader"] for name, cell in found.items() if name.startswith("test-")}
-    assert {name: meta["points"] for name, meta in tests.items()} == {"test-double": 2, "test-counter": 3}
+    assert {name: meta["points"] for name, meta in tests.items()} == {
+        "test-double": 2, "test-counter-adds-up": 2, "test-counter-own-total": 1,
+    }  # fmt: skip
     assert all(meta["grade"] and meta["locked"] and not meta["solution"] for meta in tests.values())
     solved = [cell for name, cell in found.items() if not name.startswith("test-")]
     assert len(solved) == 2 and all(cell["metadata"]["nbgrader"]["solution"] for cell in solved)
@@ -97,7 +99,7 @@ def test_nbgraders_test_cells_do_not_count_what_was_imported_from_the_package(
 def test_nbgraders_hidden_tests_stand_between_its_markers_only(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made("nbgrader")
     monkeypatch.chdir(folder / "source/01_toy")
-    test = "".join(cells(folder)["test-counter"]["source"])
+    test = "".join(cells(folder)["test-counter-own-total"]["source"])
     before, hidden = test.split("### BEGIN HIDDEN TESTS")
     assert "do_not_share" in hidden and "do_not_share" not in before
     assert not list(folder.rglob("hidden")), (
@@ -196,9 +198,10 @@ if sys.platform != "win32":  # Gradescope's container is Linux, and so are its s
         text = course.read(NOTEBOOK)
         cut = text.index("class Counter")
         result = graded(unpacked(made, tmp_path), {"x/toy_dev.py": (text[:cut] + SHARED.lstrip()).encode()})
-        assert result["score"] == 2
+        assert result["score"] == 4
         told = result["tests"][1]
-        assert told["status"] == "failed" and "a hidden one does not" in told["output"]
+        assert (told["status"], told["score"], told["max_score"]) == ("failed", 2, 3)
+        assert told["output"].startswith("failed: own total (0 of 1)\n") and "a hidden one does not" in told["output"]
         assert "share" not in told["output"] and "kept in the class" not in told["output"]
 
     def test_gradescope_takes_nothing_but_the_exercises_from_a_submission(
@@ -298,11 +301,30 @@ def test_github_gets_a_step_and_points_for_each_exercise(made: Made) -> None:
     folder = made("github-classroom")
     workflow = (folder / ".github/workflows/classroom.yml").read_text(encoding="utf-8")
     assert "tito test 01_toy --json report.json" in workflow
-    for name, points in (("double", 2), ("counter", 3)):
-        assert f"          command: tito test 01_toy --exercise {name}\n" in workflow
-        assert f"          max-score: {points}\n" in workflow
-    assert '          COUNTER_RESULTS: "${{steps.counter.outputs.result}}"\n' in workflow
-    assert "          runners: double,counter\n" in workflow
+    for name, points in (("double", 2), ('counter --part "adds up"', 2), ('counter --part "own total"', 1)):
+        command = f"          command: tito test 01_toy --exercise {name}\n"
+        assert f"{command}          timeout: 10\n          max-score: {points}\n" in workflow
+    assert '          COUNTER_OWN_TOTAL_RESULTS: "${{steps.counter_own_total.outputs.result}}"\n' in workflow
+    assert "          runners: double,counter_adds_up,counter_own_total\n" in workflow
     tests = json.loads((folder / ".github/classroom/autograding.json").read_text(encoding="utf-8"))["tests"]
-    assert [(test["name"], test["points"]) for test in tests] == [("double", 2), ("counter", 3)]
+    assert [(test["name"], test["points"]) for test in tests] == [
+        ("double", 2), ("counter, adds up", 2), ("counter, own total", 1),
+    ]  # fmt: skip
     assert (folder / "README.md").is_file() and not (folder / ".git").exists()
+
+
+def test_nbgraders_cell_of_a_part_runs_the_tests_that_bear_on_it(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made("nbgrader")
+    monkeypatch.chdir(folder / "source/01_toy")
+    adds_up, own_total = ("".join(cells(folder)[f"test-counter-{part}"]["source"]) for part in ("adds-up", "own-total"))
+
+    class Forgets:
+        total = 0
+
+        def add(self, x: int) -> int:
+            self.total = 2 * x
+            return self.total
+
+    exec(own_total, {"Counter": Forgets})
+    with pytest.raises(AssertionError, match="expected 6, got 4"):
+        exec(adds_up, {"Counter": Forgets})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from tito.grading.sandbox import bubblewrap, layout
 from tito.grading.submission import Submission
 from tito.testing import environment, protocol
 from tito.testing.outcome import Outcome
+from tito.testing.part_marks import refusal
 from tito.testing.protocol import ModuleCell
 from tito.testing.pytest_process import START_SECONDS, PytestProcess
 from tito.testing.record import Listener, Record, empty_record
@@ -188,8 +190,18 @@ class Judge:
             reason = self._not_collected(event) + tests.stderr()
             self._stop()
             raise TitoError(f"the tests cannot be run: {reason}")
+        for item in self._exercises:
+            if wrong := self._wrong_marks(item, event):
+                self._stop()
+                raise TitoError(f"the tests cannot be run: {wrong}")
         self._collected = event
         return tests
+
+    def _wrong_marks(self, exercise: Exercise, collected: protocol.Collected) -> str:
+        """What is wrong with the marks of an exercise's tests, in a sentence; or nothing."""
+        own = {os.path.realpath(file) for file in self._files(exercise)}
+        tests = [test for test in collected.tests if os.path.realpath(test.file) in own]
+        return refusal(exercise.id, [part.name for part in exercise.parts], tests)
 
     def _not_collected(self, event: protocol.Event) -> str:
         match event:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tito.testing.outcome import Outcome
+from tito.testing.outcome import Outcome, in_words
 
 HIDDEN_FAILED = "The tests that you have pass, but a hidden one does not: which inputs did you not think of?"
 
@@ -12,6 +12,8 @@ HIDDEN_FAILED = "The tests that you have pass, but a hidden one does not: which 
 def entry(number: int, outcome: Outcome) -> dict[str, Any]:
     """An exercise as a test of Gradescope's. What a hidden test asks, and what came, is not told."""
     text = HIDDEN_FAILED if outcome.reason == "hidden claim" else outcome.message
+    if outcome.parts and outcome.status != "passed":
+        text = f"{in_words(outcome.status, outcome.parts)}\n{text}"
     return {
         "number": str(number),
         "name": f"{outcome.exercise}: {outcome.title}",

@@ -510,3 +510,26 @@ def test_leaving_the_judge_leaves_nothing_behind(toy: Project, module: Module) -
         assert judge._tests
         folder, process = Path(judge._folder.name), judge._tests._process
     assert not folder.exists() and process.poll() is not None
+
+
+def test_a_part_earns_its_points_beside_one_that_fails_hangs_or_is_not_written(judge: Judge, hasty: Judge) -> None:
+    shared = COUNTER.replace("    def __init__(self):\n        self.total = START", "    total = START").replace(
+        "self.total += double(x)", "Counter.total += double(x)"
+    )
+    grade = judge.grade(handed_in(counter=shared))
+    assert (grade.points, statuses(grade)) == (4, {"double": "passed", "counter": "failed"})
+    forgets = judge.grade(handed_in(counter=COUNTER.replace("+=", "=")))
+    assert [(part.name, part.points) for part in forgets.outcomes[1].parts] == [("adds up", 0), ("own total", 1)]
+    assert Grade.from_json(json.loads(json.dumps(forgets.as_json()))) == forgets
+    hangs = hasty.grade(handed_in(counter=COUNTER.replace("self.total += double(x)", "while True: pass")))
+    assert (hangs.points, statuses(hangs)["counter"]) == (2, "timeout"), "the tests after it have not run"
+
+
+@pytest.mark.parametrize("mark", ["add_up", "own totals"])
+def test_a_test_of_a_part_that_is_not_there_is_nobodys_failure(tmp_path: Path, mark: str) -> None:
+    project = Project(copy_toy(tmp_path))
+    hidden = project.test_files("01_toy", "counter")[1]
+    hidden.write_text(hidden.read_text(encoding="utf-8").replace("own total", mark), encoding="utf-8")
+    edition = Edition(project, load_module(project, "01_toy"))
+    with pytest.raises(TitoError, match=f"is marked for the part '{mark}', and the parts of counter"), Judge(edition):
+        pass

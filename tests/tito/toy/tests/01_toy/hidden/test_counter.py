@@ -1,3 +1,7 @@
+import pytest
+
+
+@pytest.mark.part("own total")
 def test_two_counters_do_not_share(student):
     first, second = student.Counter(), student.Counter()
     first.add(5)
