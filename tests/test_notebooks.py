@@ -2,14 +2,18 @@
 
 import doctest
 import importlib
+import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jupytext
 import nbclient
 import pytest
+
+from tests.cell_names import bound, imported, taken
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(ROOT.glob("modules/source/*/*_dev.py"))
@@ -59,6 +63,50 @@ def test_the_first_cell_finds_the_course_or_says_what_to_do(path: Path, tmp_path
 def test_a_notebook_can_be_read_in_one_sitting(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").count("\n")
     assert lines <= LONGEST, f"{lines} lines: move what is given to a hand-written file, or cut the notebook in two"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_name_means_two_things(path: Path) -> None:
+    """What a cell takes from others, one alone binds; and what is exported is bound nowhere else.
+
+    So a cell that is run again, whichever ran last, finds what it found before.
+    """
+    cells = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+    binders = Counter(name for source in cells for name in bound(source) - imported(source))
+    for source in cells:
+        where = f"the cell that begins {source[:60]!r}"
+        twice = {name for name in taken(source) if binders[name] > 1}
+        assert not twice, f"{where} takes {twice}, which several cells bind: which is meant depends on the order"
+        exported = bound(source) - imported(source) if "#| export" in source else set()
+        again = {name for name in exported if binders[name] > 1}
+        assert not again, f"{where} exports {again}, which another cell binds too: rename that"
+
+
+def executed(path: Path, orders: int) -> None:
+    """Run a notebook top to bottom, then all its cells again in `orders` random orders, in one kernel.
+
+    Raises CellExecutionError, with the cell and its traceback.
+    """
+    notebook = jupytext.read(path)
+    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
+    with client.setup_kernel():
+        cells = [(at, cell) for at, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+        for at, cell in cells:
+            client.execute_cell(cell, at)
+        for seed in range(orders):
+            for at, cell in random.Random(seed).sample(cells, len(cells)):
+                client.execute_cell(cell, at)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_any_cell_can_be_run_again(path: Path) -> None:
+    executed(path, orders=1)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_any_cell_can_be_run_again_in_200_orders(path: Path) -> None:
+    executed(path, orders=200)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -31,10 +31,14 @@
 
 # %%
 # Finds the package, wherever in the course's folder this notebook was opened; or says what to do.
+import os
 import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ.setdefault(variable, "1")  # before NumPy is imported: everything here is timed on one thread
 
 
 def course():
@@ -103,6 +107,8 @@ from tinytorch.quantization.trees import (
 from tinytorch.quantization.qparams import INT4, INT8, IntType, QParams, check_same_shape
 
 # %%
+import platform
+
 import matplotlib.pyplot as plt
 
 from tinytorch.core import Adam, accuracy, fit, load_digits
@@ -405,19 +411,22 @@ for observer in (MinMaxObserver, MovingAverageObserver):
     print(f"{observer.__name__:<22} second layer: scale {watched.layers[1].input_qparams.scale:.5f}   {accuracy(watched, digits.x_test, digits.y_test):.1%}")
 
 # %% [markdown]
-# **Look.** INT8 loses nothing here. So take bits away, with one scale for each matrix and with one for each row. This
-# is where a lesson on quantization begins, and where `qat_dev.py` goes on.
+# **Look.** INT8 loses nothing here; a network this wide has weights to spare. So take a small one, 64 - 24 - 16 - 10, and
+# take bits away, with one scale for each matrix and with one for each row. **Predict**: at how many bits does each curve
+# begin to fall? This is where a lesson on quantization begins, and where `qat_dev.py` goes on.
 
 # %%
-bits = np.arange(2, 9)
-curves = {axis: [accuracy(quantize_dynamic(model, IntType(int(b)), axis), digits.x_test, digits.y_test) for b in bits] for axis in (None, 0)}
+bits, small_rng = np.arange(2, 9), np.random.default_rng(0)
+small = Sequential(Linear(64, 24, rng=small_rng), ReLU(), Linear(24, 16, rng=small_rng), ReLU(), Linear(16, 10, rng=small_rng))
+fit(small, digits.x_train, digits.y_train, epochs=30, optimizer=Adam(small.parameters(), lr=5e-3))
+curves = {axis: [accuracy(quantize_dynamic(small, IntType(int(b)), axis), digits.x_test, digits.y_test) for b in bits] for axis in (None, 0)}
 plt.figure(figsize=(7, 3))
 for axis, curve in curves.items():
     plt.plot(bits, curve, "o-", label="per tensor" if axis is None else "per channel")
-plt.axhline(accuracy(model, digits.x_test, digits.y_test), color="0.7", label="float32")
+plt.axhline(accuracy(small, digits.x_test, digits.y_test), color="0.7", label="float32")
 plt.xlabel("bits of a weight")
-plt.ylabel("accuracy")
-plt.legend()
+plt.ylabel("accuracy on 500 images")
+plt.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
@@ -537,31 +546,34 @@ candidates = {
     "int4 weight-only, groups of 32": quantize_weight_only(model),
 }
 seconds = time_interleaved(list(candidates.values()), Tensor(digits.x_test[:256]))
+print("one thread,", platform.machine(), platform.processor())
 for (name, m), own in zip(candidates.items(), seconds, strict=True):
     lo, hi = accuracy_interval(round(accuracy(m, digits.x_test, digits.y_test) * 500), 500)
     print(f"{name:<31} {model_nbytes(m):>9} bytes   {lo:6.1%} to {hi:6.1%}   {speedup(seconds[0], own):5.2f} x float32's speed")
 
 # %% [markdown]
 # Smaller: yes. As accurate: yes. Faster: **no**. Why not? Take the time apart, over the size of the layer: quantize the
-# input, multiply, go back to float32.
+# input, multiply, go back to float32. One thread.
 
 # %%
-sizes, shares = [64, 128, 256, 512, 1024], []
+sizes, medians = [64, 128, 256, 512, 1024], []
 for n in sizes:
     x, w = rng.normal(size=(128, n)).astype(np.float32), rng.normal(size=(n, n)).astype(np.float32)
     codes, x_qparams = dynamic_quantize(x)
     wq = QuantizedTensor.from_float(w, axis=0)
     acc = integer_matmul(codes, wq.q.T, x_qparams.zero_point)
     steps = [lambda v: v @ w.T, dynamic_quantize, lambda v: integer_matmul(codes, wq.q.T, x_qparams.zero_point), lambda v: acc.astype(np.float32) * x_qparams.scale]
-    shares.append(np.median(time_interleaved(steps, x, 9), axis=1))
-times = np.array(shares)
+    medians.append(np.median(time_interleaved(steps, x, 9), axis=1))
+times = np.array(medians) * 1e6
 plt.figure(figsize=(7, 3.5))
-plt.stackplot(sizes, (times[:, 1:] / times[:, :1]).T, labels=["quantize", "product", "dequantize"], alpha=0.7)
-plt.axhline(1, color="k", ls="--", label="float32 layer")
+plt.plot(sizes, times[:, 0], "k--", label="float32 layer")
+plt.plot(sizes, times[:, 1:], "o-", label=["quantize", "product", "dequantize"])
+plt.plot(sizes, times[:, 1:].sum(1), color="0.7", lw=4, zorder=0, label="all three")
 plt.xscale("log", base=2)
-plt.xlabel("layer n x n, batch of 128")
-plt.ylabel("time, float32 = 1")
-plt.legend()
+plt.yscale("log")
+plt.xlabel("n, of a layer n x n; batch of 128")
+plt.ylabel("microseconds")
+plt.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 plt.show()
 
 # %% [markdown]
@@ -577,6 +589,8 @@ plt.show()
 from tinytorch.acceleration import accelerate, kernels, set_num_threads
 
 set_num_threads(1)
+if kernels()[0] == "numpy":
+    print('Nothing can be compiled here, so the next cells show NumPy against NumPy: pip install "tinytorch[fast]", then restart')
 x = Tensor(digits.x_test[:256])
 for name, slow in {"static": static, "dynamic": dynamic}.items():
     fast = accelerate(slow)
@@ -595,7 +609,7 @@ for batch in (1, 128):
         ratios.append(speedup(*time_interleaved(pair, Tensor(rng.normal(size=(batch, n)).astype(np.float32)))))
     plt.loglog(widths, ratios, "o-", base=2, label=f"batch of {batch}")
 plt.axhline(1, color="k", ls="--", label="float32 layer")
-plt.xlabel(f"layer n x n, dynamic INT8 on the kernel {kernels()[0]}")
+plt.xlabel(f"n, of a layer n x n; dynamic INT8 on the kernel {kernels()[0]}, one thread")
 plt.ylabel("times float32's speed")
 plt.legend()
 plt.show()
@@ -609,10 +623,11 @@ plt.show()
 # Answer before you measure; then measure.
 #
 # 1. **When is 1 % acceptable?** The two curves of section 11 fall at different bits. What would you have to know about
-#    the use of this network before you accepted the loss at 4 bits, and what does the interval of 500 images let you say?
+#    the use of that network before you accepted the loss at 4 bits per tensor, and what does the interval of 500 images
+#    let you say?
 # 2. **Per tensor or per channel?** Multiply 8 hidden units of the first layer by 40, and divide the columns they feed
 #    by 40. The float network computes the same. What happens to each curve, and why?
-# 3. **Where does the time go?** From the last plot: if the product were four times faster, which sizes would win?
+# 3. **Where does the time go?** From the plot of microseconds: if the product were four times faster, which sizes would win?
 
 # %% [markdown]
 # ### Answers
@@ -622,6 +637,6 @@ plt.show()
 #    one point. More images, or paired answers of both networks, can show it.
 # 2. Per channel hardly moves: a row's scale grows with its row. Per tensor the 8 large rows stretch the one scale by 40,
 #    and the other rows are left with a few codes. The function is the same, its quantization is not.
-# 3. Take a quarter of the middle band: those sizes at which the stack then stays below 1. At small sizes quantizing the
-#    input alone costs more than the whole float32 layer.
+# 3. Move the product's line down by a factor of four: those sizes at which the sum of the three then lies below float32.
+#    At small sizes quantizing the input alone costs more than the whole float32 layer.
 # ### END SOLUTION

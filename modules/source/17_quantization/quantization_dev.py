@@ -36,10 +36,14 @@
 
 # %%
 # Finds the package, wherever in the course's folder this notebook was opened; or says what to do.
+import os
 import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ.setdefault(variable, "1")  # before NumPy is imported: everything here is timed on one thread
 
 
 def course():
@@ -217,7 +221,7 @@ def quantize(x: ArrayLike, qparams: QParams) -> NDArray[Any]:
     """
     x, int_type = as_real(x), as_qparams(qparams).int_type
     check_fits("a scale", qparams.scale.shape, x.shape)
-    # About 2 lines. Clip while the numbers are still float, then cast: int8 cannot hold 957 to be clipped later.
+    # About 2 lines. Clip while the numbers are still float, then cast: int8 cannot hold 84957, the code of 1000 here, to be clipped later.
     ### BEGIN SOLUTION
     q = np.rint(x / qparams.scale) + qparams.zero_point.astype(np.float32)  # ties to even, before the zero point
     return np.asarray(np.clip(q, int_type.qmin, int_type.qmax)).astype(int_type.storage)
@@ -262,7 +266,9 @@ top.plot(x, x, color="0.7")
 top.plot(x, x_hat)
 top.set(ylabel="dequantized", title="3 bits: eight marks")
 bottom.plot(x, x_hat - x)
+bottom.axhspan(-p3.scale / 2, p3.scale / 2, color="0.9", label="half a step")
 bottom.set(xlabel="x", ylabel="error")
+bottom.legend(loc="upper center")
 plt.show()
 
 # %% [markdown]
@@ -281,7 +287,10 @@ def view(lo=-1.0, hi=1.0, bits=3, rounding="to nearest"):
     plt.figure(figsize=(7, 3))
     plt.plot(x, x_hat, label="dequantized")
     plt.plot(x, x_hat - x, label=f"error, root mean square {np.sqrt(np.mean((x_hat - x) ** 2)):.3f}")
-    plt.legend(loc="lower right")
+    plt.ylim(-2.2, 2.2)  # the same for every range: a larger error looks larger
+    plt.xlabel("x")
+    plt.ylabel("value, units of x")
+    plt.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     plt.show()
 
 
@@ -375,6 +384,7 @@ plt.plot(limits, parts, label=["rounding", "clipping"])
 plt.plot(limits, parts.sum(1), color="0.3", label="sum")
 plt.semilogy()
 plt.xlabel(f"range from -t to t; best t = {limits[parts.sum(1).argmin()]:.1f}, largest |x| = 10")
+plt.ylabel("mean squared error")
 plt.legend()
 plt.show()
 
@@ -473,14 +483,15 @@ print("per tensor:", dequantize(quantize(w, one), one)[1], "  per channel:", deq
 # that do not reach half a step come back as nothing but zeros.
 
 # %%
-w = rng.normal(size=(24, 64)).astype(np.float32) * rng.lognormal(-2, 1.2, (24, 1)).astype(np.float32)
-lo, hi = (v.ravel() for v in value_range(w, axis=0))
-shared = float(choose_qparams(*value_range(w), INT4, symmetric=True).scale)
+rows = rng.normal(size=(24, 64)).astype(np.float32) * rng.lognormal(-2, 1.2, (24, 1)).astype(np.float32)
+lo, hi = (v.ravel() for v in value_range(rows, axis=0))
+shared = float(choose_qparams(*value_range(rows), INT4, symmetric=True).scale)
 plt.figure(figsize=(7, 3))
 plt.bar(range(24), hi - lo, bottom=lo)
 plt.axhspan(-shared / 2, shared / 2, color="C1", alpha=0.4, label="rounds to 0 with the shared scale")
-plt.xlabel("row")
-plt.legend()
+plt.xlabel("row of the weight")
+plt.ylabel("its values, least to largest")
+plt.legend(loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
 plt.show()
 
 # %% [markdown]
@@ -836,14 +847,18 @@ assert np.isclose(kl_divergence(np.array([6, 2]), np.array([0, 0]), np.array([6,
 # %%
 x = np.append(rng.laplace(size=20_000), [25, -19]).astype(np.float32)
 watchers = {"min-max": MinMaxObserver(), "99.9 %": PercentileObserver(), "mse": HistogramObserver(), "entropy": HistogramObserver("entropy")}
-plt.figure(figsize=(7, 3.5))
-plt.hist(x, 400, log=True, color="0.8")
-for (name, observer), color in zip(watchers.items(), ["C0", "C1", "C2", "C3"], strict=True):
+fig, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(7, 4), height_ratios=(2, 1))
+top.hist(x, 400, log=True, color="0.6")
+top.set(ylabel="how many numbers")
+for name, observer in watchers.items():
     observer.observe(x)
     p = observer.qparams(INT4)
-    ends = dequantize(np.array([INT4.qmin, INT4.qmax], np.int8), p)
-    plt.axvspan(*ends, fill=False, edgecolor=color, lw=2, label=f"{name}: {sqnr_db(x, dequantize(quantize(x, p), p)):.1f} dB")
-plt.legend()
+    lowest, highest = dequantize(np.array([INT4.qmin, INT4.qmax], np.int8), p)
+    label = f"{name}: {sqnr_db(x, dequantize(quantize(x, p), p)):.1f} dB"
+    bottom.barh(label, highest - lowest + p.scale, left=lowest - p.scale / 2)
+bottom.set(xlabel="x; a bar holds what is not clipped", ylabel="observer")
+bottom.invert_yaxis()
+plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -960,7 +975,7 @@ print(f"sum {acc}, m = {m:.6f}, code {np.rint(acc * m):.0f}, value {np.rint(acc 
 
 # %% [markdown]
 # A chip without floating point multiplies by an integer instead: $m = q_{31} \cdot 2^{e - 31}$ with $q_{31}$ in
-# $[2^{30}, 2^{31})$. Three ways to round are in use, and they differ in a few codes of 100 000:
+# $[2^{30}, 2^{31})$. Three ways to round are in use, and of 100 000 codes a few, or a few hundred, come out different:
 #
 # - **float** (ONNX Runtime, FBGEMM): `rint(float32(acc) * float32(m))`.
 # - **single** (newer TensorFlow Lite kernels): one rounding, `(acc * q31 + half) >> (31 - e)`, in int64.
