@@ -622,9 +622,8 @@ plt.show()
 #
 # Answer before you measure; then measure.
 #
-# 1. **When is 1 % acceptable?** The two curves of section 11 fall at different bits. What would you have to know about
-#    the use of that network before you accepted the loss at 4 bits per tensor, and what does the interval of 500 images
-#    let you say?
+# 1. **When is 1 % acceptable?** In section 11, 4 bits per tensor lose a little. What would you have to know about the use
+#    of that network before you accepted it, and what does the interval of 500 images let you say?
 # 2. **Per tensor or per channel?** Multiply 8 hidden units of the first layer by 40, and divide the columns they feed
 #    by 40. The float network computes the same. What happens to each curve, and why?
 # 3. **Where does the time go?** From the plot of microseconds: if the product were four times faster, which sizes would win?
