@@ -146,6 +146,9 @@ def test(
         console.say(textwrap.indent(result.most_useful.message, "  "))
         if cause := shadowing.warning(project):
             console.say(cause, "yellow")
+    for outcome in outcomes:
+        if outcome.printed:
+            console.say(f"\n{outcome.exercise}: {outcome.printed}")
     for sentence in result.lacking:
         console.say(f"\n{sentence}", "yellow")
     if not kept:

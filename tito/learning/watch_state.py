@@ -68,7 +68,8 @@ class Watch:
             return False
         earned = console.points(done.outcome.points, done.outcome.max_points)
         self.exercise = progress.read(self.project).current(self.module)
-        self.hints, self.done, self.lacking = [], f"{done.exercise.id} passed: {earned}.", done.lacking
+        sentences = [f"{done.exercise.id} passed: {earned}.", done.outcome.printed]
+        self.hints, self.done, self.lacking = [], "\n".join(filter(None, sentences)), done.lacking
         return self.exercise is not None
 
     def key(self, key: str) -> bool:
@@ -124,8 +125,9 @@ class Watch:
             return [("not exported", "red"), (self.last.problem, "")]
         outcome, seconds = self.last.outcome, f"  (in {self.last.seconds:.1f} s)"
         lacking = [(sentence, "yellow") for sentence in self.last.lacking]
+        printed = [("", ""), (outcome.printed, "")] if outcome.printed else []
         stands = in_words(outcome.status, outcome.parts) + seconds
-        return [(stands, console.COLOURS[outcome.status]), (outcome.message, ""), *lacking]
+        return [(stands, console.COLOURS[outcome.status]), (outcome.message, ""), *lacking, *printed]
 
     def _list(self) -> list[tuple[str, str]]:
         kept = progress.read(self.project)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tito.course import exporting, markers
+from tito.course import exporting, markers, unexported
 from tito.course.exporting import Exported
 from tito.course.module import Module
 from tito.course.notebook import Cell
@@ -41,7 +41,10 @@ class Exports:
         self._write()
 
     def verdicts(self) -> Verdicts:
-        return Verdicts(self._project, self._module, self._locate)
+        return Verdicts(self._project, self._module, self._locate, about_name=self._about_name)
+
+    def _about_name(self, name: str) -> str:
+        return unexported.sentence_about((file.document for file in self.files), name)
 
     def replaced(self, records: Iterable[Record]) -> bool:
         """Was a cell found that cannot be loaded? Then the files are written anew, with what was given in its place."""

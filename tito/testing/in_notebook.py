@@ -11,8 +11,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,16 +21,19 @@ from unittest import mock
 
 import pytest
 
-from tito.course import markers
+from tito.course import markers, notebook, unexported
 from tito.course.module import Exercise, Module, load_module, module_names
-from tito.course.notebook import Cell
+from tito.course.notebook import Cell, Document
 from tito.course.project import Project, find_project
 from tito.errors import TitoError, WrongCall
-from tito.testing import environment, part_marks, pytest_process
+from tito.testing import environment, explained, part_marks, pytest_process
+from tito.testing.explained import AboutName
 from tito.testing.first_failure import FirstFailure
 from tito.testing.outcome import claim_of
+from tito.testing.printing import Printed, Printing
 from tito.testing.protocol import Failure
 from tito.testing.proxies import InProcess, Student
+from tito.testing.typing_in import NobodyTypes
 from tito.testing.verdicts import LEFT_OVER
 
 NOT_RUN = "run the cell that defines it; after a restart of the kernel, all cells above this one"
@@ -44,21 +48,66 @@ def check(exercise: str | Callable[..., Any], defined: dict[str, Any] | None = N
     defined = vars(sys.modules["__main__"]) if defined is None else defined
     name = exercise if isinstance(exercise, str) else getattr(exercise, "__name__", repr(exercise))
     try:
+        _say_how_it_stands(name, defined)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted before its tests had ended")
+
+
+def _say_how_it_stands(name: str, defined: dict[str, Any]) -> None:
+    try:
         here, module = _module_of(name)
     except TitoError as error:
         print(error)
         return
-    tests = here.module_tests(module.name)
+    tests, missing = here.module_tests(module.name), _not_exported(here, module, name, defined)
+    told = Told(about_name=lambda name: missing.get(name, ""))
+    if needed := _needed_when_loaded(name, defined, missing):
+        print(f"{name}: NOT PASSED\n{needed}")
+        return
     try:
-        _test(name, defined, tests)
+        with _without(defined, missing):
+            _test(name, defined, tests, told=told)
         print(f"{name}: passed")
         _print_lacking(here, module, name, defined)
     except AssertionError as error:
         stub = markers.UNWRITTEN in str(error) and LEFT_OVER not in str(error)
         print(f"{name}: not started yet" if stub else f"{name}: NOT PASSED\n{str(error).removeprefix(f'{name}: ')}")
-        _print_parts(next(entry for entry in module.exercises if entry.id == name), defined, tests)
+        with _without(defined, missing):
+            _print_parts(next(entry for entry in module.exercises if entry.id == name), defined, tests)
     except TitoError as error:
         print(error)
+    if told.printed.lines:
+        print(told.printed)
+
+
+def _not_exported(here: Project, module: Module, exercise: str, defined: dict[str, Any]) -> dict[str, str]:
+    """The names that this kernel has and the package will not have, each with the sentence about it."""
+    documents = list[Document]()
+    for path in (path for entry in module.notebooks for path in (entry.path, entry.path.with_suffix(".ipynb"))):
+        with suppress(TitoError, OSError):
+            documents.append(notebook.load(here, path))
+    tests, _ = here.test_files(module.name, exercise)
+    with suppress(OSError):
+        return unexported.in_kernel(_ran(defined), documents, tests.read_text(encoding="utf-8"))
+    return {}
+
+
+@contextmanager
+def _without(defined: dict[str, Any], names: Iterable[str]) -> Iterator[None]:
+    """Take names away for a while: what needs them then fails here as it does in the package."""
+    kept = {name: defined.pop(name) for name in names if name in defined}
+    try:
+        yield
+    finally:
+        defined.update(kept)
+
+
+def _needed_when_loaded(exercise: str, defined: dict[str, Any], missing: Mapping[str, str]) -> str:
+    """The sentence about a missing name that the exercise's cell needs to be run at all; empty where it needs none."""
+    for cell in _last_run(exercise, defined):
+        for name in sorted(unexported.used_when_loaded(cell) & missing.keys()):
+            return missing[name]
+    return ""
 
 
 def _print_parts(exercise: Exercise, defined: dict[str, Any], tests: Path) -> None:
@@ -89,8 +138,12 @@ def _print_lacking(here: Project, module: Module, exercise: str, defined: dict[s
 
 def _last_run(exercise: str, defined: dict[str, Any]) -> list[Cell]:
     """The exercise's cell as it was run last, of those that IPython remembers."""
-    ran = [Cell("code", source, number, None) for number, source in enumerate(defined.get("In", ()))]
-    return [cell for cell in ran if cell.exercise == exercise][-1:]
+    return [cell for cell in _ran(defined) if cell.exercise == exercise][-1:]
+
+
+def _ran(defined: dict[str, Any]) -> list[Cell]:
+    """The cells that this kernel ran, so far as IPython remembers them."""
+    return [Cell("code", source, number, None) for number, source in enumerate(defined.get("In", ()))]
 
 
 def passes(
@@ -117,8 +170,21 @@ def passes(
             _print_lacking(*_module_of(exercise), exercise, defined)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What is told beside the first failure: what was printed, and of a name that is missing, why."""
+
+    printed: Printed = field(default_factory=Printed)
+    about_name: AboutName = lambda name: ""
+
+
 def _test(
-    exercise: str, defined: dict[str, Any], tests: str | Path, hidden: Mapping[str, str] | None = None, part: str = ""
+    exercise: str,
+    defined: dict[str, Any],
+    tests: str | Path,
+    hidden: Mapping[str, str] | None = None,
+    part: str = "",
+    told: Told | None = None,
 ) -> None:
     """Raise AssertionError for the first failure."""
     with tempfile.TemporaryDirectory(prefix="tito_tests_") as folder:
@@ -129,34 +195,41 @@ def _test(
             where.mkdir(exist_ok=True)
             (where / name).write_text(text, encoding="utf-8")
         (copy / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-        failure = _run(where / f"test_{exercise}.py", copy, defined, part)
+        failure = _run(where / f"test_{exercise}.py", copy, _Here(defined, part), told or Told())
     if failure:
         raise AssertionError(f"{exercise}: {'a hidden test: ' if hidden else ''}{failure}")
 
 
-def _run(file: Path, root: Path, defined: dict[str, Any], part: str) -> str:
-    """The first failure, in words; empty where all tests pass, and where none of the hidden ones bears on the part."""
-    here, first = _Here(defined, part), FirstFailure()
+def _run(file: Path, root: Path, here: _Here, told: Told) -> str:
+    """The first failure, in words; empty where all tests pass, and where none of the hidden ones bears on the part.
+
+    Raises KeyboardInterrupt where they are interrupted.
+    """
+    first = FirstFailure()
     above = root.parent.parent  # modules are named from here: by a folder no earlier run had, so that none is reused
     tests = root.relative_to(above)  # in the names of folders above, pytest may see patterns and variables
     where = ["--rootdir", ".", "--confcutdir", str(tests), "-c", str(tests / "pytest.ini")]
     output = io.StringIO()
     plain = mock.patch.dict(os.environ, pytest_process.plain(os.environ), clear=True)
     with redirect_stdout(output), redirect_stderr(output), plain, chdir(above):
-        status = pytest.main([*QUIET, *where, str(file.relative_to(above))], plugins=[here, first])
+        plugins = [here, first, Printing(told.printed.add), NobodyTypes()]
+        status = pytest.main([*QUIET, *where, str(file.relative_to(above))], plugins=plugins)
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     if first.failure:
-        return _in_words(first.test, first.failure)
+        return _in_words(first.test, first.failure, told.about_name)
     if (status == pytest.ExitCode.OK and first.ran) or (here.all_left_out and file.parent.name == "hidden"):
         return ""
     return f"the tests could not be run:\n{output.getvalue()[-1000:]}"
 
 
-def _in_words(test: str, failure: Failure) -> str:
+def _in_words(test: str, failure: Failure, about_name: AboutName) -> str:
     if markers.UNWRITTEN in failure.text:
         lines = [(linecache.getlines(file), line) for file, line in failure.frames if not Path(file).is_file()]
         if any(markers.is_left_over("".join(lines), line) for lines, line in lines):
             return f"{LEFT_OVER}{_where(failure)}"
     text = failure.text if failure.type in ("AssertionError", "Failed") else ""
+    text = explained.instead(failure, about_name) or text
     return f"{claim_of(test)}:\n{text or f'{failure.type}: {failure.text}'}{_where(failure)}"
 
 

@@ -90,6 +90,7 @@ class Outcome(Finding):
     points: int
     max_points: int
     parts: tuple[PartOutcome, ...] = ()  # where its points are split
+    printed: str = ""  # by the code while it was tested, for the person at this machine alone: it is in no report
 
     def as_json(self) -> dict[str, Any]:
         """For other programs, and for `from_json`."""

@@ -65,6 +65,13 @@ class Loading(msgspec.Struct, frozen=True, tag=True):
     line: Step | None
 
 
+class Printed(msgspec.Struct, frozen=True, tag=True):
+    """What the test that runs has printed since this was told last: lines, and how many more."""
+
+    lines: tuple[str, ...]
+    more: int
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True):
     test: str
     result: TestResult
@@ -122,7 +129,9 @@ class Gone(msgspec.Struct, frozen=True, tag=True):
 
 
 Stopped = Broken | Ended | Late | Gone  # nothing follows
-Event = Collected | CollectionFailed | Started | Stuck | Loading | Finished | Lost | Unloaded | Graded | Stopped
+Event = (
+    Collected | CollectionFailed | Started | Stuck | Loading | Printed | Finished | Lost | Unloaded | Graded | Stopped
+)
 
 
 class Setup(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,8 +19,9 @@ from typing import Any, TextIO
 import pytest
 
 from tito import processes
-from tito.testing import protocol, proxies
+from tito.testing import protocol, proxies, typing_in
 from tito.testing.part_marks import parts_of
+from tito.testing.printing import Printing
 from tito.testing.protocol import Failure, Source, TestResult
 from tito.testing.proxies import Opaque, take_unwritten
 from tito.testing.student_fixture import LOADING
@@ -43,6 +44,7 @@ class Reporter:
         self._patience = float(os.environ.get(processes.PATIENCE_OF_TESTS, "inf"))
         self._watchdog: threading.Timer | None = None
         self._lock = threading.Lock()
+        self.before_stuck: Callable[[], None] = lambda: None  # called when a test takes long
 
     def send(self, event: protocol.Event) -> None:
         with self._lock:  # the watchdog speaks too
@@ -73,6 +75,7 @@ class Reporter:
 
     def _send_stack(self) -> None:
         """A test takes long: where is it now?"""
+        self.before_stuck()
         steps = list(traceback.walk_stack(sys._current_frames().get(threading.main_thread().ident or 0)))[::-1]
         frames = tuple((frame.f_code.co_filename, line) for frame, line in steps)
         self.send(protocol.Stuck(frames[-LAST_FRAMES:]))
@@ -113,7 +116,7 @@ def failure_of(error: BaseException, test_file: Path) -> Failure:
         error = error.exceptions[0]
     text = str(error)
     if text.startswith("pytest: reading from stdin") or (isinstance(error, EOFError) and "reading a line" in text):
-        text = "the code calls input(), but while tests run there is nobody who could type"
+        text = typing_in.INPUT
     if isinstance(error, AssertionError) and not text.startswith("assert "):
         text = text.split("\nassert ")[0]  # what follows the author's message is pytest's view of the expression
     frames = tuple((str(file), line) for file, line in getattr(error, "student_frames", ()))
@@ -167,7 +170,9 @@ def main(arguments: list[str]) -> int:
     reporter = Reporter(channel())
     _end_with_parent()
     proxies.catch_every_end()
-    return int(pytest.main(arguments, plugins=[reporter]))
+    printing = Printing(lambda lines, more: reporter.send(protocol.Printed(lines, more)))
+    reporter.before_stuck = printing.stream.tell_rest
+    return int(pytest.main(arguments, plugins=[reporter, printing, typing_in.NobodyTypes()]))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tito.errors import TitoError
 from tito.testing import protocol, pytest_process
 from tito.testing.outcome import Finding, claim_of, is_hidden
 from tito.testing.part_marks import bears_on, refusal
+from tito.testing.printing import Printed
 from tito.testing.protocol import Failure, Source, Step
 
 
@@ -35,6 +36,7 @@ class Record:
     stuck: tuple[Step, ...] = ()  # where a test was that took long
     loading: Step | None = None  # the line of a module that was being loaded when it was cut short
     unloaded: Failure | None = None  # why a cell of it could not be loaded
+    printed: Printed = field(default_factory=Printed)  # by its tests, where that is told
 
     @property
     def complete(self) -> bool:
@@ -141,6 +143,9 @@ class Listener:
                 self._stuck = event
             case protocol.Loading():
                 self._loading = event.line
+            case protocol.Printed():
+                if record := self._tests.get(self._current):
+                    record.printed.add(event.lines, event.more)
             case protocol.Finished():
                 self._current = ""
                 self._tests[event.test].note(event)

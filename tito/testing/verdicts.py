@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from tito.course.module import Exercise, Module
 from tito.course.project import Project
+from tito.testing import explained
+from tito.testing.explained import AboutName
 from tito.testing.outcome import HIDDEN, Finding, Outcome, claim_of, is_hidden, outcome_of
 from tito.testing.protocol import Failure, Step
 from tito.testing.record import Record
@@ -35,22 +37,24 @@ Locate = Callable[[str, int], Located | None]  # (file, line) of a step of an ex
 
 @dataclass(frozen=True)
 class Verdicts:
-    """discreet: of a hidden test nothing is told but its claim."""
+    """discreet: of a hidden test nothing is told but its claim. about_name: what to say of a name that is missing."""
 
     project: Project
     module: Module
     locate: Locate
     discreet: bool = False
+    about_name: AboutName = lambda name: ""
 
     def outcome(self, exercise: Exercise, record: Record) -> Outcome:
-        if not exercise.parts:
-            return outcome_of(exercise, self._finding(exercise, record))
-        return outcome_of(exercise, *(self._finding(exercise, record.of_part(part.name)) for part in exercise.parts))
+        parts = [record.of_part(part.name) for part in exercise.parts] or [record]
+        outcome = outcome_of(exercise, *(self._finding(exercise, seen) for seen in parts))
+        return replace(outcome, printed=str(record.printed))
 
     def unloaded(self, failure: Failure) -> Finding:
         """That a cell cannot be loaded, and why."""
         located = self._located(failure.frames)
-        return Finding("not loaded", "", f"{failure.type}: {failure.text}", str(located[-1]) if located else "")
+        detail = explained.instead(failure, self.about_name) or f"{failure.type}: {failure.text}"
+        return Finding("not loaded", "", detail, str(located[-1]) if located else "")
 
     def _finding(self, exercise: Exercise, record: Record) -> Finding:
         if record.ended is None:
@@ -112,7 +116,8 @@ class Verdicts:
         located = self._located(failure.frames)
         in_words = bool(failure.text) and failure.type in ("AssertionError", "Failed")  # words meant for people
         text = "\n".join(failure.text.splitlines()[:LONGEST_MESSAGE])
-        detail = text if in_words else f"{failure.type}: {text}"
+        instead = explained.instead(failure, self.about_name)
+        detail = instead or (text if in_words else f"{failure.type}: {text}")
         if not located and NOTHING.match(text):
             detail += "\nis a `return` missing? What your function gave back is None"
         where = ""

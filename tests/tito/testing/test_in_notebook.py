@@ -115,3 +115,40 @@ def test_a_persons_own_settings_of_pytest_reach_no_test(
     check("double", {"double": lambda x: 2 * x})
     assert capsys.readouterr().out == "double: passed\n"
     assert os.environ[name] == "-no_such_plugin"
+
+
+INTERRUPTED = "double: interrupted before its tests had ended\n"
+
+
+@pytest.mark.parametrize("where", ["in the exercise", "in a test", "while a test is collected"])
+def test_an_interrupted_check_says_one_line(
+    here: Course, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder, where: str
+) -> None:
+    def double(x: int) -> int:
+        print("printed before")
+        if where == "in the exercise":
+            raise KeyboardInterrupt
+        return 2 * x
+
+    raises = "    raise KeyboardInterrupt\n" if where == "in a test" else "    student.double(1)\n"
+    first = "raise KeyboardInterrupt\n" if where == "while a test is collected" else ""
+    here.write("tests/01_toy/test_double.py", f"{first}def test_it(student):\n{raises}")
+    check("double", {"double": double})
+    out, err = capsys.readouterr()
+    assert (out, err, list(recwarn)) == (INTERRUPTED, "", [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_an_interrupted_kernel_says_one_line_and_works_on(here: Course) -> None:
+    import nbclient
+    import nbformat
+
+    hang = "import os, signal, threading, time\ndef double(x):\n"
+    hang += "    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n    time.sleep(60)\n"
+    cells = [hang, "from tito.testing.in_notebook import check\ncheck('double')", "def double(x): return 2 * x", ""]
+    cells[-1] = "check('double')"
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    where = {"metadata": {"path": str(Path.cwd())}}
+    nbclient.NotebookClient(page, timeout=120, resources=where, kernel_name="python3").execute()
+    said = ["".join(output.get("text", str(output)) for output in cell.outputs) for cell in page.cells]
+    assert said == ["", INTERRUPTED, "", "double: passed\n"]
