@@ -635,7 +635,7 @@ plt.show()
 # 1. Whoever uses it must say what an error costs. The interval of 500 images is about two points wide: too wide to see
 #    one point. More images, or paired answers of both networks, can show it.
 # 2. Per channel hardly moves: a row's scale grows with its row. Per tensor the 8 large rows stretch the one scale by 40,
-#    and the other rows are left with a few codes. The function is the same, its quantization is not.
+#    and the others are left with a few codes.
 # 3. Move the product's line down by four: those sizes at which the sum of the three then lies below float32. At small
 #    sizes quantizing the input alone costs more than the float32 layer.
 # ### END SOLUTION
