@@ -87,7 +87,8 @@ from tinytorch.quantization.qparams import (
 def fold_batch_norm(conv: Conv2d, bn: BatchNorm2d) -> Conv2d:
     """A Conv2d that computes bn(conv(x)) in evaluation mode: [out, in, kh, kw] weights, and a bias [out].
 
-    With g = gamma / sqrt(running_var + eps): weight * g a row, bias = (bias - running_mean) * g + beta.
+    With g = gamma / sqrt(running_var + eps): weight * g a row, bias = (bias - running_mean) * g + beta. gamma is
+    `bn.weight`, beta is `bn.bias`.
     """
     if not (is_exactly(conv, Conv2d) and is_exactly(bn, BatchNorm2d)):
         got = f"{type(conv).__name__} and {type(bn).__name__}"

@@ -277,7 +277,8 @@ class GradScaler:
         self.found_inf = self.found_inf and bool(self._stepped)  # a round begins without
         self._stepped.append(optimizer)
         grads = [(p, p.grad) for p in optimizer.params if p.grad is not None]
-        # About 6 lines: look at every gradient first; then p.grad = grad.astype(np.float32) / scale; optimizer.step().
+        # About 6 lines: look at every gradient first; if one is not finite, self.found_inf = True and return False. Then
+        # p.grad = grad.astype(np.float32) / scale for each, optimizer.step(), return True.
         ### BEGIN SOLUTION
         if not all(np.isfinite(grad).all() for _, grad in grads):
             self.found_inf = True
@@ -297,7 +298,8 @@ class GradScaler:
             raise RuntimeError("update() comes after step(optimizer), which looks at the gradients: none was made")
         self._stepped = []
         self.updates += 1
-        # About 8 lines; append (self.updates, "skip" or "grow", self.loss_scale) to self.events when the scale changes.
+        # About 8 lines; self.found_inf tells whether a step of this round was skipped. When the scale changes, append
+        # (self.updates, "skip" or "grow", self.loss_scale) to self.events.
         ### BEGIN SOLUTION
         self.good_steps = 0 if self.found_inf else self.good_steps + 1
         if self.found_inf:
@@ -373,7 +375,7 @@ class MasterWeights:
             p.grad = None
 
     def step(self) -> None:
-        # About 5 lines. A parameter without gradient gives its master none.
+        # About 5 lines. A parameter without gradient gives its master none. Give each parameter a new array, p.data = ...
         ### BEGIN SOLUTION
         for p, master in zip(self.params, self.masters, strict=True):
             master.grad = None if p.grad is None else p.grad.astype(np.float32)

@@ -190,7 +190,8 @@ plt.show()
 def fold_batch_norm(conv: Conv2d, bn: BatchNorm2d) -> Conv2d:
     """A Conv2d that computes bn(conv(x)) in evaluation mode: [out, in, kh, kw] weights, and a bias [out].
 
-    With g = gamma / sqrt(running_var + eps): weight * g a row, bias = (bias - running_mean) * g + beta.
+    With g = gamma / sqrt(running_var + eps): weight * g a row, bias = (bias - running_mean) * g + beta. gamma is
+    `bn.weight`, beta is `bn.bias`.
     """
     if not (is_exactly(conv, Conv2d) and is_exactly(bn, BatchNorm2d)):
         got = f"{type(conv).__name__} and {type(bn).__name__}"
@@ -329,6 +330,9 @@ for name, network in {"network": model, "twin": twin, "twin, equalized": restore
 #
 # **By hand.** Scale 0.01, int8. 1.2749 is 127.49 steps: rint gives 127, which fits; the gradient passes. 1.275 is 127.5
 # steps: rint gives 128, which does not; it stops. The mask is on the *rounded* integer, not on x.
+#
+# `Tensor.from_op(values, (x,), backward)` makes a result that remembers what it came from: `backward(grad)` takes the
+# gradient of the result, and returns a tuple with one for each input.
 #
 # ### Exercise 14: `fake_quantize`
 

@@ -1015,7 +1015,7 @@ def quantize_multiplier(m: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int
     m = real_array("m", m).astype(np.float64)
     if not np.all((m > 0) & (m < 2**30)):
         raise ValueError(f"a multiplier must be in (0, 2**30), got {np.min(m):g} to {np.max(m):g}: check the scales")
-    # About 5 lines.
+    # About 5 lines. np.frexp gives the exponent as int32: .astype(np.int64) before anything is added or shifted.
     ### BEGIN SOLUTION
     fraction, exponent = np.frexp(m)
     q31 = np.floor(fraction * 2**31 + 0.5).astype(np.int64)
