@@ -173,7 +173,9 @@ def command(inner: list[str], given: Path | None) -> list[str]:
 
 def _layout(given: Path | None, tools: list[Path]) -> list[str]:
     """bubblewrap's arguments for what lies in the sandbox. Folders first: those it makes by itself only root enters."""
-    binds = {path: path for path in [*_libraries(), _interpreter(), *_unusual_libraries(), *tools]}
+    libraries = [*_libraries()]  # what lies in them is there: to mount it again over a link is refused
+    elsewhere = [file for file in _unusual_libraries() if not any(map(file.is_relative_to, libraries))]
+    binds = {path: path for path in [*libraries, _interpreter(), *elsewhere, *tools]}
     binds |= {INSIDE / layout.SITE / package.name: package for package in layout.packages()}
     if given:
         copied = [*given.glob(f"{layout.SITE}/*")]

@@ -234,6 +234,15 @@ def test_shared_libraries_that_numpy_finds_in_places_of_their_own_are_found_insi
         bubblewrap._unusual_libraries.cache_clear()
 
 
+@needs_a_sandbox
+def test_a_library_in_a_folder_that_is_bound_is_not_bound_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's BLAS is a link in a folder of /usr/lib, and a new bubblewrap mounts nothing over a link."""
+    there, elsewhere = next(bubblewrap._libraries()) / "blas/libblas.so.3", Path("/opt/blas/libblas.so.3")
+    monkeypatch.setattr(bubblewrap, "_unusual_libraries", lambda: (there, elsewhere))
+    arguments = bubblewrap.command(["true"], None)
+    assert str(elsewhere) in arguments and str(there) not in arguments
+
+
 def test_a_machine_that_is_not_linux_is_told_where_to_grade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     here = bubblewrap.protection()
