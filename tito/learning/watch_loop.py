@@ -11,6 +11,7 @@ from tito import console
 from tito.course.module import Exercise, Module
 from tito.course.project import Project
 from tito.learning import keyboard, watch_state
+from tito.testing import pytest_process
 
 Event = tuple[str, Any]
 State = tuple[int, int, int] | None  # of a file
@@ -24,26 +25,31 @@ def watch(project: Project, module: Module, limit: float) -> None:
     paths = [path for n in module.notebooks for path in (n.path, n.path.with_suffix(".ipynb"))]
     _start(_follow_files, paths, [_state(path) for path in paths], stop, events)
     state = watch_state.Watch(project, module)
-    running, again = False, True  # a round is under way; another is wanted after it
+    running, again = False, True  # a round is under way; another is wanted in its place
+    cancel = threading.Event()
     try:
         with keyboard.listening(lambda key: events.put(("key", key))):
             while True:
                 if again and not running and state.exercise:
-                    running, again = True, False
-                    _start(_play, project, module, state.exercise, limit, events)
+                    running, again, cancel = True, False, threading.Event()
+                    _start(_play, project, module, state.exercise, limit, cancel, events)
+                    state.begun()
+                    console.page(state.page())
+                elif again and running:
+                    cancel.set()
                 kind, value = _next(events)
                 if kind == "key" and value == "q":
                     return
                 if kind == "failed":
                     raise value
-                if kind == "done":
+                if kind in ("done", "cancelled"):
                     running = False
-                    again |= state.finished(value)
+                    again |= kind == "done" and state.finished(value)
                 elif kind == "key":
                     again |= state.key(value)
                 else:
                     again = True
-                if kind != "saved":
+                if kind in ("done", "key"):
                     console.page(state.page())
     finally:
         stop.set()
@@ -70,8 +76,18 @@ def _guarded(what: Any, *arguments: Any) -> None:
         arguments[-1].put(("failed", error))
 
 
-def _play(project: Project, module: Module, exercise: Exercise, limit: float, events: queue.Queue[Event]) -> None:
-    events.put(("done", watch_state.play(project, module, exercise, limit)))
+def _play(
+    project: Project,
+    module: Module,
+    exercise: Exercise,
+    limit: float,
+    cancel: threading.Event,
+    events: queue.Queue[Event],
+) -> None:
+    try:
+        events.put(("done", watch_state.play(project, module, exercise, limit, cancel)))
+    except pytest_process.Cancelled:
+        events.put(("cancelled", None))
 
 
 def _follow_files(paths: list[Path], seen: list[State], stop: threading.Event, events: queue.Queue[Event]) -> None:

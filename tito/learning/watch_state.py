@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -29,12 +30,18 @@ class Round:
     lacking: tuple[str, ...] = ()  # what it imports and will not find in grading
 
 
-def play(project: Project, module: Module, exercise: Exercise, limit: float = runner.LIMIT_SECONDS) -> Round:
-    """Export the module and run one exercise's tests; the result is remembered."""
+def play(
+    project: Project,
+    module: Module,
+    exercise: Exercise,
+    limit: float = runner.LIMIT_SECONDS,
+    cancel: threading.Event | None = None,
+) -> Round:
+    """Export the module and run one exercise's tests; the result is remembered. Raises Cancelled."""
     begun = time.monotonic()
     try:
         exports = Exports(project, module)
-        outcome = next(runner.run(project, module, exports, [exercise], limit))
+        outcome = next(runner.run(project, module, exports, [exercise], limit, cancel))
     except TitoError as error:
         return Round(exercise, None, str(error), time.monotonic() - begun)
     documents = [file.document for file in exports.files]
@@ -58,6 +65,10 @@ class Watch:
 
     def __post_init__(self) -> None:
         self.exercise = progress.read(self.project).current(self.module)
+
+    def begun(self) -> None:
+        """A round begins: what the last one said is of a text that may have been changed."""
+        self.last = None
 
     def finished(self, done: Round) -> bool:
         """Take in a round. True where one moved on: the new exercise is to be tested then."""

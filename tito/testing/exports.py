@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tito.course import exporting, markers, unexported
+from tito.course import exporting, given_files, markers, unexported
 from tito.course.exporting import Exported
 from tito.course.module import Module
 from tito.course.notebook import Cell
@@ -74,6 +74,7 @@ class Exports:
         return True
 
     def _write(self) -> None:
+        given_files.check(self._project, self._module.name)
         self.files = exporting.make(self._project, self._module, forgiving=True, unloaded=self._unloaded)
         exporting.write(self._project, self.files)
         for fault in (fault for file in self.files for fault in file.broken):

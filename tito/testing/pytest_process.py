@@ -21,6 +21,7 @@ from tito.course.project import PYPROJECT, Project
 from tito.testing import protocol
 
 START_SECONDS = 120.0  # for pytest to start and collect
+STEP_SECONDS = 0.1  # of waiting for an event
 REST = 0.1  # of a test's limit, which is left when it is asked where it is
 PYTEST = [
     "-p",
@@ -31,6 +32,10 @@ PYTEST = [
     "--continue-on-collection-errors",
 ]
 PYTEST += ["--tb=no", "--quiet"]  # the report is ours: drawing tracebacks nobody sees takes most of the time
+
+
+class Cancelled(Exception):
+    """Tests were stopped from another thread, before they had ended: there is no result."""
 
 
 class PytestProcess:
@@ -54,10 +59,10 @@ class PytestProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def event(self, seconds: float) -> protocol.Event:
-        """The next event; Late after so many seconds, Gone when there is none to come."""
+    def event(self, seconds: float, cancel: threading.Event | None = None) -> protocol.Event:
+        """The next event; Late after so many seconds, Gone when there is none to come. Raises Cancelled."""
         try:
-            line = _get(self._lines, seconds)
+            line = _get(self._lines, seconds, cancel)
         except queue.Empty:
             return protocol.Late(f"no answer after {seconds:g} seconds")
         if line is None:
@@ -101,14 +106,23 @@ def _from_root(project: Project, argument: str) -> str:
     return os.path.relpath(path, root) if Path(path).is_relative_to(root) else argument
 
 
-def events(project: Project, paths: list[str], left: Callable[[], float], limit: float) -> Iterator[protocol.Event]:
-    """What a process over these test files sends; the last event says why there is no further one."""
+def events(
+    project: Project,
+    paths: list[str],
+    left: Callable[[], float],
+    limit: float,
+    cancel: threading.Event | None = None,
+) -> Iterator[protocol.Event]:
+    """What a process over these test files sends; the last event says why there is no further one.
+
+    Once `cancel` is set, the process is ended and Cancelled is raised.
+    """
     tests = PytestProcess(
         project, "tito.testing.pytest_reporter", paths, **{processes.PATIENCE_OF_TESTS: str(limit * (1 - REST))}
     )
     try:
         while True:
-            event = tests.event(left())
+            event = tests.event(left(), cancel)
             if isinstance(event, protocol.Stopped):
                 yield msgspec.structs.replace(event, stderr=tests.stderr())
                 return
@@ -117,12 +131,14 @@ def events(project: Project, paths: list[str], left: Callable[[], float], limit:
         tests.close()
 
 
-def _get(lines: queue.Queue[bytes | None], seconds: float) -> bytes | None:
-    """The next line. Waits in short steps: on Windows Ctrl-C is not heard during a wait."""
+def _get(lines: queue.Queue[bytes | None], seconds: float, cancel: threading.Event | None) -> bytes | None:
+    """The next line. Waits in short steps: on Windows Ctrl-C is not heard during a wait, nor anywhere `cancel`."""
     until = time.monotonic() + seconds
     while True:
+        if cancel and cancel.is_set():
+            raise Cancelled
         try:
-            return lines.get(timeout=max(0.0, min(0.5, until - time.monotonic())))
+            return lines.get(timeout=max(0.0, min(STEP_SECONDS, until - time.monotonic())))
         except queue.Empty:
             if time.monotonic() >= until:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -64,13 +65,18 @@ class Result:
 
 
 def run(
-    project: Project, module: Module, exports: Exports, exercises: list[Exercise], limit: float = LIMIT_SECONDS
+    project: Project,
+    module: Module,
+    exports: Exports,
+    exercises: list[Exercise],
+    limit: float = LIMIT_SECONDS,
+    cancel: threading.Event | None = None,
 ) -> Generator[Outcome]:
     """The outcomes of these exercises of a module, in order.
 
     A test that takes longer than `limit` seconds, or that ends Python, costs its exercise, and so does a cell that
     cannot be loaded; the others go on in a new process. Raises TitoError when pytest itself cannot run: that is no
-    one's pass.
+    one's pass. Raises Cancelled soon after another thread has set `cancel`; no process is left then.
     """
     waiting = deque(exercises)
     while waiting:
@@ -78,7 +84,7 @@ def run(
         records = {exercise.id: empty_record(project, module, exercise) for exercise in waiting}
         for name in records.keys() & exports.ended.keys():
             records[name].ended = exports.ended[name]
-        with closing(_follow(project, list(records.values()), limit)) as changes:
+        with closing(_follow(project, list(records.values()), limit, cancel)) as changes:
             for _ in changes:
                 if exports.replaced(records.values()):
                     break
@@ -103,7 +109,7 @@ def whole(project: Project, module: Module, limit: float = LIMIT_SECONDS) -> Res
     return Result(module.name, time.monotonic() - begun, outcomes)
 
 
-def _follow(project: Project, records: list[Record], limit: float) -> Generator[None]:
+def _follow(project: Project, records: list[Record], limit: float, cancel: threading.Event | None) -> Generator[None]:
     """Run one process over these records' tests and keep them up to date; yields after every change.
 
     When it returns, the first record that was not complete is complete.
@@ -112,7 +118,7 @@ def _follow(project: Project, records: list[Record], limit: float) -> Generator[
     listener = Listener(project, records, limit)
     if not listener.files:
         return
-    for event in pytest_process.events(project, listener.files, listener.left, limit):
+    for event in pytest_process.events(project, listener.files, listener.left, limit, cancel):
         try:
             listener.hear(event)
         except TitoError as error:

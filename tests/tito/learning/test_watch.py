@@ -247,6 +247,31 @@ if sys.platform != "win32":
             time.sleep(0.02)
         assert termios.tcgetattr(terminal.theirs) == terminal.before
 
+    def test_a_saved_fix_interrupts_a_test_that_hangs_and_each_round_is_told_when_it_begins(
+        edition: Course, terminal: Terminal
+    ) -> None:
+        terminal.wait_for("not started")
+        hang = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)"
+        edition.change(NOTEBOOK, "# YOUR CODE HERE", hang)
+        screen = terminal.wait_for("testing ...")
+        assert "not started" not in screen, "what the last round said is of another text"
+        until = time.monotonic() + 60
+        while not (edition.root / "pid").exists():
+            assert time.monotonic() < until, terminal.text
+            time.sleep(0.02)
+        child = int((edition.root / "pid").read_text())
+        edition.change(NOTEBOOK, hang, "return 7 * x")
+        terminal.wait_for("expected 6, got 21", patience=55)  # of one test's 60 seconds nothing is waited for
+        assert not alive(child)
+
+    def test_the_next_exercise_interrupts_a_test_that_hangs(edition: Course, terminal: Terminal) -> None:
+        terminal.wait_for("not started")
+        edition.change(NOTEBOOK, "# YOUR CODE HERE", "import time; time.sleep(600)")
+        terminal.wait_for("testing ...")
+        terminal.press("n")
+        terminal.wait_for("counter: An object that counts")
+        terminal.wait_for("not started", patience=55)
+
     def alive(pid: int) -> bool:
         """Does a process run? One that has ended and waits for its parent to ask does not."""
         state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, encoding="ascii").stdout
