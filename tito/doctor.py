@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tito import processes
-from tito.course import exporting, shadowing
+from tito.course import exporting, given_files, shadowing
 from tito.course.module import load_module, module_names
 from tito.course.project import Project, find_project
 from tito.errors import TitoError
@@ -191,10 +191,14 @@ def _grading(here: Project) -> Iterator[Check]:
 def _modules(here: Project) -> Iterator[Check]:
     """Is every module's export what its notebooks say?"""
     for name in module_names(here):
+        if lost := given_files.missing(here, name):
+            yield Check(name, f"{len(lost)} files missing", given_files.lost(lost), given_files.mend(here, name, lost))
         try:
             stale = [file for file in exporting.make(here, load_module(here, name)) if file.changed]
         except TitoError as error:
-            yield Check(name, "cannot be exported", str(error).rstrip("."), "mend that line")
+            problem, _, fix = str(error).rstrip(".").rpartition(": `tito reset ")
+            mend = f"`tito reset {fix}" if problem else "mend that line"
+            yield Check(name, "cannot be exported", problem or fix, mend)
             continue
         if stale:
             files = ", ".join(here.shown(file.target) for file in stale)

@@ -91,13 +91,14 @@ def status(context: typer.Context, module: MaybeModule = None, json_path: JsonPa
 
 
 def reset(context: typer.Context, exercise: ExerciseName, module: InModule = None) -> None:
-    """Put an exercise back to how it was given; your text is kept. Example: tito reset choose_qparams"""
+    """Put an exercise, or a given file, back as it was; your text is kept. Example: tito reset choose_qparams"""
     from tito import console
     from tito.learning import resetting
 
     project = project_of(context)
     for path, copy in resetting.reset(project, module_of(project, module), exercise):
-        console.say(f"{project.shown(path)}  {exercise} is as it was given; your text is in {project.shown(copy)}")
+        kept = f"your text is in {project.shown(copy)}" if copy else "it was missing"
+        console.say(f"{project.shown(path)}  {exercise} is as it was given; {kept}")
         if path.suffix == ".ipynb":
             console.say("Is it open in JupyterLab? Then choose File, Reload Notebook from Disk there.")
 

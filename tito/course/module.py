@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tito.course.project import Project
+from tito.course.project import RELEASED, Project
 from tito.errors import TitoError, WrongCall
 
 RELATIVE_PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # downwards only
@@ -132,7 +132,8 @@ class _Table:
         path = folder / self.text("file")
         if path.parent != folder or path.suffix != ".py":
             self.fail(f"file must name a .py beside module.toml, got '{self.values['file']}'")
-        if not (path.is_file() or path.with_suffix(".ipynb").is_file()):
+        forms = (path, path.with_suffix(".ipynb"), path.parent / RELEASED / path.name)  # the last can be put back
+        if not any(form.is_file() for form in forms):
             self.fail(f"file '{path.name}' does not exist, nor does {path.with_suffix('.ipynb').name}")
         rows = self.tables("exercise") if "exercise" in self.values else []  # a notebook may only show
         return Notebook(path, tuple(row.exercise() for row in rows))

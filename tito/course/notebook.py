@@ -145,7 +145,10 @@ def read(project: Project, path: Path) -> Document:
     twin = path.with_suffix(".ipynb")
     if not path.is_file():
         if not twin.is_file():
-            raise TitoError(f"{project.shown(path)} is missing, and so is {twin.name}: restore one of them")
+            released = project.released(path)
+            back = f"`tito reset {path.name}` puts it back as it was given, from {project.shown(released)}"
+            mend = back if released.is_file() else "restore one of them"
+            raise TitoError(f"{project.shown(path)} is missing, and so is {twin.name}: {mend}")
         return load(project, twin)
     document = load(project, path)
     return _changed(project, document, load(project, twin)) if twin.is_file() else document

@@ -59,6 +59,10 @@ class Project:
         """A notebook as it was given to the student: only the student's edition has it."""
         return notebook.parent / RELEASED / notebook.name
 
+    def released_package(self, module: str) -> Path:
+        """The package's hand-written files as they were given, in one archive: only the student's edition has it."""
+        return self.module(module) / RELEASED / "package.zip"
+
     def module_tests(self, module: str) -> Path:
         """The tests of a module. What lies in folders inside it is withheld from students."""
         return self.tests / module

@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from tito import files
-from tito.course import exporting, markers, notebook, release_record
+from tito.course import exporting, given_files, markers, notebook, release_record
 from tito.course.edition import Edition
 from tito.course.module import Module, load_module, module_names
 from tito.course.project import PYPROJECT, Project
@@ -36,7 +36,11 @@ def student_edition(project: Project, module: Module) -> Tree:
     tree |= {project.shown(path): path.read_bytes() for path in _given(tests) if path.parent == tests}
     stubs = {name: _stubs(project, load_module(project, name)) for name in module_names(project)}
     tree |= stubs[module.name] | _as_released(project, stubs[module.name])
-    tree |= _exports(project, stubs)
+    exported = _exports(project, stubs)
+    package = {name: data for name, data in tree.items() if (project.root / name).is_relative_to(project.package)}
+    own = {name: data for name, data in package.items() if name not in exported}
+    tree[project.shown(project.released_package(module.name))] = given_files.archive_of(own)
+    tree |= exported
     tree["README.md"] = readme(project, module).encode()
     refuse_leaks(project, tree)
     return dict(sorted(tree.items()))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tito.errors import Status
 
 from ..toy_course import NOTEBOOK, PAGE, Course, Solve
+
+RELEASED = "modules/source/01_toy/released"
 
 
 def test_reset_brings_the_stub_back_and_keeps_the_text(edition: Course, solve: Solve) -> None:
@@ -41,3 +45,59 @@ def test_the_instructors_edition_cannot_be_reset(course: Course) -> None:
     before = course.files()
     course.tito("reset", "double").refuses("only a student's edition", status=2)
     assert course.files() == before
+
+
+@pytest.mark.parametrize("asked", ["double", "counter", "toy_dev.py", NOTEBOOK])
+def test_a_deleted_notebook_is_told_by_every_command_and_comes_back_as_it_was_given(
+    edition: Course, asked: str
+) -> None:
+    given = edition.read(NOTEBOOK)
+    (edition.root / NOTEBOOK).unlink()
+    mend = f"`tito reset toy_dev.py` puts it back as it was given, from {RELEASED}/toy_dev.py"
+    for command in (["test", "01"], ["export"], ["start", "--no-lab"], ["submit"]):
+        edition.tito(*command).refuses(f"{NOTEBOOK} is missing", mend)
+    assert edition.tito("status").status == Status.DONE
+    assert f"Fix: {mend}" in edition.tito("doctor").out
+    said = edition.tito("reset", asked)
+    assert said.status == Status.DONE and "it was missing" in said.out
+    assert edition.read(NOTEBOOK) == given
+    assert edition.tito("export").status == Status.DONE
+
+
+def test_a_notebook_of_which_one_form_is_there_is_not_missing(edition: Course, solve: Solve) -> None:
+    solve(edition, "double")
+    edition.tito("start", "--no-lab")
+    (edition.root / NOTEBOOK).unlink()
+    edition.tito("reset", "counter")
+    assert "return 2 * x" in edition.read(PAGE), "an exercise is put back in the form that is there"
+    page = edition.read(PAGE)
+    said = edition.tito("reset", "toy_dev.py")
+    copy = said.out.split(" is in ")[1].split("\n")[0]
+    assert edition.read(copy) == page and edition.read(NOTEBOOK) == edition.read(f"{RELEASED}/toy_dev.py")
+
+
+@pytest.mark.parametrize("asked", ["toy/__init__.py", "toy"])
+def test_a_deleted_file_of_the_package_is_told_and_comes_back(edition: Course, asked: str) -> None:
+    given = edition.read("toy/__init__.py")
+    (edition.root / "toy/__init__.py").unlink()
+    mend = f"`tito reset toy/__init__.py` puts back as it was given what is missing, from {RELEASED}/package.zip"
+    edition.tito("test", "01").refuses("toy/__init__.py is missing", mend)
+    assert mend in edition.tito("doctor").out
+    assert edition.tito("reset", asked).status == Status.DONE
+    assert edition.read("toy/__init__.py") == given
+    assert "not started" in edition.tito("test", "01").out
+
+
+def test_a_file_of_the_package_that_was_changed_is_kept_when_it_is_put_back(edition: Course) -> None:
+    given = edition.read("toy/__init__.py")
+    edition.write("toy/__init__.py", "mine = 1\n")
+    said = edition.tito("reset", "toy/__init__.py")
+    assert edition.read("toy/__init__.py") == given
+    assert edition.read(said.out.split()[-1]) == "mine = 1\n"
+
+
+def test_what_is_neither_an_exercise_nor_given_is_refused(edition: Course) -> None:
+    before = edition.files()
+    edition.tito("reset", "../toy").refuses("no exercise", status=2)
+    edition.tito("reset", "toy/sums.py").refuses("no exercise", status=2)
+    assert edition.files() == before
