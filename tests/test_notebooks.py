@@ -26,17 +26,6 @@ def test_there_are_notebooks() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_the_notebook_runs_top_to_bottom_and_shows_every_plot(path: Path) -> None:
-    notebook = jupytext.read(path)
-    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
-    client.execute()  # raises CellExecutionError, with the cell and its traceback
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    shown = sum("image/png" in output.get("data", {}) for cell in code for output in cell.outputs)
-    wanted = sum("plt.show()" in cell.source for cell in code)
-    assert shown == wanted > 0, f"{wanted} cells end with plt.show(), but {shown} pictures came"
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_the_first_cell_finds_the_course_or_says_what_to_do(path: Path, tmp_path: Path) -> None:
     finder = next(cell.source for cell in jupytext.read(path).cells if "find_spec" in cell.source)
     code = f"{finder}\nprint(find_spec('tinytorch').origin)"
@@ -82,31 +71,34 @@ def test_no_name_means_two_things(path: Path) -> None:
         assert not again, f"{where} exports {again}, which another cell binds too: rename that"
 
 
-def executed(path: Path, orders: int) -> None:
-    """Run a notebook top to bottom, then all its cells again in `orders` random orders, in one kernel.
+def runs(path: Path, orders: int) -> None:
+    """Run a notebook top to bottom, where every plot must be shown; then all cells again in `orders` random orders.
 
-    Raises CellExecutionError, with the cell and its traceback.
+    All in one kernel. Raises CellExecutionError, with the cell and its traceback.
     """
     notebook = jupytext.read(path)
     client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
+    cells = [(at, cell) for at, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     with client.setup_kernel():
-        cells = [(at, cell) for at, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
         for at, cell in cells:
             client.execute_cell(cell, at)
+        shown = sum("image/png" in output.get("data", {}) for _, cell in cells for output in cell.outputs)
+        wanted = sum("plt.show()" in cell.source for _, cell in cells)
+        assert shown == wanted > 0, f"{wanted} cells end with plt.show(), but {shown} pictures came"
         for seed in range(orders):
             for at, cell in random.Random(seed).sample(cells, len(cells)):
                 client.execute_cell(cell, at)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_any_cell_can_be_run_again(path: Path) -> None:
-    executed(path, orders=1)
+def test_the_notebook_runs_top_to_bottom_shows_every_plot_and_any_cell_runs_again(path: Path) -> None:
+    runs(path, orders=1)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_any_cell_can_be_run_again_in_200_orders(path: Path) -> None:
-    executed(path, orders=200)
+def test_any_cell_runs_again_in_200_orders(path: Path) -> None:
+    runs(path, orders=200)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
