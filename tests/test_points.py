@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -12,15 +13,30 @@ from typing import Any
 
 import pytest
 
+from tito.course.edition import Edition
 from tito.course.markers import stub
-from tito.course.module import load_module, module_names
+from tito.course.module import Exercise, load_module, module_names
+from tito.course.notebook import load
 from tito.course.project import PYPROJECT, Project
 from tito.errors import Status
+from tito.grading.judging.judge import Judge
+from tito.grading.options import Options
+from tito.grading.sandbox import bubblewrap
+from tito.grading.submission import Submission
 
-from . import copying
+from . import catalogue, copying
 
 PROJECT = Project(Path(__file__).parent.parent)
 MODULES = module_names(PROJECT)
+SPLIT = [(module, entry) for module in MODULES for entry in load_module(PROJECT, module).exercises if entry.parts]
+NEEDS = {  # part -> the other part that its tests cannot do without: its function calls that one, or follows it
+    "split_groups": "value_range",
+    "requantize": "quantize_multiplier",
+    "convert": "FakeQuantized",
+    "lost_share": "to_bfloat16",
+    "update": "step",
+    "assign_bits": "pareto_front",
+}
 
 
 @pytest.fixture
@@ -81,3 +97,44 @@ def test_one_exercise_solved_earns_its_points_alone(copy: Project, module: str) 
     _, report = tito_test(copy, module)
     assert {e["exercise"] for e in report["exercises"] if e["status"] == "passed"} == {first.id}
     assert report["points"] == first.points
+
+
+def functions_at(source: str, line: int) -> set[str]:
+    """The names of the functions and classes around a line."""
+    around = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    return {node.name for node in around if node.lineno <= line <= (node.end_lineno or 0)}
+
+
+def written(source: str, parts: set[str], instead: str) -> str:
+    """A cell with the solutions of these parts, and one line in the place of every other one."""
+    lines = list[str]()
+    right = True
+    for number, line in enumerate(source.split("\n"), 1):
+        if "### BEGIN SOLUTION" in line:
+            right = bool(functions_at(source, number) & parts)
+            if not right:
+                lines.append(line[: len(line) - len(line.lstrip())] + instead)
+        elif "### END SOLUTION" in line:
+            right = True
+        elif right:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(("module", "exercise"), [pytest.param(*one, id=one[1].id) for one in SPLIT])
+def test_a_part_alone_earns_its_points_beside_what_is_not_written_or_wrong(module: str, exercise: Exercise) -> None:
+    """All tests judge, the hidden ones too; where a part needs another one, both are right, and earn theirs."""
+    table = load_module(PROJECT, module)
+    reference = load(PROJECT, table.notebook_of(exercise.id).path)
+    cells = ["\n".join(line for _, line in cell.body) for cell in reference.code if cell.exercise == exercise.id]
+    others, unsafe = catalogue.solved(PROJECT, table), bubblewrap.protection().kind == "none"
+    with Judge(Edition(PROJECT, table), Options(exercise=exercise.id, unsafe=unsafe)) as judge:
+        for part in exercise.parts:
+            right = {part.name, NEEDS.get(part.name, part.name)}
+            for instead in (f'raise NotImplementedError("exercise {exercise.id}: not written")', "return None"):
+                mine = tuple(written(cell, right, instead) for cell in cells)
+                done = Submission("anna", others | {exercise.id: mine})
+                outcome = judge.grade(done).outcomes[0]
+                passed = {one.name for one in outcome.parts if one.status == "passed"}
+                assert passed == right, f"{part.name}, beside {instead!r}: {outcome.parts}"
+                assert outcome.points == sum(one.points for one in exercise.parts if one.name in right)

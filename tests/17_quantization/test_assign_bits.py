@@ -73,6 +73,7 @@ def random_table(seed, layers=4, types=(2, 3, 4, 8)):
     ]
 
 
+@pytest.mark.part("pareto_front")
 def test_one_layer_offers_its_rows(student):
     got = front(student, TWO[:2])
     check("bytes of the plans of one layer", [p[0] for p in got], [10, 20], EXTEND)
@@ -83,12 +84,14 @@ def test_one_layer_offers_its_rows(student):
     assert choices == [{"a": 2}, {"a": 4}], f"choices must be layer -> type, expected bits 2 and 4 for a, got {choices}"
 
 
+@pytest.mark.part("pareto_front")
 def test_a_row_that_another_beats_is_dropped(student):
     rows = [("a", 2, 10, 10.0), ("a", 3, 15, 8.0), ("a", 4, 20, 20.0), ("a", 8, 20, 19.0)]
     kept = "15 bytes with more noise than 10 bytes, and the worse of two with 20: without_losers(...) drops both"
     check("bytes of the plans", [p[0] for p in front(student, rows)], [10, 20], kept)
 
 
+@pytest.mark.part("pareto_front")
 def test_plans_of_two_layers_add_up(student):
     got = front(student, TWO)
     quiet = {"noises add up: noise + row.noise": noise(30)}
@@ -107,6 +110,7 @@ def test_plans_of_two_layers_add_up(student):
     )
 
 
+@pytest.mark.part("pareto_front")
 @pytest.mark.parametrize("seed", range(6))
 def test_the_front_is_that_of_all_combinations(student, seed):
     rows = random_table(seed)
@@ -136,6 +140,7 @@ def at_most(lines, hint):
         sys.settrace(before)
 
 
+@pytest.mark.part("pareto_front")
 def test_losers_are_dropped_layer_by_layer(student):
     """Of 6**12 combinations at most 73 plans are left behind each layer: their bytes are whole, from 24 to 96."""
     rows = [(f"layers.{i}", b, b, 6.0 * b - i % 3) for i in range(12) for b in (2, 3, 4, 5, 6, 8)]
@@ -146,6 +151,7 @@ def test_losers_are_dropped_layer_by_layer(student):
     check("bytes of the smallest and of the largest plan", [plans[0][0], plans[-1][0]], [24, 96], EXTEND)
 
 
+@pytest.mark.part("assign_bits")
 def test_the_bytes_go_where_they_count(student):
     """130 bytes: 4 bits for the small layer, which minds most; 2 for the large one."""
     slips = {
@@ -155,6 +161,7 @@ def test_the_bytes_go_where_they_count(student):
     same_choice("assign_bits(table, 130)", assigned(student, TWO, 130), {"a": 4, "b": 2}, BEST, slips)
 
 
+@pytest.mark.part("assign_bits")
 @pytest.mark.parametrize(
     ("budget", "wanted"), [(110, (2, 2)), (119, (2, 2)), (120, (4, 2)), (219, (4, 2)), (220, (4, 4)), (9999, (4, 4))]
 )
@@ -170,6 +177,7 @@ def test_the_best_plan_that_fits_is_chosen(student, budget, wanted):
     same_choice(f"assign_bits(table, {budget})", got, wanted, exact, {})
 
 
+@pytest.mark.part("assign_bits")
 def test_the_best_step_now_may_block_a_better_plan(student):
     """Greedy: raising a gains most noise a byte, but then neither b nor c can be raised, which together gain more."""
     rows = [
@@ -186,6 +194,7 @@ def test_the_best_step_now_may_block_a_better_plan(student):
     same_choice("assign_bits(table, 40)", assigned(student, rows, 40), best, blocked, {blocked: greedy})
 
 
+@pytest.mark.part("assign_bits")
 @pytest.mark.parametrize("seed", range(6))
 def test_no_combination_that_fits_is_better(student, seed):
     rows = random_table(100 + seed)
@@ -204,12 +213,14 @@ def test_no_combination_that_fits_is_better(student, seed):
         assert mine <= best * (1 + 1e-9), f"assign_bits(table, {budget}): noise {mine:.4g}, but {best:.4g} fits: {BEST}"
 
 
+@pytest.mark.part("assign_bits")
 def test_every_layer_gets_a_type(student):
     rows = [(f"layers.{i}", b, 8 * b, 6.0 * b - i % 3) for i in range(8) for b in (2, 3, 4, 8)]
     got = assigned(student, rows, 8 * 8 * 4)
     assert list(got) == [f"layers.{i}" for i in range(8)], f"every layer needs a type, got {got}: {EXTEND}"
 
 
+@pytest.mark.part("pareto_front")
 def test_a_budget_below_the_smallest_plan_is_refused(student):
     with pytest.raises(ValueError, match="110"):
         student.assign_bits(made(student, TWO), 109)

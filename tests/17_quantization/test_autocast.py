@@ -20,6 +20,7 @@ def cast(student, x, dtype="float16"):
     return out
 
 
+@pytest.mark.part("cast_to")
 def test_values_are_rounded_to_half(student):
     x = np.array([1.0, 2049.0, 1e-8, 0.1], np.float32)
     out = cast(student, student.Tensor(x))
@@ -30,12 +31,14 @@ def test_values_are_rounded_to_half(student):
     assert type_name(out) == "Tensor", f"cast_to must return a Tensor, got {type_name(out)}"
 
 
+@pytest.mark.part("cast_to")
 def test_bfloat16_is_held_in_float32(student):
     out = cast(student, student.Tensor(np.array([1.01, 1e-8, 1e5], np.float32)), "bfloat16")
     wanted = student.to_bfloat16(np.array([1.01, 1e-8, 1e5], np.float32))
     check("cast_to([1.01, 1e-8, 1e5], 'bfloat16')", out.data, wanted, "pass dtype on to round_half", dtype="float32")
 
 
+@pytest.mark.part("cast_to")
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_gradient_passes_back_unchanged(student, dtype):
     x = student.Tensor(np.array([1.0, 2049.0, 0.1], np.float32), True)
@@ -51,6 +54,7 @@ def test_the_gradient_passes_back_unchanged(student, dtype):
     check("the gradient of x", x.grad, [2.0, -3.0, 0.5], CAST, slips=slips, dtype="float32")
 
 
+@pytest.mark.part("cast_to")
 def test_the_gradient_is_not_rounded_to_half(student):
     """bfloat16 is held in float32, and so is its gradient: a third, and 1 + 2**-12, are no bfloat16 numbers."""
     x = student.Tensor(np.array([1.0, 2049.0, 0.1], np.float32), True)
@@ -61,6 +65,7 @@ def test_the_gradient_is_not_rounded_to_half(student):
     check("the gradient of x", x.grad, grad, unchanged, dtype="float32")
 
 
+@pytest.mark.part("cast_to")
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_gradient_is_the_slope_seen_from_afar(student, dtype):
     """Central differences over numbers that both halves hold: the staircase is a straight line there."""
@@ -82,6 +87,7 @@ def autocasting(student, dtype):
         block.__exit__(None, None, None)
 
 
+@pytest.mark.part("cast_to")
 def test_inside_autocast_a_product_is_half_and_its_weights_learn_in_float32(student):
     x, w = np.array([[1.0, 2049.0]], np.float32), np.array([[0.5, 1.0], [3.0, -1.0]], np.float32)
     weight = student.Tensor(w, True)
@@ -108,6 +114,7 @@ def step(weights, *grads):
         weights.step()
 
 
+@pytest.mark.part("MasterWeights")
 def test_the_masters_get_their_gradients_in_float32(student):
     _, weights = masters(student, [1.0, 2.0])
     step(weights, [0.5, -3.0])
@@ -116,6 +123,7 @@ def test_the_masters_get_their_gradients_in_float32(student):
     check("the master's gradient", got, [0.5, -3.0], "master.grad = p.grad.astype(np.float32)", dtype="float32")
 
 
+@pytest.mark.part("MasterWeights")
 def test_the_optimizer_steps_on_the_masters(student):
     _, weights = masters(student, [1.0, 2.0])
     step(weights, [0.5, -3.0])
@@ -133,6 +141,7 @@ def test_the_optimizer_steps_on_the_masters(student):
     )
 
 
+@pytest.mark.part("MasterWeights")
 def test_the_parameters_are_the_masters_rounded(student):
     (p,), weights = masters(student, [1.0, 2.0])
     step(weights, [0.5, -3.0])
@@ -142,6 +151,7 @@ def test_the_parameters_are_the_masters_rounded(student):
     check("the parameter, against its master", p.data, weights.masters[0].data.astype(np.float16), MASTER)
 
 
+@pytest.mark.part("MasterWeights")
 def test_small_steps_add_up_in_the_master(student):
     """Below 8, float16 numbers lie 2**-8 apart: a step of 0.001 is lost, twenty of them are not."""
     (p,), weights = masters(student, [8.0])
@@ -165,6 +175,7 @@ def test_small_steps_add_up_in_the_master(student):
     )
 
 
+@pytest.mark.part("MasterWeights")
 def test_a_parameter_without_gradient_stays(student):
     """Adam would move a master on with a gradient of the step before."""
     params, weights = masters(student, [1.0], [3.0])
@@ -177,6 +188,7 @@ def test_a_parameter_without_gradient_stays(student):
     check("the other master", weights.masters[1].data, [2.998], MASTER, within=1e-5)
 
 
+@pytest.mark.part("MasterWeights")
 def test_infinity_in_a_gradient_is_not_hidden(student):
     """A scaler looks at the parameters' gradients: MasterWeights has params and step, as an optimizer has."""
     (p,), weights = masters(student, [1.0])
@@ -186,6 +198,7 @@ def test_infinity_in_a_gradient_is_not_hidden(student):
     assert not stepped and weights.optimizer.steps == 0, "a step with an infinite gradient must be skipped"
 
 
+@pytest.mark.part("MasterWeights")
 def test_every_parameter_follows_its_master(student):
     params, weights = masters(student, [1.0], [3.0], [5.0])
     step(weights, [1.0], [1.0], [-1.0])
@@ -194,6 +207,7 @@ def test_every_parameter_follows_its_master(student):
     check("three parameters after a step", got, wanted, f"all of them: {MASTER}", within=2.0**-9)
 
 
+@pytest.mark.part("cast_to")
 @pytest.mark.parametrize("shape", [(), (1,), (0, 3)])
 def test_any_shape_is_cast(student, shape):
     x = student.Tensor(np.full(shape, 0.1, np.float32))

@@ -27,6 +27,7 @@ def parts(student, x, p, hint="the squared errors of x against dequantize(quanti
     return got
 
 
+@pytest.mark.part("error_parts")
 def test_without_clipping_all_error_is_rounding(student):
     got = parts(student, [0.5, 1.0, -2.25, 3.25], student.QParams(1.0, 0))
     slips = {
@@ -39,6 +40,7 @@ def test_without_clipping_all_error_is_rounding(student):
     check("error_parts([0.5, 1, -2.25, 3.25], QParams(1, 0))", got, (0.09375, 0.0), INSIDE, slips=slips)
 
 
+@pytest.mark.part("error_parts")
 def test_beyond_the_range_all_error_is_clipping(student):
     got = parts(student, [130.0, -129.0], student.QParams(1.0, 0))
     slips = {
@@ -48,6 +50,7 @@ def test_beyond_the_range_all_error_is_clipping(student):
     check("error_parts([130, -129], QParams(1, 0))", got, (0.0, 5.0), INSIDE, slips=slips)
 
 
+@pytest.mark.part("error_parts")
 def test_both_parts_are_divided_by_the_number_of_all_elements(student):
     got = parts(student, [0.5, 3.0], student.QParams(1.0, 0, student.IntType(2)))
     slips = {
@@ -57,6 +60,7 @@ def test_both_parts_are_divided_by_the_number_of_all_elements(student):
     check("error_parts([0.5, 3], 2 bits)", got, (0.125, 2.0), INSIDE, slips=slips)
 
 
+@pytest.mark.part("error_parts")
 def test_a_number_that_rounds_to_the_last_code_is_not_clipped(student):
     got = parts(student, [127.25, -128.25, 127.0, -128.0], student.QParams(1.0, 0))
     slips = {
@@ -66,6 +70,7 @@ def test_a_number_that_rounds_to_the_last_code_is_not_clipped(student):
     check("error_parts([127.25, -128.25, 127, -128])", got, (0.03125, 0.0), INSIDE, slips=slips)
 
 
+@pytest.mark.part("error_parts")
 def test_the_zero_point_belongs_to_the_code(student):
     p = student.QParams(1.0, 100)
     got = parts(student, [27.25, 28.0, -227.75, -230.0], p)
@@ -76,6 +81,7 @@ def test_the_zero_point_belongs_to_the_code(student):
     check("error_parts([27.25, 28, -227.75, -230], zero point 100)", got, (0.03125, 1.25), missing, slips=slips)
 
 
+@pytest.mark.part("error_parts")
 def test_the_parts_sum_to_the_whole_error(student):
     x = np.random.default_rng(3).normal(0, 2, 2000).astype(np.float32)
     for args in ((0.125, 0, 4, True), (0.0625, 7, 5, True), (0.25, 3, 4, False)):
@@ -86,6 +92,7 @@ def test_the_parts_sum_to_the_whole_error(student):
         check(f"error_parts of 2000 numbers in {bits} bits", got, wanted, INSIDE, within=np.multiply(wanted, CLOSE))
 
 
+@pytest.mark.part("error_parts")
 def test_the_zero_point_is_added_after_rounding(student):
     """126.5 is a tie and rounds to 126; with zero point 1 that is the last code, where 127.5 would round beyond it."""
     after = "rint(x / scale) + zero_point: the zero point is added after rounding"
@@ -93,6 +100,7 @@ def test_the_zero_point_is_added_after_rounding(student):
     check("error_parts([126.5], zero point 1)", got, (0.25, 0.0), after, slips={after: (0.0, 0.25)})
 
 
+@pytest.mark.part("error_parts")
 def test_a_number_on_the_edge_is_divided_by_the_scale(student):
     """In float32 -3.855 / 0.03 is -128.5, which rounds to a code; -3.855 * (1 / 0.03) lies beyond it."""
     x, scale = float(np.float32(-128.5) * np.float32(0.03)), float(np.float32(0.03))
@@ -102,6 +110,7 @@ def test_a_number_on_the_edge_is_divided_by_the_scale(student):
     check("error_parts([-3.855], scale 0.03)", got, wanted, twice, slips={twice: wanted[::-1]}, within=1e-9)
 
 
+@pytest.mark.part("error_parts")
 def test_every_shape_and_every_row_counts(student):
     x = np.array([[0.25, 2.0], [10.0, 12.5]], np.float32)
     p = student.QParams(np.array([[1.0], [10.0]]), 0, student.IntType(2))
@@ -111,12 +120,14 @@ def test_every_shape_and_every_row_counts(student):
     check("error_parts of a single number", parts(student, 0.25, student.QParams(1.0, 0)), (0.0625, 0.0))
 
 
+@pytest.mark.part("error_parts")
 def test_an_empty_array_has_no_error(student):
     zero = "0 / 0 is not a number: divide by max(x.size, 1)"
     got = parts(student, np.zeros((0, 3), np.float32), student.QParams(1.0, 0), zero)
     check("error_parts of an empty array", got, (0.0, 0.0), zero)
 
 
+@pytest.mark.part("error_parts")
 def test_errors_of_large_numbers_are_squared_in_float64(student):
     got = parts(student, np.array([3e30, 0], np.float32), student.QParams(1e28, 0))
     wanted = (float(np.float32(3e30)) - 127 * float(np.float32(1e28))) ** 2 / 2
@@ -124,6 +135,7 @@ def test_errors_of_large_numbers_are_squared_in_float64(student):
     check("error_parts([3e30, 0], scale 1e28)", got, (0.0, wanted), large, within=wanted * 1e-5)
 
 
+@pytest.mark.part("sqnr_db")
 def test_a_noise_of_a_hundredth_is_20_decibels(student):
     with works("sqnr_db([3, 4], [3, 4.5])", "10 * log10(sum(x**2) / sum((x - x_hat)**2))"):
         got = student.sqnr_db([3.0, 4.0], [3.0, 4.5])
@@ -138,12 +150,14 @@ def test_a_noise_of_a_hundredth_is_20_decibels(student):
     check("sqnr_db([3, 4], [3, 4.5])", got, 20.0, "25 / 0.25 is 100", slips=slips, within=1e-9)
 
 
+@pytest.mark.part("sqnr_db")
 def test_an_exact_copy_has_no_noise_at_all(student):
     with works("sqnr_db(x, x)", "no noise: return float('inf') before anything is divided by it"):
         got = student.sqnr_db([1.0, 2.0], [1.0, 2.0])
     check("sqnr_db(x, x)", got, math.inf, "no noise: return float('inf')")
 
 
+@pytest.mark.part("sqnr_db")
 def test_zeros_that_come_back_as_zeros_have_no_noise(student):
     exact = "exact is infinite, for zeros, too: ask for noise before you ask for a signal"
     with works("sqnr_db([0], [0])", exact):
@@ -151,12 +165,14 @@ def test_zeros_that_come_back_as_zeros_have_no_noise(student):
     check("sqnr_db([0], [0])", got, math.inf, exact)
 
 
+@pytest.mark.part("sqnr_db")
 def test_noise_without_a_signal_is_minus_infinity(student):
     with works("sqnr_db([0, 0], [0, 1])", "no signal: return float('-inf'), for log10(0) would warn"), no_warnings():
         got = student.sqnr_db([0.0, 0.0], [0.0, 1.0])
     check("sqnr_db([0, 0], [0, 1])", got, -math.inf, "no signal: return float('-inf')")
 
 
+@pytest.mark.part("sqnr_db")
 @pytest.mark.parametrize("factor", [1e-25, 1e25])
 def test_decibels_do_not_depend_on_the_unit(student, factor):
     x = np.array([[3.0, 4.0]], np.float32) * np.float32(factor)
@@ -165,6 +181,7 @@ def test_decibels_do_not_depend_on_the_unit(student, factor):
     check(f"sqnr_db, everything times {factor:g}", student.sqnr_db(x, x_hat), 20.0, lost, within=1e-4)
 
 
+@pytest.mark.part("sqnr_db")
 def test_a_signal_may_have_zeros_and_may_be_one_number(student):
     got = student.sqnr_db([3.0, 4.0, 0.0], [3.0, 4.5, 0.0])
     check("sqnr_db([3, 4, 0], [3, 4.5, 0])", got, 20.0, "a zero among others is a signal: x.any()", within=1e-9)
@@ -173,6 +190,7 @@ def test_a_signal_may_have_zeros_and_may_be_one_number(student):
     check("sqnr_db(2, 1.8)", got, 20.0, "4 / 0.04 is 100", within=1e-9)
 
 
+@pytest.mark.part("sqnr_db")
 def test_decibels_are_a_float(student):
     for x_hat in ([3.0, 4.5], [3.0, 4.0], [0.0, 0.0]):
         check_float(f"sqnr_db([3, 4], {x_hat})", student.sqnr_db([3.0, 4.0], x_hat))

@@ -41,6 +41,7 @@ def fold(student, layer, bn):
     return folded
 
 
+@pytest.mark.part("equalization_scales")
 def test_a_channel_is_divided_by_the_root_of_the_ratio(student):
     slips = {
         "the ratio is upside down: r is divided by r_next": [0.5, 3.0],
@@ -51,6 +52,7 @@ def test_a_channel_is_divided_by_the_root_of_the_ratio(student):
     check("equalization_scales([8, 1], [2, 9])", got, [2.0, 1 / 3], S, slips=slips, within=1e-7)
 
 
+@pytest.mark.part("equalization_scales")
 def test_afterwards_both_sides_are_equally_large(student):
     rng = np.random.default_rng(1)
     r, r_next = rng.lognormal(0, 3, (2, 20))
@@ -58,6 +60,7 @@ def test_afterwards_both_sides_are_equally_large(student):
     check("r / s, of 20 channels", r / s, r_next * s, S, within=1e-6 * r_next * s)
 
 
+@pytest.mark.part("equalization_scales")
 @pytest.mark.parametrize(("r", "r_next"), [(0.0, 3.0), (5.0, 0.0), (0.0, 0.0)])
 def test_a_channel_without_weights_stays_as_it_is(student, r, r_next):
     got = scales(student, [8.0, r], [2.0, r_next])
@@ -67,6 +70,7 @@ def test_a_channel_without_weights_stays_as_it_is(student, r, r_next):
     check(f"equalization_scales([8, {r:g}], [2, {r_next:g}])", got, [2.0, 1.0], zero, within=1e-7)
 
 
+@pytest.mark.part("equalization_scales")
 def test_scales_are_float32_and_the_inputs_stay(student):
     r, r_next = np.array([4.0, 0.0], np.float32), np.array([1.0, 1.0], np.float32)
     with works("equalization_scales(float32, float32)", S):
@@ -75,6 +79,7 @@ def test_scales_are_float32_and_the_inputs_stay(student):
     check("r afterwards", r, [4.0, 0.0], "r was changed in place")
 
 
+@pytest.mark.part("fold_batch_norm")
 def test_a_batch_norm_scales_the_rows_of_the_weight(student):
     got = fold(student, conv(student, WEIGHT, np.zeros(2, np.float32)), norm(student)).weight.data
     g = np.array([0.5, 4.0])
@@ -91,6 +96,7 @@ def test_a_batch_norm_scales_the_rows_of_the_weight(student):
     check("the folded weight", got, WEIGHT * g.reshape(-1, 1, 1, 1), G, slips=slips, within=1e-6)
 
 
+@pytest.mark.part("fold_batch_norm")
 def test_a_batch_norm_moves_the_bias(student):
     bias = np.array([1.0, 2.0], np.float32)
     got = fold(student, conv(student, WEIGHT, bias), norm(student)).bias.data
@@ -106,12 +112,14 @@ def test_a_batch_norm_moves_the_bias(student):
     check("the folded bias", got, (0.0, 19.0), BIAS, slips=slips, within=1e-6)
 
 
+@pytest.mark.part("fold_batch_norm")
 def test_a_convolution_without_bias_gets_one(student):
     folded = fold(student, conv(student, WEIGHT), norm(student))
     assert folded.bias is not None, f"the folded layer has no bias, but batch normalization adds one: {BIAS}"
     check("the folded bias", folded.bias.data, (-0.5, 11.0), f"{BIAS}, with bias 0", within=1e-6)
 
 
+@pytest.mark.part("fold_batch_norm")
 def test_the_given_layers_stay_and_the_folded_one_can_be_trained(student):
     layer, bn = conv(student, WEIGHT, np.ones(2, np.float32)), norm(student)
     folded = fold(student, layer, bn)
@@ -124,6 +132,7 @@ def test_the_given_layers_stay_and_the_folded_one_can_be_trained(student):
     )
 
 
+@pytest.mark.part("fold_batch_norm")
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_the_folded_layer_computes_what_both_did(student, groups):
     rng = np.random.default_rng(groups)
@@ -143,6 +152,7 @@ def test_the_folded_layer_computes_what_both_did(student, groups):
     check(f"folded(x), groups {groups}", got, bn(layer(x)).data, keep, within=within)
 
 
+@pytest.mark.part("equalization_scales")
 def test_equalizing_a_network_keeps_its_function(student):
     """A row and the column it feeds are scaled by s and 1 / s: each product of two weights is rounded 3 times more."""
     rng = np.random.default_rng(5)
@@ -161,5 +171,6 @@ def test_equalizing_a_network_keeps_its_function(student):
     check("the largest weights of rows 0 to 4", rows[:5], columns[:5], S, within=1e-4 * columns[:5])
 
 
+@pytest.mark.part("equalization_scales")
 def test_no_channels_need_no_scales(student):
     check("equalization_scales of no channels", scales(student, [], []), np.zeros(0), S, dtype="float32")

@@ -38,6 +38,7 @@ def test_the_constants_are_those_of_pytorch(student):
     check("GradScaler's constants", got, (65536.0, 2.0, 0.5, 2000))
 
 
+@pytest.mark.part("step")
 def test_the_loss_and_its_gradient_grow_by_the_scale_and_step_takes_it_off(student):
     """The gradient of sum(w**2), scaled and divided again, is its slope by central differences, 2 w."""
     w = np.array([0.5, -3.0], np.float32)
@@ -57,6 +58,7 @@ def test_the_loss_and_its_gradient_grow_by_the_scale_and_step_takes_it_off(stude
     check("the gradient of sum(w**2)", p.grad, slopes, STEP, slips=slips)
 
 
+@pytest.mark.part("step")
 def test_a_good_step_is_taken_with_the_divided_gradient(student):
     (p,), optimizer = parameters(student, np.zeros(2, np.float32))
     stepped = step(student.GradScaler(init_scale=8.0), optimizer, np.array([8.0, -24.0], np.float32))
@@ -71,6 +73,7 @@ def test_a_good_step_is_taken_with_the_divided_gradient(student):
     assert stepped, f"step must return True when it stepped, got {stepped!r}"
 
 
+@pytest.mark.part("step")
 def test_gradients_of_half_precision_are_divided_in_float32(student):
     """1024 * 2**-30, the smallest float16 number times 16, divided by 1024 is no float16 number."""
     (p,), optimizer = parameters(student, np.zeros(2, np.float16))
@@ -79,6 +82,7 @@ def test_gradients_of_half_precision_are_divided_in_float32(student):
     check("a float16 gradient, divided", p.grad, [2.0**-30, 2.0**-34], half, slips={half: [0.0, 0.0]}, dtype="float32")
 
 
+@pytest.mark.part("step")
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_a_step_with_infinity_or_nan_is_skipped(student, bad):
     (p,), optimizer = parameters(student, np.ones(2, np.float32))
@@ -92,6 +96,7 @@ def test_a_step_with_infinity_or_nan_is_skipped(student, bad):
     check("the finite gradient after a skipped step", p.grad[1], 8.0, "it is left as it is")
 
 
+@pytest.mark.part("step")
 def test_every_gradient_is_looked_at_before_the_first_is_divided(student):
     (first, _), optimizer = parameters(student, np.ones(1, np.float32), np.ones(1, np.float32))
     step(student.GradScaler(init_scale=8.0), optimizer, np.full(1, 8, np.float32), np.full(1, np.inf, np.float32))
@@ -100,6 +105,7 @@ def test_every_gradient_is_looked_at_before_the_first_is_divided(student):
     check("the first gradient after a skipped step", first.grad, [8.0], early)
 
 
+@pytest.mark.part("step")
 def test_a_parameter_without_gradient_is_no_obstacle(student):
     (first, second), optimizer = parameters(student, np.zeros(1, np.float32), np.zeros(1, np.float32))
     stepped = step(student.GradScaler(init_scale=8.0), optimizer, None, np.full(1, 8, np.float32))
@@ -119,6 +125,7 @@ def run(student, pattern, **options):
     return scales, scaler
 
 
+@pytest.mark.part("update")
 def test_after_a_skipped_step_the_scale_is_halved(student):
     got, _ = run(student, ".xx")
     slips = {
@@ -128,6 +135,7 @@ def test_after_a_skipped_step_the_scale_is_halved(student):
     check("the scales of good, skipped, skipped", got, [1024, 512, 256], UPDATE, slips=slips)
 
 
+@pytest.mark.part("update")
 def test_after_a_whole_interval_of_good_steps_the_scale_doubles(student):
     got, _ = run(student, "....")
     slips = {
@@ -140,6 +148,7 @@ def test_after_a_whole_interval_of_good_steps_the_scale_doubles(student):
     check("the scales of four good steps, interval 3", got, [1024, 1024, 2048, 2048], UPDATE, slips=slips)
 
 
+@pytest.mark.part("update")
 def test_after_growing_the_count_begins_from_0(student):
     got, _ = run(student, "." * 9)
     wanted = [1024, 1024, 2048, 2048, 2048, 4096, 4096, 4096, 8192]
@@ -160,6 +169,7 @@ def test_after_growing_the_count_begins_from_0(student):
     )
 
 
+@pytest.mark.part("update")
 def test_a_skipped_step_sets_the_count_back(student):
     got, _ = run(student, "..x...")
     slips = {
@@ -175,6 +185,7 @@ def test_a_skipped_step_sets_the_count_back(student):
     )
 
 
+@pytest.mark.part("update")
 def test_the_log_tells_every_change(student):
     _, scaler = run(student, "...xx....", init_scale=64.0, growth_factor=4.0, backoff_factor=0.25)
     wanted = [(3, "grow", 256.0), (4, "skip", 64.0), (5, "skip", 16.0), (8, "grow", 64.0)]
@@ -183,6 +194,7 @@ def test_the_log_tells_every_change(student):
     assert got == wanted, f"events: expected {wanted}, got {got}: {log}"
 
 
+@pytest.mark.part("update")
 @pytest.mark.parametrize("seed", range(4))
 def test_any_run_is_the_rule_s(student, seed):
     pattern = "".join(np.random.default_rng(seed).choice([".", ".", ".", "x"], 40))
@@ -196,6 +208,7 @@ def test_any_run_is_the_rule_s(student, seed):
     check(f"the scales of {pattern}", got, wanted, UPDATE)
 
 
+@pytest.mark.part("step")
 def test_gradients_of_single_precision_keep_their_bits(student):
     (p,), optimizer = parameters(student, np.zeros(2, np.float32))
     grad = np.array([0.1, 1e-9], np.float32)

@@ -28,12 +28,14 @@ def rounded(student, x):
         return student.to_bfloat16(x)
 
 
+@pytest.mark.part("to_bfloat16")
 def test_numbers_of_eight_significant_bits_stay(student):
     x = np.array([-1.0, 0.0, 0.5, 2.0, 255.0, -1.0078125], np.float32)
     slips = {"the upper half was kept as an integer: view the bits as float32 again": truncated(x).view(np.uint32)}
     check(f"to_bfloat16({x.tolist()})", rounded(student, x), x, BITS, slips=slips, dtype="float32")
 
 
+@pytest.mark.part("to_bfloat16")
 def test_others_go_to_the_nearest(student):
     x = np.array([1.01, 3.14159, -0.1, 1000.7, 1e-3], np.float32)
     wanted = [nearest(float(v)) for v in x]
@@ -45,6 +47,7 @@ def test_others_go_to_the_nearest(student):
     check("to_bfloat16([1.01, 3.14159, -0.1, 1000.7, 0.001])", rounded(student, x), wanted, BITS, slips=slips)
 
 
+@pytest.mark.part("to_bfloat16")
 def test_ties_go_to_the_even_neighbour(student):
     x = np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, -1 - 2.0**-8, 257.0, 259.0], np.float32)
     slips = {
@@ -62,6 +65,7 @@ def test_ties_go_to_the_even_neighbour(student):
     check("to_bfloat16 of five ties", rounded(student, x), wanted, BITS, slips=slips)
 
 
+@pytest.mark.part("to_bfloat16")
 def test_the_exponents_are_those_of_float32(student):
     x = np.array([1e38, -1e38, 1e-38, 1e5, 1e-8, 1e-40, 2.0**-133], np.float32)
     float16 = "that is float16: bfloat16 keeps float32's eight bits of exponent"
@@ -71,6 +75,7 @@ def test_the_exponents_are_those_of_float32(student):
     check("to_bfloat16 of large and small numbers", rounded(student, x), wanted, BITS, slips=slips)
 
 
+@pytest.mark.part("to_bfloat16")
 def test_the_largest_round_to_infinity(student):
     x = np.array([3.39e38, np.finfo(np.float32).max, -np.finfo(np.float32).max], np.float32)
     wanted = [nearest(float(v)) for v in x]
@@ -82,6 +87,7 @@ def test_the_largest_round_to_infinity(student):
     )
 
 
+@pytest.mark.part("to_bfloat16")
 def test_infinity_and_nan_stay(student):
     x = np.array([np.inf, -np.inf], np.float32)
     check("to_bfloat16([inf, -inf])", rounded(student, x), x, BITS)
@@ -91,6 +97,7 @@ def test_infinity_and_nan_stay(student):
     assert np.isnan(got).all(), f"to_bfloat16 of four NaN: expected NaN, got {got}: {kept}"
 
 
+@pytest.mark.part("to_bfloat16")
 @pytest.mark.parametrize("shape", [(), (0,), (3, 1), (2, 2, 2)])
 def test_shape_and_type_are_kept(student, shape):
     check(
@@ -102,6 +109,7 @@ def test_shape_and_type_are_kept(student, shape):
     )
 
 
+@pytest.mark.part("to_bfloat16")
 def test_a_thousand_numbers_of_every_size_are_right(student):
     bits = np.random.default_rng(2).integers(0, 2**32, 2000, dtype=np.uint32)
     x = bits.view(np.float32)
@@ -118,6 +126,7 @@ def lost(student, x, dtype):
     return got
 
 
+@pytest.mark.part("lost_share")
 def test_small_numbers_vanish_and_large_ones_overflow_in_float16(student):
     x = [1e-8, -1e-9, 1.0, 1e5, 0.0, 2.0, 3.0, np.inf]
     slips = {
@@ -138,12 +147,14 @@ def test_small_numbers_vanish_and_large_ones_overflow_in_float16(student):
     )
 
 
+@pytest.mark.part("lost_share")
 def test_nothing_of_these_is_lost_in_bfloat16(student):
     got = lost(student, [1e-8, 1.0, 1e5, 0.0], "bfloat16")
     slips = {"dtype was not looked at: round_half(x, dtype)": (0.25, 0.25)}
     check("lost_share([1e-8, 1, 1e5, 0], 'bfloat16')", got, (0.0, 0.0), "bfloat16 has float32's exponents", slips=slips)
 
 
+@pytest.mark.part("lost_share")
 def test_the_borders_of_float16_are_where_rounding_puts_them(student):
     x = [6e-8, 3e-8, 2.0**-25, 65504.0, 65519.0, 65520.0, -65520.0, 1.0]
     got = lost(student, x, "float16")
@@ -151,15 +162,18 @@ def test_the_borders_of_float16_are_where_rounding_puts_them(student):
     check("lost_share at float16's borders", got, (1 / 8, 2 / 8), round_)
 
 
+@pytest.mark.part("lost_share")
 def test_of_nothing_nothing_is_lost(student):
     check("lost_share([], 'float16')", lost(student, [], "float16"), (0.0, 0.0), "divide by max(x.size, 1)")
 
 
+@pytest.mark.part("lost_share")
 def test_another_dtype_is_refused_by_name(student):
     with pytest.raises(ValueError, match="float8"):
         student.lost_share([1.0], "float8")
 
 
+@pytest.mark.part("lost_share")
 @pytest.mark.parametrize("shape", [(), (1,)])
 def test_one_number_may_be_lost_whole(student, shape):
     got = lost(student, np.full(shape, 1e-8), "float16")

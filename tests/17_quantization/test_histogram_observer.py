@@ -11,6 +11,11 @@ FORMULA = "sum p ln(p / q), p = clipped / sum, q = the mean count of the code's 
 
 EMPTY = "empty cell took a share: the mean is over the *occupied* cells (counts > 0) of a code"
 
+OBJECTIVES = [
+    pytest.param("mse", marks=pytest.mark.part("expected_mse")),
+    pytest.param("entropy", marks=pytest.mark.part("kl_divergence")),
+]
+
 
 def mse(student, counts, centers, *qparams):
     with works("expected_mse(...)", "(counts * squared errors of the centers).sum() / counts.sum()"):
@@ -22,6 +27,7 @@ def kl(student, counts, codes, clipped, dtype=np.int8):
         return student.kl_divergence(np.array(counts), np.array(codes, dtype), np.array(clipped))
 
 
+@pytest.mark.part("expected_mse")
 def test_a_cell_counts_as_often_as_it_holds_numbers(student):
     got = mse(student, [3, 1], [0.25, 2.5], 1.0, 0)
     slips = {
@@ -35,11 +41,13 @@ def test_a_cell_counts_as_often_as_it_holds_numbers(student):
     check(call, got, 0.109375, "three errors of 1/4, one of 1/2", slips=slips)
 
 
+@pytest.mark.part("expected_mse")
 def test_numbers_beyond_the_range_cost_their_distance(student):
     got = mse(student, [1, 0, 1], [-130.0, 0.0, 129.0], 1.0, 0)
     check("expected_mse([1, 0, 1], [-130, 0, 129], QParams(1, 0))", got, 4.0, "(2**2 + 0 + 2**2) / 2", within=1e-7)
 
 
+@pytest.mark.part("expected_mse")
 def test_the_expected_error_agrees_with_the_formula_cell_by_cell(student):
     rng = np.random.default_rng(9)
     counts, centers = rng.integers(0, 50, 64), (np.arange(64) - 31.5) / 8
@@ -49,6 +57,7 @@ def test_the_expected_error_agrees_with_the_formula_cell_by_cell(student):
         check(f"expected_mse, scale {scale}", got, wanted, "the mean over all numbers", within=1e-6 * wanted + 1e-15)
 
 
+@pytest.mark.part("kl_divergence")
 def test_counts_that_are_even_within_each_code_lose_nothing(student):
     got = kl(student, [4, 4, 8], [0, 0, 1], [4, 4, 8])
     slips = {
@@ -59,6 +68,7 @@ def test_counts_that_are_even_within_each_code_lose_nothing(student):
     check("kl_divergence([4, 4, 8], codes [0, 0, 1])", got, 0.0, FORMULA, slips=slips, within=1e-7)
 
 
+@pytest.mark.part("kl_divergence")
 def test_a_code_spreads_its_count_evenly(student):
     got = kl(student, [6, 2], [0, 0], [6, 2])
     wanted = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
@@ -74,6 +84,7 @@ def test_a_code_spreads_its_count_evenly(student):
     check("kl_divergence([6, 2], codes [0, 0])", got, wanted, FORMULA, slips=slips, within=1e-7)
 
 
+@pytest.mark.part("kl_divergence")
 def test_a_cell_without_p_costs_nothing(student):
     got = kl(student, [0, 5, 0, 5], [-2, -2, -1, -1], [0, 5, 0, 5])
     nan = "0 * log(0) is not a number to NumPy: sum only over the cells where p > 0"
@@ -81,6 +92,7 @@ def test_a_cell_without_p_costs_nothing(student):
     check("kl_divergence([0, 5, 0, 5], codes [-2, -2, -1, -1])", got, 0.0, nan, slips=slips, within=1e-7)
 
 
+@pytest.mark.part("kl_divergence")
 def test_only_occupied_cells_share_a_code(student):
     got = kl(student, [4, 0, 4, 8], [0, 0, 1, 1], [4, 0, 4, 8])
     wanted = 0.25 * math.log(4 / 6) + 0.5 * math.log(8 / 6)
@@ -88,6 +100,7 @@ def test_only_occupied_cells_share_a_code(student):
     check("kl_divergence([4, 0, 4, 8], codes [0, 0, 1, 1])", got, wanted, FORMULA, slips=slips, within=1e-7)
 
 
+@pytest.mark.part("kl_divergence")
 def test_what_was_clipped_counts_in_p_and_not_in_q(student):
     got = kl(student, [4, 4], [0, 1], [4, 12])
     wanted = 0.25 * math.log(0.5) + 0.75 * math.log(1.5)
@@ -98,6 +111,7 @@ def test_what_was_clipped_counts_in_p_and_not_in_q(student):
     check("kl_divergence([4, 4], codes [0, 1], clipped [4, 12])", got, wanted, FORMULA, slips=slips, within=1e-7)
 
 
+@pytest.mark.part("kl_divergence")
 def test_mass_on_an_empty_cell_costs_much_but_not_infinity(student):
     got = kl(student, [4, 0], [0, 1], [4, 4])
     wanted = 0.5 * math.log(0.5) + 0.5 * math.log(0.5 / 1e-9)
@@ -108,23 +122,31 @@ def test_mass_on_an_empty_cell_costs_much_but_not_infinity(student):
     check("kl_divergence([4, 0], codes [0, 1], clipped [4, 4])", got, wanted, FORMULA, slips=slips, within=1e-6)
 
 
+@pytest.mark.part("kl_divergence")
 def test_one_number_counted_is_one_whole(student):
     got = kl(student, [1, 0], [0, 1], [1, 0])
     check("kl_divergence([1, 0], codes [0, 1])", got, 0.0, "q is divided by counts.sum(), 1", within=1e-7)
 
 
+@pytest.mark.part("kl_divergence")
 def test_a_range_in_which_nothing_was_counted_costs_much(student):
     got = kl(student, [0, 0], [0, 1], [4, 4])
     none = "counts.sum() is 0 where everything was clipped: divide by max(counts.sum(), 1)"
     check("kl_divergence([0, 0], clipped [4, 4])", got, math.log(0.5 / 1e-9), none, within=1e-6)
 
 
-def test_costs_are_floats(student):
+@pytest.mark.part("expected_mse")
+def test_an_error_is_a_float(student):
     mse = student.expected_mse(np.array([3, 1]), np.array([0.25, 2.0]), student.QParams(1.0, 0))
     check_float("expected_mse([3, 1], [0.25, 2])", mse)
+
+
+@pytest.mark.part("kl_divergence")
+def test_a_divergence_is_a_float(student):
     check_float("kl_divergence([6, 2], codes [0, 0])", kl(student, [6, 2], [0, 0], [6, 2]))
 
 
+@pytest.mark.part("kl_divergence")
 def test_codes_may_begin_anywhere_and_leave_gaps(student):
     counts, clipped = [3, 0, 5, 7, 2, 9], [8, 0, 5, 7, 2, 20]
     for codes, dtype in (([-128, -128, -100, -100, 126, 127], np.int8), ([0, 0, 100, 100, 254, 255], np.uint8)):
@@ -133,6 +155,7 @@ def test_codes_may_begin_anywhere_and_leave_gaps(student):
         check(f"kl_divergence with codes {codes}", got, wanted, FORMULA, within=1e-7)
 
 
+@pytest.mark.part("kl_divergence")
 def test_the_whole_distribution_agrees_with_the_formula_cell_by_cell(student):
     rng = np.random.default_rng(4)
     counts = rng.poisson(np.exp(3 - np.abs(np.arange(200) - 90) / 15))
@@ -150,6 +173,7 @@ def root_mean_square(x, lo, hi, bits):
     return np.sqrt(np.mean((x - scale * codes) ** 2))
 
 
+@pytest.mark.part("expected_mse")
 @pytest.mark.parametrize("bits", [4, 8])
 def test_the_mse_observer_finds_the_best_of_its_thresholds(student, bits):
     x = np.append(np.random.default_rng(2).normal(size=4000), 10).astype(np.float32).astype(np.float64)
@@ -166,7 +190,7 @@ def test_the_mse_observer_finds_the_best_of_its_thresholds(student, bits):
     )
 
 
-@pytest.mark.parametrize("objective", ["mse", "entropy"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_chosen_range_follows_the_data(student, objective):
     x, ends = np.random.default_rng(6).laplace(size=3000).astype(np.float32), []
     for unit in (1, 4):

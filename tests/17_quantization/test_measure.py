@@ -23,6 +23,7 @@ def interval(student, correct, total, *z):
     return got
 
 
+@pytest.mark.part("model_nbytes")
 def test_weights_and_biases_take_four_bytes_each(student):
     got = nbytes(student, student.Sequential(student.Linear(2, 3)))
     slips = {
@@ -33,10 +34,12 @@ def test_weights_and_biases_take_four_bytes_each(student):
     check("model_nbytes of a Linear(2, 3)", got, 36, "6 weights and 3 biases of 4 bytes", slips=slips)
 
 
+@pytest.mark.part("model_nbytes")
 def test_a_model_without_arrays_takes_no_bytes(student):
     check("model_nbytes of a ReLU", nbytes(student, student.ReLU()), 0, "no arrays, no bytes")
 
 
+@pytest.mark.part("model_nbytes")
 def test_every_dtype_counts_with_its_own_size(student):
     weight = np.ones((10, 20), np.float32)
     p = student.QParams(np.ones((10, 1)), 0)
@@ -48,6 +51,7 @@ def test_every_dtype_counts_with_its_own_size(student):
     check(call, got, 200 + 40 + 4 + 40, OWNERS, slips=slips)
 
 
+@pytest.mark.part("model_nbytes")
 def test_an_array_with_two_names_is_counted_once(student):
     layer = student.Linear(5, 4)
     got = nbytes(student, student.Sequential(layer, student.ReLU(), layer))
@@ -55,6 +59,7 @@ def test_an_array_with_two_names_is_counted_once(student):
     check("model_nbytes of a model that uses one Linear(5, 4) twice", got, 96, OWNERS, slips=slips)
 
 
+@pytest.mark.part("model_nbytes")
 def test_equal_arrays_are_not_the_same_array(student):
     first, second = student.Linear(5, 4), student.Linear(5, 4)
     for layer in (first, second):
@@ -64,6 +69,7 @@ def test_equal_arrays_are_not_the_same_array(student):
     check("model_nbytes of two layers of zeros", got, 192, equal, slips={equal: 96})
 
 
+@pytest.mark.part("model_nbytes")
 def test_a_slice_keeps_its_whole_base_alive(student):
     base = student.Tensor(np.zeros((1000, 4), np.float32))
     whole = "a slice keeps its whole base in memory: count the bytes of owner(array), not of the array"
@@ -74,6 +80,7 @@ def test_a_slice_keeps_its_whole_base_alive(student):
     check("model_nbytes of two views of one array", nbytes(student, two), 16000, OWNERS, slips=slips)
 
 
+@pytest.mark.part("accuracy_interval")
 def test_490_of_500_lie_between_96_and_99_percent(student):
     got = interval(student, 490, 500)
     p, n, half = 0.98, 500, Z * math.sqrt(0.98 * 0.02 / 500)
@@ -89,6 +96,7 @@ def test_490_of_500_lie_between_96_and_99_percent(student):
     check("accuracy_interval(490, 500)", got, wanted, formula, slips=slips, within=1e-9)
 
 
+@pytest.mark.part("accuracy_interval")
 @pytest.mark.parametrize(("correct", "total"), [(0, 1), (1, 1), (1, 2), (7, 10), (9_800, 10_000), (1, 1000)])
 def test_the_interval_is_that_of_wilson(student, correct, total):
     for z in (1.96, 1.0, 2.5758):
@@ -99,6 +107,7 @@ def test_the_interval_is_that_of_wilson(student, correct, total):
         )
 
 
+@pytest.mark.part("accuracy_interval")
 @pytest.mark.parametrize("total", [1, 5, 500, 12_345])  # with 5 of 5 the formula gives a little more than 1
 def test_all_or_none_right_stays_within_0_and_1(student, total):
     lo, hi = interval(student, total, total)
@@ -111,11 +120,13 @@ def test_all_or_none_right_stays_within_0_and_1(student, total):
     )
 
 
+@pytest.mark.part("accuracy_interval")
 def test_more_images_make_a_shorter_interval(student):
     widths = [hi - lo for lo, hi in (interval(student, 49 * n, 50 * n) for n in (1, 10, 100))]
     assert widths[0] > widths[1] > widths[2], f"98 % of 50, 500, 5000 images: widths {widths} should shrink"
 
 
+@pytest.mark.part("speedup")
 def test_a_model_that_takes_half_the_time_is_twice_as_fast(student):
     with works("speedup([2, 4, 6], [1, 2, 3])", "np.median(np.asarray(baseline) / np.asarray(candidate))"):
         got = student.speedup([2, 4, 6], [1, 2, 3])
@@ -123,6 +134,7 @@ def test_a_model_that_takes_half_the_time_is_twice_as_fast(student):
     check("speedup([2, 4, 6], [1, 2, 3])", got, 2.0, "baseline / candidate", slips=slips)
 
 
+@pytest.mark.part("speedup")
 def test_one_disturbed_round_does_not_count(student):
     with works("speedup(...)", "np.median(np.asarray(baseline) / np.asarray(candidate))"):
         got = student.speedup([2.0, 2.0, 90.0], [1.0, 1.0, 30.0])
@@ -130,6 +142,7 @@ def test_one_disturbed_round_does_not_count(student):
     check("speedup([2, 2, 90], [1, 1, 30])", got, 2.0, "the median of the ratios", slips=slips)
 
 
+@pytest.mark.part("speedup")
 def test_ratios_are_taken_round_by_round(student):
     slow, fast = np.array([2.0, 6.0, 20.0, 3.0, 4.0]), np.array([1.0, 3.0, 10.0, 6.0, 0.8])
     with works("speedup(...)", "np.median(np.asarray(baseline) / np.asarray(candidate))"):
@@ -143,13 +156,19 @@ def test_ratios_are_taken_round_by_round(student):
     check("speedup of an even number of rounds", student.speedup([1.0, 3.0], [1.0, 1.0]), 2.0, "np.median")
 
 
+@pytest.mark.part("speedup")
 def test_one_round_is_enough(student):
     with works("speedup(2, 1)", "np.asarray makes an array of a number, too"):
         got = student.speedup(np.array(2.0), np.array(1.0))
     check("speedup(2, 1)", got, 2.0, "baseline / candidate")
 
 
-def test_bytes_are_an_int_and_a_speedup_is_a_float(student):
+@pytest.mark.part("model_nbytes")
+def test_bytes_are_an_int(student):
     got = nbytes(student, student.Sequential(student.Linear(2, 3)))
     assert isinstance(got, int), f"model_nbytes: expected an int, got {type(got).__name__}: sum(...) of .nbytes is one"
+
+
+@pytest.mark.part("speedup")
+def test_a_speedup_is_a_float(student):
     check_float("speedup([2, 4], [1, 2])", student.speedup([2, 4], [1, 2]))

@@ -9,6 +9,11 @@ BATCHES = ([-1.0, 2.0], [-1.0, 4.0], [-3.0, 2.0])
 FORGETS = "it forgot the earlier batches: later ones may only widen self.lo and self.hi"
 
 
+def each(*names):
+    """Each of these classes, as a test of that part of the exercise."""
+    return [pytest.param(name, marks=pytest.mark.part(name)) for name in names]
+
+
 def ends(student, observer, *batches):
     """The (lo, hi) of an observer that has seen these batches."""
     with works("observe(x), then range()", "the first batch finds self.lo None: store lo and hi; later ones combine"):
@@ -19,6 +24,7 @@ def ends(student, observer, *batches):
     return got
 
 
+@pytest.mark.part("MinMaxObserver")
 def test_min_max_knows_the_first_batch(student):
     got = ends(student, student.MinMaxObserver(), [3.0, 5.0, 4.0])
     slips = {"the range began at 0, which nobody has observed: the first batch sets lo and hi": (0.0, 5.0)}
@@ -27,6 +33,7 @@ def test_min_max_knows_the_first_batch(student):
     check("MinMaxObserver after [-3, -5]", got, (-5.0, -3.0), "the first batch sets lo and hi")
 
 
+@pytest.mark.part("MinMaxObserver")
 def test_min_max_remembers_every_batch(student):
     batches = ([-3.0, 2.0], [-1.0, 2.0], [-1.0, 4.0])
     got = ends(student, student.MinMaxObserver(), *batches)
@@ -39,12 +46,14 @@ def test_min_max_remembers_every_batch(student):
     check(f"MinMaxObserver after {batches}", got, (-3.0, 4.0), FORGETS, slips=slips)
 
 
+@pytest.mark.part("MinMaxObserver")
 def test_min_max_does_not_depend_on_the_order_of_batches(student):
     for order in ((2, 1, 0), (1, 0, 2), (1, 2, 0)):
         got = ends(student, student.MinMaxObserver(), *(BATCHES[i] for i in order))
         check(f"MinMaxObserver after batches {order}", got, (-3.0, 4.0), FORGETS)
 
 
+@pytest.mark.part("MinMaxObserver")
 def test_min_max_can_watch_every_row(student):
     first, later = [[1.0, -2.0], [0.1, 0.2]], [[0.5, 3.0], [-0.3, 0.1]]
     got = ends(student, student.MinMaxObserver(0), first, later)
@@ -52,6 +61,7 @@ def test_min_max_can_watch_every_row(student):
     check("MinMaxObserver(axis=0).range()", got, ([[-2.0], [-0.3]], [[3.0], [0.2]]), rows, within=1e-7)
 
 
+@pytest.mark.part("MovingAverageObserver")
 def test_the_moving_average_begins_with_the_first_batch(student):
     got = ends(student, student.MovingAverageObserver(0.9), [3.0, 5.0])
     slips = {"it began at 0 and was only pulled: the first batch *sets* the range": (0.3, 0.5)}
@@ -61,6 +71,7 @@ def test_the_moving_average_begins_with_the_first_batch(student):
     )
 
 
+@pytest.mark.part("MovingAverageObserver")
 def test_a_later_batch_pulls_the_moving_average(student):
     got = ends(student, student.MovingAverageObserver(0.5), *BATCHES)
     slips = {
@@ -71,6 +82,7 @@ def test_a_later_batch_pulls_the_moving_average(student):
     check(f"MovingAverageObserver(0.5) after {BATCHES}", got, (-2.0, 2.5), "the line above", slips=slips, within=1e-6)
 
 
+@pytest.mark.part("MovingAverageObserver")
 def test_momentum_is_the_weight_of_the_past(student):
     formula = "lo = momentum * lo + (1 - momentum) * batch_lo, the same for hi"
     for momentum in (0.75, 0.9, 0.0):
@@ -82,6 +94,7 @@ def test_momentum_is_the_weight_of_the_past(student):
         check(f"MovingAverageObserver({momentum}) after {BATCHES}", got, wanted, formula, slips=slips, within=1e-6)
 
 
+@pytest.mark.part("PercentileObserver")
 def test_a_hundred_percent_is_everything(student):
     got = ends(student, student.PercentileObserver(100.0), [-1.0, 2.0], [0.5, -3.0])
     slips = {
@@ -92,6 +105,7 @@ def test_a_hundred_percent_is_everything(student):
     check("PercentileObserver(100) after [-1, 2], [0.5, -3]", got, (-3.0, 2.0), hint, slips=slips)
 
 
+@pytest.mark.part("PercentileObserver")
 def test_the_percentile_gives_up_the_outlier(student):
     x = np.append(np.linspace(0, 1, 199), 100)
     lo, hi = ends(student, student.PercentileObserver(99.3), x)
@@ -105,6 +119,7 @@ def test_the_percentile_gives_up_the_outlier(student):
     check("99.3 % of numbers in [0, 1] and one of 100: lo", lo, 0.0, "never wider than what was seen: max(h.lo, -t)")
 
 
+@pytest.mark.part("PercentileObserver")
 def test_the_percentile_counts_magnitudes_not_signed_values(student):
     x = np.concatenate([np.linspace(-10, -9, 30), np.linspace(0, 1, 70)])
     lo, hi = ends(student, student.PercentileObserver(60.5), x)
@@ -117,6 +132,7 @@ def test_the_percentile_counts_magnitudes_not_signed_values(student):
     assert 0.8 < hi < 1.1, f"60.5 % of these magnitudes are below 0.87, but hi is {hi:.3g}: count |x| from 0 up"
 
 
+@pytest.mark.part("PercentileObserver")
 def test_the_percentile_ends_at_the_upper_edge_of_the_cell_that_reaches_it(student):
     x = np.arange(1024) + 0.5  # limit 1024, 4096 cells of 1/2: the k-th number ends its cell at k + 1
     for percentile, wanted in ((50.0, 512.0), (50.01, 513.0), (99.95, 1023.5), (0.01, 1.0)):
@@ -130,6 +146,7 @@ def test_the_percentile_ends_at_the_upper_edge_of_the_cell_that_reaches_it(stude
         check(call, hi, wanted, "the first cell whose cumulative count reaches the share", slips=slips, within=1e-9)
 
 
+@pytest.mark.part("PercentileObserver")
 def test_the_percentile_range_is_never_wider_than_what_was_seen(student):
     got = ends(student, student.PercentileObserver(99.9), np.linspace(5.0, 7.0, 50))
     slips = {"t reaches both ways only as far as numbers were seen: max(h.lo, -t), min(h.hi, t)": (-7.0, 7.0)}
@@ -145,7 +162,7 @@ def test_the_percentile_range_is_never_wider_than_what_was_seen(student):
     check("PercentileObserver(99.9) after zeros", got, (0.0, 0.0), "max(h.lo, -t), min(h.hi, t)")
 
 
-@pytest.mark.parametrize("name", ["MinMaxObserver", "PercentileObserver"])
+@pytest.mark.parametrize("name", each("MinMaxObserver", "PercentileObserver"))
 def test_batches_add_up_to_the_whole(student, name):
     x = np.random.default_rng(5).laplace(size=600).astype(np.float32)
     whole = ends(student, getattr(student, name)(), x)
@@ -153,7 +170,7 @@ def test_batches_add_up_to_the_whole(student, name):
     check(f"{name} after five batches, one of them empty", streamed, whole, "the same as after one batch of all")
 
 
-@pytest.mark.parametrize("name", ["MinMaxObserver", "MovingAverageObserver", "PercentileObserver"])
+@pytest.mark.parametrize("name", each("MinMaxObserver", "MovingAverageObserver", "PercentileObserver"))
 def test_what_an_observer_saw_makes_the_scale(student, name):
     narrow, wide = getattr(student, name)(), getattr(student, name)()
     ends(student, narrow, [-1.0, 1.0])
@@ -165,7 +182,7 @@ def test_what_an_observer_saw_makes_the_scale(student, name):
     )
 
 
-@pytest.mark.parametrize("name", ["MinMaxObserver", "MovingAverageObserver", "PercentileObserver"])
+@pytest.mark.parametrize("name", each("MinMaxObserver", "MovingAverageObserver", "PercentileObserver"))
 def test_an_observer_that_saw_nothing_says_so(student, name):
     observer = getattr(student, name)()
     observer.observe(np.zeros((0, 4), np.float32))

@@ -15,6 +15,7 @@ def value_range(student, x, *axis, hint=KEPT):
     return got
 
 
+@pytest.mark.part("value_range")
 def test_one_range_for_the_whole_tensor(student):
     lo, hi = value_range(student, ROWS)
     swapped = "the two are swapped: (lo, hi)"
@@ -23,6 +24,7 @@ def test_one_range_for_the_whole_tensor(student):
     check("the largest value of [2, 3]", hi, ROWS.max(), dims, slips={swapped: ROWS.min()})
 
 
+@pytest.mark.part("value_range")
 def test_axis_0_keeps_the_rows(student):
     lo, hi = value_range(student, ROWS, 0)
     for name, got, reduce in (("smallest", lo, np.min), ("largest", hi, np.max)):
@@ -38,6 +40,7 @@ def test_axis_0_keeps_the_rows(student):
         check(f"the {name} of each row of [2, 3]", got, wanted, KEPT)
 
 
+@pytest.mark.part("value_range")
 def test_axis_1_keeps_the_columns(student):
     for axis in (1, -1):
         lo, hi = value_range(student, ROWS, axis)
@@ -45,6 +48,7 @@ def test_axis_1_keeps_the_columns(student):
         check(f"the largest of each column (axis={axis})", hi, ROWS.max(0, keepdims=True), KEPT)
 
 
+@pytest.mark.part("value_range")
 def test_the_range_is_that_of_the_numbers_whether_or_not_it_holds_0(student):
     x = np.array([[10.0, 11.0], [-3.0, -5.0]], np.float32)
     x.flags.writeable = False
@@ -54,12 +58,14 @@ def test_the_range_is_that_of_the_numbers_whether_or_not_it_holds_0(student):
     check("the largest of each row", hi, [[11.0], [-3.0]], KEPT, slips={zero: [[11.0], [0.0]]})
 
 
+@pytest.mark.part("value_range")
 def test_a_square_matrix_tells_rows_from_columns(student):
     x = np.array([[1.0, 2.0], [3.0, 4.0]])
     lo, _ = value_range(student, x, 0)
     check("the smallest of each row of [[1, 2], [3, 4]]", lo, [[1.0], [3.0]], KEPT, slips={KEPT: [[1.0], [2.0]]})
 
 
+@pytest.mark.part("value_range")
 def test_several_axes_can_be_kept(student):
     x = np.arange(24.0).reshape(2, 3, 4)[:, ::-1]
     lo, hi = value_range(student, x, (0, 1))
@@ -70,6 +76,7 @@ def test_several_axes_can_be_kept(student):
     check("the largest for each index of the middle axis", hi, x.max((0, 2), keepdims=True), KEPT)
 
 
+@pytest.mark.part("value_range")
 def test_a_single_number_and_an_empty_array_have_a_range(student):
     lo, hi = value_range(student, np.array(3.0, np.float32))
     check("value_range of the number 3", (lo, hi), (3.0, 3.0), KEPT)
@@ -85,6 +92,7 @@ def split(student, x, size):
         return student.split_groups(x, size)
 
 
+@pytest.mark.part("split_groups")
 def test_a_row_is_cut_into_runs(student):
     got = split(student, np.array([[1, 2, 3, 4, 5, 6]]), 2)
     even = "6 columns are 3 groups of 2, columns rounded up to whole groups: -(-columns // group_size)"
@@ -92,6 +100,7 @@ def test_a_row_is_cut_into_runs(student):
     check("split_groups([[1, 2, 3, 4, 5, 6]], 2)", got, [[[1, 2], [3, 4], [5, 6]]], even, slips=slips)
 
 
+@pytest.mark.part("split_groups")
 def test_the_last_run_is_filled_up_with_zeros(student):
     got = split(student, np.array([[1, 2, 3]]), 2)
     slips = {"the zeros go behind the row, not before it": [[[0, 1], [2, 3]]], "fill up with zeros": [[[1, 2], [3, 3]]]}
@@ -102,22 +111,26 @@ def test_the_last_run_is_filled_up_with_zeros(student):
     check("split_groups([[1, 2, 3]], 2)", got, [[[1, 2], [3, 0]]], "np.pad(x, ((0, 0), (0, missing)))", slips=slips)
 
 
+@pytest.mark.part("split_groups")
 def test_no_group_crosses_into_the_next_row(student):
     got = split(student, np.array([[1, 2, 3], [4, 5, 6]]), 2)
     across = "a row's last group must not take from the next row: fill every row up"
     check("split_groups([[1, 2, 3], [4, 5, 6]], 2)", got, [[[1, 2], [3, 0]], [[4, 5], [6, 0]]], across)
 
 
+@pytest.mark.part("split_groups")
 def test_groups_that_divide_evenly_get_no_filling(student):
     got = split(student, np.ones((2, 64), np.float32), 32)
     extra = "64 columns are two groups of 32; columns // size + 1 would add an empty third"
     check("split_groups([2, 64], 32)", got, np.ones((2, 2, 32)), extra, dtype="float32")
 
 
+@pytest.mark.part("split_groups")
 def test_a_group_may_be_longer_than_the_row(student):
     check("split_groups([[7, 8]], 5)", split(student, np.array([[7, 8]]), 5), [[[7, 8, 0, 0, 0]]])
 
 
+@pytest.mark.part("split_groups")
 @pytest.mark.parametrize("layout", ["fortran", "read-only", "strided", "big-endian"])
 def test_groups_follow_the_rows_in_any_layout(student, layout):
     x = np.arange(12, dtype=np.float32).reshape(3, 4)

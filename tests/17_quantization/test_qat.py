@@ -45,6 +45,7 @@ class Parts:
         self.w_hat = self.w_q * self.s_w[:, None]
 
 
+@pytest.mark.part("FakeQuantized")
 def test_the_layer_multiplies_rounded_inputs_and_weights(student):
     parts = Parts()
     y = forward(prepared(student, linear(student)), X)
@@ -57,6 +58,7 @@ def test_the_layer_multiplies_rounded_inputs_and_weights(student):
     check("FakeQuantized(linear)(x)", y.data, parts.x_hat @ parts.w_hat.T + BIAS, FORWARD, slips=slips, within=2.0**-20)
 
 
+@pytest.mark.part("FakeQuantized")
 def test_the_layer_keeps_its_float_weight(student):
     layer = linear(student)
     module = prepared(student, layer)
@@ -71,6 +73,7 @@ def test_the_layer_keeps_its_float_weight(student):
     )
 
 
+@pytest.mark.part("FakeQuantized")
 def test_the_gradient_reaches_the_float_weight(student):
     parts, layer = Parts(), linear(student)
     module = prepared(student, layer)
@@ -85,6 +88,7 @@ def test_the_gradient_reaches_the_float_weight(student):
     check("the gradient of layer.bias", module.layer.bias.grad, grad.sum(0), FORWARD)
 
 
+@pytest.mark.part("FakeQuantized")
 def test_the_gradient_reaches_the_input(student):
     parts, x = Parts(), student.Tensor(X, True)
     grad = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
@@ -94,6 +98,7 @@ def test_the_gradient_reaches_the_input(student):
     check("the gradient of x", x.grad, grad @ parts.w_hat, FORWARD, slips=slips, within=2.0**-20)
 
 
+@pytest.mark.part("FakeQuantized")
 def test_the_gradient_is_the_slope_over_whole_steps(student):
     """Central differences: a weight moved one step of its row's scale each way moves its code by exactly one.
 
@@ -116,6 +121,7 @@ def test_the_gradient_is_the_slope_over_whole_steps(student):
     check("the gradient of layer.weight, against differences", got, slopes, FORWARD, within=2.0**-19 / step[:, None])
 
 
+@pytest.mark.part("FakeQuantized")
 def test_a_convolution_is_rounded_likewise(student):
     conv = student.Conv2d(2, 3, 3, stride=2, padding=1)
     x = np.random.default_rng(1).normal(size=(2, 2, 5, 6)).astype(np.float32)
@@ -145,11 +151,13 @@ def converted(student, model):
     return got
 
 
+@pytest.mark.part("convert")
 def test_every_prepared_layer_becomes_an_integer_layer(student):
     got = [type_name(layer) for layer in converted(student, network(student)).layers]
     assert got == ["QuantizedLinear", "QuantizedLinear"], f"layers became {got}, wanted two QuantizedLinear: {CONVERT}"
 
 
+@pytest.mark.part("convert")
 @pytest.mark.parametrize("axis", [0, None])
 def test_weight_codes_are_those_that_training_saw(student, axis):
     got = converted(student, network(student, axis=axis)).layers[0].weight
@@ -164,6 +172,7 @@ def test_weight_codes_are_those_that_training_saw(student, axis):
     check(f"the weight's codes, axis {axis}", got.q, np.reshape(codes, WEIGHT.shape), same, slips=slips)
 
 
+@pytest.mark.part("convert")
 def test_the_weight_s_scale_follows_the_last_training_step(student):
     """After a step the weights are other ones: the codes are those of the weights as they are now."""
     model = network(student)
@@ -179,6 +188,7 @@ def test_the_weight_s_scale_follows_the_last_training_step(student):
     )
 
 
+@pytest.mark.part("convert")
 def test_the_input_s_qparams_are_those_training_used(student):
     model = network(student)
     got = converted(student, model).layers[0].input_qparams
@@ -189,6 +199,7 @@ def test_the_input_s_qparams_are_those_training_used(student):
     check("the zero point of the input", got.zero_point, wanted.zero_point, "m.input.qparams")
 
 
+@pytest.mark.part("convert")
 def test_the_bias_comes_along(student):
     model = network(student)
     s_x, s_w = model.layers[0].input.qparams.scale, model.layers[0].weight.qparams.scale.ravel()
@@ -198,6 +209,7 @@ def test_the_bias_comes_along(student):
     )
 
 
+@pytest.mark.part("convert")
 @pytest.mark.parametrize("axis", [0, None])
 def test_the_integer_network_computes_what_was_trained(student, axis):
     """Two exact differences: the bias is rounded to a step s_x * s_w, by half a step at most, and so a hidden code may
@@ -216,6 +228,7 @@ def test_the_integer_network_computes_what_was_trained(student, axis):
     )
 
 
+@pytest.mark.part("convert")
 def test_the_prepared_model_can_be_trained_on(student):
     model = network(student)
     before = model.eval()(X).data
@@ -225,6 +238,7 @@ def test_the_prepared_model_can_be_trained_on(student):
     check("the prepared model's answer afterwards", model(X).data, before, "convert must not change the prepared model")
 
 
+@pytest.mark.part("FakeQuantized")
 @pytest.mark.parametrize("rows", [0, 1])
 def test_no_rows_and_one_number_pass(student, rows):
     weight = np.array([[0.7]], np.float32)

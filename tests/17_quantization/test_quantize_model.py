@@ -10,6 +10,7 @@ from tito.testing.student_fixture import type_name
 DYNAMIC = "a QuantizedLinear for each Linear, None for every other module"
 STATIC = "observe_layers, run every batch through its result, quantize_observed, fuse_chain, return"
 SIZES = (6, 5, 4)
+HOW = [pytest.param(how, marks=pytest.mark.part(f"quantize_{how}")) for how in ("dynamic", "static")]
 
 
 def numbers(seed, *shape):
@@ -55,6 +56,7 @@ def static(student, model, batches, *args, **options):
     return quantized
 
 
+@pytest.mark.part("quantize_dynamic")
 def test_every_linear_layer_becomes_a_quantized_one_and_the_rest_stays(student):
     model = student.Sequential(linear(student, 1, 6, 5), student.ReLU(), student.Sequential(linear(student, 2, 5, 4)))
     got = dynamic(student, model)
@@ -66,6 +68,7 @@ def test_every_linear_layer_becomes_a_quantized_one_and_the_rest_stays(student):
     assert alone == "QuantizedLinear", f"expected a QuantizedLinear for a Linear by itself, got {alone}: {DYNAMIC}"
 
 
+@pytest.mark.part("quantize_dynamic")
 def test_a_dynamic_layer_has_the_weights_and_bias_of_the_float_layer(student):
     got = dynamic(student, network(student))
     for i, seed in ((0, 1), (2, 2)):
@@ -76,6 +79,7 @@ def test_a_dynamic_layer_has_the_weights_and_bias_of_the_float_layer(student):
         check(f"the bias of layer {i}", got.layers[i].bias, numbers(seed + 50, len(weight)), "bias_of(m) is the bias")
 
 
+@pytest.mark.part("quantize_dynamic")
 def test_a_dynamic_model_computes_what_its_layers_compute(student):
     got = dynamic(student, network(student))
     with works("model(x)", "a dynamic QuantizedLinear has no input_qparams and no output_qparams"):
@@ -88,6 +92,7 @@ def test_a_dynamic_model_computes_what_its_layers_compute(student):
     check("the dynamic model's answer", y.data, wanted, "each input must get its own range: input_qparams stays None")
 
 
+@pytest.mark.part("quantize_static")
 def test_in_a_static_chain_clipping_does_what_relu_did(student):
     got = kinds(static(student, network(student), [X]))
     assert "Linear" not in got, f"layers became {got}: a Linear is left, in float; did you quantize the observed model?"
@@ -100,20 +105,18 @@ def test_in_a_static_chain_clipping_does_what_relu_did(student):
     assert got == ["QuantizedLinear", "QuantizedLinear"], f"layers became {got}, wanted two QuantizedLinear: {STATIC}"
 
 
-def test_a_layer_without_bias_is_quantized_without(student):
+@pytest.mark.parametrize("how", HOW)
+def test_a_layer_without_bias_is_quantized_without(student, how):
     model = student.Sequential(linear(student, 3, 6, 4, bias=False))
     x = numbers(7, 5, 6)
     none = "bias_of(m) is None for such a layer; QuantizedLinear takes None"
-    for name, got in (
-        ("dynamic", dynamic(student, model)),
-        ("static", static(student, model, [x])),
-    ):
-        with works(f"a {name} model without bias", none):
-            y = got(np.zeros((2, 6), np.float32)).data
-        check(f"a {name} layer without bias, of zeros", y, np.zeros((2, 4)), none)
+    got = dynamic(student, model) if how == "dynamic" else static(student, model, [x])
+    with works(f"a {how} model without bias", none):
+        y = got(np.zeros((2, 6), np.float32)).data
+    check(f"a {how} layer without bias, of zeros", y, np.zeros((2, 4)), none)
 
 
-@pytest.mark.parametrize("how", ["dynamic", "static"])
+@pytest.mark.parametrize("how", HOW)
 def test_the_float_model_stays_as_it_was(student, how):
     model = network(student)
     before = model(X).data
@@ -124,7 +127,7 @@ def test_the_float_model_stays_as_it_was(student, how):
     check("the float model's answer afterwards", model(X).data, before, changed)
 
 
-@pytest.mark.parametrize("how", ["dynamic", "static"])
+@pytest.mark.parametrize("how", HOW)
 def test_no_float_weights_are_left(student, how):
     model = network(student)
     got = dynamic(student, model) if how == "dynamic" else static(student, model, [X])
@@ -135,7 +138,7 @@ def test_no_float_weights_are_left(student, how):
     )
 
 
-@pytest.mark.parametrize("how", ["dynamic", "static"])
+@pytest.mark.parametrize("how", HOW)
 def test_the_weights_type_and_axis_are_passed_on(student, how):
     model = network(student)
     int4 = student.INT4
@@ -151,7 +154,7 @@ def test_the_weights_type_and_axis_are_passed_on(student, how):
     check("bytes of the 30 weights", weight.stored.nbytes, 15, "two codes of 4 bits a byte")
 
 
-@pytest.mark.parametrize("how", ["dynamic", "static"])
+@pytest.mark.parametrize("how", HOW)
 def test_a_rule_gives_a_layer_a_type_of_its_own_or_leaves_it_in_float(student, how):
     layers = [linear(student, 1, *SIZES[:2]), linear(student, 2, *SIZES[1:]), linear(student, 3, 4, 4)]
     model, options = student.Sequential(*layers), {"rules": {"layers.0": student.INT4, "layers.1": None}}
@@ -163,7 +166,7 @@ def test_a_rule_gives_a_layer_a_type_of_its_own_or_leaves_it_in_float(student, h
     check("bits of layers.0 with the rule INT4, and of layers.2 without one", bits, [4, 8], by_rule)
 
 
-@pytest.mark.parametrize("how", ["dynamic", "static"])
+@pytest.mark.parametrize("how", HOW)
 def test_without_a_type_only_the_layers_with_a_rule_are_quantized(student, how):
     model, options = network(student), {"int_type": None, "rules": {"layers.2": student.INT8}}
     got = kinds(dynamic(student, model, **options) if how == "dynamic" else static(student, model, [X], **options))
@@ -177,6 +180,7 @@ def normalized(student):
     return student.Sequential(core["BatchNorm2d"](2), core["Flatten"](), linear(student, 4, 8, 3))
 
 
+@pytest.mark.part("quantize_static")
 def test_calibration_runs_in_evaluation_mode(student):
     model, images = normalized(student), 3 * numbers(30, 5, 2, 2, 2) + 1
     got = static(student, model, [images])
@@ -190,6 +194,7 @@ def test_calibration_runs_in_evaluation_mode(student):
         check(f"the running mean of the {name} model afterwards", norm.running_mean, [0.0, 0.0], training)
 
 
+@pytest.mark.part("quantize_static")
 def test_the_float_model_stays_in_training_mode(student):
     model = normalized(student)
     static(student, model, [numbers(30, 5, 2, 2, 2)])
@@ -198,6 +203,7 @@ def test_the_float_model_stays_in_training_mode(student):
     assert modes == [True] * 4, f"the float model was in training mode, now its modes are {modes}: {put_back}"
 
 
+@pytest.mark.part("quantize_static")
 def test_the_first_range_spans_every_batch(student):
     batches = [X[:2], 3 * X[2:4], X[4:]]
     p = static(student, network(student), batches).layers[0].input_qparams
@@ -220,6 +226,7 @@ def test_the_first_range_spans_every_batch(student):
     )
 
 
+@pytest.mark.part("quantize_static")
 def test_the_second_range_spans_what_the_second_layer_is_given(student):
     p = static(student, network(student), [X[:4], X[4:]]).layers[1].input_qparams
     wanted = oracle.qparams(0.0, float(hidden(X).max()), -128, 127)
@@ -232,6 +239,7 @@ def test_the_second_range_spans_what_the_second_layer_is_given(student):
     check("(scale, zero point) of the second layer's input", (p.scale, p.zero_point), wanted, seen, slips=slips)
 
 
+@pytest.mark.part("quantize_static")
 def test_a_static_model_computes_what_its_layers_compute(student):
     got = static(student, network(student), [X])
     y = got(X)
@@ -246,6 +254,7 @@ def test_a_static_model_computes_what_its_layers_compute(student):
     )
 
 
+@pytest.mark.part("quantize_static")
 def test_another_calibration_gives_another_answer(student):
     model = network(student)
     near, far = (static(student, model, [X * reach])(X).data for reach in (1, 20))
@@ -258,6 +267,7 @@ def test_another_calibration_gives_another_answer(student):
     )
 
 
+@pytest.mark.part("quantize_static")
 @pytest.mark.parametrize("name", ["MinMaxObserver", "MovingAverageObserver"])
 def test_the_observer_that_was_asked_for_is_used(student, name):
     batches = [X, 3 * X]
@@ -275,6 +285,7 @@ def test_the_observer_that_was_asked_for_is_used(student, name):
     )
 
 
+@pytest.mark.part("quantize_static")
 def test_each_layer_has_an_observer_of_its_own(student):
     model = student.Sequential(linear(student, 8, 6, 6), linear(student, 9, 6, 6))
     got = static(student, model, [X, X / 4])
@@ -284,6 +295,7 @@ def test_each_layer_has_an_observer_of_its_own(student):
     check("the scales of two layers in a row", scales, wanted, "observe_layers makes one for each Linear", within=1e-7)
 
 
+@pytest.mark.part("quantize_static")
 def test_without_batches_there_is_nothing_to_calibrate_with(student):
     with pytest.raises(ValueError, match="has seen no numbers"):
         student.quantize_static(network(student), [])

@@ -22,6 +22,7 @@ def requantize(student, acc, m, p, *rounding):
         return student.requantize(np.asarray(acc, np.int32), m, p, *rounding)
 
 
+@pytest.mark.part("quantize_multiplier")
 @pytest.mark.parametrize(
     ("m", "q31", "exponent"),
     [(0.75, 1610612736, 0), (0.25, 2**30, -1), (1.0, 2**30, 1), (100.0, 1677721600, 7)],
@@ -39,6 +40,7 @@ def test_a_multiplier_becomes_an_integer_of_31_bits_and_an_exponent(student, m, 
     check(f"quantize_multiplier({m})", got, (q31, exponent), SPLIT, slips=slips)
 
 
+@pytest.mark.part("quantize_multiplier")
 def test_half_of_a_unit_is_rounded_up(student):
     m = (2**30 + 0.5) / 2**31
     slips = {
@@ -50,6 +52,7 @@ def test_half_of_a_unit_is_rounded_up(student):
     check("quantize_multiplier((2**30 + 0.75) / 2**31)", multiplier(student, m), (2**30 + 1, 0), slips=cut)
 
 
+@pytest.mark.part("quantize_multiplier")
 def test_a_fraction_that_rounds_up_to_1_is_halved(student):
     got = multiplier(student, 1 - 2.0**-33)
     slips = {
@@ -61,6 +64,7 @@ def test_a_fraction_that_rounds_up_to_1_is_halved(student):
     check("quantize_multiplier(1 - 2**-33)", got, (2**30, 1), SPLIT, slips=slips)
 
 
+@pytest.mark.part("quantize_multiplier")
 def test_a_multiplier_too_small_for_any_sum_is_0(student):
     slips = {"below 2**-32 every int32 sum rounds to 0: where exponent < -31, q31 and exponent are 0": (2**30, -32)}
     slips |= {"with q31 = 0 the exponent is 0, too": (0, -32)}
@@ -68,6 +72,7 @@ def test_a_multiplier_too_small_for_any_sum_is_0(student):
     check("quantize_multiplier(2**-32)", multiplier(student, 2.0**-32), (2**30, -31), "-31 is still in use")
 
 
+@pytest.mark.part("quantize_multiplier")
 def test_every_channel_has_its_own_multiplier(student):
     q31, exponent = multiplier(student, np.array([0.75, 2.0**-40, 1 - 2.0**-33, 3.0]))
     each = "element by element: np.where, not `if`"
@@ -75,6 +80,7 @@ def test_every_channel_has_its_own_multiplier(student):
     check("exponent of [0.75, 2**-40, 1 - 2**-33, 3]", exponent, [0, 0, 1, 2], each)
 
 
+@pytest.mark.part("quantize_multiplier")
 def test_both_parts_of_a_multiplier_are_int64(student):
     q31, exponent = multiplier(student, 0.25)
     wide = "a sum times q31 takes 62 bits, and 1 << (30 - exponent) is negative in int32: .astype(np.int64)"
@@ -82,6 +88,7 @@ def test_both_parts_of_a_multiplier_are_int64(student):
     check("the exponent of quantize_multiplier(0.25), of np.frexp in int32", exponent, -1, wide, dtype="int64")
 
 
+@pytest.mark.part("requantize")
 def test_a_sum_is_scaled_and_rounded(student):
     got = requantize(student, [100, -100, 7], 0.125, student.QParams(1.0, 0))
     slips = {
@@ -92,6 +99,7 @@ def test_a_sum_is_scaled_and_rounded(student):
     check("requantize([100, -100, 7], 1/8)", got, [12, -12, 1], END, slips=slips)
 
 
+@pytest.mark.part("requantize")
 def test_the_zero_point_is_added_before_clipping(student):
     acc = [1000, -1000, 600, 0]
     wrapped = "clip is missing, or comes after the cast: int8 wrapped around"
@@ -105,6 +113,7 @@ def test_the_zero_point_is_added_before_clipping(student):
     check(f"requantize({acc}, 1/4, zero point -100)", got, [127, -128, 50, -100], END, slips=slips)
 
 
+@pytest.mark.part("requantize")
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
 def test_what_needs_no_rounding_is_not_moved(student, rounding):
     got = requantize(student, [-8, -4, 0, 4, 8], 0.25, student.QParams(1.0, 0), rounding)
@@ -113,6 +122,7 @@ def test_what_needs_no_rounding_is_not_moved(student, rounding):
     check(f"requantize([-8, -4, 0, 4, 8], 1/4, '{rounding}')", got, [-2, -1, 0, 1, 2], END, slips=slips)
 
 
+@pytest.mark.part("requantize")
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
 def test_codes_saturate_and_are_stored_in_bytes(student, rounding):
     p8, p4 = student.QParams(1.0, 100, student.UINT8), student.QParams(1.0, 0, student.INT4)
@@ -124,6 +134,7 @@ def test_codes_saturate_and_are_stored_in_bytes(student, rounding):
     check(f"requantize({acc}, 1/2) to INT4, '{rounding}'", got, [-8, -8, 0, 7, 7], wrapped, dtype="int8")
 
 
+@pytest.mark.part("requantize")
 @pytest.mark.parametrize(
     ("rounding", "wanted", "rule"),
     [
@@ -145,6 +156,7 @@ def test_ties_go_as_the_rounding_says(student, rounding, wanted, rule):
     check(f"requantize({TIES.tolist()}, 1/4, '{rounding}')", got, wanted, rule, slips=slips)
 
 
+@pytest.mark.part("requantize")
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
 def test_every_sum_agrees_with_the_rule_in_exact_arithmetic(student, rounding):
     rng = np.random.default_rng(12)
@@ -155,6 +167,7 @@ def test_every_sum_agrees_with_the_rule_in_exact_arithmetic(student, rounding):
         check(f"requantize(300 sums, {m:.6g}, '{rounding}')", got, wanted, "see the three rules in the docstring")
 
 
+@pytest.mark.part("requantize")
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
 def test_the_largest_sums_do_not_overflow(student, rounding):
     acc = [2**31 - 1, -(2**31), 2**31 - 1, -(2**31), 12345]
@@ -165,6 +178,7 @@ def test_the_largest_sums_do_not_overflow(student, rounding):
         check(f"requantize({acc}, {m:g}, '{rounding}')", got, wanted, wide)
 
 
+@pytest.mark.part("requantize")
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
 def test_every_channel_is_scaled_by_its_own_multiplier(student, rounding):
     acc, m = np.array([[1000, 1000, 1000], [-77, -77, -77]]), np.array([0.1, 1.5, 0.01], np.float32)
@@ -176,6 +190,7 @@ def test_every_channel_is_scaled_by_its_own_multiplier(student, rounding):
     check(f"requantize([2, 3], three multipliers, '{rounding}')", got, wanted, "m [N] broadcasts against acc [..., N]")
 
 
+@pytest.mark.part("requantize")
 @pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0), (2, 1, 3)])
 def test_the_shape_stays_as_it_was(student, rounding, shape):
@@ -183,6 +198,7 @@ def test_the_shape_stays_as_it_was(student, rounding, shape):
     check(f"requantize of shape {shape}, '{rounding}'", got, np.full(shape, 11), END, dtype="int8")
 
 
+@pytest.mark.part("requantize")
 def test_the_multiplier_is_rounded_to_float32_first(student):
     """As in ONNX Runtime: 0.7 is a little smaller in float32, where 85 * 0.7 is the tie 59.5."""
     acc, m = [-165, -85, -45, 45, 85, 165], np.full(6, 0.7)
@@ -191,6 +207,7 @@ def test_the_multiplier_is_rounded_to_float32_first(student):
     check(f"requantize({acc}, 0.7 in float64)", got, wanted, "float32(acc) * float32(m): np.asarray(m, np.float32)")
 
 
+@pytest.mark.part("requantize")
 def test_the_float_rule_multiplies_in_float32(student):
     acc, m = [2**24 + 2**17 + 1, 3 * 2**17 + 1, 25 * 2**17 + 1, 2**24 + 3 * 2**17 - 1], 2.0**-18
     wanted = [oracle.requantized(a, m, 0, -128, 127) for a in acc]

@@ -31,6 +31,7 @@ def cost(layers, bits):
     return sum(row[0] for row in chosen), math.fsum(10 ** (-row[1] / 10) for row in chosen)
 
 
+@pytest.mark.part("pareto_front")
 @given(layers=ROWS)
 def test_the_front_is_what_no_combination_beats(student, layers):
     plans = student.pareto_front(table(student, layers))
@@ -46,6 +47,7 @@ def test_the_front_is_what_no_combination_beats(student, layers):
     assert sizes[0] == min(every)[0] and math.isclose(noises[-1], min(p[1] for p in every), rel_tol=1e-9)
 
 
+@pytest.mark.part("assign_bits")
 @given(layers=ROWS, share=st.floats(0, 1))
 def test_no_assignment_within_the_budget_is_better(student, layers, share):
     every = list(combinations(layers))

@@ -1,12 +1,14 @@
 """Casts for any numbers, and masters for any run of gradients, against one float32 optimizer."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 REALS = st.floats(-1e5, 1e5, width=32)
 
 
+@pytest.mark.part("cast_to")
 @given(
     values=st.lists(REALS, min_size=1, max_size=20),
     dtype=st.sampled_from(["float16", "bfloat16"]),
@@ -23,6 +25,7 @@ def test_a_cast_rounds_and_lets_the_gradient_pass(student, values, dtype, seed):
     assert x.grad.dtype == np.float32 and x.grad.tolist() == grad.tolist()
 
 
+@pytest.mark.part("MasterWeights")
 @given(
     grads=st.lists(
         st.lists(st.one_of(st.none(), st.floats(-10, 10, width=16)), min_size=2, max_size=2), min_size=1, max_size=8

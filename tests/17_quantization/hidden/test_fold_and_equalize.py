@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 SIZES = st.one_of(st.just(0.0), st.floats(1e-6, 1e6))
 
 
+@pytest.mark.part("equalization_scales")
 @given(pairs=st.lists(st.tuples(SIZES, SIZES), min_size=1, max_size=12))
 def test_scales_balance_both_sides(student, pairs):
     r, r_next = np.array(pairs).T
@@ -19,6 +21,7 @@ def test_scales_balance_both_sides(student, pairs):
         assert math.isclose(got, wanted, rel_tol=1e-6), f"r {a}, r_next {b}: {got}, wanted {wanted}"
 
 
+@pytest.mark.part("equalization_scales")
 @given(pairs=st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)), min_size=1))
 def test_exchanging_the_sides_inverts_the_scales(student, pairs):
     r, r_next = np.array(pairs).T
@@ -26,6 +29,7 @@ def test_exchanging_the_sides_inverts_the_scales(student, pairs):
     assert np.allclose(product, 1, rtol=1e-6)
 
 
+@pytest.mark.part("fold_batch_norm")
 @given(
     seed=st.integers(0, 10_000), bias=st.booleans(), groups=st.sampled_from([1, 2]), eps=st.sampled_from([1e-5, 0.1])
 )

@@ -1,10 +1,12 @@
 """Any run of good and overflowing steps, with any constants, against the rule told in ten lines."""
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 
+@pytest.mark.part("update")
 @given(
     pattern=st.text("...x", max_size=35), interval=st.integers(1, 5),
     growth=st.sampled_from([2.0, 1.5, 4.0]), backoff=st.sampled_from([0.5, 0.25]),
@@ -32,6 +34,7 @@ def test_the_scale_and_its_log_follow_the_rule(student, pattern, interval, growt
     assert [tuple(event) for event in scaler.events] == events
 
 
+@pytest.mark.part("step")
 @given(
     grads=st.lists(st.lists(st.floats(-100, 100, width=16), min_size=1, max_size=4), min_size=1, max_size=4),
     exponent=st.integers(0, 24), half=st.booleans(),
@@ -47,6 +50,7 @@ def test_every_gradient_is_divided_exactly(student, grads, exponent, half):
         assert p.grad.tolist() == [float(np.float32(g / 2.0**exponent)) for g in grad]
 
 
+@pytest.mark.part("step")
 @given(where=st.integers(0, 5), bad=st.sampled_from([np.inf, -np.inf, np.nan]))
 def test_one_bad_number_anywhere_stops_everything(student, where, bad):
     params = [student.Tensor(np.ones(2, np.float32), True) for _ in range(3)]

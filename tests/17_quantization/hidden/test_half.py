@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ def real(bits):
     return Fraction(float(np.uint32(bits).view(np.float32)))
 
 
+@pytest.mark.part("to_bfloat16")
 @given(bits=st.lists(BITS, min_size=1, max_size=30))
 def test_no_bfloat16_number_is_nearer(student, bits):
     x = np.array(bits, np.uint32).view(np.float32)
@@ -33,6 +35,7 @@ def test_no_bfloat16_number_is_nearer(student, bits):
             assert (int(y.view(np.uint32)) >> 16) % 2 == 0, f"{v!r} is a tie and became the odd {y!r}"
 
 
+@pytest.mark.part("to_bfloat16")
 @given(x=st.lists(REALS, min_size=1, max_size=20))
 def test_rounding_twice_is_rounding_once_and_keeps_sign_and_order(student, x):
     x = np.sort(np.array(x, np.float32))
@@ -42,6 +45,7 @@ def test_rounding_twice_is_rounding_once_and_keeps_sign_and_order(student, x):
     assert (once[1:] >= once[:-1]).all()
 
 
+@pytest.mark.part("lost_share")
 @given(x=st.lists(REALS, max_size=30), dtype=st.sampled_from(["float16", "bfloat16"]))
 def test_shares_are_those_of_the_rounded_numbers(student, x, dtype):
     x = np.array(x, np.float32)

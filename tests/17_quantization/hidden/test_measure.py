@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 TIMES = st.floats(1e-6, 1e3)
 
 
+@pytest.mark.part("model_nbytes")
 @given(sizes=st.lists(st.integers(1, 20), min_size=2, max_size=5), bias=st.booleans())
 def test_bytes_are_four_a_weight(student, sizes, bias):
     layers = [student.Linear(k, n, bias) for k, n in zip(sizes, sizes[1:], strict=False)]
@@ -21,6 +22,7 @@ def test_bytes_are_four_a_weight(student, sizes, bias):
     assert student.model_nbytes(student.Sequential(student.Sequential(*layers))) == wanted
 
 
+@pytest.mark.part("model_nbytes")
 @given(rows=st.integers(1, 9), columns=st.integers(1, 70), bits=st.integers(2, 8), group=st.sampled_from([None, 1, 32]))
 def test_bytes_of_a_quantized_tensor_are_codes_and_qparams(student, rows, columns, bits, group):
     weight = np.ones((rows, columns), np.float32)
@@ -31,18 +33,21 @@ def test_bytes_of_a_quantized_tensor_are_codes_and_qparams(student, rows, column
     assert student.model_nbytes(student.WeightOnlyLinear(q)) == q.nbytes == codes + 4 * rows * groups + 4
 
 
+@pytest.mark.part("model_nbytes")
 def test_gradients_are_alive_and_count(student):
     model = student.Sequential(student.Linear(3, 2))
     model(np.ones((1, 3), np.float32)).sum().backward()
     assert student.model_nbytes(model) == 2 * 4 * (6 + 2)
 
 
+@pytest.mark.part("model_nbytes")
 def test_views_of_views_lead_to_their_owner(student):
     base = student.Tensor(np.zeros((10, 6, 5), np.float32))
     for view in (base[0][1], base.T, base[3].T, base.reshape(60, 5)[7]):
         assert student.model_nbytes(student.WeightOnlyLinear(view)) == 1200
 
 
+@pytest.mark.part("accuracy_interval")
 @given(total=st.integers(1, 20_000), share=st.floats(0, 1), z=st.floats(0.1, 4))
 def test_the_interval_is_where_the_share_is_at_most_z_deviations_away(student, total, share, z):
     correct = round(share * total)
@@ -51,6 +56,7 @@ def test_the_interval_is_where_the_share_is_at_most_z_deviations_away(student, t
     assert 0 <= lo <= correct / total + 1e-12 and correct / total - 1e-12 <= hi <= 1
 
 
+@pytest.mark.part("accuracy_interval")
 @given(total=st.integers(1, 5000), share=st.floats(0, 1))
 def test_right_and_wrong_are_each_other_s_mirror(student, total, share):
     correct = round(share * total)
@@ -59,6 +65,7 @@ def test_right_and_wrong_are_each_other_s_mirror(student, total, share):
     assert np.allclose((1 - hi, 1 - lo), there, rtol=0, atol=1e-9)
 
 
+@pytest.mark.part("accuracy_interval")
 @pytest.mark.parametrize(("n", "p"), [(50, 0.9), (200, 0.98), (500, 0.5)])
 def test_the_interval_holds_the_truth_about_95_times_of_100(student, n, p):
     """Over all outcomes, weighted by how likely they are."""
@@ -70,12 +77,14 @@ def test_the_interval_holds_the_truth_about_95_times_of_100(student, n, p):
     assert 0.93 <= covered <= 0.98, f"{n} images, true accuracy {p}: covered {covered:.3f}"
 
 
+@pytest.mark.part("accuracy_interval")
 @pytest.mark.parametrize(("correct", "total"), [(-1, 5), (6, 5), (0, 0)])
 def test_shares_that_cannot_be_are_refused(student, correct, total):
     with pytest.raises(ValueError, match="correct"):
         student.accuracy_interval(correct, total)
 
 
+@pytest.mark.part("speedup")
 @given(rounds=st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=15))
 def test_the_speedup_is_the_median_of_the_ratios(student, rounds):
     slow, fast = (list(times) for times in zip(*rounds, strict=True))
@@ -84,6 +93,7 @@ def test_the_speedup_is_the_median_of_the_ratios(student, rounds):
     assert math.isclose(student.speedup(np.array(slow) * 3, fast), 3 * wanted, rel_tol=1e-9)
 
 
+@pytest.mark.part("speedup")
 @given(times=st.lists(TIMES, min_size=1, max_size=9), noise=st.lists(st.floats(1, 100), min_size=9, max_size=9))
 def test_noise_that_both_share_cancels(student, times, noise):
     slow = np.array(times) * noise[: len(times)]

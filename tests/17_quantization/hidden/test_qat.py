@@ -1,10 +1,12 @@
 """Any small network: the integer one computes what the fake-quantized one does, to the rounding of its bias."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 
+@pytest.mark.part("convert")
 @given(
     seed=st.integers(0, 10_000),
     bits=st.integers(2, 8),
@@ -28,6 +30,7 @@ def test_one_converted_layer_differs_by_half_a_step_of_its_bias(student, seed, b
     assert (np.abs(integer - fake) <= unit / 2 + (k + 8) * 2.0**-22 * sizes + 1e-6).all()
 
 
+@pytest.mark.part("FakeQuantized")
 @given(seed=st.integers(0, 10_000), bits=st.integers(2, 8))
 def test_gradients_of_a_rounded_layer_are_those_of_its_rounded_parts(student, seed, bits):
     rng = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tito.testing.student_fixture import type_name
 
 SEEDS = st.integers(0, 9999)
+HOW = [pytest.param(how, marks=pytest.mark.part(f"quantize_{how}")) for how in ("dynamic", "static")]
 
 
 def drawn(seed):
@@ -59,6 +60,7 @@ def bound(weights, biases, x):
     return error
 
 
+@pytest.mark.part("quantize_dynamic")
 @given(seed=SEEDS, nested=st.booleans())
 def test_a_dynamic_model_is_near_the_float_model(student, seed, nested):
     weights, biases, x = drawn(seed)
@@ -67,6 +69,7 @@ def test_a_dynamic_model_is_near_the_float_model(student, seed, nested):
     assert (error <= bound(weights, biases, x)).all(), f"off by {error.max()}"
 
 
+@pytest.mark.part("quantize_static")
 @given(seed=SEEDS, nested=st.booleans(), parts=st.integers(1, 4))
 def test_a_static_model_is_near_the_float_model_on_what_it_was_calibrated_with(student, seed, nested, parts):
     weights, biases, x = drawn(seed)
@@ -75,6 +78,7 @@ def test_a_static_model_is_near_the_float_model_on_what_it_was_calibrated_with(s
     assert (error <= bound(weights, biases, x)).all(), f"off by {error.max()}"
 
 
+@pytest.mark.part("quantize_static")
 @given(seed=SEEDS)
 def test_every_scale_is_that_of_what_its_layer_is_given(student, seed):
     weights, biases, x = drawn(seed)
@@ -94,11 +98,12 @@ def test_every_scale_is_that_of_what_its_layer_is_given(student, seed):
         )
 
 
-@given(seed=SEEDS, bits=st.integers(2, 8), axis=st.sampled_from([0, None]), static=st.booleans())
-def test_weights_have_the_type_and_scales_asked_for(student, seed, bits, axis, static):
+@pytest.mark.parametrize("how", HOW)
+@given(seed=SEEDS, bits=st.integers(2, 8), axis=st.sampled_from([0, None]))
+def test_weights_have_the_type_and_scales_asked_for(student, how, seed, bits, axis):
     weights, biases, x = drawn(seed)
     model, t = network(student, weights, biases), student.IntType(bits)
-    if static:
+    if how == "static":
         model = student.quantize_static(model, [x], int_type=t, axis=axis)
     else:
         model = student.quantize_dynamic(model, t, axis)
@@ -110,20 +115,18 @@ def test_weights_have_the_type_and_scales_asked_for(student, seed, bits, axis, s
         assert layer.weight.stored.nbytes == t.nbytes(w.shape)
 
 
+@pytest.mark.parametrize("how", HOW)
 @given(seed=SEEDS)
-def test_no_float_weight_and_no_gradient_is_left(student, seed):
+def test_no_float_weight_and_no_gradient_is_left(student, how, seed):
     weights, biases, x = drawn(seed)
-    for model in (
-        student.quantize_dynamic(network(student, weights, biases)),
-        student.quantize_static(network(student, weights, biases), [x]),
-    ):
-        for name, array in student.model_arrays(model).items():
-            assert array.dtype.kind != "f" or array.ndim < 2 or array.shape[1] == 1, (
-                f"{name}: {array.dtype}{array.shape}"
-            )
-        assert len(model.parameters()) == 0
+    model = network(student, weights, biases)
+    model = student.quantize_dynamic(model) if how == "dynamic" else student.quantize_static(model, [x])
+    for name, array in student.model_arrays(model).items():
+        assert array.dtype.kind != "f" or array.ndim < 2 or array.shape[1] == 1, f"{name}: {array.dtype}{array.shape}"
+    assert len(model.parameters()) == 0
 
 
+@pytest.mark.part("quantize_static")
 def test_relu_stays_where_clipping_cannot_replace_it(student):
     weights, biases, x = [np.eye(3, dtype=np.float32)] * 2, [None, None], np.eye(3, dtype=np.float32)
     linear, relu = (network(student, weights, biases).layers[i] for i in (0, 1))
@@ -150,6 +153,7 @@ def test_weight_only_keeps_float_arithmetic_and_small_weights(student, rng):
     assert model.layers[0].weight.stored.nbytes == 8 * 64 // 2
 
 
+@pytest.mark.part("quantize_static")
 def test_no_batches_is_refused(student):
     weights, biases, _ = drawn(1)
     with pytest.raises(ValueError, match="seen no numbers"):
