@@ -61,7 +61,7 @@ COMMUTES = (ast.Add, ast.Mult, ast.BitAnd, ast.BitOr, ast.BitXor)
 INPUTS = {
     "empty": "0 in getattr(v, 'shape', ())",
     "without rows": "getattr(v, 'shape', ())[:1] == (0,)",
-    "one element": "getattr(v, 'size', 0) == 1 and getattr(v, 'shape', ()) != ()",
+    "one element": "set(getattr(v, 'shape', ())) == {1}",
     "one number": "getattr(v, 'shape', None) == ()",
 }
 

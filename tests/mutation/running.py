@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import resource
 import signal
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ import pytest
 
 from tito.course.project import PYPROJECT, Project
 from tito.testing.first_failure import FirstFailure
+
+from ..solutions import exports
 
 QUIET = ["-x", "-q", "--tb=no", "--capture=sys", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
 MEMORY = 4 << 30  # bytes that a mutant may address beyond those it was born with
@@ -68,8 +72,16 @@ class Forks:
         session.config.option.student_file = str(student)
 
 
+def preload(project: Project, module: str) -> None:
+    """Import what the exported files are and import, so that no process forked later does it again."""
+    sys.path.insert(0, str(project.root))
+    for exported in (exported for exported in exports(project, module) if exported.target.is_file()):
+        importlib.import_module(".".join(exported.target.relative_to(project.root).with_suffix("").parts))
+
+
 def judge(project: Project, module: str, exercise: str, texts: list[str], jobs: int, seconds: int) -> list[Verdict]:
     """Run the visible tests, then the hidden ones, on each text, up to the first failure."""
+    preload(project, module)
     tests = [test for test in project.test_files(module, exercise) if test.is_file()]
     with tempfile.TemporaryDirectory() as name:
         forks, first = Forks(texts, jobs, seconds, Path(name)), FirstFailure()
