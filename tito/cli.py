@@ -75,7 +75,7 @@ def export(
 ) -> None:
     """Write a module's notebooks into the package. Example: tito export 17_quantization"""
     from tito import console
-    from tito.course import exporting, shadowing
+    from tito.course import exporting, pairing, shadowing
 
     project = project_of(context)
     loaded = module_of(project, module)
@@ -90,6 +90,8 @@ def export(
             print(f"{where} is not what {file.document.name} exports: run `tito export {loaded.name}`")
         else:
             print(f"{shown}  up to date")
+    for sentence in pairing.tell(project):
+        console.say(sentence, "yellow")
     if cause := shadowing.warning(project):
         console.say(cause, "yellow")
     if check and changed:
@@ -113,7 +115,7 @@ def test(
     from contextlib import closing
 
     from tito import console, files
-    from tito.course import shadowing
+    from tito.course import pairing, shadowing
     from tito.learning import progress
     from tito.testing import runner
     from tito.testing.exports import Exports
@@ -130,6 +132,8 @@ def test(
         check_part(chosen, part)
     width = max(len(item.id) for item in chosen)
     exports = Exports(project, loaded, lambda sentence: console.say(sentence, "yellow"))
+    for sentence in pairing.tell(project):
+        console.say(f"{sentence}\n", "yellow")
     outcomes = []
     with closing(runner.run(project, loaded, exports, chosen, limit_seconds)) as finished:
         for outcome in finished:

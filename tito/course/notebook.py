@@ -157,12 +157,17 @@ def read(project: Project, path: Path) -> Document:
 def _changed(project: Project, text: Document, page: Document) -> Document:
     """Of a .py and its .ipynb, the one that was changed since they agreed; the .py where they still do."""
     if text.digest == page.digest:
+        pairing.note_agreed(project, text.path, text.digest)
         pairing.remember(project, text.path, text.digest)
         return replace(text, paired=len(text.cells) == len(page.cells))
     released = project.released(text.path)
     base = pairing.agreed(project, text.path) or (load(project, released).digest if released.is_file() else "")
     if base in (text.digest, page.digest):
-        return page if base == text.digest else text  # a cell may have moved: its number would mislead
+        ahead = page if base == text.digest else text  # a cell may have moved: its number would mislead
+        pairing.note_ahead(project, ahead.path, ahead.text, ahead.digest)
+        return ahead
+    for form in (text, page):
+        pairing.note_ahead(project, form.path, form.text, form.digest)
     newer, older = sorted((text.path, page.path), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     raise TitoError(
         f"{text.name} and {page.path.name} hold different cells{_first_difference(text, page)}; {newer.name} was saved "

@@ -1,6 +1,10 @@
 """Which of the two forms of a notebook, .py and .ipynb, was changed since they last agreed.
 
 `.tito/pairs.json` holds a hash of the cells that both held. Where it is missing, the notebook as it was given serves.
+
+Where one form is ahead of the other, its text is copied to `.tito/ahead` whenever it is read: JupyterLab writes both
+forms from what it shows, and does not look whether an editor has saved the .py meanwhile. When the forms agree again on
+other cells than those, the copy goes to the backups, and the next command that exports says so.
 """
 
 from __future__ import annotations
@@ -27,6 +31,56 @@ def remember(project: Project, path: Path, digest: str) -> None:
     with suppress(TitoError, OSError), backups.alone(project):
         text = json.dumps(_read(project) | {project.shown(path): digest}, indent=1)
         files.write_whole([(_file(project), text + "\n")])
+
+
+def note_ahead(project: Project, form: Path, text: str, digest: str) -> None:
+    """A form holds cells that the other does not: keep its text."""
+    copy = _ahead(project) / digest[:16] / form.name
+    if copy.is_file():
+        return
+    with suppress(TitoError, OSError), backups.alone(project):
+        files.write_whole([(copy, text)])
+        for earlier in _ahead(project).glob(f"*/{form.name}"):  # the editor itself has replaced it
+            if earlier != copy:
+                earlier.unlink()
+
+
+def note_agreed(project: Project, path: Path, digest: str) -> None:
+    """Both forms hold the same cells. What one held before, and is in neither now, goes to the backups."""
+    for form in (path, path.with_suffix(".ipynb")):
+        for copy in list(_ahead(project).glob(f"*/{form.name}")):
+            with suppress(TitoError, OSError), backups.alone(project):
+                if copy.parent.name != digest[:16]:
+                    kept = backups.keep(project, copy, "overwritten")
+                    with _untold(project).open("a", encoding="utf-8") as sentences:
+                        sentences.write(_overwritten(project, form, kept) + "\n")
+                copy.unlink()
+
+
+def tell(project: Project) -> list[str]:
+    """The sentences about texts that were overwritten, each told once."""
+    try:
+        sentences = _untold(project).read_text(encoding="utf-8").splitlines()
+        _untold(project).unlink()
+    except OSError:
+        return []
+    return sentences
+
+
+def _overwritten(project: Project, form: Path, kept: Path) -> str:
+    other = form.with_suffix(".py" if form.suffix == ".ipynb" else ".ipynb").name
+    return (
+        f"{project.shown(form)} was saved with other cells before both it and {other} were saved again, as JupyterLab "
+        f"does: the earlier text is kept in {project.shown(kept)}; copy from it what you miss."
+    )
+
+
+def _ahead(project: Project) -> Path:
+    return project.personal / "ahead"
+
+
+def _untold(project: Project) -> Path:
+    return project.personal / "overwritten.txt"
 
 
 def _read(project: Project) -> dict[str, str]:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from tito import console
+from tito.course import pairing
 from tito.course.module import Exercise, Module
 from tito.course.project import Project
 from tito.errors import TitoError
@@ -27,7 +28,7 @@ class Round:
     outcome: Outcome | None
     problem: str
     seconds: float
-    lacking: tuple[str, ...] = ()  # what it imports and will not find in grading
+    lacking: tuple[str, ...] = ()  # what it imports and will not find in grading, and what was overwritten
 
 
 def play(
@@ -46,7 +47,7 @@ def play(
         return Round(exercise, None, str(error), time.monotonic() - begun)
     documents = [file.document for file in exports.files]
     progress.record(project, module, [outcome], progress.digests(documents))
-    lacking = runner.lacking(project, module, documents, [exercise])
+    lacking = (*runner.lacking(project, module, documents, [exercise]), *pairing.tell(project))
     return Round(exercise, outcome, "", time.monotonic() - begun, lacking)
 
 

@@ -153,3 +153,63 @@ def test_jupytext_opens_the_pair_although_the_page_was_made_later(edition: Cours
     book = json.loads(page.read_text(encoding="utf-8"))
     pair = paired_paths(str(page), {"extension": ".ipynb"}, book["metadata"]["jupytext"]["formats"])
     assert {path for path, _ in pair} == {str(page), str(text)}
+
+
+KEPT = "the earlier text is kept in "
+
+
+@pytest.mark.parametrize("form", [NOTEBOOK, PAGE])
+@pytest.mark.parametrize("command", ["test", "export"])
+def test_a_form_that_jupyterlab_saves_over_is_kept_and_named_once(
+    edition: Course, book: NotebookNode, form: str, command: str
+) -> None:
+    """JupyterLab writes both forms from what it shows, whatever an editor has saved in one of them meanwhile."""
+    saved(edition, book)
+    edition.tito(command, "01")
+    edition.change(form, "# YOUR CODE HERE", "return 2 * x #")
+    edition.tito(command, "01")
+    mine = edition.read(form)
+    book.cells.append(new_code_cell("x = 1"))
+    saved(edition, book)
+    said = edition.tito(command, "01").out
+    assert KEPT in said and f"{form} was saved with other cells" in said
+    copy = said.split(KEPT)[1].split(";")[0]
+    assert edition.read(copy) == mine and "x = 1" in edition.read(NOTEBOOK)
+    assert KEPT not in edition.tito(command, "01").out
+
+
+def test_where_both_were_changed_neither_is_lost_when_jupyterlab_saves_again(
+    edition: Course, book: NotebookNode
+) -> None:
+    saved(edition, book)
+    edition.tito("export")
+    edition.change(PAGE, "# YOUR CODE HERE", "return 2 * x #")
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x #")
+    mine = edition.read(NOTEBOOK)
+    edition.tito("export").refuses("hold different cells")
+    saved(edition, jupytext.reads(edition.read(PAGE), "ipynb"))
+    said = edition.tito("export").out
+    assert said.count(KEPT) == 1 and edition.read(said.split(KEPT)[1].split(";")[0]) == mine
+    assert "return 2 * x" in edition.read(NOTEBOOK)
+
+
+def test_a_text_that_both_forms_come_to_hold_is_no_loss(edition: Course, book: NotebookNode) -> None:
+    saved(edition, book)
+    edition.tito("export")
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x #")
+    edition.tito("export")
+    edition.change(NOTEBOOK, "return 3 * x", "return 2 * x")
+    edition.tito("start", "--no-lab")
+    assert KEPT not in edition.tito("test", "01").out
+    assert not list((edition.root / ".tito/ahead").rglob("*.py"))
+
+
+@pytest.mark.parametrize("quiet", [["status"], ["start", "--no-lab"]])
+def test_no_other_command_takes_the_sentence_away(edition: Course, book: NotebookNode, quiet: list[str]) -> None:
+    saved(edition, book)
+    edition.tito("export")
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 2 * x #")
+    edition.tito("export")
+    saved(edition, book)
+    edition.tito(*quiet)
+    assert KEPT in edition.tito("export").out
