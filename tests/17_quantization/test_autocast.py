@@ -200,14 +200,13 @@ def test_infinity_in_a_gradient_is_not_hidden(student):
 
 @pytest.mark.part("MasterWeights")
 def test_every_parameter_follows_its_master(student):
-    params, weights = masters(student, [1.0], [3.0], [5.0])
+    params, weights = masters(student, [1.0], [2.0], [0.5])
     step(weights, [1.0], [1.0], [-1.0])
     got = [float(p.data[0]) for p in params]
-    wanted = [float(np.float16(np.float32(v))) for v in (0.999, 2.999, 5.001)]
-    check("three parameters after a step", got, wanted, f"all of them: {MASTER}", within=2.0**-9)
+    wanted = [float(np.float16(v)) for v in (0.999, 1.999, 0.501)]
+    check("three parameters after a step", got, wanted, f"all of them: {MASTER}")
 
 
-@pytest.mark.part("cast_to")
 @pytest.mark.parametrize("shape", [(), (1,), (0, 3)])
 def test_any_shape_is_cast(student, shape):
     x = student.Tensor(np.full(shape, 0.1, np.float32))
