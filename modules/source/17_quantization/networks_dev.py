@@ -380,8 +380,8 @@ def quantize_static(
     """
     check_rules(model, rules, int_type)
     batches = inputs_of(batches)
-    # About 6 lines: observed = observe_layers(model, observer, int_type, rules); inside `with evaluating(observed):` run
-    # every batch through it; quantize_observed(observed, axis); fuse_chain(...), which returns nothing; return.
+    # About 6 lines: observe_layers(...) of all but the batches and the axis; with evaluating(...) its result, run every
+    # batch through it; quantize_observed(..., axis); fuse_chain(...), which returns nothing; return.
     ### BEGIN SOLUTION
     observed = observe_layers(model, observer, int_type, rules)
     with evaluating(observed):
