@@ -128,6 +128,8 @@ class QParams:
         if not np.all(np.isfinite(scale) & (scale > 0)):
             bad = scale[~(np.isfinite(scale) & (scale > 0))].flat[0]
             raise ValueError(f"scale must be > 0 and finite, got {bad:g}: choose_qparams makes one for any range")
+        if np.any(np.isnan(zero_point)):
+            raise ValueError("zero_point must not be NaN: a step of 0 was divided by; as_scale(step) comes first")
         if zero_point.dtype.kind not in "iuf" or np.any(zero_point != np.rint(zero_point)):
             raise ValueError("zero_point must be an integer: it is a code, so round it first (np.rint)")
         qmin, qmax = int_type.qmin, int_type.qmax
