@@ -204,7 +204,12 @@ def test_the_multiplier_is_rounded_to_float32_first(student):
     acc, m = [-165, -85, -45, 45, 85, 165], np.full(6, 0.7)
     wanted = [oracle.requantized(a, 0.7, 0, -128, 127) for a in acc]
     got = requantize(student, acc, m, student.QParams(1.0, 0))
-    check(f"requantize({acc}, 0.7 in float64)", got, wanted, "float32(acc) * float32(m): np.asarray(m, np.float32)")
+    check(
+        f"requantize({acc}, 0.7 in float64)",
+        got,
+        wanted,
+        "not rounded in float64: float32(acc) * np.asarray(m, np.float32)",
+    )
 
 
 @pytest.mark.part("requantize")
