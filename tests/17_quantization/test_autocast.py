@@ -207,6 +207,7 @@ def test_every_parameter_follows_its_master(student):
     check("three parameters after a step", got, wanted, f"all of them: {MASTER}")
 
 
+@pytest.mark.part("cast_to")
 @pytest.mark.parametrize("shape", [(), (1,), (0, 3)])
 def test_any_shape_is_cast(student, shape):
     x = student.Tensor(np.full(shape, 0.1, np.float32))

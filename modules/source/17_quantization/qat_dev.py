@@ -330,7 +330,8 @@ for name, network in {"network": model, "twin": twin, "twin, equalized": restore
 #
 # **By hand.** Scale 0.01, int8. 1.2749 is 127.49 steps: rint gives 127, which fits; the gradient passes. 1.275 is 127.5
 # steps: rint gives 128, which does not; it stops. The mask is on the *rounded* integer, not on x.
-#
+
+# %% [markdown]
 # `Tensor.from_op(values, (x,), backward)` makes a result that remembers what it came from: `backward(grad)` takes the
 # gradient of the result, and returns a tuple with one for each input.
 #

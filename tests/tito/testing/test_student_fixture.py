@@ -26,7 +26,7 @@ def test_plain_pytest_judges_what_the_notebook_was_exported_to(course: Course) -
     course.tito("export", "01")
     course.write("tests/01_toy/test_nothing.py", "def test_no_exercise(student): ...\n")
     done = pytest_in(course)
-    assert "4 passed, 1 error" in done.stdout, done.stdout
+    assert "5 passed, 1 error" in done.stdout, done.stdout
     assert "01_toy has no exercise 'nothing'" in done.stdout, "a test that is no exercise's has no code to judge"
 
 
