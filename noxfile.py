@@ -19,7 +19,7 @@ from nox.virtualenv import PassthroughEnv
 nox.options.sessions = ["lint", "types", "tests", "student", "e2e"]
 MODULE = "17_quantization"
 FUZZ_CASES = 5000  # random products of each of two processes
-EXTRAS = "fast,test,peers,notebook,cluster,dev"
+EXTRAS = "fast,test,peers,deploy,notebook,cluster,dev"
 AARCH64 = ("qemu-aarch64", "aarch64-linux-gnu-gcc")
 
 
@@ -74,6 +74,27 @@ def conformance(session: nox.Session) -> None:
     """The comparisons with other libraries, none of which may be missing."""
     prepare(session)
     session.run("python", "-m", "pytest", "-q", "tests/conformance", *session.posargs, env={"TITO_PEERS": "required"})
+    session.run("python", "-m", "benchmarks.conformance")
+
+
+@nox.session
+def deployment(session: nox.Session) -> None:
+    """Files for other engines, in these engines, none of which may be missing."""
+    prepare(session, "test,micro,coreml,dev")
+    env = {f"TITO_{name}": "required" for name in ("ENGINES", "MICRO", "COREML", "CC")}
+    session.run("python", "-m", "pytest", "-q", "tests/deployment", *session.posargs, env=env)
+
+
+@nox.session
+def pytorch(session: nox.Session) -> None:
+    """Models of PyTorch converted and back, by PyTorch itself: a large download, so every night and not in .ci/run.
+
+    With --no-venv it is the PyTorch that is there, such as its build for CPUs alone, a tenth of the size.
+    """
+    prepare(session, "test,torch")
+    tests = ("tests/core", "tests/library/test_page.py")
+    session.run("python", "-m", "pytest", "-q", "-m", "torch", *tests, *session.posargs, env={"TITO_TORCH": "required"})
+    session.run("python", "examples/pytorch_model.py")
 
 
 @nox.session
@@ -130,9 +151,8 @@ def kernels(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """What must not differ from other libraries, and what people wait for."""
+    """What people wait for."""
     prepare(session)
-    session.run("python", "-m", "benchmarks.conformance")
     session.run("python", "-m", "benchmarks.startup")
 
 
@@ -186,7 +206,10 @@ def surroundings(session: nox.Session, name: str) -> None:
 def nightly(session: nox.Session) -> None:
     """Classes, kills, fresh environments, nbgrader and Gradescope: hours."""
     prepare(session, "test,peers,dev,notebook", "nbgrader")
-    session.run("python", "-m", "pytest", "-m", "nightly", "-s", "tests/e2e", *session.posargs)
+    slow = ("tests/e2e", "tests/test_points.py", "tests/test_notebooks.py")
+    session.run("python", "-m", "pytest", "-m", "nightly", "-s", *slow, *session.posargs)
+    env = {"TITO_CORTEX_M": "required"}
+    session.run("python", "-m", "pytest", "-q", "-m", "cortex_m", "tests/deployment", env=env)
 
 
 @nox.session

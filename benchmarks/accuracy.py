@@ -40,16 +40,16 @@ from tinytorch.quantization import (
     equalize,
     fold_batch_norms,
     freeze,
-    map_modules,
     mixed_step,
     model_arrays,
     outputs,
     prepare_qat,
+    quantize_dynamic,
     quantize_static,
-    quantize_weights,
     sensitivity,
     sqnr_db,
 )
+from tinytorch.quantization.trees import map_modules
 
 T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t by number of seeds
 Result = dict[str, float]
@@ -140,7 +140,7 @@ def images(data: Dataset, seed: int) -> Result:
     }
     choices = {"uniform int4": uniform, "assigned, same size": chosen, "assigned, 15 % smaller": lean}
     for name, choice in choices.items():
-        quantized = quantize_weights(folded, choice)
+        quantized = quantize_dynamic(folded, None, rules=choice)
         result[name] = accuracy(quantized, *test)
         result[f"= {name}: bytes"] = sum(size[layer, t] for layer, t in choice.items())
         result[f"= {name}: SQNR, dB"] = sqnr_db(reference, outputs(quantized, data.x_test))

@@ -1,9 +1,12 @@
 """What strangers try against `tito grade`, and what it earned them; other graders beside it, where an attack fits.
 
-    python -m benchmarks.attacks [FAMILY...] [--with nbgrader,otter] [--nbgrader PYTHON] [--otter PYTHON]
+    python -m benchmarks.attacks [FAMILY...] [--as USER] [--login]
+    python -m benchmarks.attacks [FAMILY...] --with nbgrader,otter [--nbgrader PYTHON] [--otter PYTHON]
 
 The attacks stand in tests/tito/grading/attacks. Every batch holds an honest student, who must keep all points. The exit
-status is 1 unless every attack is held, and no process, file or packet is left outside. PYTHON: one with that grader.
+status is 1 unless every attack is held and shows that it was made, and no process, file or packet is left outside.
+--as USER: root grades as this user, who must be able to read the course and this Python. --login: grade as in a login
+session, whose keyring holds a secret. PYTHON: one with that grader.
 Other graders run the attacks that are marked `elsewhere`, for these make sense there too, and run them in this very
 machine: they are harmless, but they do succeed. All takes about 12 minutes.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
 import sys
 import tempfile
 import time
@@ -20,6 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import Progress
@@ -29,7 +34,7 @@ from benchmarks import graders
 from tests.catalogue import solved
 from tests.tito.grading.attacks import Attack, catalogue, handed_in
 from tests.tito.grading.attacks.arena import HONEST, Row, fight
-from tests.tito.grading.attacks.scene import Scene, copied
+from tests.tito.grading.attacks.scene import Scene, copied, with_a_question
 from tito.course.module import Module, load_module
 from tito.course.project import Project
 
@@ -43,15 +48,18 @@ LIMIT_SECONDS = 60.0  # of a submission in another grader: ten times what an hon
 class Arena:
     """A copy of the course, and a witness, for one grader."""
 
-    def __init__(self, folder: Path) -> None:
-        self.project = copied(Project(ROOT), folder / "course")
+    def __init__(self, folder: Path, asking: bool, login: bool) -> None:
+        """asking: its tests ask who acted."""
+        self.project, self._login = copied(Project(ROOT), folder / "course"), login
+        if asking:
+            with_a_question(self.project)
         self.module: Module = load_module(self.project, MODULE)
         self.out = folder / "out"
         self.out.mkdir()
 
     def observed(self, batch: Callable[[Scene], list[Row]]) -> tuple[list[Row], dict[str, int]]:
         """The rows, and how much of what was left or sent."""
-        with Scene(self.project, self.out) as scene:
+        with Scene(self.project, self.out, login=self._login) as scene:
             rows = batch(scene)
             time.sleep(SETTLE_SECONDS)
             seen = {"processes left": scene.processes(), "files outside": scene.files(), "packets": list(scene.packets)}
@@ -108,9 +116,19 @@ def table(title: str, rows: list[Row]) -> Table:
     shown.add_column("")
     for row in sorted(rows, key=lambda row: (row.family, row.name)):
         worth = " or ".join(map(str, sorted(row.may_earn)))
-        verdict = "" if row.held else "STOLEN" if row.earned > max(row.may_earn) else row.status if row.told else "LOST"
-        shown.add_row(row.name, row.family, str(row.earned), worth, f"{row.seconds:.2f}", verdict)
+        shown.add_row(row.name, row.family, str(row.earned), worth, f"{row.seconds:.2f}", verdict(row))
     return shown
+
+
+def verdict(row: Row) -> str:
+    """What is wrong with a row, in a word and what was said; nothing where the attack was made and held."""
+    if row.earned > max(row.may_earn):
+        return "STOLEN"
+    if row.told:
+        return "TOLD"
+    if row.held:
+        return ""
+    return f"{'LOST' if row.acted else 'NEVER ACTED'}: {row.message}"
 
 
 def totals(name: str, rows: list[Row], left: dict[str, int]) -> dict[str, int | str]:
@@ -121,6 +139,7 @@ def totals(name: str, rows: list[Row], left: dict[str, int]) -> dict[str, int | 
     line: dict[str, int | str] = {
         "grader": name,
         "attacks": len(attacks),
+        "acted": sum(row.acted for row in attacks),
         "held": sum(row.held for row in attacks),
         "points gained": gained,
         "secrets told": sum(bool(row.told) for row in rows),
@@ -129,13 +148,27 @@ def totals(name: str, rows: list[Row], left: dict[str, int]) -> dict[str, int | 
     return line | left
 
 
+def become(name: str) -> NoReturn:
+    """Begin anew as this user, with that user's home and packages: what root started root alone may undo."""
+    user = pwd.getpwnam(name)
+    os.initgroups(name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    os.environ |= {"HOME": user.pw_dir, "USER": name, "LOGNAME": name}
+    os.execv(sys.executable, [sys.executable, "-m", "benchmarks.attacks", *sys.argv[1:], "--as", ""])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", metavar="FAMILY")
     parser.add_argument("--with", dest="others", default="", metavar="nbgrader,otter")
     parser.add_argument("--nbgrader", type=Path, default=Path(sys.executable), metavar="PYTHON")
     parser.add_argument("--otter", type=Path, default=Path(sys.executable), metavar="PYTHON")
+    parser.add_argument("--as", dest="user", default="", metavar="USER")
+    parser.add_argument("--login", action="store_true")
     options = parser.parse_args()
+    if options.user:
+        become(options.user)
     console, lines = Console(width=None if sys.stdout.isatty() else 140), list[dict[str, int | str]]()
     attacks = [attack for attack in catalogue() if not options.families or attack.family in options.families]
     elsewhere = [attack for attack in attacks if attack.elsewhere]
@@ -149,7 +182,7 @@ def main() -> int:
         rows, left = list[Row](), Counter[str]()
         for some in [attacks] if name == "tito" else batches(elsewhere):  # theirs spoil the course for those after
             with tempfile.TemporaryDirectory(prefix="attacks_", ignore_cleanup_errors=True) as folder:
-                arena = Arena(Path(folder))
+                arena = Arena(Path(folder), asking=name == "tito", login=options.login)
                 graded = partial(ours, console=console) if name == "tito" else partial(theirs, name=name, python=python)
                 more, seen = arena.observed(partial(graded, module=arena.module, attacks=some))
                 rows += more

@@ -84,13 +84,14 @@ def hand_in(project: Project, module: Module, who: Mapping[str, Cells], folder: 
 def tito_grade(folder: Path, out: Path, *options: str) -> Graded:
     """The whole command, its start included."""
     report = out.with_suffix(".json")
-    command = [sys.executable, "-m", "tito", "grade", MODULE, str(folder), "--out", str(out), "--json", str(report)]
+    command = [sys.executable, "-m", "tito", "grade", MODULE, str(folder), "--out", str(out)]
+    command += ["--json", str(report), "--seed", "0"]
     with graders.timed() as clock:
         done = subprocess.run([*command, *options], cwd=ROOT, env=environment(), capture_output=True, encoding="utf-8")
     if not report.is_file():
         sys.exit(done.stdout + done.stderr)
     grades = json.loads(report.read_text(encoding="utf-8"))["grades"]
-    tasks = {grade["submission"]: {o["id"]: o["points"] for o in grade["outcomes"]} for grade in grades}
+    tasks = {grade["submission"]: {o["exercise"]: o["points"] for o in grade["outcomes"]} for grade in grades}
     scores = {name: sum(points.values()) for name, points in tasks.items()}
     return Graded(scores, clock.seconds, done.stdout, tasks, clock.cpu_seconds)
 

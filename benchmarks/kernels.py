@@ -13,7 +13,7 @@ from benchmarks.contest import REST, Contest, limit_threads, machine, plot, prog
 
 SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
 ROWS = [1, 8, 32, 128, 512, 1024]
-PARTS = ("int8_matmul", "layers", "apart", "passes", "bf16", "int4", "models", "training")
+PARTS = ("int8_matmul", "layers", "rows", "apart", "passes", "bf16", "int4", "models", "training")
 
 
 def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
@@ -77,6 +77,29 @@ def layers(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]
             apart = np.abs(np.asarray(call().int_repr()).astype(int) - static(codes)).max()
             assert apart <= 1, f"{name} is {apart} codes away"
         contest.run(f"codes {m}x{k}x{n}", lambda y=static, c=codes: y(c), others, 2 * m * k * n)
+
+
+def by_rows(contest: Contest, batches: list[int]) -> None:
+    """Dynamic quantization with a scale for each row, or image, beside one scale for the whole input."""
+    import numpy as np
+
+    from tinytorch.acceleration import Int8Conv2d, Int8Linear, pack_int8
+
+    rng = np.random.default_rng(0)
+    for k, n in [(64, 64), (512, 512), (784, 512), (3072, 768), (4096, 4096)]:
+        packed, scale = pack_int8(rng.integers(-127, 128, (k, n)).astype(np.int8)), np.full(n, 0.01, np.float32)
+        one, each = (Int8Linear(packed, scale, per_row=per_row) for per_row in (False, True))
+        for m in batches:
+            x = rng.normal(size=(m, k)).astype(np.float32)
+            assert (each(x) == np.concatenate([one(x[i : i + 1]) for i in range(m)])).all(), "rows differ from alone"
+            others = {"one scale": lambda y=one, x=x: y(x)}
+            contest.run(f"by rows {m}x{k}x{n}", lambda y=each, x=x: y(x), others, 2 * m * k * n)
+    weights = rng.integers(-127, 128, (64, 32, 3, 3)).astype(np.int8)
+    one, each = (Int8Conv2d(weights, 0.01, padding=1, per_row=per_row) for per_row in (False, True))
+    for m in batches:
+        x, work = rng.normal(size=(m, 32, 16, 16)).astype(np.float32), 2 * m * 256 * 288 * 64
+        assert (each(x) == np.concatenate([one(x[i : i + 1]) for i in range(m)])).all(), "images differ from alone"
+        contest.run(f"by rows {m} images", lambda y=each, x=x: y(x), {"one scale": lambda y=one, x=x: y(x)}, work)
 
 
 def apart(contest: Contest, widths: list[int]) -> None:
@@ -247,6 +270,7 @@ def main(arguments: list[str]) -> int:
     parts: dict[str, tuple[int, Callable[[], None]]] = {  # how many cases, and what times them
         "int8_matmul": (len(shapes) + 1, lambda: products(contest, others, [*shapes, (512, 512, 512)])),
         "layers": (2 * len(shapes), lambda: layers(contest, others, shapes)),
+        "rows": (6 * len(batches), lambda: by_rows(contest, batches)),
         "apart": (6, lambda: apart(contest, [64, 128, 256, 512, 1024, 2048])),
         "passes": (4 * len(sizes), lambda: passes(contest, others, sizes)),
         "bf16": (2 * len(cubes), lambda: halves(contest, others, cubes)),
@@ -265,6 +289,7 @@ def main(arguments: list[str]) -> int:
         ("int8_matmul", ["ceiling"]),
         ("int8_linear", sorted(n for n in names if n.startswith(("ort Dynamic", "torch dynamic")))),
         ("int8_linear", ["numpy float32"]),
+        ("by rows", ["one scale"]),
         ("codes", sorted(n for n in names if n.startswith("torch static"))),
         ("quantize", ["ort QuantizeLinear", "torch quantize"]),
         ("dequantize", ["ort DequantizeLinear", "torch dequantize"]),

@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from tests.catalogue import answers
 from tito.course.edition import Edition
@@ -22,9 +24,10 @@ from tito.grading import similarity
 from tito.grading.about import About
 from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade
+from tito.grading.handed_in import HandedIn, Source
 from tito.grading.intake import collecting
 from tito.grading.options import Options, Shard
-from tito.grading.reports import adjustments, writing
+from tito.grading.reports import adjustments, deadlines_toml, writing
 from tito.grading.similarity import Pair
 from tito.grading.submission import Submission
 from tito.testing.outcome import Finding, Outcome, outcome_of
@@ -34,6 +37,12 @@ ROOT = Path(__file__).parent.parent
 MODULE = "17_quantization"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RENAMED = re.compile(r"\b(acc|m|lo|hi|fraction|exponent|q31|tiny|wide)\b")
+DUE = datetime(2026, 3, 6, 22, 59, tzinfo=UTC)
+DEADLINES = """timezone = "Europe/Berlin"
+due = 2026-03-06T23:59:00
+cutoff = 2026-03-07T23:59:00
+penalty = { percent_a_day = 10, at_most = 50 }
+"""
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
 FIRST = "Ada Alan Barbara Claude Donald Edsger Emmy Frances Grace Hedy Ibn Joan Katherine Leslie Mary Niklaus Søren"
 LAST = "Bach Curie Dijkstra Euler Fourier Gauss Hopper Ito Jacobi Kepler Lovelace Müller Noether Oresme Pólya 王"
@@ -69,7 +78,18 @@ class Class:
         outcomes = tuple(self.outcome(place, e, able, patient) for place, e in enumerate(self.module.exercises))
         late = any(outcome.status == "timeout" for outcome in outcomes)
         remarks = ("code outside of the exercises' cells is not graded",) if self.dice.random() < 0.2 else ()
-        return Grade(name, outcomes, "graded", self.dice.uniform(1.5, 2.5) + 30 * late, remarks)
+        seconds = self.dice.uniform(1.5, 2.5) + 30 * late
+        return Grade(name, outcomes, "graded", seconds, remarks, handed_in=self.handed_in())
+
+    def handed_in(self) -> HandedIn | None:
+        """Most hand in during the last two days, some late, some by a mark or a file's date alone."""
+        when = DUE - timedelta(hours=self.dice.gauss(20, 24))
+        source: Source | Literal[""] = self.dice.choice(
+            ["nbgrader", "nbgrader", "nbgrader", "Canvas", "the file's date", ""]
+        )
+        if not source:
+            return None
+        return HandedIn(None, "Canvas", when > DUE) if source == "Canvas" else HandedIn(when, source)
 
     def refused(self, name: str) -> Grade:
         why = "submission.zip is no archive: hand in what `tito submit` writes"
@@ -77,7 +97,9 @@ class Class:
         return Grade(name, tuple(outcomes), "refused", 0.0, (why,))
 
     def outcome(self, place: int, exercise: Exercise, able: float, patient: float) -> Outcome:
-        return outcome_of(exercise, self.finding(place, exercise, able, patient))
+        findings = [self.finding(place, exercise, able, patient) for _ in exercise.parts or [None]]
+        begun = all(found.reason != "unwritten" for found in findings)
+        return outcome_of(exercise, *(findings if begun else findings[:1]))
 
     def finding(self, place: int, exercise: Exercise, able: float, patient: float) -> Finding:
         notebook = self.module.notebook_of(exercise.id).path.name
@@ -115,7 +137,7 @@ def alike(edition: Edition, names: list[str]) -> list[Pair]:
 
 
 def pictures(out: Path, pages: list[str]) -> None:
-    """Every page at every width, in the light; the first two in the dark as well."""
+    """Every page at every width, in the light; the first three in the dark as well."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         print("pictures: none, there is no Chromium here")
@@ -123,7 +145,7 @@ def pictures(out: Path, pages: list[str]) -> None:
     (out / "pictures").mkdir(exist_ok=True)
     for place, page in enumerate(pages):
         for size, (width, height) in SIZES.items():
-            for dark in (False, True)[: 2 if place < 2 else 1]:
+            for dark in (False, True)[: 2 if place < 3 else 1]:
                 name = f"{Path(page).parent.name or 'class'}-{place}-{size}{'-dark' if dark else ''}.png"
                 target = out / "pictures" / name
                 command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
@@ -144,11 +166,13 @@ def main() -> None:
     module = load_module(find_project(ROOT), MODULE)
     grades = Class(module).grades(asked.students)
     asked.out.mkdir(parents=True, exist_ok=True)
+    own = f'[student."{grades[8].submission}"]\nlate_days = 1\nreason = "ill, certificate seen"\n'
+    (asked.out / deadlines_toml.FILE).write_text(DEADLINES + own, encoding="utf-8")
     line = f"{grades[8].submission},quantize,2.5,wrote a second solution on paper"
     (asked.out / adjustments.FILE).write_text(f"submission,exercise,points,reason\n{line}\n", encoding="utf-8")
     similar = alike(Edition(find_project(ROOT), module), [grades[8].submission, grades[10].submission])
     begun = time.perf_counter()
-    about = About(Conditions(MODULE, Options(unsafe=asked.unsafe), "made up", "made up"), Shard(), "")
+    about = About(Conditions(MODULE, Options(unsafe=asked.unsafe), {}, {}, {}), Shard(), "")
     writing.write(asked.out, module, grades, similar, about)
     seconds = time.perf_counter() - begun
     found = [path for path in asked.out.rglob("*") if path.suffix in (".html", ".csv", ".json")]
@@ -157,7 +181,7 @@ def main() -> None:
     print(f"class page {(asked.out / 'index.html').stat().st_size / 1e3:.0f} kB")
     if not asked.no_pictures:
         beside = next((asked.out / "similar").iterdir()).name
-        pictures(asked.out, ["index.html", f"students/{grades[8].submission}.html", f"similar/{beside}"])
+        pictures(asked.out, ["index.html", "items.html", f"students/{grades[8].submission}.html", f"similar/{beside}"])
 
 
 if __name__ == "__main__":

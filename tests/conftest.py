@@ -4,12 +4,41 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from shutil import which
 from typing import Any
 
 import pytest
 
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 """For each mark of what this machine lacks, how many tests were left out."""
+
+
+LIBRARIES = {
+    "peers": ("peers", {"onnx": "onnx", "onnxruntime": "onnxruntime", "sklearn": "scikit-learn"}),
+    "engines": (
+        "deploy",
+        {
+            "onnx": "onnx",
+            "onnxruntime": "onnxruntime",
+            "flatbuffers": "flatbuffers",
+            "ai_edge_litert": "ai-edge-litert",
+        },
+    ),
+    "micro": ("micro", {"tflite_micro": "tflite-micro", "ethosu": "ethos-u-vela"}),
+    "coreml": ("coreml", {"coremltools": "coremltools"}),
+    "torch": ("torch", {"torch": "torch"}),
+}
+"""Of the marks for other libraries: the extra that brings them, and each module's package."""
+
+
+TOOLS = {
+    "cc": {"gcc": "gcc"},
+    "cortex_m": {
+        "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+        "qemu-system-arm": "qemu-system-arm",
+    },
+}
+"""Of the marks for programs: each with the Debian packages that bring it."""
 
 
 def lacking(mark: str) -> str:
@@ -24,8 +53,12 @@ def lacking(mark: str) -> str:
 
         fault = compiler_fault()
         return f"{fault.reason}. Fix: {fault.fix}" if fault else ""
-    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    return f'{" and ".join(missing)} not installed. Fix: pip install -e ".[peers]"' if missing else ""
+    if mark in TOOLS:
+        missing = [tool for tool in TOOLS[mark] if which(tool) is None]
+        return f"{' and '.join(missing)} not installed. Fix: apt install {TOOLS[mark][missing[0]]}" if missing else ""
+    extra, packages = LIBRARIES[mark]
+    missing = [name for module, name in packages.items() if find_spec(module) is None]
+    return f'{" and ".join(missing)} not installed. Fix: pip install -e ".[{extra}]"' if missing else ""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,7 +83,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out tests of what this machine lacks, unless its variable says so, as in CI: TITO_SANDBOX=required."""
     config.stash[LEFT_OUT] = {}
-    for mark in ("sandbox", "compiler", "peers"):
+    for mark in ("sandbox", "compiler", *LIBRARIES, *TOOLS):
         marked = [item for item in items if item.get_closest_marker(mark)]
         if marked and os.environ.get(f"TITO_{mark.upper()}") != "required" and lacking(mark):
             config.stash[LEFT_OUT][mark] = len(marked)

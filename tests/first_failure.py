@@ -2,8 +2,9 @@
 
     python -m tests.first_failure ROOT
 
-Reads a line of JSON `{"student": FILE, "tests": [FILE, ...]}` from standard input, runs the tests up to the first
-failure, and writes one line of JSON: that failure's text, or "" where there is none.
+Reads a line of JSON `{"student": FILE, "tests": [FILE, ...], "part": NAME}` from standard input, runs the tests up to
+the first failure, all or those that bear on a part of their exercise, and writes one line of JSON: that failure's text,
+or "" where there is none.
 """
 
 from __future__ import annotations
@@ -17,15 +18,26 @@ import pytest
 
 from tito.course.project import PYPROJECT
 from tito.testing.first_failure import FirstFailure
+from tito.testing.part_marks import bears_on, parts_of
 
 QUIET = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]  # the last collects garbage
 
 
-def first_failure(root: Path, student: str, tests: list[str]) -> str:
+class OnlyPart:
+    """A pytest plugin that leaves out the tests that do not bear on a part; with no part, none."""
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if not self._part or bears_on(self._part, parts_of(item))]
+
+
+def first_failure(root: Path, student: str, tests: list[str], part: str) -> str:
     """Run test files against a student's file, up to the first failure."""
     first = FirstFailure()
     where = ["--rootdir", str(root), "-c", str(root / PYPROJECT), "--student-file", student]
-    status = pytest.main([*QUIET, *where, *tests], plugins=[first])
+    status = pytest.main([*QUIET, *where, *tests], plugins=[first, OnlyPart(part)])
     if first.failure is not None:
         return f"{first.test}: {first.failure.type}: {first.failure.text}"
     return "" if first.ran else f"no test ran: pytest ended with status {int(status)}"
@@ -36,7 +48,7 @@ def main(root: Path) -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         with contextlib.redirect_stdout(sys.stderr):
-            told = first_failure(root, asked["student"], asked["tests"])
+            told = first_failure(root, asked["student"], asked["tests"], asked["part"])
         print(json.dumps(told), file=answers, flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import itertools
 
@@ -10,6 +11,7 @@ from tito.course.markers import MARKER
 from tito.course.module import load_module
 from tito.course.project import Project
 
+Scope = ast.FunctionDef | ast.ClassDef
 Pieces = list[tuple[str | None, str]]  # an exported file cut up: (the exercise whose solution this is, or None; text)
 
 
@@ -40,3 +42,15 @@ def pieces_of(project: Project, module: str, exercise: str) -> Pieces:
 
 def joined(pieces: Pieces) -> str:
     return "".join(text for _, text in pieces)
+
+
+def scopes_of(pieces: Pieces, i: int) -> list[Scope]:
+    """The classes and functions that a solution stands in, from outside to inside."""
+    line = joined(pieces[:i]).count("\n") + 1
+    inside = list[Scope]()
+    nodes = ast.parse(joined(pieces)).body
+    while found := [n for n in nodes if n.lineno <= line <= (n.end_lineno or 0)]:
+        if isinstance(found[0], Scope):
+            inside.append(found[0])
+        nodes = [node for node in ast.iter_child_nodes(found[0]) if isinstance(node, ast.stmt)]
+    return inside

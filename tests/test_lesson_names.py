@@ -43,7 +43,9 @@ def _in_code(path: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def known() -> set[str]:
     """Python's names and keywords, NumPy's, the package's, and what its code calls things."""
-    packages = [importlib.import_module(f"tinytorch.{name}") for name in ("core", "quantization", "acceleration")]
+    packages = [
+        importlib.import_module(f"tinytorch.{name}") for name in ("core", "quantization", "acceleration", "deployment")
+    ]
     names = set(dir(builtins)) | set(dir(np)) | FORMULA | {"np", "with", "tinytorch"}
     names.update(*map(dir, packages), *map(_in_code, CODE))
     return names | {package.__name__.rpartition(".")[2] for package in packages}

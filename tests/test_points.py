@@ -122,6 +122,7 @@ def written(source: str, parts: set[str], instead: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("module", "exercise"), [pytest.param(*one, id=one[1].id) for one in SPLIT])
 def test_a_part_alone_earns_its_points_beside_what_is_not_written_or_wrong(module: str, exercise: Exercise) -> None:
     """All tests judge, the hidden ones too; where a part needs another one, both are right, and earn theirs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tito.releasing import release
 
 PROJECT = Project(Path(__file__).parent.parent)
 MODULES = module_names(PROJECT)
+NAMED = re.compile(r"\b(?:docs|examples)/[\w./]*\w")
 
 
 Edition = tuple[Module, dict[str, bytes]]
@@ -60,3 +62,13 @@ def test_it_holds_what_a_student_needs_and_fits_an_e_mail(edition: Edition) -> N
 def test_it_is_the_same_every_time(edition: Edition) -> None:
     module, tree = edition
     assert release.student_edition(PROJECT, module) == tree
+
+
+def test_what_the_package_and_what_goes_along_name_is_in_it(edition: Edition) -> None:
+    """A path such as docs/library.md, in a docstring of the package or in a page that students get."""
+    _, tree = edition
+    names = [name for name in tree if re.match(r"(tinytorch|docs)/.*\.(py|md)$", name)]
+    pages = {name: tree[name].decode() for name in names}
+    named = {(path, name) for name, text in pages.items() for path in NAMED.findall(text)}
+    assert ("docs/library.md", "tinytorch/quantization/__init__.py") in named
+    assert not [(path, name) for path, name in named if path not in tree]

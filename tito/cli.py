@@ -15,11 +15,11 @@ from tito.commands.common import (
     JsonPath,
     LimitSeconds,
     MaybeModule,
-    ModuleName,
-    ModuleOrExercise,
+    ModuleAndExercises,
     check_part,
+    module_and_exercises_of,
+    module_before,
     module_of,
-    module_or_exercise_of,
     project_of,
 )
 from tito.errors import Status, TitoError
@@ -101,7 +101,7 @@ def export(
 @app.command()
 def test(
     context: typer.Context,
-    module: ModuleOrExercise = None,
+    named: ModuleAndExercises = None,
     exercise: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one; may be repeated.")] = None,
     part: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of an exercise's parts, the one that must pass.")
@@ -123,11 +123,9 @@ def test(
 
     begun = time.monotonic()
     project = project_of(context)
-    loaded, named = module_or_exercise_of(project, module)
-    wanted = {*(exercise or ()), *named}
-    for name in wanted:
-        loaded.notebook_of(name)
-    chosen = [item for item in loaded.exercises if not wanted or item.id in wanted]
+    loaded, wanted = module_and_exercises_of(project, named or [])
+    wanted += [loaded.exercise_of(name) for name in exercise or ()]
+    chosen = [item for item in loaded.exercises if not wanted or item in wanted]
     if part is not None:
         check_part(chosen, part)
     width = max(len(item.id) for item in chosen)
@@ -145,9 +143,14 @@ def test(
     result = runner.Result(loaded.name, time.monotonic() - begun, tuple(outcomes), lacking)
     kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in exports.files))
     console.say(f"{'total':{width}}  {console.points(result.points, result.max_points):>16}  in {result.seconds:.1f} s")
-    if result.most_useful:
-        console.say(f"\n{result.most_useful.exercise}: {result.most_useful.title}")
-        console.say(textwrap.indent(result.most_useful.message, "  "))
+    if part is None:
+        passed, first = result.passed, result.most_useful
+        head, message = (f"{first.exercise}: {first.title}", first.message) if first else ("", "")
+    else:
+        of_part = result.part(part)
+        passed, head, message = of_part.status == "passed", f"{chosen[0].id}: {part}", of_part.message
+    if not passed:
+        console.say(f"\n{head}\n{textwrap.indent(message, '  ')}")
         if cause := shadowing.warning(project):
             console.say(cause, "yellow")
     for outcome in outcomes:
@@ -159,35 +162,44 @@ def test(
         console.say(f"\n{project.shown(project.personal)} cannot be written, so `tito status` will not know of this.")
     if json_path:
         files.write_whole([(json_path, result.as_json())])
-    if not (result.passed if part is None else result.part_passed(part)):
+    if not passed:
         raise typer.Exit(Status.FAILED)
 
 
 @app.command(add_help_option=False, context_settings=OPEN)  # behind a module's name, --help is the demo's
-def demo(context: typer.Context, module: ModuleName) -> None:
+def demo(context: typer.Context, module: MaybeModule = None) -> None:
     """Show what a module can do; options go to its demo. Example: tito demo 17 --seed 0 --json result.json"""
+    _run_script(context, module, "demo")
+
+
+@app.command(add_help_option=False, context_settings=OPEN)
+def deploy(context: typer.Context, module: MaybeModule = None) -> None:
+    """Write a module's network for another engine; options go on. Example: tito deploy 17 --to onnx --out net.onnx"""
+    _run_script(context, module, "deploy")
+
+
+def _run_script(context: typer.Context, module: str | None, what: str) -> None:
+    """Run a program that the module brings, on what the student wrote."""
     from tito import console
     from tito.course import exporting, markers
-    from tito.course.module import find_module_name, load_module
     from tito.errors import WrongCall
 
     if module in ("-h", "--help"):
         console.say(context.get_help())
         raise typer.Exit(Status.DONE)
-    if module.startswith("-"):
-        raise WrongCall(f"name the module before the demo's options: tito demo MODULE {module} ...")
+    options, module = module_before(module, context.args)
     project = project_of(context)
-    loaded = load_module(project, find_module_name(project, module))
-    script = project.demo(loaded.name)
+    loaded = module_of(project, module)
+    script = project.script(loaded.name, what)
     if not script.is_file():
-        raise WrongCall(f"{loaded.name} has no demo: {project.shown(script)} does not exist")
+        raise WrongCall(f"{loaded.name} has no {what}: {project.shown(script)} does not exist")
     made = exporting.make(project, loaded)
     unwritten = [item.id for item in loaded.exercises if any(markers.is_stub(file.text, item.id) for file in made)]
-    if unwritten and not {"-h", "--help"} & set(context.args):
+    if unwritten and not {"-h", "--help"} & set(options):
         left = f"{len(unwritten)} of {len(loaded.exercises)} exercises are not written yet, the first is {unwritten[0]}"
-        raise TitoError(f"the demo runs what you wrote, but {left}; `tito watch` leads through them")
+        raise TitoError(f"`tito {what}` runs what you wrote, but {left}; `tito watch` leads through them")
     exporting.write(project, made)
-    raise typer.Exit(processes.run_script(project, script, context.args))
+    raise typer.Exit(processes.run_script(project, script, options))
 
 
 @app.command(add_help_option=False, context_settings=OPEN)

@@ -17,6 +17,7 @@ from typing import Any
 
 from tito.errors import TitoError
 
+PRIVATE, PRIVATE_FOLDER = 0o600, 0o700  # for their owner alone; Windows knows no such modes
 DEEPEST = 500  # levels of lists and objects in JSON, of which a notebook has six
 TICK = 2  # seconds: the coarsest that a file system counts a file's time in
 _threads = threading.RLock()
@@ -48,7 +49,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest()
 
 
-def write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool = False) -> None:
+def write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool = False, private: bool = False) -> None:
     """Write every text beside its target, and only when all are on the disk put them in place, one after the other.
 
     A link stays a link to the file that is written, and a file that is replaced keeps its mode. Raises TitoError
@@ -56,13 +57,14 @@ def write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool = Fals
     holds either all of its old text or all of its new one; those that hold the new one already are named.
 
     imported: the files are modules. Python takes bytecode for a module's own where time, in whole seconds, and length
-    agree, so each module gets a later time than the one that it replaces.
+    agree, so each module gets a later time than the one that it replaces. private: the files, and the folders that
+    have to be made for them, are for their owner alone, whatever the umask and the mode of what is replaced.
     """
     with _threads:
-        _write_whole(texts, imported)
+        _write_whole(texts, imported, private)
 
 
-def _write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool) -> None:
+def _write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool, private: bool) -> None:
     beside, written = list[tuple[Path, Path]](), list[Path]()
     try:
         for target, text in texts:
@@ -72,13 +74,13 @@ def _write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool) -> N
                     target.write_bytes(data)
                     continue
                 real = Path(os.path.realpath(target))
-                real.parent.mkdir(parents=True, exist_ok=True)
+                private_folder(real.parent) if private else real.parent.mkdir(parents=True, exist_ok=True)
                 beside.append((real.with_name(f".{real.name[:40]}.{secrets.token_hex(4)}.new"), target))
-                _write_synced(beside[-1][0], data)
-                if real.is_file():
+                _write_synced(beside[-1][0], data, PRIVATE if private else 0o666)
+                if real.is_file() and not private:
                     beside[-1][0].chmod(stat.S_IMODE(real.stat().st_mode))
-                    if imported:
-                        _make_later(beside[-1][0], real)
+                if real.is_file() and imported:
+                    _make_later(beside[-1][0], real)
         for path, target in beside:
             with naming(target, written):
                 path.replace(os.path.realpath(target))
@@ -94,8 +96,33 @@ def _is_device(target: Path) -> bool:
     return target.exists() and not target.is_file() and not target.is_dir()
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("xb") as stream:
+def private_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone. One that is there stays as it is."""
+    for folder in [each for each in (*reversed(path.parents), path) if not each.exists()]:
+        folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
+        folder.chmod(PRIVATE_FOLDER)  # the umask may have taken away more
+
+
+def make_private(path: Path) -> None:
+    """Take from everybody else what they may do with a file or a folder, if it is there and ours."""
+    with suppress(OSError):
+        if not path.is_symlink():
+            path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE)
+
+
+def create_private(path: Path) -> None:
+    """Put an empty file where there is none, for its owner alone: what a library opens later has this mode from the
+    beginning.
+    """
+    with suppress(OSError):  # whoever opens it will say what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
+    make_private(path)
+
+
+def _write_synced(path: Path, data: bytes, mode: int) -> None:
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
+        if mode == PRIVATE and hasattr(os, "fchmod"):
+            os.fchmod(stream.fileno(), mode)  # the umask may have taken away more
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())

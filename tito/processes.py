@@ -54,12 +54,34 @@ def python(arguments: list[str], env: dict[str, str], **options: Any) -> Iterato
                 process.stdin.close()
 
 
+def descendants(pid: int) -> Iterator[int]:
+    """What a process started, and what those started, the last first; where a Linux says so."""
+    for children in Path("/proc", str(pid), "task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, children.read_bytes().split()):
+                yield from descendants(child)
+                yield child
+
+
+def end_descendants(process: subprocess.Popen[bytes]) -> bool:
+    """End what a process started, also in other groups: what is told nothing of its parent's end would outlive it.
+
+    Returns whether there was any.
+    """
+    found = [*descendants(process.pid)] if process.returncode is None else []
+    for child in found:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(child, signal.SIGKILL)
+    return bool(found)
+
+
 def end(process: subprocess.Popen[bytes], patience: float = 0) -> None:
-    """End a process and its children, if they still run: asked first where `patience` is given, then made to."""
+    """End a process and all that it started, if they still run: asked first where `patience` is given, then made to."""
     with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
         if patience and process.poll() is None:
             process.terminate()
             process.wait(patience)
+    end_descendants(process)
     with suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.kill()

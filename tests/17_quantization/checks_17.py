@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -9,6 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 SHOWN = 12  # arrays up to this size are shown whole
+
+# What Python or NumPy says, and the slip behind it in whichever exercise; "" where that text alone says it best.
+KNOWN = {
+    r"truth value of an array": "np.minimum, np.maximum and np.where go element by element; min, max and `if` do not",
+    r"object does not support item assignment": "of a number NumPy computes a number, into which nothing can be put: "
+    "np.where(condition, this, that) serves numbers and arrays",
+    r"cannot reshape array of size 0": "where there is nothing, -1 could stand for any length: name every length",
+    r"name '\w+' is not defined|'\w+' is not defined in this notebook": "",
+}
 
 
 def check(
@@ -100,6 +110,9 @@ def works(call: str, hint: str) -> Iterator[None]:
     except (AssertionError, NotImplementedError):
         raise
     except Exception as error:
-        failure = AssertionError(f"{call} should work, but raised {type(error).__name__}: {error}\nlikely: {hint}")
+        said = f"{type(error).__name__}: {error}"
+        slip = next((slip for pattern, slip in KNOWN.items() if re.search(pattern, said)), hint)
+        likely = f"\nlikely: {slip}" if slip else ""
+        failure = AssertionError(f"{call} should work, but raised {said}{likely}")
         failure.student_frames = getattr(error, "student_frames", ())  # type: ignore[attr-defined]
         raise failure from error

@@ -9,7 +9,9 @@ from checks_17 import check, works
 from tito.testing.student_fixture import type_name
 
 CAST = "Tensor.from_op(round_half(x.data, dtype), (x,), lambda grad: (grad,))"
-MASTER = "the optimizer steps on the float32 masters; the parameters are the masters, rounded"
+MASTER = (
+    "gradients in float32, or None, to the masters; the optimizer steps on those; each parameter is its master, rounded"
+)
 
 
 def cast(student, x, dtype="float16"):
@@ -36,6 +38,13 @@ def test_bfloat16_is_held_in_float32(student):
     out = cast(student, student.Tensor(np.array([1.01, 1e-8, 1e5], np.float32)), "bfloat16")
     wanted = student.to_bfloat16(np.array([1.01, 1e-8, 1e5], np.float32))
     check("cast_to([1.01, 1e-8, 1e5], 'bfloat16')", out.data, wanted, "pass dtype on to round_half", dtype="float32")
+
+
+@pytest.mark.part("cast_to")
+def test_numbers_of_float16_are_rounded_to_bfloat16(student):
+    out = cast(student, student.Tensor(np.array([1 + 2.0**-10, 300.0], np.float16)), "bfloat16")
+    other = "float16 holds more digits than bfloat16: what is in half precision already may be in the other one"
+    check("cast_to([1 + 2**-10, 300] in float16, 'bfloat16')", out.data, [1.0, 300.0], other, dtype="float32")
 
 
 @pytest.mark.part("cast_to")
@@ -186,6 +195,24 @@ def test_a_parameter_without_gradient_stays(student):
     stale = "its master kept the gradient of the step before: a parameter without gradient gives its master None"
     check("the master of a parameter without gradient", weights.masters[0].data, before, stale)
     check("the other master", weights.masters[1].data, [2.998], MASTER, within=1e-5)
+
+
+@pytest.mark.part("MasterWeights")
+def test_the_optimizer_stays_the_same_one(student):
+    _, weights = masters(student, [1.0])
+    for _ in range(2):
+        step(weights, [1.0])
+    same = "Adam remembers its gradients: self.optimizer is made once, in __init__, and steps once for all parameters"
+    assert weights.optimizer.steps == 2, f"after two steps the optimizer has taken {weights.optimizer.steps}: {same}"
+
+
+@pytest.mark.part("MasterWeights")
+@np.errstate(all="ignore")
+def test_the_masters_see_infinity_as_it_is(student):
+    _, weights = masters(student, [1.0])
+    step(weights, [np.inf])
+    as_it_is = "infinity was replaced: who looks for it must find it; only .astype(np.float32)"
+    check("the master's gradient", weights.masters[0].grad, [np.inf], as_it_is)
 
 
 @pytest.mark.part("MasterWeights")

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from checks_17 import check, works
 
+from tito.testing.student_fixture import may_change
+
 STEP = "look at every gradient first; then divide each by the scale, in float32, and only then optimizer.step()"
 UPDATE = (
     "skip: loss_scale * backoff_factor, count from 0; after growth_interval good steps: * growth_factor, count from 0"
@@ -24,7 +26,7 @@ def step(scaler, optimizer, *grads):
         if grad is not None:
             p.backward(np.array(grad))
     with works("scaler.step(optimizer)", STEP):
-        return scaler.step(optimizer)
+        return scaler.step(may_change(optimizer))
 
 
 def update(scaler):
@@ -48,7 +50,7 @@ def test_the_loss_and_its_gradient_grow_by_the_scale_and_step_takes_it_off(stude
     check("scaler.scale(loss)", loss.data, 1024 * 9.25, "loss * self.loss_scale")
     loss.backward()
     with works("scaler.step(optimizer)", STEP):
-        scaler.step(optimizer)
+        scaler.step(may_change(optimizer))
     h = 2.0**-6
     slopes = [(np.sum((w + h * e) ** 2) - np.sum((w - h * e) ** 2)) / (2 * h) for e in np.eye(2)]
     slips = {
@@ -93,6 +95,7 @@ def test_a_step_with_infinity_or_nan_is_skipped(student, bad):
     check("the parameter after a skipped step", p.data, [1.0, 1.0], finite)
     assert stepped is not None and not stepped, f"step must return False when it skipped, got {stepped!r}"
     assert scaler.found_inf, f"found_inf must be True after a skipped step, got {scaler.found_inf!r}: update() asks it"
+    assert p.grad is not None, "the gradients of a skipped step are gone: leave them as they are"
     check("the finite gradient after a skipped step", p.grad[1], 8.0, "it is left as it is")
 
 
@@ -103,6 +106,27 @@ def test_every_gradient_is_looked_at_before_the_first_is_divided(student):
     assert optimizer.steps == 0, f"the second gradient is infinite, but the optimizer stepped: {STEP}"
     early = "the first gradient was divided before the second was looked at: nothing of a skipped step may be touched"
     check("the first gradient after a skipped step", first.grad, [8.0], early)
+
+
+@pytest.mark.part("step")
+def test_large_gradients_that_are_finite_are_no_reason_to_skip(student):
+    """Their sum and their squares are infinite in float32."""
+    (p,), optimizer = parameters(student, np.zeros(2, np.float32))
+    stepped = step(student.GradScaler(init_scale=2.0**120), optimizer, np.full(2, 2.0**127, np.float32))
+    each = "ask of each number whether it is finite (np.isfinite(grad).all()), not of a sum or norm, which may overflow"
+    assert stepped and optimizer.steps == 1, f"both gradients, 2**127, are finite, but no step was taken: {each}"
+    check("the gradients, divided by 2**120", p.grad, [128.0, 128.0], STEP)
+
+
+@pytest.mark.part("step")
+def test_what_one_optimizer_found_another_does_not_undo(student):
+    _, first = parameters(student, np.zeros(1, np.float32))
+    _, second = parameters(student, np.zeros(1, np.float32))
+    scaler = student.GradScaler(init_scale=8.0)
+    step(scaler, first, np.full(1, np.inf, np.float32))
+    step(scaler, second, np.full(1, 8, np.float32))
+    stays = "a good step of another optimizer must not set found_inf to False: in a round it only becomes True"
+    assert scaler.found_inf, f"the first of two optimizers skipped its step, but found_inf is False: {stays}"
 
 
 @pytest.mark.part("step")
@@ -133,6 +157,13 @@ def test_after_a_skipped_step_the_scale_is_halved(student):
         "the scale grew where it should back off": [1024, 2048, 4096],
     }
     check("the scales of good, skipped, skipped", got, [1024, 512, 256], UPDATE, slips=slips)
+
+
+@pytest.mark.part("update")
+def test_the_scale_may_become_smaller_than_1(student):
+    got, _ = run(student, "xxx", init_scale=2.0)
+    free = "the scale is not held at 1 or above: loss_scale *= backoff_factor, and LOSS_SCALES are its only ends"
+    check("the scales of three skipped steps from 2", got, [1.0, 0.5, 0.25], free)
 
 
 @pytest.mark.part("update")
@@ -187,8 +218,8 @@ def test_a_skipped_step_sets_the_count_back(student):
 
 @pytest.mark.part("update")
 def test_the_log_tells_every_change(student):
-    _, scaler = run(student, "...xx....", init_scale=64.0, growth_factor=4.0, backoff_factor=0.25)
-    wanted = [(3, "grow", 256.0), (4, "skip", 64.0), (5, "skip", 16.0), (8, "grow", 64.0)]
+    _, scaler = run(student, "...xx....", init_scale=64.0, growth_factor=4.0, backoff_factor=0.5)
+    wanted = [(3, "grow", 256.0), (4, "skip", 128.0), (5, "skip", 64.0), (8, "grow", 256.0)]
     got = [tuple(event) for event in scaler.events]
     log = 'append (self.updates, "skip" or "grow", the new self.loss_scale) when the scale changes'
     assert got == wanted, f"events: expected {wanted}, got {got}: {log}"

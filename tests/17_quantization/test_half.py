@@ -114,9 +114,10 @@ def test_a_thousand_numbers_of_every_size_are_right(student):
     bits = np.random.default_rng(2).integers(0, 2**32, 2000, dtype=np.uint32)
     x = bits.view(np.float32)
     x = x[np.isfinite(x)][::-1]  # not contiguous
-    before = x.copy()
     check("to_bfloat16 of random bits", rounded(student, x), [nearest(float(v)) for v in x], BITS)
-    check("x afterwards", x, before, "x was changed in place: add to a copy of the bits")
+    y = -x  # of the same shape
+    again = "this is another x of the same shape: nothing may be kept from one call to the next"
+    check("to_bfloat16 of their negatives", rounded(student, y), [nearest(float(v)) for v in y], again)
 
 
 def lost(student, x, dtype):
@@ -179,3 +180,17 @@ def test_one_number_may_be_lost_whole(student, shape):
     got = lost(student, np.full(shape, 1e-8), "float16")
     check("lost_share(1e-8, 'float16')", got, (1.0, 0.0), "divide by max(x.size, 1)")
     check("lost_share(1e5, 'float16')", lost(student, np.full(shape, 1e5), "float16"), (0.0, 1.0), SHARES)
+
+
+@pytest.mark.part("to_bfloat16")
+def test_the_sign_of_zero_stays(student):
+    got = rounded(student, np.array([-0.0, 0.0, -1e-45], np.float32))
+    sign = "the sign is bit 31, which rounding does not touch: add to the bits, not to the number"
+    check("the sign bits of to_bfloat16([-0.0, 0.0, -1e-45])", np.signbit(got), [True, False, True], sign)
+
+
+@pytest.mark.part("lost_share")
+def test_what_was_no_number_before_is_not_lost(student):
+    for dtype in ("float16", "bfloat16"):
+        nan = "NaN stays NaN: it became neither 0 nor infinite (np.isinf, not ~np.isfinite)"
+        check(f"lost_share([nan, 1], {dtype!r})", lost(student, [np.nan, 1.0], dtype), (0.0, 0.0), nan)

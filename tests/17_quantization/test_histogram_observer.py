@@ -119,6 +119,7 @@ def test_mass_on_an_empty_cell_costs_much_but_not_infinity(student):
         "where q is 0, 1e-9 stands for it": math.inf,
         "the cells where q is 0 were left out: there q is 1e-9": 0.5 * math.log(0.5),
     }
+    assert not math.isnan(got), "got NaN: code 1 has no occupied cell, and 0 / 0 is NaN: divide by at least one cell"
     check("kl_divergence([4, 0], codes [0, 1], clipped [4, 4])", got, wanted, FORMULA, slips=slips, within=1e-6)
 
 
@@ -202,3 +203,11 @@ def test_the_chosen_range_follows_the_data(student, objective):
             ends.append(float(observer.range()[1]))
     same = "in another unit, a power of two, cells and counts are the same, so the same cells must be chosen"
     check(f"the {objective} range of 4 * x over that of x", ends[1] / ends[0], 4.0, same, within=1e-6)
+
+
+@pytest.mark.part("kl_divergence")
+def test_cells_share_a_code_wherever_they_lie(student):
+    counts, codes = [6, 1, 2, 7], [0, 1, 0, 1]
+    wanted = oracle.kl_divergence(counts, codes, counts)
+    apart = "the cells of a code need not be neighbours: np.bincount(code_index, weights=...)"
+    check(f"kl_divergence({counts}, codes {codes})", kl(student, counts, codes, counts), wanted, apart, within=1e-9)

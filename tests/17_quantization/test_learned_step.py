@@ -50,7 +50,13 @@ def test_x_gets_its_gradient_inside_only(student):
     _, got, _ = run(student, [0.3, 1.4, 1.5, -2.5, -2.6], grad=np.array([2, 3, 5, 7, 9], np.float32))
     slips = {
         "it passed everywhere": [2, 3, 5, 7, 9],
-        "the mask was on x itself; the rounded integer decides": [2, 0, 0, 0, 0],
+        "the mask was on x itself, or left out qmin and qmax: the rounded integer decides, both ends inside": [
+            2,
+            0,
+            0,
+            0,
+            0,
+        ],
         "the gradient that comes in must be multiplied": [1, 1, 0, 1, 0],
     }
     check("the gradient of x = [0.3, 1.4, 1.5, -2.5, -2.6], 2 bits", got, [2, 3, 0, 7, 0], OF_X, slips=slips)
@@ -65,6 +71,7 @@ def test_inside_the_slope_of_scale_is_the_rounding_error(student, x):
         "- x / scale is missing: rounding moves with the scale, too": [round(x)],
         "q - zero_point is missing": [-x],
         "the gradient inside is missing": [0.0],
+        f"the damping has qmax - qmin under the root: {DAMPING}": [error / math.sqrt(3)],
     }
     check(f"the gradient of scale for x = {x}", got, [error], INSIDE, slips=slips, within=2.0**-22)
 
@@ -83,7 +90,11 @@ def test_outside_the_slope_of_scale_is_the_last_code(student, x, end):
 
 def test_one_step_sums_over_all_numbers_it_serves(student):
     *_, got = run(student, [0.3, 5.0, -9.0], grad=np.array([10.0, 2.0, 1.0], np.float32))
-    slips = {"the gradient that comes in must be multiplied, each by its own": [-1.3]}
+    slips = {
+        "the gradient that comes in must be multiplied, each by its own": [-1.3],
+        "count is an argument, and here 1; the damping took the size of x": [-3 / math.sqrt(3)],
+        "that is the mean; one step serves all three numbers, so its gradient is the sum": [-1.0],
+    }
     check(
         "the gradient of scale for [0.3, 5, -9]", got, [-3.0 + 2 - 2], "grad * slope, summed", slips=slips, within=1e-6
     )
@@ -132,6 +143,7 @@ def test_each_row_learns_its_own_step(student):
         of_scale,
         wanted,
         "return it in the shape of x; the core sums to that of scale",
+        slips={f"/ scale is missing inside: {INSIDE}": [[2.5], [-50.0]]},
         within=1e-6,
     )
 
@@ -158,12 +170,19 @@ def test_the_gradients_are_measured_slopes(student, zero_point, bits, scale):
     check("the gradient of scale, against differences", got, [slopes.sum()], f"{INSIDE}; {OUTSIDE}", within=within)
 
 
-def test_x_and_scale_stay_as_they_were(student):
-    x, scale = np.array([0.3, 9.0], np.float32), np.array([0.5], np.float32)
+def test_each_result_remembers_its_own_gradients(student):
+    """Two layers: the second is quantized before the gradient of the first is asked for."""
+    pairs = [
+        (student.Tensor(np.array(x, np.float32), True), student.Tensor(np.ones(1, np.float32), True))
+        for x in ([0.25, 9.0], [9.0, 0.5])
+    ]
     with works("learned_step_quantize(...)", VALUES):
-        student.learned_step_quantize(student.Tensor(x), student.Tensor(scale), 0, student.INT8, 1.0)
-    check("x afterwards", x, np.array([0.3, 9.0], np.float32), "x was changed in place")
-    check("scale afterwards", scale, [0.5], "scale was changed in place")
+        results = [student.learned_step_quantize(x, scale, 0, student.IntType(2), 1) for x, scale in pairs]
+    for result in results:
+        result.backward(np.array([1.0, 2.0], np.float32))
+    own = "each result needs the mask and slope of its own call: keep them in local variables"
+    check("the gradient of the first x", pairs[0][0].grad, [1.0, 0.0], own)
+    check("the gradient of the first scale", pairs[0][1].grad, [-0.25 + 2.0], own, within=1e-6)
 
 
 def test_a_converted_layer_keeps_the_learned_steps(student):

@@ -7,7 +7,7 @@ import oracle_17 as oracle
 import pytest
 from checks_17 import check, check_float, works
 
-OWNERS = "of each array its owner(array), every owner once: a dict keyed by id(owner(a))"
+OWNERS = "of each of model_arrays(model).values() its owner, every owner once: a dict keyed by id(owner(a))"
 Z = 1.96
 
 
@@ -69,15 +69,22 @@ def test_equal_arrays_are_not_the_same_array(student):
     check("model_nbytes of two layers of zeros", got, 192, equal, slips={equal: 96})
 
 
+def holding(student, tensor):
+    """A module that has the tensor and nothing else: a Sequential uses its layers when it is called."""
+    return student.Sequential(tensor)
+
+
 @pytest.mark.part("model_nbytes")
 def test_a_slice_keeps_its_whole_base_alive(student):
     base = student.Tensor(np.zeros((1000, 4), np.float32))
     whole = "a slice keeps its whole base in memory: count the bytes of owner(array), not of the array"
-    got = nbytes(student, student.WeightOnlyLinear(base[0]))
+    got = nbytes(student, holding(student, base[0]))
     check("model_nbytes of a slice of 16 bytes out of 16000", got, 16000, whole, slips={whole: 16})
-    two = student.Sequential(student.WeightOnlyLinear(base[0]), student.WeightOnlyLinear(base.T))
+    two = student.Sequential(holding(student, base[0]), holding(student, base.T))
     slips = {"two views of one array share its memory: the owner counts once": 32000, whole: 16016}
     check("model_nbytes of two views of one array", nbytes(student, two), 16000, OWNERS, slips=slips)
+    two = student.Sequential(holding(student, base[0]), holding(student, base[1]))
+    check("model_nbytes of two rows of one array", nbytes(student, two), 16000, OWNERS, slips=slips)
 
 
 @pytest.mark.part("accuracy_interval")
@@ -153,6 +160,8 @@ def test_ratios_are_taken_round_by_round(student):
         "the mean is pulled by one bad round: take the median": np.mean(slow / fast),
     }
     check("speedup([2, 6, 20, 3, 4], [1, 3, 10, 6, 0.8])", got, 2.0, "the median of the ratios", slips=slips)
+    slips = {"rounds were put in another order: each ratio is of one round": 1.0}
+    check("speedup([1, 10, 4], [4, 5, 1])", student.speedup([1, 10, 4], [4, 5, 1]), 2.0, "by rounds", slips=slips)
     check("speedup of an even number of rounds", student.speedup([1.0, 3.0], [1.0, 1.0]), 2.0, "np.median")
 
 

@@ -54,6 +54,15 @@ def test_min_max_does_not_depend_on_the_order_of_batches(student):
 
 
 @pytest.mark.part("MinMaxObserver")
+def test_min_max_remembers_a_range_that_ends_at_0(student):
+    """Behind a ReLU lo is 0, which Python takes for False."""
+    zero = "a range that ends at 0 was seen, too: ask `self.lo is not None`, not whether it is 0"
+    for batches, wanted in (([[0.0, 5.0], [1.0, 2.0]], (0.0, 5.0)), ([[-5.0, 0.0], [-2.0, -1.0]], (-5.0, 0.0))):
+        got = ends(student, student.MinMaxObserver(), *batches)
+        check(f"MinMaxObserver after {batches}", got, wanted, zero)
+
+
+@pytest.mark.part("MinMaxObserver")
 def test_min_max_can_watch_every_row(student):
     first, later = [[1.0, -2.0], [0.1, 0.2]], [[0.5, 3.0], [-0.3, 0.1]]
     got = ends(student, student.MinMaxObserver(0), first, later)
@@ -83,6 +92,13 @@ def test_a_later_batch_pulls_the_moving_average(student):
 
 
 @pytest.mark.part("MovingAverageObserver")
+def test_the_moving_average_remembers_a_range_that_ends_at_0(student):
+    got = ends(student, student.MovingAverageObserver(0.5), [0.0, 4.0], [1.0, 2.0])
+    zero = "a range that ends at 0 was seen, too: ask `self.lo is not None`, not whether it is 0"
+    check("MovingAverageObserver(0.5) after [0, 4], [1, 2]", got, (0.5, 3.0), zero, within=1e-6)
+
+
+@pytest.mark.part("MovingAverageObserver")
 def test_momentum_is_the_weight_of_the_past(student):
     formula = "lo = momentum * lo + (1 - momentum) * batch_lo, the same for hi"
     for momentum in (0.75, 0.9, 0.0):
@@ -98,7 +114,10 @@ def test_momentum_is_the_weight_of_the_past(student):
 def test_a_hundred_percent_is_everything(student):
     got = ends(student, student.PercentileObserver(100.0), [-1.0, 2.0], [0.5, -3.0])
     slips = {
-        "the share was counted over signed values; count |x| from 0 up (self.magnitudes() does)": (-2.0, 2.0),
+        "3, the largest of all h.total magnitudes, was left out: count |x| from 0 up, not signed values": (
+            -2.0,
+            2.0,
+        ),
         "that is the lower edge of the cell; its numbers would be clipped: (cell + 1) * h.cell": (-3 + 8 / 4096, 2.0),
     }
     hint = "t is the upper edge of the cell that reaches the share; the range is max(h.lo, -t), min(h.hi, t)"
@@ -111,7 +130,7 @@ def test_the_percentile_gives_up_the_outlier(student):
     lo, hi = ends(student, student.PercentileObserver(99.3), x)
     cell = 4 / 4096 * 100  # a cell is at most 4 / bins of the largest |x|
     slips = {
-        "percentile is in %, so divide it by 100": 100.0,
+        "the outlier was kept: percentile is in %, so percentile / 100 of all h.total magnitudes are held": 100.0,
         "t is a magnitude, not the number of a cell: (cell + 1) * h.cell": 17.0,
         "t is a magnitude, not the number of a cell: multiply (cell + 1) by h.cell": 16.0,
     }
@@ -175,7 +194,7 @@ def test_what_an_observer_saw_makes_the_scale(student, name):
     narrow, wide = getattr(student, name)(), getattr(student, name)()
     ends(student, narrow, [-1.0, 1.0])
     ends(student, wide, [-4.0, 4.0])
-    with works(f"{name}.qparams()", "range() returns (lo, hi), two arrays"):
+    with works(f"{name}.qparams()", "range() returns (lo, hi), two arrays, as often as it is asked"):
         ratio = wide.qparams().scale / narrow.qparams().scale
     check(
         f"{name}: the scale after [-4, 4] over that after [-1, 1]", ratio, 4.0, "what was seen must count", within=1e-2
@@ -188,3 +207,20 @@ def test_an_observer_that_saw_nothing_says_so(student, name):
     observer.observe(np.zeros((0, 4), np.float32))
     with pytest.raises(ValueError, match="has seen no numbers"):
         observer.range()
+
+
+def sizes(state):
+    """How many numbers the attributes of an observer hold."""
+    if isinstance(state, dict | list | tuple):
+        return sum(sizes(part) for part in (state.values() if isinstance(state, dict) else state))
+    return np.size(state)
+
+
+@pytest.mark.parametrize("name", each("MinMaxObserver", "MovingAverageObserver"))
+def test_an_observer_remembers_a_few_numbers_however_many_batches_there_are(student, name):
+    observer, held = getattr(student, name)(), []
+    for i in range(20):
+        ends(student, observer, np.linspace(-i, i, 50))
+        held.append(sizes(observer.__dict__))
+    few = "the batches are not to be kept: self.lo and self.hi are enough"
+    assert held[-1] <= held[1] + 4, f"{name} holds {held[1]} numbers after 2 batches and {held[-1]} after 20: {few}"

@@ -20,8 +20,9 @@ def test_one_range_for_the_whole_tensor(student):
     lo, hi = value_range(student, ROWS)
     swapped = "the two are swapped: (lo, hi)"
     dims = "for axis None the results have shape (): keepdims only where axes are kept"
+    sizes = {"that is the largest magnitude; the smallest and the largest *value* are wanted": 2.0}
     check("the smallest value of [2, 3]", lo, ROWS.min(), dims, slips={swapped: ROWS.max()})
-    check("the largest value of [2, 3]", hi, ROWS.max(), dims, slips={swapped: ROWS.min()})
+    check("the largest value of [2, 3]", hi, ROWS.max(), dims, slips={swapped: ROWS.min(), **sizes})
 
 
 @pytest.mark.part("value_range")
@@ -96,7 +97,8 @@ def split(student, x, size):
 def test_a_row_is_cut_into_runs(student):
     got = split(student, np.array([[1, 2, 3, 4, 5, 6]]), 2)
     even = "6 columns are 3 groups of 2, columns rounded up to whole groups: -(-columns // group_size)"
-    slips = {"neighbours belong together: the first group holds the first columns": [[[1, 3], [5, 2], [4, 6]]]}
+    together = "neighbours belong together, in their order: reshape(rows, groups, group_size)"
+    slips = {together: [[[1, 3], [5, 2], [4, 6]]], f"{together}, nothing transposed": [[[1, 4], [2, 5], [3, 6]]]}
     check("split_groups([[1, 2, 3, 4, 5, 6]], 2)", got, [[[1, 2], [3, 4], [5, 6]]], even, slips=slips)
 
 
@@ -131,6 +133,12 @@ def test_a_group_may_be_longer_than_the_row(student):
 
 
 @pytest.mark.part("split_groups")
+def test_a_tensor_without_rows_has_groups_without_rows(student):
+    got = split(student, np.zeros((0, 5), np.float32), 2)
+    check("split_groups of shape (0, 5), 2", got, np.zeros((0, 3, 2)), "no rows, each of 3 groups")
+
+
+@pytest.mark.part("split_groups")
 @pytest.mark.parametrize("layout", ["fortran", "read-only", "strided", "big-endian"])
 def test_groups_follow_the_rows_in_any_layout(student, layout):
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -139,3 +147,10 @@ def test_groups_follow_the_rows_in_any_layout(student, layout):
     x = given.get(layout, x.astype(">f4"))
     x.flags.writeable = False
     check(f"split_groups of a {layout} array", split(student, x, 3), wanted, "order is that of rows, not of memory")
+
+
+@pytest.mark.part("value_range")
+def test_a_range_does_not_hide_that_a_number_is_missing(student):
+    lo, hi = value_range(student, np.array([[1.0, np.nan], [2.0, 3.0]], np.float32), 0)
+    hidden = "NaN was passed over (np.nanmin): the range must be NaN, so that whoever asks for a scale is told"
+    check("where the ranges of [[1, nan], [2, 3]] are NaN", np.isnan((lo, hi)), [[[True], [False]]] * 2, hidden)

@@ -5,7 +5,7 @@ import oracle_17 as oracle
 import pytest
 from checks_17 import check, works
 
-from tito.testing.student_fixture import type_name
+from tito.testing.student_fixture import may_change, type_name
 
 FORWARD = "a copy of the layer, its weight passed through self.weight, is called with self.input(x)"
 CONVERT = "QuantizedTensor(codes of the weight, its qparams), then quantized_layer(m.layer, weight, m.input.qparams)"
@@ -59,6 +59,26 @@ def test_the_layer_multiplies_rounded_inputs_and_weights(student):
 
 
 @pytest.mark.part("FakeQuantized")
+def test_the_layer_is_rounded_in_evaluation_mode_too(student):
+    parts, module = Parts(), prepared(student, linear(student))
+    forward(module, X)
+    y = forward(module.eval(), X)
+    slips = {"in evaluation mode nothing was rounded: the error must be there in both modes": X @ WEIGHT.T + BIAS}
+    wanted = parts.x_hat @ parts.w_hat.T + BIAS
+    check("FakeQuantized(linear).eval()(x)", y.data, wanted, FORWARD, slips=slips, within=2.0**-20)
+
+
+@pytest.mark.part("FakeQuantized")
+def test_the_input_s_quantizer_sees_each_batch_once(student):
+    module = prepared(student, linear(student))
+    for x in (X, 3 * X):
+        forward(module, x)
+    wanted, _ = oracle.qparams(1.2 * float(X.min()), 1.2 * float(X.max()), -128, 127)
+    once = "its moving average saw something else than x, then 3 * x: call self.input(x) once in a forward pass"
+    check("the input's scale after x, 3 * x", module.input.qparams.scale, wanted, once, within=1e-6)
+
+
+@pytest.mark.part("FakeQuantized")
 def test_the_layer_keeps_its_float_weight(student):
     layer = linear(student)
     module = prepared(student, layer)
@@ -85,6 +105,7 @@ def test_the_gradient_reaches_the_float_weight(student):
     slips = {"the gradient is that of the input before rounding: self.input(x)": grad.T @ X, lost: np.zeros((2, 3))}
     got = module.layer.weight.grad
     check("the gradient of layer.weight", got, grad.T @ parts.x_hat, FORWARD, slips=slips, within=2.0**-20)
+    assert module.layer.bias.grad is not None, "no gradient reached layer.bias: the copy of the layer keeps its bias"
     check("the gradient of layer.bias", module.layer.bias.grad, grad.sum(0), FORWARD)
 
 
@@ -177,7 +198,7 @@ def test_the_weight_s_scale_follows_the_last_training_step(student):
     """After a step the weights are other ones: the codes are those of the weights as they are now."""
     model = network(student)
     model.layers[0].layer.load_state_dict({"weight": 3 * WEIGHT, "bias": BIAS})
-    got = converted(student, model).layers[0].weight
+    got = converted(student, may_change(model)).layers[0].weight  # whose quantizer sees the new weights
     within = np.abs(3 * WEIGHT).max(1, keepdims=True) / 14 + 1e-6
     check(
         "the weights, dequantized",
@@ -212,7 +233,7 @@ def test_the_bias_comes_along(student):
 @pytest.mark.part("convert")
 @pytest.mark.parametrize("axis", [0, None])
 def test_the_integer_network_computes_what_was_trained(student, axis):
-    """Two exact differences: the bias is rounded to a step s_x * s_w, by half a step at most, and so a hidden code may
+    """Both add the bias in whole steps of s_x * s_w. float32 rounds sums that int32 does not, and so a hidden code may
     fall on the other side of a tie; each moves the result by one step times a weight."""
     model = network(student, axis=axis)
     got = converted(student, model)
@@ -231,10 +252,10 @@ def test_the_integer_network_computes_what_was_trained(student, axis):
 @pytest.mark.part("convert")
 def test_the_prepared_model_can_be_trained_on(student):
     model = network(student)
-    before = model.eval()(X).data
+    before, kinds_before = model.eval()(X).data, [type_name(layer) for layer in model.layers]
     converted(student, model)
     kinds = [type_name(layer) for layer in model.layers]
-    assert kinds == ["FakeQuantized"] * 2, f"the prepared model's layers became {kinds}: convert makes a new model"
+    assert kinds == kinds_before, f"the prepared model's layers became {kinds}: convert makes a new model"
     check("the prepared model's answer afterwards", model(X).data, before, "convert must not change the prepared model")
 
 

@@ -132,6 +132,15 @@ def test_dequantize_widens_before_it_subtracts(student):
         check(call, x, wanted, wrapped)
 
 
+@pytest.mark.part("dequantize")
+def test_dequantize_subtracts_before_it_multiplies(student):
+    """One step is float32's 0.1; 0.1 * -99 - 0.1 * -100 is not."""
+    x = student.dequantize(np.array([-101, -100, -99], np.int8), student.QParams(0.1, -100))
+    step = np.float32(0.1)
+    exact = "scale * q - scale * zero_point rounds twice: subtract the integers first, which is exact"
+    check("dequantize([-101, -100, -99], scale 0.1, zero_point -100)", x, np.array([-step, 0, step]), exact)
+
+
 @pytest.mark.part("quantize")
 def test_every_code_comes_back_from_the_number_it_stands_for(student):
     for int_type, every_code in (

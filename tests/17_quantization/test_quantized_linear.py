@@ -218,7 +218,10 @@ def test_a_sum_on_a_tie_is_requantized_by_one_multiplier(student):
     codes = np.arange(-41, 42, dtype=np.int8)[:, None]
     y = forward(student.QuantizedLinear(weight, None, p, p_y), student.QuantizedTensor(codes, p))
     wanted = [[round(Fraction(int(q) * w, 2)) for w in (1, 3)] for q in codes.ravel()]
-    twice = "dequantized and quantized again a sum is rounded twice: requantize(acc, scale / s_y, ...)"
+    twice = (
+        "dequantized and quantized again a sum is rounded twice: requantize(acc, scale / s_y, ...), by its default "
+        "rounding, ties to even"
+    )
     check("the codes of sums on a tie", y.q, wanted, twice, dtype="int8")
 
 
@@ -274,3 +277,29 @@ def test_only_integers_are_kept(student):
 def test_an_input_of_another_width_is_refused(student):
     with pytest.raises(ValueError, match="wanted input"):
         layer(student)(np.zeros((2, 4), np.float32))
+
+
+def test_a_dynamic_layer_looks_at_each_input_anew(student):
+    linear = layer(student, BIAS)
+    for x in (X, 10 * X, np.abs(X)):
+        parts = Parts(x)
+        again = "the scale and zero point of an earlier input were used: a dynamic layer takes those of this one"
+        wanted = parts.acc * parts.scale + BIAS
+        check("a dynamic layer, asked again", values(linear, x), wanted, again, within=parts.within(BIAS))
+
+
+def test_a_static_layer_gives_the_same_answer_twice(student):
+    linear = layer(student, BIAS, student.QParams(1 / 64, -20))
+    first = values(linear, X)
+    changed = "the layer changed itself: acc = acc + self.bias makes a new array, self.bias must stay"
+    check("a static layer, asked the same again", values(linear, X), first, changed)
+
+
+def test_sums_beyond_what_float32_holds_are_exact(student):
+    """1025 * 127 * 129 is odd and above 2**24: no float32 number. A bias leaves 575 of it."""
+    p, p_w = student.QParams(1.0, -2), student.QParams(1.0, 0)
+    weight = student.QuantizedTensor(np.full((1, 1025), 127, np.int8), p_w)
+    linear = student.QuantizedLinear(weight, np.array([-16_792_000.0], np.float32), p)
+    y = values(linear, student.QuantizedTensor(np.full((1, 1025), 127, np.int8), p))
+    exact = "float32 cannot hold this sum: integer_matmul, and the int32 bias added to its int32 sums"
+    check("a sum of 16792575, less 16792000", y, [[575.0]], exact)

@@ -53,6 +53,13 @@ def test_half_of_a_unit_is_rounded_up(student):
 
 
 @pytest.mark.part("quantize_multiplier")
+def test_less_than_half_of_a_unit_is_rounded_down(student):
+    got = multiplier(student, (2**30 + 0.25) / 2**31)
+    slips = {"it was rounded up; below a half it goes down: np.floor(v + 0.5)": (2**30 + 1, 0)}
+    check("quantize_multiplier((2**30 + 0.25) / 2**31)", got, (2**30, 0), SPLIT, slips=slips)
+
+
+@pytest.mark.part("quantize_multiplier")
 def test_a_fraction_that_rounds_up_to_1_is_halved(student):
     got = multiplier(student, 1 - 2.0**-33)
     slips = {
@@ -164,7 +171,8 @@ def test_every_sum_agrees_with_the_rule_in_exact_arithmetic(student, rounding):
         acc = np.clip(rng.normal(0, 100 / m, 300), -(2**31), 2**31 - 1).astype(np.int32)
         wanted = [oracle.requantized(a, m, 5, -128, 127, rounding) for a in acc.tolist()]
         got = requantize(student, acc, m, student.QParams(1.0, 5), rounding)
-        check(f"requantize(300 sums, {m:.6g}, '{rounding}')", got, wanted, "see the three rules in the docstring")
+        rule = "first round(acc * m) by the rule in the docstring, then plus the zero point"
+        check(f"requantize(300 sums, {m:.6g}, '{rounding}')", got, wanted, rule)
 
 
 @pytest.mark.part("requantize")
@@ -174,7 +182,11 @@ def test_the_largest_sums_do_not_overflow(student, rounding):
     for m in (2.0**-25, 2.0**-40, 3.0, 2.0**20):
         wanted = [oracle.requantized(a, m, 0, -128, 127, rounding) for a in acc]
         got = requantize(student, acc, m, student.QParams(1.0, 0), rounding)
-        wide = "sums times q31 need int64; in 'gemmlowp' a shifted sum is first clipped to int32"
+        wide = {
+            "float": "clip while the rounded numbers are still float32, then cast",
+            "single": "a sum times q31 needs int64",
+            "gemmlowp": "a sum times q31 needs int64, and a shifted sum is first clipped to int32",
+        }[rounding]
         check(f"requantize({acc}, {m:g}, '{rounding}')", got, wanted, wide)
 
 
@@ -223,3 +235,24 @@ def test_the_float_rule_multiplies_in_float32(student):
         )
     }
     check(f"requantize({acc}, 2**-18, 'float')", got, wanted, "float32(acc) * float32(m)", slips=slips)
+
+
+@pytest.mark.part("requantize")
+@pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
+def test_the_scale_of_the_output_plays_no_part(student, rounding):
+    """m holds it already. By scale 0.3, some of these ties would be rounded twice."""
+    acc = list(range(-251, 252, 2))
+    wanted = requantize(student, acc, 0.5, student.QParams(1.0, 0), rounding)
+    got = requantize(student, acc, 0.5, student.QParams(0.3, 0), rounding)
+    once = "m = s_a * s_b / s_y holds the output's scale: no dequantizing and quantizing in between"
+    check(f"requantize(odd sums, 1/2, scale 0.3, '{rounding}')", got, wanted, once)
+
+
+@pytest.mark.part("requantize")
+def test_both_factors_of_the_float_rule_are_float32(student):
+    """0.3 is a little larger in float32, where 95 * 0.3 is above the tie 28.5, and 415 * 0.3 above 124.5."""
+    acc = [-415, -395, -375, -195, -175, -95, 95, 175]
+    wanted = [oracle.requantized(a, 0.3, 0, -128, 127) for a in acc]
+    got = requantize(student, acc, 0.3, student.QParams(1.0, 0))
+    late = "m was rounded to float32 too late: float32(acc) * np.asarray(m, np.float32), no product in float64"
+    check(f"requantize({acc}, 0.3, 'float')", got, wanted, late)

@@ -5,7 +5,7 @@ import oracle_17 as oracle
 import pytest
 from checks_17 import check, works
 
-ALONE = "quantize_weights(model, {name: int_type}, axis): this layer alone, everything else in float"
+ALONE = "quantize_weights(model, {name: int_type}, axis): this layer's weights alone, everything else in float"
 ROW = "Sensitivity(name, int_type, nbytes, sqnr_db(reference, outputs(quantized, x)), accuracy(quantized, x, y))"
 SIZES = (6, 5, 3)
 RNG = np.random.default_rng(17)
@@ -62,6 +62,11 @@ def test_there_is_a_row_for_each_layer_and_type(student):
     assert got == wanted, f"rows: expected {wanted}, got {got}: append one Sensitivity for each layer and each type"
 
 
+def weights_db(student, number, row):
+    codes = student.QuantizedTensor.from_float(WEIGHTS[number], student.IntType(row.int_type.bits), axis=0)
+    return db(WEIGHTS[number], codes.dequantize())
+
+
 def test_one_layer_is_quantized_at_a_time(student):
     model = network(student)
     rows = table(student, model)
@@ -72,14 +77,27 @@ def test_one_layer_is_quantized_at_a_time(student):
             answers(student.quantize_weights(model, {name: int_type for name in chosen}))
             for chosen in ((row.layer,), names, tuple(set(names) - {row.layer}))
         )
+        with_input = answers(student.quantize_dynamic(model, None, 0, {row.layer: int_type}))
+        on_top = student.quantize_weights(model, {"layers.0": student.IntType(2)})
         slips = {
+            "the layer's input was quantized, too: quantize_weights rounds the weights alone": db(
+                reference, with_input
+            ),
+            "the weights of an earlier row were still rounded: round those of the same model each time": db(
+                reference, answers(student.quantize_weights(on_top, {row.layer: int_type}))
+            ),
             "every layer was quantized at once": db(reference, everything),
             "the other layer was quantized": db(reference, other),
             "the two were exchanged: sqnr_db(reference, quantized outputs)": db(alone, reference),
+            "that is the ratio of powers; sqnr_db(...) says it in decibels": 10 ** (db(reference, alone) / 10),
+            "not of the weights: sqnr_db compares the network's outputs": weights_db(
+                student, names.index(row.layer), row
+            ),
         }
         call = f"the SQNR of {row.layer} in {row.int_type.bits} bits"
         assert row.sqnr_db != np.inf, f"{call}: expected noise, got none: nothing was quantized; {ALONE}"
-        check(call, row.sqnr_db, db(reference, alone), ALONE, slips=slips, within=1e-6)
+        other_type = f"sqnr_db(reference, outputs(quantized, x)), where quantized is {ALONE}"
+        check(call, row.sqnr_db, db(reference, alone), other_type, slips=slips, within=1e-6)
 
 
 def test_accuracy_is_that_of_the_quantized_network(student):
@@ -134,7 +152,7 @@ def test_layers_are_found_wherever_they_are(student):
     names = [row.layer for row in rows]
     wanted = ["layers.0.layers.0", "layers.1.block"]
     assert names == wanted, f"rows: expected layers {wanted}, got {names}: model.named_modules() knows their names"
-    identity = "the identity in 4 bits is exact but for its input, rounded to 256 codes"
+    identity = "the identity is exact in 4 bits"
     assert rows[1].sqnr_db > rows[0].sqnr_db, f"{identity}: {rows[1].sqnr_db} and {rows[0].sqnr_db} dB"
 
 
@@ -154,3 +172,14 @@ def test_one_sample_is_enough(student):
     with works("sensitivity of one sample", ROW):
         (row, *_) = student.sensitivity(network(student), x, y, [student.IntType(8)])
     assert row.accuracy == 1, f"the float network's own label at 8 bits: expected accuracy 1, got {row.accuracy}: {ROW}"
+
+
+def test_accuracy_asks_the_labels_not_the_float_network(student):
+    model, wrong = network(student), (labels(student) + 1) % 3
+    with works("sensitivity(model, x, y, [8 bits])", ROW):
+        rows = student.sensitivity(model, X, wrong, [student.IntType(8)])
+    agreement = "that is how often both networks agree; accuracy compares with y: accuracy(quantized, x, y)"
+    for row in rows:
+        assert row.accuracy < 0.1, (
+            f"every label is one that the float network does not say, got {row.accuracy}: {agreement}"
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from tinytorch.acceleration import engine
+from tinytorch.acceleration import engine, sweeps
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 
@@ -28,12 +28,38 @@ TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
 extern i64 quantize(float *, i64, i64, i64, int8_t *, i64, float *, uint8_t *);
 extern i64 extremes(float *, i64, i64, i64, float *, i64, void *, void *);
 extern i64 to_float(int32_t *, i64, i64, i64, float *, i64, float *, float *);
+extern i64 to_float_by_rows(int32_t *, i64, i64, i64, float *, i64, float *, float *);
 static tile *tiles[] = {
     tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1};
 static int8_t a[6 * 4096], b[16 * 4096];
 static int32_t c[6 * 16], start[16];
 static float x[1000], y[1000], two[2];
 static int8_t q[1000];
+static float columns[4][3][16], of_rows[5][8], real[5 * 64];  /* of 16 columns their scales, biases, sums of weights */
+static int32_t acc[5 * 64];
+
+/* The last pass of a product whose rows have a scale and zero point each; returns how many results are wrong. */
+static long by_rows(void) {
+    int rows = 1 + rand() % 5, n = 1 + rand() % 64;
+    long wrong = 0;
+    for (int j = 0; j < 64; j++) {
+        int32_t sum = rand() % 200000 - 100000;
+        columns[j / 16][0][j % 16] = rand() / (float)RAND_MAX;
+        columns[j / 16][1][j % 16] = rand() / (float)RAND_MAX - 0.5f;
+        memcpy(&columns[j / 16][2][j % 16], &sum, 4);
+    }
+    for (int i = 0; i < rows * 64; i++) acc[i] = rand() - rand();
+    for (int r = 0; r < rows; r++) of_rows[r][0] = rand() % 256, of_rows[r][3] = rand() / (float)RAND_MAX;
+    to_float_by_rows(acc, 256, rows, n, real, 256, &columns[0][0][0], &of_rows[0][0]);
+    for (int r = 0; r < rows; r++) for (int j = 0; j < n; j++) {
+        int32_t sum;
+        memcpy(&sum, &columns[j / 16][2][j % 16], 4);
+        uint32_t exact = (uint32_t)acc[r * 64 + j] - (uint32_t)((int32_t)of_rows[r][0] * sum);
+        volatile float worth = of_rows[r][3] * columns[j / 16][0][j % 16], scaled = (float)(int32_t)exact * worth;
+        wrong += real[r * 64 + j] != scaled + columns[j / 16][1][j % 16];
+    }
+    return wrong;
+}
 
 int main(void) {
     long sums = 0, codes = 0, wrong = 0;
@@ -49,6 +75,7 @@ int main(void) {
             for (int i = 0; i < k; i++) sum += (int32_t)a[r * k + i] * b[(i / 4 * 16 + j) * 4 + i % 4];
             wrong += (int32_t)sum != c[r * 16 + j];
         }
+        wrong += by_rows();
         int n = rand() % 1000;
         float scale = ldexpf(1 + rand() / (float)RAND_MAX, rand() % 60 - 30), zero = rand() % 256 - 128;
         float qparams[] = {zero, -128, 127, scale};
@@ -74,7 +101,8 @@ int main(void) {
 def main() -> int:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    module = llvm.parse_assembly(engine.text(engine.tile_ir("neon_dotprod")[0] + engine.passes_ir()))
+    ir = engine.tile_ir("neon_dotprod")[0] + engine.passes_ir() + sweeps.sweeps_by_rows()
+    module = llvm.parse_assembly(engine.text(ir))
     machine = llvm.Target.from_triple(TRIPLE).create_target_machine(features="+dotprod", opt=3, reloc="static")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -59,6 +59,30 @@ def test_codes_out_are_requantized_to_the_same_bits(on_kernel: str, case: Any, i
     np.testing.assert_array_equal(got, wanted)
 
 
+UNEVEN: list[dict[str, Any]] = [
+    {"stride": (2, 1), "padding": (0, 2)},
+    {"dilation": (1, 2), "groups": 3},
+    {"dilation": (3, 1), "padding": (2, 1), "stride": (1, 3)},
+    {"dilation": 2, "groups": 6},
+]
+
+
+@pytest.mark.parametrize("qparams", [None, choose_qparams(-2, 1.4), choose_qparams(-2, 1.4, UINT8)], ids=str)
+@pytest.mark.parametrize("how", UNEVEN, ids=str)
+def test_uneven_and_dilated_windows_have_the_bits_of_the_notebooks(on_kernel: str, how: Any, qparams: Any) -> None:
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(2, 6, 9, 11)).astype(np.float32)
+    w = rng.normal(size=(12, 6 // how.get("groups", 1), 3, 2)).astype(np.float32)
+    definition = QuantizedConv2d(w, np.ones(12, np.float32), qparams, **how)
+    parts = definition.products
+    layer = Int8Conv2d(
+        np.concatenate([part.weight.q for part in parts]).reshape(w.shape),
+        np.concatenate([part.weight.qparams.scale.ravel() for part in parts]),
+        np.concatenate([part.bias for part in parts]), qparams, **how,
+    )  # fmt: skip
+    np.testing.assert_array_equal(layer(x), definition(Tensor(x)).data)
+
+
 def test_relu_is_part_of_the_same_pass(on_kernel: str) -> None:
     qparams, out = choose_qparams(-2, 1.4), choose_qparams(-8, 9)
     x, definition, layer = layers(CASES[1], qparams, out, relu=True)
@@ -107,7 +131,7 @@ def test_what_does_not_fit_together_is_one_sentence() -> None:
         layer(np.zeros((1, 3, 5, 5), np.float32))
     with pytest.raises(ValueError, match=r"at least \(3, 3\) with the padding, got shape \(1, 2, 2, 5\)"):
         layer(np.zeros((1, 2, 2, 5), np.float32))
-    with pytest.raises(TypeError, match="x must be float32"):
+    with pytest.raises(TypeError, match="x must be a float32 array"):
         layer(np.zeros((1, 2, 5, 5)))
     with pytest.raises(ValueError, match="their qparams are not known"):
         layer(np.zeros((1, 2, 5, 5), np.int8))

@@ -68,7 +68,7 @@ def test_a_layer_has_the_bits_of_the_definition(on_kernel: str, shape: tuple[int
 def test_one_scale_a_column_gives_the_notebooks_layer(on_kernel: str) -> None:
     rng = np.random.default_rng(0)
     x, w, bias = (rng.normal(size=shape).astype(np.float32) for shape in ((7, 150), (60, 150), (60,)))
-    layer = QuantizedLinear(w, bias, int_type=INT4)
+    layer = QuantizedLinear(w, bias, weight_type=INT4)
     codes, scale = np.ascontiguousarray(layer.weight.q.T), layer.weight.qparams.scale.ravel()
     np.testing.assert_array_equal(int4_linear(x, pack_int4(codes, scale), bias), layer(x).data)
     np.testing.assert_array_equal(Int8Linear(pack_int8(codes), scale, bias)(x), layer(x).data)

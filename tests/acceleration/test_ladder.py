@@ -130,10 +130,11 @@ print(sum(gemm.matmul.made.stats.cache_hits.values()), len(kernels_made))
         assert text.count("sdot") >= 6 * 4, "six rows times four vectors of four columns"
 
     def test_the_passes_compile_for_a_bare_processor_of_either_kind(self) -> None:
-        from tinytorch.acceleration import engine
+        from tinytorch.acceleration import engine, sweeps
 
         for triple in ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"):
             assert "quantize" in engine.assemble(engine.passes_ir() + engine.tile_ir("generic")[0], triple)
+            assert "to_float_relu_by_rows" in engine.assemble(sweeps.sweeps_by_rows(), triple)
 
 
 EVERYTHING = (

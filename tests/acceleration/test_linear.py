@@ -104,7 +104,7 @@ def test_what_does_not_fit_together_is_refused_when_the_layer_is_made() -> None:
     with pytest.raises(OverflowError, match="beyond int32"):
         Int8Linear(packed, np.ones(4, np.float32), np.full(4, 2**31 - 1, np.int32), QParams(1, 0))
     layer = Int8Linear(packed, np.ones(4, np.float32))
-    with pytest.raises(TypeError, match="x must be float32"):
+    with pytest.raises(TypeError, match="x must be a float32 array"):
         layer(np.ones((1, 6)))
     with pytest.raises(ValueError, match="their qparams are not known"):
         layer(np.ones((1, 6), np.int8))

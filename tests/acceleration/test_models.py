@@ -21,6 +21,7 @@ from tinytorch.quantization import (
     model_nbytes,
     quantize_dynamic,
     quantize_static,
+    quantize_weight_only,
 )
 
 
@@ -104,7 +105,7 @@ def test_a_layer_takes_codes_of_any_qparams_as_the_notebooks_does(on_kernel: str
 
 def test_weights_of_four_bits_give_the_same(on_kernel: str) -> None:
     model, x = perceptron()
-    quantized = quantize_static(model, [x], int_type=INT4)
+    quantized = quantize_static(model, [x], weight_type=INT4)
     assert_same(accelerate(quantized)(x), quantized(x))
 
 
@@ -121,12 +122,37 @@ def test_it_keeps_packed_weights_and_no_others() -> None:
 
 def test_a_layer_whose_sums_might_overflow_stays_what_it_was() -> None:
     wide = QuantizedLinear(np.ones((1, 70_000), np.float32))
-    assert type(accelerate(wide)) is QuantizedLinear
+    model = accelerate(Sequential(wide, QuantizedLinear(np.ones((2, 1), np.float32))))
+    assert [type(m) for m in model.layers] == [QuantizedLinear, AcceleratedLinear]  # type: ignore[attr-defined]
 
 
 def test_what_is_not_quantized_is_copied() -> None:
-    model, x = perceptron()
+    floats, x = perceptron()
+    model = Sequential(floats, QuantizedLinear(np.eye(10, dtype=np.float32)))
     np.testing.assert_array_equal(accelerate(model)(x).data, model(x).data)
+
+
+def test_a_model_with_nothing_to_accelerate_is_not_given_back_in_silence() -> None:
+    """A float model came back as it was; relatives: weights alone, a subclass, sums beyond int32, other modules."""
+    model, _ = perceptron()
+    wide = QuantizedLinear(np.ones((1, 70_000), np.float32))
+    for nothing in (
+        model,
+        quantize_weight_only(model),
+        Doubled(np.eye(2)),
+        wide,
+        Sequential(wide),
+        ReLU(),
+        Sequential(),
+    ):
+        with pytest.raises(ValueError, match="nothing to accelerate: the model holds no QuantizedLinear"):
+            accelerate(nothing)
+
+
+@pytest.mark.parametrize("wrong", [None, 2.5, np.ones(3), Linear, lambda x: x], ids=lambda w: type(w).__name__)
+def test_only_a_module_is_accelerated(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"wanted a Module of tinytorch\.core, got (a |the class |None)"):
+        accelerate(wrong)
 
 
 def both_refuse(layer: Any, x: Any) -> None:
@@ -247,7 +273,8 @@ def test_subclasses_and_wrappers_keep_their_forward(on_kernel: str, static: bool
         (Sequential(square, Wrapper(ReLU()), Wrapper(square)), image.reshape(8, 16)),
         (Backwards(QuantizedLinear(np.eye(16), None, qparams), Leaky(), square), image.reshape(8, 16)),
     ]:
-        assert_same(accelerate(model)(x), model(x))
+        followed = Sequential(model, OnCodes(Flatten()))
+        assert_same(accelerate(followed)(x), followed(x))
 
 
 def test_layers_say_what_became_of_them() -> None:
@@ -259,5 +286,5 @@ def test_layers_say_what_became_of_them() -> None:
     assert static[0] == "int8 weights, static, gives int8 codes, compiled" and "MaxPool2d on codes" in static
     model, x = perceptron()
     first, second, last = said(accelerate(quantize_dynamic(model)))
-    assert first == second == "int8 weights, dynamic, gives float after its ReLU, compiled"
+    assert first == second == "int8 weights, dynamic, gives float, its ReLU in the same pass, compiled"
     assert last == "int8 weights, dynamic, gives float, compiled"

@@ -80,17 +80,23 @@ TO_CODES = Int8Linear(pack_int8(WEIGHTS), SCALE, None, P, choose_qparams(-90, 90
 GROUPS = pack_int4(FOUR, RNG.uniform(1e-3, 2e-3, (10, 90)).astype(np.float32), 64)
 CONV = Int8Conv2d(WEIGHTS[:90].reshape(30, 30, 3, 3), SCALE[:30], BIAS[:30], P, padding=1)
 IMAGES = X[:, :480].reshape(15, 30, 8, 8)
+BY_ROWS = Int8Linear(pack_int8(WEIGHTS), SCALE, BIAS, per_row=True)
+BY_IMAGES = Int8Conv2d(WEIGHTS[:90].reshape(30, 30, 3, 3), SCALE[:30], BIAS[:30], padding=1, per_row=True)
 OPERATIONS: dict[str, Callable[[], Any]] = {
     "int8_matmul": lambda: int8_matmul(CODES, STATIC.weights, 3),
     "a layer of reals": lambda: STATIC(X),
     "a small layer of reals": lambda: STATIC(X[:2]),
     "a layer by its own range": lambda: DYNAMIC(X),
     "a small layer by its own range": lambda: DYNAMIC(X[:2]),
+    "a layer by the range of each row": lambda: BY_ROWS(X),
+    "a small layer by the range of each row": lambda: BY_ROWS(X[:2]),
+    "subnormal rows": lambda: BY_ROWS(TINY),
     "a layer of codes": lambda: STATIC(CODES),
     "codes out": lambda: TO_CODES(X),
     "codes in and out, few": lambda: TO_CODES(CODES[:2]),
     "subnormal reals": lambda: DYNAMIC(TINY),
     "a convolution": lambda: CONV(IMAGES),
+    "a convolution by the range of each image": lambda: BY_IMAGES(IMAGES),
     "int4 by groups": lambda: int4_linear(X, GROUPS, BIAS),
     "int4 of codes": lambda: int4_linear(CODES, GROUPS, BIAS, P),
     "quantize": lambda: quantize(X, P),

@@ -31,7 +31,8 @@ def run(folder: Path, peers: tuple[str, ...], required: str) -> subprocess.Compl
 def test_without_a_peer_what_compares_with_it_is_left_out_and_said(tmp_path: Path, peers: tuple[str, ...]) -> None:
     done = run(tmp_path, peers, required="")
     assert done.returncode == 0, done.stdout[-2000:]
-    missing = [name for name in ("onnx", "onnxruntime") if name in peers or importlib.util.find_spec(name) is None]
+    modules = {"onnx": "onnx", "onnxruntime": "onnxruntime", "scikit-learn": "sklearn"}
+    missing = [name for name, of in modules.items() if name in peers or importlib.util.find_spec(of) is None]
     wanted = f'tests were not run: {" and ".join(missing)} not installed. Fix: pip install -e ".[peers]"'
     assert wanted in done.stdout and " deselected" in done.stdout
 

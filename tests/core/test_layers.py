@@ -233,3 +233,33 @@ def test_a_list_of_layers_is_no_layer() -> None:
     for layers in ([ReLU()], (ReLU(), ReLU())):
         with pytest.raises(TypeError, match=r"one by one, got a list of them: write Sequential\(\*layers\)"):
             Sequential(layers)  # type: ignore[arg-type]
+
+
+def test_a_sequential_is_a_sequence_of_its_layers() -> None:
+    first, second, third = Linear(2, 3), ReLU(), Linear(3, 1)
+    model = Sequential(first, second, third)
+    assert len(model) == 3 and list(model) == [first, second, third] and model[0] is first and model[-1] is third
+    with pytest.raises(IndexError):
+        model[3]
+    assert third in model and Linear(3, 1) not in model and Sequential(*model)[1] is second
+    assert bool(Sequential()) and len(Sequential()) == 0, "one without layers is a model, too"
+
+
+def test_a_part_of_a_sequential_keeps_its_layers_and_their_names() -> None:
+    model = Sequential(Linear(2, 3), ReLU(), Linear(3, 1))
+    head, x = model[2:], np.ones((1, 2), np.float32)
+    assert head[0] is model[2] and [name for name, _ in head.named_modules()] == ["", "layers.2"]
+    assert list(head.state_dict()) == ["layers.2.weight", "layers.2.bias"]
+    assert np.array_equal(head(model[:2](x)).data, model(x).data)
+    assert [name for name, _ in model[::2].named_modules()] == ["", "layers.0", "layers.2"]
+    assert type(model[:1]) is Sequential and len(model) == 3
+
+
+def test_a_layer_is_appended_behind_names_that_stay() -> None:
+    model = Sequential().append(Linear(2, 3)).append(ReLU())
+    assert [name for name, _ in model.named_modules()] == ["", "layers.0", "layers.1"]
+    head = Sequential(Linear(2, 3), ReLU(), Linear(3, 1))[1:]
+    assert head.append(Linear(1, 1)) is head
+    assert [name for name, _ in head.named_modules()] == ["", "layers.1", "layers.2", "layers.3"]
+    with pytest.raises(TypeError, match=r"got the class ReLU: write ReLU\(...\)"):
+        model.append(ReLU)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinytorch.core import CrossEntropyLoss, Tensor
+from tinytorch.core import CrossEntropyLoss, MSELoss, Tensor
 
 loss_of = CrossEntropyLoss()
 
@@ -87,7 +87,67 @@ def test_wrong_labels_are_refused(labels: Any, error: type[Exception], message: 
         loss_of(Tensor(np.zeros((2, 3))), labels)
 
 
-@pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (0, 3), (2, 0)])
+@pytest.mark.parametrize("shape", [(3,), (), (0, 3), (2, 0), (2, 0, 3), (2, 3, 0)])
 def test_wrong_logits_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"logits must have shape \(batch, classes\)"):
+    with pytest.raises(ValueError, match=r"logits must have shape \(batch, \.\.\., classes\)"):
         loss_of(Tensor(np.zeros(shape)), np.zeros(shape[:1], int))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (4, 1, 2), (2, 3, 2, 4)])
+def test_a_label_at_each_token_is_a_row_of_its_own(
+    shape: tuple[int, ...], check_gradients: Callable[..., None]
+) -> None:
+    """As the mean over a plain loop, and as the same rows [N * T, classes]."""
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=shape), rng.integers(0, shape[-1], shape[:-1])
+    each = [
+        math.log(math.fsum(math.exp(v) for v in logits[at])) - logits[at][labels[at]] for at in np.ndindex(shape[:-1])
+    ]
+    assert loss_of(Tensor(logits), labels).item() == pytest.approx(math.fsum(each) / len(each), rel=1e-12)
+    rows = loss_of(Tensor(logits.reshape(-1, shape[-1])), labels.ravel())
+    assert loss_of(Tensor(logits), labels).item() == rows.item()
+    check_gradients(lambda x: loss_of(x, labels), logits)
+
+
+def test_labels_of_tokens_have_the_shape_that_accuracy_takes() -> None:
+    logits = Tensor(np.zeros((2, 5, 3)))
+    for labels in (np.zeros(2, int), np.zeros((2, 3), int), np.zeros((2, 5, 3), int), np.zeros(10, int)):
+        with pytest.raises(ValueError, match=r"labels must have shape \(2, 5\), an integer a row, got"):
+            loss_of(logits, labels)
+
+
+# Squared errors
+
+
+def test_squared_errors_are_their_definition(check_gradients: Callable[..., None]) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((1,), (5,), (4, 3), (2, 3, 2)):
+        predictions, targets = rng.normal(size=shape), rng.normal(size=shape)
+        errors = [p - t for p, t in zip(predictions.ravel().tolist(), targets.ravel().tolist(), strict=True)]
+        loss = MSELoss()(Tensor(predictions), targets)
+        assert loss.shape == () and loss.item() == pytest.approx(math.fsum(e * e for e in errors) / len(errors))
+        check_gradients(lambda p, t=targets: MSELoss()(p, t), predictions)
+
+
+def test_squared_errors_of_half_precision_do_not_overflow() -> None:
+    predictions = Tensor(np.full((2, 1), 600, np.float16), requires_grad=True)
+    loss = MSELoss()(predictions, np.zeros((2, 1)))
+    loss.backward()
+    assert loss.item() == 360_000 and predictions.grad is not None and predictions.grad.tolist() == [[600], [600]]
+
+
+@pytest.mark.parametrize(
+    ("targets", "kind", "said"),
+    [
+        (np.zeros(3), ValueError, r"targets must have the predictions' shape \(3, 1\) and not be empty, got \(3,\)"),
+        (np.zeros((1, 1)), ValueError, r"got \(1, 1\)"),
+        (np.full((3, 1), np.nan), ValueError, "must be finite"),
+        (np.full((3, 1), np.inf), ValueError, "must be finite"),
+        (["a", "b", "c"], TypeError, "targets must be real numbers"),
+    ],
+)
+def test_targets_that_would_broadcast_or_are_no_numbers_are_refused(targets: Any, kind: Any, said: str) -> None:
+    with pytest.raises(kind, match=said):
+        MSELoss()(Tensor(np.zeros((3, 1), np.float32)), targets)
+    with pytest.raises(TypeError, match="predictions must be a Tensor, .* got ndarray"):
+        MSELoss()(np.zeros((3, 1)), np.zeros((3, 1)))  # type: ignore[arg-type]

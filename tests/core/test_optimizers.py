@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.core import SGD, Adam, Linear, Optimizer, Tensor
+from tinytorch.core import SGD, Adam, AdamW, Linear, Optimizer, Sequential, Tensor, clip_grad_norm_, clip_grad_value_
 
 
 def sgd_spec(w: float, grads: list[float], lr: float, momentum: float, weight_decay: float) -> float:
@@ -150,9 +150,124 @@ def test_what_is_no_tensor_is_not_optimized(params: Any) -> None:
         Adam(params)
 
 
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        (Linear(2, 1), r"changes Tensors, got a tinytorch\.core\.layers\.Linear: pass model\.parameters\(\)"),
+        (Sequential(Linear(2, 1)), r"got a tinytorch\.core\.layers\.(Linear|Sequential): pass"),
+        (Tensor([1.0], requires_grad=True), r"got a tinytorch\.core\.tensor\.Tensor: pass"),
+        (list(Linear(2, 1).named_parameters()), "got a tuple: pass"),
+        (Linear(2, 1).state_dict(), "got a str: pass"),
+        (Adam, "got the class Adam: pass"),
+        ([Tensor([1.0], requires_grad=True), Tensor([1.0])], "parameter 1 of the optimizer would never get a gradient"),
+        ([Tensor([1.0], requires_grad=True) * 2], "parameter 0 of the optimizer is computed from others"),
+    ],
+    ids=["a layer", "a model", "a Tensor", "names, too", "a state", "a class", "no gradient", "a result"],
+)
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_no_step_could_train_is_refused_in_a_sentence(name: str, params: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        MAKERS[name](params)
+
+
 def test_a_parameter_is_not_changed_twice_a_step() -> None:
     layer = Linear(2, 2)
     for params in ([layer.weight, layer.weight], [*layer.parameters(), *layer.parameters()]):
         for make in (lambda p: SGD(p, 0.1), Adam):
             with pytest.raises(ValueError, match="would change a parameter twice"):
                 make(params)
+
+
+def test_an_optimizer_shows_its_settings_and_how_far_it_is() -> None:
+    assert (
+        repr(Adam([Tensor(np.ones(2), requires_grad=True)])) == "Adam(lr=0.001, steps=0, betas=(0.9, 0.999), eps=1e-08)"
+    )
+
+
+# Clipping
+
+
+def with_gradients(*grads: Any) -> list[Any]:
+    params = [Tensor(np.zeros(np.shape(g), np.float32), requires_grad=True) for g in grads]
+    for param, grad in zip(params, grads, strict=True):
+        param.grad = np.array(grad, np.float32)
+    return params
+
+
+def test_a_norm_above_the_largest_is_brought_down_to_it_and_keeps_its_direction() -> None:
+    params = with_gradients([3.0, 0.0], [[4.0]])
+    params.append(Tensor(np.ones(2), requires_grad=True))  # without a gradient
+    assert clip_grad_norm_(params, 1.0) == 5
+    assert np.allclose(params[0].grad, [0.6, 0]) and np.allclose(params[1].grad, 0.8) and params[2].grad is None
+    assert clip_grad_norm_(params, 2.0) == pytest.approx(1) and np.allclose(params[0].grad, [0.6, 0]), (
+        "below, all stays"
+    )
+
+
+def test_a_norm_whose_squares_overflow_is_clipped_too() -> None:
+    params = with_gradients([3e30, 4e30])
+    assert clip_grad_norm_(params, 1.0) == pytest.approx(5e30)
+    assert np.allclose(params[0].grad, [0.6, 0.8])
+
+
+def test_gradients_that_are_not_finite_stay() -> None:
+    for bad in (np.inf, np.nan):
+        params = with_gradients([bad, 1.0])
+        assert not np.isfinite(clip_grad_norm_(params, 0.5)) and params[0].grad[1] == 1
+
+
+def test_values_are_clipped_one_by_one_and_types_stay() -> None:
+    params = with_gradients([3.0, -0.5, -7.0])
+    params[0].grad = params[0].grad.astype(np.float16)
+    clip_grad_value_(params, 2.0)
+    assert params[0].grad.tolist() == [2, -0.5, -2] and params[0].grad.dtype == np.float16
+    clip_grad_norm_(params, 1.0)
+    assert params[0].grad.dtype == np.float16
+
+
+def test_no_norm_and_no_number_are_refused() -> None:
+    for call in (clip_grad_norm_, clip_grad_value_):
+        with pytest.raises(ValueError, match="must be > 0"):
+            call(with_gradients([1.0]), 0)
+        with pytest.raises(ValueError, match="must be > 0"):
+            call(with_gradients([1.0]), float("nan"))
+        with pytest.raises(TypeError, match="must be a number"):
+            call(with_gradients([1.0]), "1")  # type: ignore[arg-type]
+
+
+# Decoupled weight decay, and optimizers of one's own
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01, 0.5])
+def test_adamw_is_adam_on_a_weight_that_decayed_first(decay: float) -> None:
+    """One number at a time: w - lr * decay * w, then what Adam subtracts, whose means know nothing of it."""
+    grads, lr, beta1, beta2, eps = [0.5, -2.0, 0.25, 3.0], 0.1, 0.9, 0.99, 1e-8
+    w, m, v = 1.5, 0.0, 0.0
+    p = Tensor(np.array([w]), requires_grad=True)
+    optimizer = AdamW([p], lr, (beta1, beta2), eps, decay)
+    for t, grad in enumerate(grads, start=1):
+        p.grad = np.array([grad])
+        optimizer.step()
+        w -= lr * decay * w
+        m, v = beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad * grad
+        w -= lr * (m / (1 - beta1**t)) / ((v / (1 - beta2**t)) ** 0.5 + eps)
+        assert p.data[0] == pytest.approx(w, rel=1e-12)
+    with pytest.raises(ValueError, match="weight_decay must be >= 0 and finite"):
+        AdamW([p], weight_decay=-1)
+
+
+def test_an_own_optimizer_defines_update_and_one_without_it_says_so() -> None:
+    class Halving(Optimizer):
+        def update(self, i: int, w: Any, grad: Any, scratch: Any) -> None:
+            np.multiply(grad, self.lr / (i + self.steps), out=scratch)
+            w -= scratch
+
+    params = with_gradients([2.0, 4.0], [6.0])
+    Halving(params, 0.5).step()
+    assert params[0].data.tolist() == [-1, -2] and params[1].data.tolist() == [-1.5]
+
+    class Unfinished(Optimizer):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Unfinished must define update\(i, w, grad, scratch\)"):
+        Unfinished(params, 0.1).step()

@@ -15,7 +15,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tinytorch.core import BatchNorm2d, Conv2d, Linear, Module, Sequential, Tensor, load_state, save_state
+from tinytorch.core import (
+    Adam,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Linear,
+    Module,
+    Sequential,
+    Tensor,
+    fit,
+    load_checkpoint,
+    load_state,
+    save_checkpoint,
+    save_state,
+)
 
 Array = NDArray[Any]
 
@@ -402,3 +416,132 @@ def test_a_class_that_makes_states_is_no_state() -> None:
     model = Linear(2, 1)
     model.kind = Codes  # type: ignore[attr-defined]
     assert list(model.state_dict()) == ["weight", "bias"]
+
+
+# Where no layer is found
+
+
+class Holding(Module):
+    """A layer that is found, and something else."""
+
+    def __init__(self, held: Any) -> None:
+        self.head, self.held = Linear(8, 3), held
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(x)
+
+
+HIDDEN: dict[str, tuple[Any, str]] = {
+    "dict": ({"a": Linear(8, 8)}, "held holds modules in a dict"),
+    "tuple": ((Linear(8, 8),), "held holds modules in a tuple"),
+    "set": ({Linear(8, 8)}, "held holds modules in a set"),
+    "list in a dict": ({"a": [Linear(8, 8)]}, "held holds modules in a dict"),
+    "tuple in a list": ([(Linear(8, 8), 1)], "held holds modules in a tuple"),
+    "parameters": ({"w": Tensor([1.0], requires_grad=True)}, "held holds parameters in a dict"),
+    "in a layer": (Holding({"a": Linear(8, 8)}), r"held\.held holds modules in a dict"),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_layers_that_are_not_found_are_told_of_instead_of_left_out(name: str, tmp_path: Path) -> None:
+    held, said = HIDDEN[name]
+    model, path = Holding(held), tmp_path / "model.npz"
+    x, y = np.ones((4, 8), np.float32), np.zeros(4, np.int64)
+    uses: list[Any] = [
+        model.parameters,
+        model.state_dict,
+        model.eval,
+        lambda: list(model.named_parameters()),
+        lambda: model.load_state_dict({}),
+        lambda: fit(model, x, y, 1),
+        lambda: save_state(model, path),
+        lambda: save_checkpoint(path, model=model),
+    ]
+    for use in uses:
+        with pytest.raises(TypeError, match=f"{said}, where they are not found: use a list, or an attribute each"):
+            use()
+    assert not path.exists() and repr(model) and model(x).shape == (4, 3)
+
+
+def test_layers_that_are_found_may_be_held_in_a_dict_as_well() -> None:
+    layer = Linear(8, 8)
+    state = (Tensor([1.0], requires_grad=True) * 2, Tensor([1.0]))  # a result, as an LSTM may keep, and a constant
+    for held in ([layer, {"a": layer}], [layer, (layer, "text")], [{"a": 1, "b": np.ones(3)}], [state]):
+        model = Holding(held)
+        assert len(model.parameters()) == 2 + 2 * (held[0] is layer)
+        assert [name for name in model.state_dict() if "head" not in name] == ["held.0.weight", "held.0.bias"] * (
+            held[0] is layer
+        )
+
+
+# PyTorch's names
+
+
+@pytest.mark.parametrize("norm", [BatchNorm1d, BatchNorm2d])
+def test_a_batch_norms_count_of_pytorch_is_left_out(norm: type[BatchNorm2d]) -> None:
+    model, wanted = Sequential(Conv2d(1, 2, 3), norm(2)), Sequential(Conv2d(1, 2, 3), norm(2)).state_dict()
+    model.load_state_dict({**wanted, "layers.1.num_batches_tracked": np.array(7)})
+    assert same(model.state_dict(), wanted)
+    alone = norm(2)
+    alone.load_state_dict({**alone.state_dict(), "num_batches_tracked": np.array(7)})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["layers.0.num_batches_tracked", "num_batches_tracked", "layers.1.num_batches", "layers.1.x.num_batches_tracked"],
+)
+def test_no_other_name_is_left_out(name: str) -> None:
+    model = Sequential(Conv2d(1, 2, 3), BatchNorm2d(2))
+    with pytest.raises(ValueError, match=rf"another model: missing \[\], unexpected \['{name}'\]"):
+        model.load_state_dict({**model.state_dict(), name: np.array(7)})
+
+
+def test_of_many_names_the_first_are_told() -> None:
+    model = Sequential(*(Linear(2, 2) for _ in range(20)))
+    with pytest.raises(
+        ValueError, match=r"missing \[('[^']*'(, )?){6}\] and 34 more, unexpected \[\]: make this one"
+    ) as caught:
+        model.load_state_dict({})
+    assert len(str(caught.value)) < 300
+
+
+# Paths
+
+
+def test_model_and_path_in_the_wrong_order_are_told_the_right_one(tmp_path: Path) -> None:
+    model: Any = Linear(2, 1)
+    path: Any = tmp_path / "model.npz"
+    name: Any = str(path)
+    calls: list[Any] = [
+        lambda: save_state(path, model),
+        lambda: save_state(name, model),
+        lambda: load_state(path, model),
+        lambda: save_checkpoint(model, model=model),
+        lambda: load_checkpoint(model, model=model),
+    ]
+    for call in calls:
+        with pytest.raises(
+            TypeError, match=r"wanted the path of a file, got a .*Linear: the order is save_state\(model, path\)"
+        ):
+            call()
+    wrongs: list[Any] = [Adam(model.parameters()), model.state_dict(), Linear]
+    for wrong in wrongs:
+        with pytest.raises(TypeError, match="wanted a Module of tinytorch.core, got"):
+            save_state(wrong, path)
+    assert not path.exists()
+
+
+def test_a_missing_folder_is_named_as_it_was_given(tmp_path: Path) -> None:
+    for path in (tmp_path / "none" / "model.npz", tmp_path / "a" / "b" / "c.npz"):
+        with pytest.raises(FileNotFoundError) as caught:
+            save_state(Linear(2, 1), path)
+        assert f"{path} must be in a folder that exists, got none at {path.parent}" in str(caught.value)
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError, match="must be in a folder that exists"):
+        save_checkpoint(tmp_path / "file" / "model.npz", model=Linear(2, 1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a folder in which nobody may make a file")
+def test_where_no_file_can_be_made_the_path_is_named_not_the_file_beside_it() -> None:
+    with pytest.raises(OSError, match="'/proc/model.npz'"):
+        save_state(Linear(2, 1), "/proc/model.npz")

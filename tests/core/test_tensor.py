@@ -490,3 +490,29 @@ def test_float16_products_are_summed_in_float32_and_rounded_once() -> None:
     assert np.all(got.data == 2048), "a float16 sum of halves stops growing at 1024"
     got.sum().backward()
     assert x.grad is not None and x.grad.dtype == np.float16 and np.all(x.grad == 3)
+
+
+@pytest.mark.parametrize(("axis", "keepdims"), [(None, False), (0, False), (-1, True), ((0, 2), False), ((1,), True)])
+def test_the_variance_is_numpys_with_slopes(axis: Any, keepdims: bool, check_gradients: Callable[..., None]) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 4))
+    assert np.allclose(Tensor(x).var(axis, keepdims).data, x.var(axis, keepdims=keepdims), rtol=1e-14)
+    check_gradients(lambda t: t.var(axis, keepdims), x)
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 3), ()])
+def test_axes_of_length_one_are_squeezed_as_numpys(axis: Any, check_gradients: Callable[..., None]) -> None:
+    x = np.random.default_rng(0).normal(size=(1, 2, 3, 1))
+    assert np.array_equal(Tensor(x).squeeze(axis).data, x.squeeze(axis))
+    check_gradients(lambda t: t.squeeze(axis), x)
+    for wrong, error in ((1, ValueError), (4, np.exceptions.AxisError), (True, TypeError)):
+        with pytest.raises(error):
+            Tensor(x).squeeze(wrong)
+
+
+def test_one_number_is_true_or_false_and_several_are_neither() -> None:
+    assert bool(Tensor(0.5)) and bool(Tensor([[2.0]])) and not Tensor([0.0]) and not Tensor(np.float16(0))
+    for several in (Tensor([1.0, 2.0]), Tensor(np.zeros((2, 2))), Tensor(np.zeros(0))):
+        with pytest.raises(ValueError, match=r"neither true nor false: use .data.any\(\) or .data.all\(\)"):
+            bool(several)
+        with pytest.raises(ValueError, match="neither true nor false"):
+            assert several or several

@@ -10,10 +10,14 @@ import pytest
 
 from tinytorch.core import (
     GELU,
+    AvgPool1d,
     AvgPool2d,
+    BatchNorm1d,
     BatchNorm2d,
+    Conv1d,
     Conv2d,
     LayerNorm,
+    MaxPool1d,
     MaxPool2d,
     Module,
     Tensor,
@@ -29,6 +33,16 @@ LAYERS: dict[str, Module] = {
     "max_pool_ties": MaxPool2d(2),
     "avg_pool": AvgPool2d(2),
     "gelu": GELU(),
+    "conv_uneven": Conv2d(4, 6, (3, 2), stride=(1, 2), padding=(0, 3), dilation=(2, 1), groups=2),
+    "conv_dilated": Conv2d(2, 3, 3, padding=2, dilation=2, bias=False),
+    "conv1d": Conv1d(4, 6, 3, stride=2, padding=3, dilation=2, groups=2),
+    "batch_norm1d_rows": BatchNorm1d(3),
+    "batch_norm1d_signals": BatchNorm1d(3),
+    "max_pool_padded": MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)),
+    "avg_pool_padded": AvgPool2d(3, stride=2, padding=1),
+    "avg_pool_uncounted": AvgPool2d((2, 3), stride=1, padding=1, count_include_pad=False),
+    "max_pool1d": MaxPool1d(4, stride=3, padding=2),
+    "avg_pool1d": AvgPool1d(2, padding=1),
 }
 
 
@@ -54,8 +68,16 @@ def test_results_and_gradients_are_pytorchs(name: str) -> None:
         assert np.abs(value - theirs[key]).max() <= 4 * np.spacing(np.float32(32)), key
 
 
-def test_batch_norm_evaluates_with_pytorchs_running_statistics() -> None:
-    theirs, layer = answers("batch_norm"), BatchNorm2d(3)
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("batch_norm", BatchNorm2d(3)),
+        ("batch_norm1d_rows", BatchNorm1d(3)),
+        ("batch_norm1d_signals", BatchNorm1d(3)),
+    ],
+)
+def test_batch_norm_evaluates_with_pytorchs_running_statistics(name: str, layer: BatchNorm2d) -> None:
+    theirs = answers(name)
     layer.load_state_dict({key: theirs[key] for key in layer.state_dict()})
     got = layer.eval()(theirs["x"]).data
     assert np.abs(got - theirs["eval_out"]).max() <= 8 * np.spacing(np.float32(16))

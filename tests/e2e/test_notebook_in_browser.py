@@ -28,16 +28,13 @@ from tito import processes
 from tito.course.module import Module, Notebook
 from tito.course.project import Project
 
+from .chromium import browser
 from .commands import released, tito
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 PATIENCE = 300.0  # seconds for a whole notebook
-QUIET = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--window-size=1400,1200",
-]  # fmt: skip
 # What the page is asked: `lab` is JupyterLab's application, `book` the open notebook.
 ASK = """
 const lab = window.jupyterapp, panel = lab && lab.shell.currentWidget, book = panel && panel.content;
@@ -83,25 +80,6 @@ def lab(folder: Path, module: str) -> Iterator[str]:
             yield next(match[0] for line in lines if (match := re.search(r"http://localhost:\d+/lab/tree/\S+", line)))
         finally:
             processes.end(process, patience=20)  # asked, JupyterLab ends its kernels too
-
-
-@contextmanager
-def browser() -> Iterator[Chrome]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert chromium, "chromium is not installed"
-    options.binary_location = chromium
-    with tempfile.TemporaryDirectory(prefix="chromium_", ignore_cleanup_errors=True) as profile:
-        for argument in (*QUIET, f"--user-data-dir={profile}"):
-            options.add_argument(argument)
-        driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-        try:
-            yield driver
-        finally:
-            driver.quit()
 
 
 def wait(driver: Chrome, what: str, question: str, patience: float = 60.0) -> Any:

@@ -61,16 +61,18 @@ def _(rng: Rng) -> Call:
         if wrong is None:
             wrong = "bias"
         return Call(lambda: tq.QuantizedLinear(weight, wrong), REFUSED)
-    given, may = disguised(rng, weight)
-    layer = tq.QuantizedLinear(given, bias)
+    (given, may), per_row = disguised(rng, weight), chance(rng, 0.5)
+    layer = tq.QuantizedLinear(given, bias, per_row=per_row)
     x = moderate(rng, (*a_shape(rng, most=2), k if chance(rng, 0.85) else k + 1))
     if kind == 2:
         bad = no_array(rng)
         return Call(lambda: layer(bad).data, REFUSED)
     if x.shape[-1] != k:
         return Call(lambda: layer(x).data, REFUSED, (x,))
-    wanted, size = dynamic_wanted(x.reshape(-1, k), weight, bias)
-    wanted, size = wanted.reshape(*x.shape[:-1], n), size.reshape(*x.shape[:-1], n)
+    rows = x.reshape(-1, k)
+    inputs = np.split(rows, len(rows)) if per_row and len(rows) else [rows]  # each has a scale of its own
+    pairs = [dynamic_wanted(some, weight, bias) for some in inputs]
+    wanted, size = (np.concatenate(parts).reshape(*x.shape[:-1], n) for parts in zip(*pairs, strict=True))
     form, may_x = disguised(rng, x)
     return Call(
         lambda: layer(form).data, wanted, (form,), may or may_x or not isinstance(form, np.ndarray), 1e-5 * size + 1e-7
@@ -86,17 +88,19 @@ def _(rng: Rng) -> Call:
         name, bad = str(rng.choice(["stride", "padding", "groups"])), [2.5, "2", None, -1][int(rng.integers(4))]
         return Call(lambda: tq.QuantizedConv2d(weight, bias, **{name: bad}), REFUSED)  # type: ignore[arg-type]
     kernel = weight.shape[2:]
-    layer = tq.QuantizedConv2d(
-        weight, bias, stride=an_integer(rng, stride), padding=padding, groups=an_integer(rng, groups)
-    )
+    per_row, stride_given, groups_given = chance(rng, 0.5), an_integer(rng, stride), an_integer(rng, groups)
+    layer = tq.QuantizedConv2d(weight, bias, stride=stride_given, padding=padding, groups=groups_given, per_row=per_row)
     x = moderate(rng, (int(rng.integers(0, 3)), groups * per, *(int(v) for v in rng.integers(1, 5, 2))))
     if min(s + 2 * padding - k for s, k in zip(x.shape[2:], kernel, strict=True)) < 0:
         return Call(lambda: layer(x).data, REFUSED, (x,))
     if chance(rng, 0.1):
         x = x[0] if len(x) else np.zeros((1, groups * per + 1, 5, 5), np.float32)
         return Call(lambda: layer(x).data, REFUSED, (x,))
-    scale, zero = oracle.dynamic_qparams(x.ravel().tolist() or [0.0])
-    kept = np.array([oracle.real(oracle.code(v, scale, zero, 0, 255), scale, zero) for v in x.ravel().tolist()])
+    kept = np.zeros(0)
+    for some in x if per_row else [x]:  # each has a scale of its own
+        scale, zero = oracle.dynamic_qparams(some.ravel().tolist() or [0.0])
+        steps = [oracle.code(v, scale, zero, 0, 255) for v in some.ravel().tolist()]
+        kept = np.append(kept, [oracle.real(step, scale, zero) for step in steps])
     padded = np.pad(kept.reshape(x.shape), ((0, 0), (0, 0), (padding,) * 2, (padding,) * 2))
     scales, codes = oracle.symmetric_rows(weight.reshape(out, -1).tolist())
     filters = (np.array(codes) * np.array(scales)[:, None]).reshape(weight.shape)

@@ -550,6 +550,23 @@ def _(rng: Rng) -> Call:
     )
 
 
+@call_of("dynamic_quantize, by slices")
+def _(rng: Rng) -> Call:
+    """Along one axis, kept by its number from either end: each slice's codes by its own range."""
+    x = np.asarray(rng.normal(size=tuple(rng.integers(1, 4, int(rng.integers(1, 4))))), np.float32)
+    axis = int(rng.integers(-x.ndim, x.ndim))
+    given, may = disguised(rng, x)
+    if chance(rng, 0.1):
+        return Call(lambda: tq.dynamic_quantize(given, x.ndim), REFUSED, (given,))
+    wanted = np.zeros(x.shape)
+    slices, codes = np.moveaxis(x, axis, 0), np.moveaxis(wanted, axis, 0)
+    for i in range(len(slices)):
+        some = np.asarray(slices[i])
+        scale, zero = oracle.dynamic_qparams(some.ravel().tolist())
+        codes[i] = each(lambda v, s=scale, z=zero: oracle.code(v, s, z, 0, 255), some)
+    return Call(lambda: tq.dynamic_quantize(given, axis)[0], wanted, (given,), may)
+
+
 @call_of("dynamic_quantize")
 def _(rng: Rng) -> Call:
     x = numbers(rng, a_shape(rng))

@@ -6,10 +6,15 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+import pytest
 
+from tinytorch.core import Module, Tensor
+from tinytorch.quantization import INT4, INT8, quantize_dynamic
+
+from . import fuzz_networks
 from .fuzz import problem
 from .fuzz_given import REFUSED, Call
 
@@ -54,3 +59,36 @@ def test_what_is_right_is_called_right() -> None:
     assert problem(Call(lambda: (1.0, np.nan), (1.0, np.nan)))[0] == "right"
     assert problem(Call(lambda: raising(sentence), REFUSED))[0] == "right"
     assert problem(Call(lambda: raising(sentence), 1.0, may_refuse=True))[0] == "refused"
+
+
+def test_networks_that_differ_where_they_must_not_are_called_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form that gives other numbers, a state that is not loaded, a quantizer that takes another type than asked."""
+    call = fuzz_networks.CALLS["a random network, dynamic"]
+    monkeypatch.setattr(fuzz_networks, "accelerate", off_by_a_bit)
+    monkeypatch.setattr(fuzz_networks, "kernels", lambda: ("avx2", "numpy"))
+    verdict, what = problem(call(np.random.default_rng(0)))
+    assert verdict == "WRONG" and "accelerated differs" in what
+    monkeypatch.undo()
+    monkeypatch.setattr("tinytorch.core.load_state", lambda model, path: None)
+    verdict, what = problem(call(np.random.default_rng(0)))
+    assert verdict == "WRONG" and "loaded differs" in what
+    monkeypatch.undo()
+    asked = fuzz_networks.Weights(INT8, axis=0)
+    coarse = fuzz_networks.Way(lambda m, x, how: quantize_dynamic(m, INT4), lambda rng: asked)
+    unruled = fuzz_networks.Way(lambda m, x, how: quantize_dynamic(m), lambda rng: asked)
+    for way, said in ((coarse, "weight 0"), (unruled, ": float, got Quantized")):
+        whats = [problem(way(np.random.default_rng(seed)))[1] for seed in range(6)]
+        assert any(said in what for what in whats), "some draw a rule, and some draw none"
+    asked_alone = fuzz_networks.Way(fuzz_networks.dynamic, fuzz_networks.signed, alone=True)
+    whats = [problem(asked_alone(np.random.default_rng(seed)))[1] for seed in range(3)]
+    assert any("in a batch 100 times as large differs" in what for what in whats)
+
+
+def off_by_a_bit(model: Module) -> Module:
+    """The model, whose every output is one float32 number further up."""
+
+    class Nudged(Module):
+        def forward(self, x: Any) -> Any:
+            return Tensor(np.nextafter(model(x).data, np.float32(np.inf)))
+
+    return Nudged()

@@ -50,7 +50,6 @@ from tinytorch.quantization import (
     dequantize,
     dynamic_quantize,
     explain,
-    fuse_chain,
     model_arrays,
     prepare_qat,
     quantize,
@@ -61,6 +60,7 @@ from tinytorch.quantization import (
     quantized_layer,
     sqnr_db,
 )
+from tinytorch.quantization.trees import fuse_chain
 
 from ..conformance.peers import NAMES, Node, operator, session
 from ..conformance.runtime import saturates
@@ -192,22 +192,22 @@ def test_a_convolution_of_one_pixel_windows_is_a_linear_layer(bits: int) -> None
     rng = np.random.default_rng(bits)
     weight, bias, x = (rng.normal(size=n).astype(np.float32) for n in ((5, 3), 5, (2, 3, 4, 6)))
     p = choose_qparams(x.min(), x.max())
-    conv = QuantizedConv2d(weight[:, :, None, None], bias, p, int_type=IntType(bits))(x).data
-    linear = QuantizedLinear(weight, bias, p, int_type=IntType(bits))(x.transpose(0, 2, 3, 1)).data
+    conv = QuantizedConv2d(weight[:, :, None, None], bias, p, weight_type=IntType(bits))(x).data
+    linear = QuantizedLinear(weight, bias, p, weight_type=IntType(bits))(x.transpose(0, 2, 3, 1)).data
     assert np.array_equal(conv, linear.transpose(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"stride": (1, 2)}, "stride"),
+        ({"stride": (1, 2, 1)}, "stride"),
         ({"stride": 0}, "stride"),
         ({"padding": (1, 1, 0, 0)}, "padding"),
         ({"padding": -1}, "padding"),
         ({"padding": "same"}, "padding"),
         ({"groups": 0}, "groups"),
         ({"groups": 1.5}, "groups"),
-        ({"dilation": 2}, "dilation"),
+        ({"dilation": 0}, "dilation"),
         ({"padding_mode": "reflect"}, "padding_mode"),
     ],
 )
@@ -444,19 +444,19 @@ def test_explain_tells_what_became_of_each_layer_and_why() -> None:
     rows = explain(quantize_static(every_kind_of_layer(), [IMAGES], rules={"layers.9": None}))
     assert rows == [
         ("layers.0", "QuantizedConv2d", "int8 weights, static, gives int8 codes"),
-        ("layers.1", "OnCodes", "MaxPool2d on codes"),
-        ("layers.2", "QuantizedConv2d", "int8 weights, static, gives int8 codes"),
-        ("layers.3", "Lookup", "a table of 256 answers, gives int8 codes"),
-        ("layers.4", "QuantizedResidual", "adds codes, gives float"),
-        ("layers.4.block.layers.0", "QuantizedConv2d", "int8 weights, static, gives int8 codes"),
-        ("layers.4.block.layers.1", "Lookup", "a table of 256 answers, gives int8 codes"),
-        ("layers.4.block.layers.2", "QuantizedConv2d", "int8 weights, static, gives int8 codes"),
-        ("layers.5", "AvgPool2d", "in float: a mean of codes is no code; the next layer quantizes it again"),
-        ("layers.6", "Flatten", "in float: nothing to quantize"),
-        ("layers.7.layers.0", "QuantizedLinear", "int8 weights, static, gives float"),
-        ("layers.7.layers.1", "LayerNorm", "in float: its mean and variance are taken of each input, in float"),
-        ("layers.7.layers.2", "Lookup", "a table of 256 answers, gives float"),
-        ("layers.8", "Linear", "in float: not quantized"),
+        ("layers.2", "OnCodes", "MaxPool2d on codes"),
+        ("layers.3", "QuantizedConv2d", "int8 weights, static, gives int8 codes"),
+        ("layers.4", "Lookup", "a table of 256 answers, gives int8 codes"),
+        ("layers.5", "QuantizedResidual", "adds codes, gives float"),
+        ("layers.5.block.layers.0", "QuantizedConv2d", "int8 weights, static, gives int8 codes"),
+        ("layers.5.block.layers.1", "Lookup", "a table of 256 answers, gives int8 codes"),
+        ("layers.5.block.layers.2", "QuantizedConv2d", "int8 weights, static, gives int8 codes"),
+        ("layers.6", "AvgPool2d", "in float: a mean of codes is no code; the next layer quantizes it again"),
+        ("layers.7", "Flatten", "in float: nothing to quantize"),
+        ("layers.8.layers.0", "QuantizedLinear", "int8 weights, static, gives float"),
+        ("layers.8.layers.1", "LayerNorm", "in float: its mean and variance are taken of each input, in float"),
+        ("layers.8.layers.2", "Lookup", "a table of 256 answers, gives float"),
+        ("layers.9", "Linear", "in float: not quantized"),
     ]
 
 
@@ -485,7 +485,7 @@ def test_rules_choose_a_type_for_each_layer_by_name(how: str) -> None:
     first = Linear(6, 5, rng=rng)
     model = Sequential(first, ReLU(), Linear(5, 4, rng=rng), Linear(4, 3, rng=rng))
     x = rng.normal(size=(9, 6)).astype(np.float32)
-    got = quantized(how, model, x, rules={"layers.0": None, "layers.2": INT4}, int_type=IntType(7))
+    got = quantized(how, model, x, rules={"layers.0": None, "layers.2": INT4}, weight_type=IntType(7))
     linear = [m for m in got.layers if not isinstance(m, (ReLU, OnCodes))]  # type: ignore[attr-defined]
     assert isinstance(linear[0], Linear) and linear[0].weight.data.tolist() == first.weight.data.tolist()
     assert [m.weight.qparams.int_type for m in linear[1:]] == [INT4, IntType(7)]
@@ -531,7 +531,7 @@ def kinds_of_models(seed: int) -> Iterator[tuple[str, Module, np.ndarray]]:
     """Every kind of quantized model, and an input for it."""
     x = IMAGES * (1 + seed)
     for int_type, axis in product((INT8, INT4, IntType(3)), (0, None)):
-        yield f"static {int_type}", quantize_static(every_kind_of_layer(seed), [x], int_type=int_type, axis=axis), x
+        yield f"static {int_type}", quantize_static(every_kind_of_layer(seed), [x], weight_type=int_type, axis=axis), x
         yield f"dynamic {int_type}", quantize_dynamic(every_kind_of_layer(seed), int_type, axis), x
     yield "weight-only, groups", quantize_weight_only(with_attention(seed), INT4, 4), TOKENS
     yield "weight-only", quantize_weight_only(with_attention(seed), INT8, None), TOKENS

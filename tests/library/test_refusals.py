@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.core import Linear, Residual, Sequential, Tanh, Tensor
+from tinytorch.core import Linear, Module, Residual, Sequential, Tanh, Tensor
 from tinytorch.quantization import (
     INT8,
     FakeQuantize,
@@ -25,17 +26,21 @@ from tinytorch.quantization import (
     QuantizedResidual,
     QuantizedTensor,
     Sensitivity,
+    WeightOnlyEmbedding,
     WeightOnlyLinear,
     accuracy_interval,
-    as_scale,
     assign_bits,
     choose_qparams,
+    compare_layers,
+    correct_bias,
     dequantize,
     equalization_scales,
     equalize,
     error_parts,
     expected_mse,
+    explain,
     fake_quantize,
+    fold_batch_norms,
     kl_divergence,
     learned_step_quantize,
     mixed_step,
@@ -43,12 +48,17 @@ from tinytorch.quantization import (
     outputs,
     pack_bits,
     pack_int4,
+    pareto_front,
+    prepare_qat,
     quantize,
+    quantize_dynamic,
     quantize_static,
+    quantize_weight_only,
     requantize,
     sensitivity,
     time_interleaved,
 )
+from tinytorch.quantization.qparams import as_scale
 
 
 def calibrated(model: Callable[[], Sequential | Residual]) -> Callable[[], object]:
@@ -96,12 +106,50 @@ def test_a_scale_alone_is_no_quantization_parameters(value: Any) -> None:
             call()
 
 
+X = np.ones((6, 5), np.float32)
+NET = Sequential(Linear(5, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        *(
+            (lambda give=give, batches=batches: give(batches), "wanted several batches, such as a list of arrays, got ")
+            for batches in (None, 5, lambda: [X])
+            for give in (
+                lambda b: quantize_static(NET, b),
+                lambda b: prepare_qat(NET, b),
+                lambda b: correct_bias(prepare_qat(NET, [X]), b),
+                lambda b: compare_layers(NET, quantize_dynamic(NET), b),
+            )
+        ),
+        (lambda: quantize_static(NET, (X, X[0])), r"got one pair \(x, y\), whose y is no input: pass \[\(x, y\)\]"),
+        (lambda: quantize_static(NET, [X], Tanh), "which makes a .*Tanh"),  # type: ignore[arg-type]
+        (lambda: quantize_static(NET, [X], lambda: 3), "which makes a int"),  # type: ignore[arg-type, return-value]
+        (lambda: Lookup(3, QParams(1, 0)), "wanted a Module of tinytorch.core, got a int"),  # type: ignore[arg-type]
+        (lambda: QuantizedTensor.from_float(X, symmetric="no"), "symmetric must be True or False, got 'no'"),  # type: ignore[arg-type]
+        (lambda: Sequential(Linear(2, 2), Tanh), r"got the class Tanh: write Tanh\(...\)"),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_what_is_of_another_kind_is_refused_where_it_is_given(call: Callable[[], object], said: str) -> None:
+    """Raw errors came from deep inside: 'int' object is not iterable, has no attribute 'observe'."""
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
+def test_a_shape_is_one_size_or_several_of_them() -> None:
+    codes = np.ones((2, 3), np.int8)
+    for shape in (7, (9, 9), (3, 2)):
+        with pytest.raises(ValueError, match="are no tensor of shape"):
+            QuantizedTensor(codes, QParams(1, 0), shape)  # type: ignore[arg-type]
+
+
 def test_codes_and_numbers_are_not_taken_for_one_another() -> None:
     p, x = QParams(0.1, 0), np.ones((2, 2), np.float32)
     for block in (QuantizedLinear(np.eye(2), None, p), Sequential(QuantizedLinear(np.eye(2), None, p), Tanh())):
         with pytest.raises(TypeError, match="the block must return codes, got Tensor|takes a Tensor or an array"):
             QuantizedResidual(block, p)(x)
-    with pytest.raises(TypeError, match="WeightOnlyLinear takes a Tensor or an array, got QuantizedTensor"):
+    with pytest.raises(TypeError, match="WeightOnlyLinear takes a Tensor or an array, got a .*QuantizedTensor"):
         WeightOnlyLinear(QuantizedTensor.from_float(x))(QuantizedTensor.from_float(x))
     with pytest.raises(TypeError, match="wanted a Module"):
         QuantizedResidual(None, p)  # type: ignore[arg-type]
@@ -116,7 +164,7 @@ def test_what_measures_and_trains_refuses_what_is_no_model_type_or_scaler() -> N
     for types in (INT8, None, 8):
         with pytest.raises(TypeError, match="int_types must be a list of them"):
             sensitivity(model, x, y, types)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="scaler must be a GradScaler or None, got 8"):
+    with pytest.raises(TypeError, match=r"scaler must be a GradScaler\(\) or None, got 8"):
         mixed_step("float16", 8)  # type: ignore[arg-type]
     for weight in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="loss_weight must be above 0"):
@@ -227,3 +275,97 @@ def test_a_histogram_of_one_negative_power_of_two_has_a_range() -> None:
         observer.observe(np.full(5, -2.0))
         lo, hi = observer.range()
         assert lo == hi == -2
+
+
+def test_a_class_is_no_observer_and_numbers_are_no_codes() -> None:
+    wrong: Any
+    for wrong, said in (
+        (MinMaxObserver, "the class MinMaxObserver: write MinMaxObserver()"),
+        ("min-max", "a str"),
+        (INT8, "a tinytorch.quantization.qparams.IntType"),
+    ):
+        with pytest.raises(TypeError, match=re.escape(f"wanted an observer, such as MinMaxObserver(), got {said}")):
+            FakeQuantize(observer=wrong)
+    with pytest.raises(TypeError, match="which makes the class MinMaxObserver"):
+        quantize_static(Linear(3, 2), [np.ones((2, 3), np.float32)], lambda: MinMaxObserver)  # type: ignore[arg-type, return-value]
+    for layer in (WeightOnlyLinear, WeightOnlyEmbedding):
+        for wrong, kind in ((np.ones((3, 4)), "a numpy.ndarray"), (Linear(4, 3).weight, "a .*Tensor"), (None, "None")):
+            with pytest.raises(TypeError, match=f"weight must be a QuantizedTensor, got {kind}: Quantized"):
+                layer(wrong)
+        with pytest.raises(ValueError, match=r"weight must be \[.*\], got shape \(3,\)"):
+            layer(QuantizedTensor.from_float(np.ones(3)))
+
+
+def test_bits_are_assigned_by_the_rows_of_sensitivity_and_by_nothing_else() -> None:
+    model, x = Linear(3, 2), np.ones((2, 3), np.float32)
+    rows = sensitivity(model, x, np.zeros(2, int), [INT8])
+    used = iter(rows)
+    assert len(pareto_front(used)) == 1 and list(assign_bits(iter(rows), 100)) == [""]
+    for wrong, said in (
+        (model, "wanted the list of rows that sensitivity gives, got a tinytorch.core.layers.Linear"),
+        (rows[0], "wanted the list of rows that sensitivity gives, got a .*Sensitivity"),
+        (sensitivity, "wanted the list of rows that sensitivity gives, got a function"),
+        ({"layers.0": INT8}, "wanted the list of rows that sensitivity gives, got a dict"),
+        ("layers.0", "wanted the list of rows that sensitivity gives, got a str"),
+        (None, "wanted the list of rows that sensitivity gives, got None"),
+        (explain(model), "wanted rows of sensitivity, got a tuple among them"),
+        ([INT8], "wanted rows of sensitivity, got a .*IntType among them"),
+    ):
+        for call in (pareto_front, lambda table: assign_bits(table, 100)):
+            with pytest.raises(TypeError, match=said):
+                call(wrong)  # type: ignore[arg-type]
+    nothing: Any
+    for nothing in ([], used):
+        with pytest.raises(ValueError, match="at least one row of sensitivity, got none, or an iterator that was used"):
+            assign_bits(nothing, 100)
+
+
+def test_models_are_timed_in_a_list() -> None:
+    model, x = Linear(3, 2), np.ones((2, 3), np.float32)
+    assert time_interleaved((model,), x, rounds=2).shape == (1, 2)  # type: ignore[arg-type]
+    for wrong, said in (
+        (model, "wanted a list of models, got a tinytorch.core.layers.Linear: write"),
+        ({"float": model}, "wanted a list of models, got a dict"),
+        ([model, 3], "wanted models to call with x, got a int among them"),
+        ([model, Linear], "wanted models to call with x, got the class Linear among them"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            time_interleaved(wrong, x)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="wanted at least one model, got an empty list"):
+        time_interleaved([], x)
+
+
+BATCH = np.ones((4, 8), np.float32)
+QUANTIZERS: dict[str, Callable[[Module], object]] = {
+    "dynamic": quantize_dynamic,
+    "static": lambda model: quantize_static(model, [BATCH]),
+    "weight-only": quantize_weight_only,
+    "training": lambda model: prepare_qat(model, [BATCH]),
+    "equalize": equalize,
+    "fold": fold_batch_norms,
+    "compare": lambda model: compare_layers(model, model, [BATCH]),
+}
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_is_named_with_its_layer(name: str, value: float) -> None:
+    for layer, attribute in (("0", "weight"), ("1.block.layers.0", "bias"), ("2", "weight")):
+        model = Sequential(Linear(8, 8), Residual(Sequential(Linear(8, 8), Tanh())), Linear(8, 3))
+        getattr(model.get(f"layers.{layer}"), attribute).data.flat[1] = value
+        with pytest.raises(ValueError, match=rf"layers\.{layer}\.{attribute} must be finite, got NaN or infinity"):
+            QUANTIZERS[name](model)
+
+
+def test_a_constant_may_be_infinite() -> None:
+    """As what a mask adds to scores."""
+
+    class Masked(Module):
+        def __init__(self) -> None:
+            self.layer, self.mask = Linear(8, 4), Tensor([0.0, -np.inf, 0.0, 0.0])
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores: Tensor = self.layer(x)
+            return (scores + self.mask).exp()
+
+    assert np.array_equal(outputs(quantize_dynamic(Masked()), BATCH)[:, 1], np.zeros(4))

@@ -287,7 +287,7 @@ def test_only_the_layers_themselves_have_an_integer_form() -> None:
     with pytest.raises(ValueError, match="nothing to quantize: .* subclasses aside"):
         quantize_dynamic(Sequential(Shifted(2, 2)))
     for wrong in (Leaky(), GELU(), AvgPool2d(2)):
-        with pytest.raises(TypeError, match="only MaxPool2d, Flatten and ReLU work on codes"):
+        with pytest.raises(TypeError, match="only max pooling, Flatten and ReLU work on codes"):
             OnCodes(wrong)
 
 
@@ -312,7 +312,7 @@ def test_what_is_no_module_is_refused() -> None:
             lambda m: correct_bias(m, []),
             lambda m: sensitivity(m, np.ones((1, 3)), np.zeros(1, int), [INT8]),
         ):
-            with pytest.raises(TypeError, match=r"wanted a Module of tinytorch\.core, got a "):
+            with pytest.raises(TypeError, match=r"wanted a Module of tinytorch\.core, got (a |the class |None)"):
                 call(wrong)  # type: ignore[arg-type]
 
 
@@ -415,7 +415,7 @@ def test_axes_that_count_from_the_end_and_reach_the_outputs_are_taken() -> None:
         (lambda: quantize_static(Residual(Linear(6, 1)), [numbers(4, 6)]), "adds equal shapes"),
         (lambda: fold_batch_norm(Conv2d(1, 4, 1), BatchNorm2d(1)), "wanted equal shapes"),
         (lambda: Lookup(Sequential(Linear(256, 1)), QParams(1, 0)), "wanted equal shapes, got codes"),
-        (lambda: WeightOnlyLinear(QuantizedTensor.from_float(np.ones(3)))(np.ones((2, 3))), "wanted input"),
+        (lambda: WeightOnlyLinear(QuantizedTensor.from_float(np.ones(3))), r"weight must be \[out, in\]"),
         (
             lambda: WeightOnlyLinear(QuantizedTensor.from_float(np.eye(3)))(np.ones((2, 1))),
             r"\(3, 3\), got shape \(2, 1\)",
@@ -546,16 +546,16 @@ def test_explain_asks_the_layer_and_says_only_what_is_so() -> None:
         for name, _, how in explain(Sequential(Shifted(2, 2), Scaled(), BatchNorm2d(2), Embedding(2, 2), Fast()))
     }
     assert told == {
-        "layers.0": "in float: a subclass of Linear or Conv2d, whose forward may be any function",
-        "layers.1": "in float: parameters of its own",
+        "layers.0": "in float: a subclass of Linear, Conv1d or Conv2d, whose forward may be any function",
+        "layers.1": "in float: parameters of its own, 16 bytes",
         "layers.1.fc": "in float: not quantized",
-        "layers.2": "in float: fold_batch_norms(model) makes it part of a convolution right before it",
+        "layers.2": "in float: there is no Conv2d right before it in its Sequential, into which it could be folded",
         "layers.3": "in float: it looks rows up and multiplies nothing",
         "layers.4": "int8 weights, by a kernel",
     }
     prepared = prepare_qat(Sequential(Linear(2, 2)), [numbers(3, 2)])
     assert explain(prepared) == [
-        ("layers.0", "FakeQuantized", "Linear with int8 weights, rounded in float for training")
+        ("layers.0", "PreparedLayer", "Linear with int8 weights, rounded in float for training")
     ]
     assert [row[0] for row in explain(QuantizedConv2d(np.ones((2, 1, 1, 1))))] == [""]
 
@@ -600,7 +600,7 @@ def test_a_layer_that_saw_nothing_is_named() -> None:
             return self.used(x)
 
     for observed, name in (([], "layers.0.used"), ([numbers(3, 4)], "layers.0.unused")):
-        with pytest.raises(ValueError, match=f"layer '{name}' was not calibrated: MinMaxObserver has seen no numbers"):
+        with pytest.raises(ValueError, match=f"layer '{name}' gives no scale: MinMaxObserver has seen no numbers"):
             quantize_static(Sequential(Chosen()), observed)
     with pytest.raises(ValueError, match=r"layer 'layers\.0\.unused' has no qparams for its input"):
         convert(prepare_qat(Sequential(Chosen()), [numbers(3, 4)]))
@@ -614,13 +614,13 @@ def test_a_number_of_bits_is_no_type_wherever_a_type_is_wanted(value: Any) -> No
     for call in (
         lambda: quantize_dynamic(model, value),
         lambda: quantize_dynamic(model, rules={"layers.0": value}),
-        lambda: quantize_static(model, [x], int_type=value),
+        lambda: quantize_static(model, [x], weight_type=value),
         lambda: quantize_weight_only(model, value),
         lambda: prepare_qat(model, [x], value),
         lambda: prepare_qat(model, [x], INT8, value),
-        lambda: QuantizedLinear(numbers(2, 4), int_type=value),
+        lambda: QuantizedLinear(numbers(2, 4), weight_type=value),
     ):
-        with pytest.raises(TypeError, match=r"wanted an integer type such as INT8 or IntType\(4\), got"):
+        with pytest.raises(TypeError, match=r"wanted an integer type such as INT8 or IntType\(4\)(, Rule.*)?, got"):
             call()
 
 
@@ -651,7 +651,12 @@ def test_a_forward_put_onto_a_layer_is_not_lost_in_silence() -> None:
         return Conv2d(3, 3, 1, rng=rng)
 
     patched = [times(3, m) for m in (conv(), BatchNorm2d(3), ReLU(), GELU(), Residual(conv()), Sequential(conv()))]
-    calls = [quantize_dynamic, fold_batch_norms, equalize, lambda m: quantize_static(m, [x])]
+    calls: list[Callable[[Module], Any]] = [
+        quantize_dynamic,
+        fold_batch_norms,
+        equalize,
+        lambda m: quantize_static(m, [x]),
+    ]
     for layer in patched:
         model = Sequential(conv(), layer, conv())
         for call in (*calls, lambda m: prepare_qat(m, [x])):
@@ -677,16 +682,17 @@ def test_where_nothing_can_be_done_the_float_model_does_not_come_back() -> None:
             lambda m: prepare_qat(m, [x]),
             lambda m: sensitivity(m, x, y, [INT8]),
         ):
-            with pytest.raises(ValueError, match="nothing to quantize: the model holds no Linear or Conv2d"):
+            with pytest.raises(ValueError, match="nothing to quantize: the model holds no Linear, "):
                 call(model)
-    for rules in (None, {}, {"layers.0": None}):
-        with pytest.raises(ValueError, match="nothing to quantize: of a Conv2d .* quantize_dynamic takes it"):
-            quantize_weight_only(Sequential(Conv2d(3, 2, 1), ReLU()), rules=rules)
+    with pytest.raises(ValueError, match="nothing to quantize: of a Conv2d .* quantize_dynamic takes it"):
+        quantize_weight_only(Sequential(Conv2d(3, 2, 1), ReLU()))
+    with pytest.raises(ValueError, match="nothing to quantize: rules leave all in float"):
+        quantize_weight_only(Sequential(Conv2d(3, 2, 1), ReLU()), rules={"layers.0": None})
     model = Sequential(Linear(4, 2))
     for types in (None, {}, {"layers.0": None}):
         for call in (
             lambda m, types=types: quantize_dynamic(m, None, rules=types),
-            lambda m, types=types: quantize_static(m, [numbers(3, 4)], int_type=None, rules=types),
+            lambda m, types=types: quantize_static(m, [numbers(3, 4)], weight_type=None, rules=types),
             lambda m, types=types: quantize_weight_only(m, None, rules=types),
             lambda m, types=types: prepare_qat(m, [numbers(3, 4)], None, rules=types),  # type: ignore[arg-type]
             lambda m, types=types: quantize_weights(m, types or {}),

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 from tito.course.project import Project
 
-from ..solutions import Pieces, joined, pieces_of
+from ..solutions import Scope, joined, pieces_of, scopes_of
 from .operators import OPERATORS, refusals
-
-Scope = ast.FunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def mutants(project: Project, module: str, exercise: str) -> list[Mutant]:
             continue
         indent = solution[: len(solution) - len(solution.lstrip())].rpartition("\n")[2]
         reference = ast.parse(textwrap.dedent(solution))
-        right, scopes = ast.unparse(reference), _scopes(pieces, i)
+        right, scopes = ast.unparse(reference), scopes_of(pieces, i)
         where = ".".join(scope.name for scope in scopes)
         for wrong in (*_wrong(reference), *_refusing(reference, scopes[-1])):
             if wrong != right:
@@ -95,18 +93,6 @@ def _put(holder: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
         setattr(holder, field, node)
     else:
         getattr(holder, field)[index] = node
-
-
-def _scopes(pieces: Pieces, i: int) -> list[Scope]:
-    """The classes and functions that a solution stands in, from outside to inside."""
-    line = joined(pieces[:i]).count("\n") + 1
-    inside = list[Scope]()
-    nodes = ast.parse(joined(pieces)).body
-    while found := [n for n in nodes if n.lineno <= line <= (n.end_lineno or 0)]:
-        if isinstance(found[0], Scope):
-            inside.append(found[0])
-        nodes = [node for node in ast.iter_child_nodes(found[0]) if isinstance(node, ast.stmt)]
-    return inside
 
 
 def _diff(right: str, wrong: str) -> str:

@@ -59,8 +59,10 @@ def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "said"),
     [
         (["exprot", "01"], "No such command 'exprot'"),
-        (["demo"], "Missing argument 'MODULE'"),
-        (["demo", "--seed", "3"], "name the module before the demo's options: tito demo MODULE --seed"),
+        (["hint", "double", "half"], "one at a time, got: double half"),
+        (["hint", "01", "duoble"], "duoble"),
+        (["reset", "01"], "what of 01_toy? Name an exercise"),
+        (["reset", "01", "double", "half"], "one at a time"),
         (["export", "01", "--chek"], "No such option"),
         (["test", "01", "--limit-seconds", "soon"], "'--limit-seconds'"),
         *((["test", "01", "--limit-seconds", text], "--limit-seconds must be") for text in ("nan", "inf", "-1")),
@@ -84,6 +86,8 @@ def test_a_demo_gets_its_arguments_and_gives_its_exit_status(course: Course) -> 
     done = command(course, "demo", "01", "--seed", "3", "--json", "out.json", "-x")
     assert (done.returncode, done.stdout.split()) == (0, b"demo of the toy --seed 3 --json out.json -x".split())
     assert command(course, "demo", "01", "--fail").returncode == 3
+    assert command(course, "demo", "--seed", "3").stdout.split() == b"demo of the toy --seed 3".split()
+    assert command(course, "demo").stdout.split() == b"demo of the toy".split()
 
 
 def test_a_demo_shows_the_notebook_that_lies_in_front_of_the_person(course: Course) -> None:
@@ -100,9 +104,24 @@ def test_a_demo_of_what_is_not_written_yet_is_one_sentence(course: Course) -> No
     )
 
 
+def test_a_module_that_is_deployed_nowhere_says_so(course: Course) -> None:
+    said = course.tito("deploy", "01", "--to", "onnx")
+    said.refuses("01_toy has no deploy: modules/source/01_toy/deploy.py does not exist", status=2)
+
+
+def test_a_file_of_weights_is_no_module(course: Course) -> None:
+    course.write(DEMO.replace("demo", "deploy"), "import sys\nprint(sys.argv[1:])\n")
+    assert command(course, "deploy", "net.npz", "--to", "onnx").stdout.strip() == b"['net.npz', '--to', 'onnx']"
+
+
 def test_the_only_module_need_not_be_named(course: Course) -> None:
     assert "toy/sums.py  written" in course.tito("export").out
     assert "5 of 5 points" in course.tito("test").out
+
+
+def test_a_hint_is_given_for_an_exercise_named_behind_its_module(course: Course) -> None:
+    for named in (["double"], ["01", "double"], ["01_toy", "double"], ["double", "--module", "01"]):
+        assert course.tito("hint", *named).out.startswith("double: ")
 
 
 def test_a_module_without_a_demo_says_so(course: Course) -> None:

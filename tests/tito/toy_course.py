@@ -144,6 +144,35 @@ def test_the_largest_is_found(student):
     got = student.highest([2, 1, 3])
     assert got == 3, f"expected 3, got {got}"
 """
+QUESTIONS = """
+# %% [markdown]
+# ## Reflect
+
+# %% [markdown]
+# <!-- question: overflow -->
+# 1. When does twice a number not fit?
+#
+# ### BEGIN SOLUTION
+# When it is larger than half of the largest.
+# ### END SOLUTION
+
+# %% [markdown]
+# <!-- question: state -->
+# 2. What does a counter keep?
+#
+# ### BEGIN SOLUTION
+# Its total.
+# ### END SOLUTION
+"""
+QUESTIONS_TABLE = """
+[[notebook.question]]
+id = "overflow"
+title = "Too large"
+
+[[notebook.question]]
+id = "state"
+title = "What is kept"
+"""
 ENDS_FILE = "tests/01_toy/test_ends.py"
 ENDS_HIDDEN = """
 import pytest
@@ -153,6 +182,12 @@ import pytest
 def test_one_number_is_the_largest(student):
     assert student.highest([-7]) == -7
 """
+
+
+def add_questions(course: Course) -> None:
+    """Give the toy course two questions that are answered in words."""
+    course.write(NOTEBOOK, course.read(NOTEBOOK) + QUESTIONS)
+    course.write(TABLE, course.read(TABLE) + QUESTIONS_TABLE)
 
 
 def add_ends(course: Course) -> None:

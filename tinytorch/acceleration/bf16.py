@@ -3,6 +3,8 @@
 Both operands are rounded to bfloat16 (8 significant bits, ties to even), products are exact, sums are float32.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from math import prod
 

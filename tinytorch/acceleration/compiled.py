@@ -111,22 +111,22 @@ inlined: Callable[[F], F] = numba.njit(boundscheck=False, no_cpython_wrapper=Tru
 class Task:
     """A function that compiled code calls by address, from any thread; compiled when its address is first wanted."""
 
-    __slots__ = ("_address", "_function")
+    __slots__ = ("_address", "_function", "_signature")
 
-    def __init__(self, function: Callable[[Any, int, int], None]) -> None:
-        self._function, self._address = function, 0
+    def __init__(self, function: Callable[..., Any], signature: str) -> None:
+        self._function, self._signature, self._address = function, signature, 0
 
     @property
     def address(self) -> int:
         """Of the machine code, which stays as long as the process."""
         if self._address == 0:
-            self._address = int(_callback(self._function).address)
+            self._address = int(_callback(self._function, self._signature).address)
         return self._address
 
 
 @once
-def _callback(function: Callable[[Any, int, int], None]) -> Any:
-    made: Any = CFunc(function, normalize_signature("void(CPointer(int64), int64, int64)"), locals={}, options={})
+def _callback(function: Callable[..., Any], signature: str) -> Any:
+    made: Any = CFunc(function, normalize_signature(signature), locals={}, options={})
     made._cache = _OnDisk(function)
     made.compile()
     return made
@@ -134,7 +134,12 @@ def _callback(function: Callable[[Any, int, int], None]) -> Any:
 
 def task(function: Callable[[Any, int, int], None]) -> Task:
     """`function(args: pointer to int64, index, thread)` as a Task; see `threads.run`."""
-    return Task(function)
+    return Task(function, "void(CPointer(int64), int64, int64)")
+
+
+def matrix_pass(function: Callable[[int, int, int, int, int, int, int, int], int]) -> Task:
+    """`function(x, ldx, rows, cols, y, ldy, u, v)` as a Task: a pass over a matrix, as those of `sweeps`."""
+    return Task(function, f"int64({', '.join(['int64'] * 8)})")
 
 
 def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,8 @@ Images come and go as (N, channels, height, width), but in memory channels lie s
 pieces of memory. What follows (pooling, another convolution) keeps that order without knowing, for NumPy does.
 """
 
+from __future__ import annotations
+
 from dataclasses import InitVar, dataclass, field
 from math import prod
 from typing import Any
@@ -11,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .elementwise import find_dynamic, quantize
+from ..core.windows import Both, Pair, as_pair, count_both
+from .elementwise import find_dynamic, quantize, quantize_rows
 from .features import kernel
 from .int8 import readable, rung
 from .linear import Int8Linear
 from .once import load
 from .pack import pack_int8
 from .rulers import Ruler, bias_of
+from .sweeps import ROW_FLOATS
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Uint8Ruler:
     zero_point: int
 
     @property
-    def int_type(self) -> "Uint8Ruler":
+    def int_type(self) -> Uint8Ruler:
         return self
 
     qmin, qmax, storage = 0, 255, np.uint8
@@ -53,8 +57,8 @@ class Int8Conv2d:
     """A quantized convolution, checked once and called many times: images -> float32 images, or codes.
 
     weights: int8 [out, in / groups, rows, columns], let go once they are packed; scale, bias, input_qparams,
-    output_qparams, relu as in `Int8Linear`, bit for bit. stride >= 1 and padding >= 0 count both ways; what lies beyond
-    the edge is 0.0, whose code is the zero point. Source: ONNX QLinearConv.
+    output_qparams, relu as in `Int8Linear`, bit for bit. stride >= 1, padding >= 0 and dilation >= 1: one integer, or
+    two, down and right. What lies beyond the edge is 0.0, whose code is the zero point. Source: ONNX QLinearConv.
 
     Call: float32 or codes [N, in, height, width] -> [N, out, rows, columns], a view of memory whose channels lie
     side by side. TypeError or ValueError for what does not fit together.
@@ -66,9 +70,11 @@ class Int8Conv2d:
     input_qparams: Ruler | None = None
     output_qparams: InitVar[Ruler | None] = None
     relu: InitVar[bool] = False
-    stride: int = 1
-    padding: int = 0
+    stride: Both = 1  # kept as pairs
+    padding: Both = 0
     groups: int = 1
+    dilation: Both = 1
+    per_row: bool = False  # of the batch: without input_qparams, each image by its own range
     layers: tuple[Int8Linear, ...] = field(init=False, repr=False)
     kernel: tuple[int, int] = field(init=False)
 
@@ -76,17 +82,21 @@ class Int8Conv2d:
         self, weights: NDArray[np.int8], scale: ArrayLike, bias: ArrayLike | None, out: Ruler | None, relu: bool
     ) -> None:
         weights = np.asarray(weights)
-        for name, least in (("stride", 1), ("padding", 0), ("groups", 1)):
+        for name, least in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1)):
             value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or value < least:
+            each = value if isinstance(value, tuple) and len(value) == 2 and name != "groups" else (value,)
+            if not all(isinstance(v, (int, np.integer)) and v >= least for v in each):
                 raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+            if name != "groups":
+                object.__setattr__(self, name, as_pair(value))
         if weights.ndim != 4 or weights.size == 0 or len(weights) % self.groups:
             raise ValueError(
                 f"weights must be [out, in / groups, rows, columns], {self.groups} dividing out, got {weights.shape}"
             )
         if np.size(scale) not in (1, len(weights)):
             raise ValueError(f"scale must have 1 or {len(weights)} values, one an output channel, got {np.size(scale)}")
-        layers = _layers(weights, scale, bias_of(bias, len(weights)), self.groups, self.input_qparams, out, relu)
+        rest = self.input_qparams, out, relu, self.per_row
+        layers = _layers(weights, scale, bias_of(bias, len(weights)), self.groups, *rest)
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "kernel", weights.shape[2:])
 
@@ -105,9 +115,11 @@ class Int8Conv2d:
                 )
             return self.of_codes(x, qparams)
         if x.dtype.char != "f":  # of any byte order
-            raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
+            raise TypeError(f"x must be a float32 array, or int8 or uint8 codes, got {x.dtype}: x.astype(np.float32)")
         self._check(x)
         x = readable(x)
+        if self.per_row:
+            return self._by_images(x)
         static = self.input_qparams
         if static is None:
             scale, zero_point = find_dynamic(x)
@@ -118,6 +130,15 @@ class Int8Conv2d:
         codes = quantize(images, ruler).transpose(0, 3, 1, 2) if images.flags.c_contiguous else quantize(x, ruler)
         return self._convolve(codes, zero_point, scale)
 
+    def _by_images(self, x: NDArray[np.float32]) -> NDArray[Any]:
+        """Each image by its own range."""
+        images = x.transpose(0, 2, 3, 1)
+        if images.flags.c_contiguous:
+            codes, scale, zero_point = quantize_rows(images)
+            return self._convolve(codes.transpose(0, 3, 1, 2), zero_point, scale)
+        codes, scale, zero_point = quantize_rows(x)
+        return self._convolve(codes, zero_point, scale)
+
     def _check(self, x: NDArray[Any]) -> None:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"wanted images [N, {self.channels}, height, width], got shape {x.shape}")
@@ -125,20 +146,25 @@ class Int8Conv2d:
     def of_codes(self, q: NDArray[Any], ruler: Ruler) -> NDArray[Any]:
         """The same for codes of any ruler, such as a dynamic layer before gave them."""
         self._check(q)
-        zero_point, scale = int(np.asarray(ruler.zero_point).item()), np.float32(np.asarray(ruler.scale).item())
+        zero_point: Any = np.asarray(ruler.zero_point, np.int64)
+        scale: Any = np.asarray(ruler.scale, np.float32)
         for layer in self.layers:
-            layer.check_reach(zero_point)
+            layer.check_reach(int(np.abs(zero_point).max(initial=0)))
+        if self.per_row and scale.ndim:
+            zero_point, scale = (np.broadcast_to(a, (len(q), 1, 1, 1)) for a in (zero_point, scale))
+        else:
+            zero_point, scale = int(zero_point.item()), np.float32(scale.item())
         return self._convolve(q, zero_point, scale)
 
-    def _convolve(self, q: NDArray[Any], zero_point: int, scale: np.float32) -> NDArray[Any]:
-        """For codes [N, in, height, width], whose sums fit int32."""
-        p, images = self.padding, q.transpose(0, 2, 3, 1)
-        if p:
+    def _convolve(self, q: NDArray[Any], zero_point: Any, scale: Any) -> NDArray[Any]:
+        """For codes [N, in, height, width], whose sums fit int32. zero_point, scale: one, or [N, 1, 1, 1]."""
+        (down, right), images = as_pair(self.padding), q.transpose(0, 2, 3, 1)
+        if down or right:
             count, height, width, channels = images.shape
-            edged = np.full((count, height + 2 * p, width + 2 * p, channels), zero_point, q.dtype)
-            edged[:, p:-p, p:-p] = images
+            edged = np.full((count, height + 2 * down, width + 2 * right, channels), zero_point, q.dtype)
+            edged[:, down : down + height, right : right + width] = images
             images = edged
-        rows, columns = ((s - k) // self.stride + 1 for s, k in zip(images.shape[1:3], self.kernel, strict=True))
+        rows, columns = count_both(images.shape[1:3], self.kernel, self.stride, self.dilation)
         if rows < 1 or columns < 1:
             raise ValueError(f"wanted images of at least {self.kernel} with the padding, got shape {q.shape}")
         out = np.empty((len(q), rows, columns, sum(layer.weights.shape[1] for layer in self.layers)), self._target)
@@ -149,24 +175,37 @@ class Int8Conv2d:
     def _target(self) -> np.dtype[Any]:
         return self.layers[0].target
 
-    def _compiled(self, images: NDArray[Any], out: NDArray[Any], zero_point: int, scale: np.float32) -> None:
+    def _compiled(self, images: NDArray[Any], out: NDArray[Any], zero_point: Any, scale: Any) -> None:
         run, driver = rung(kernel()), load("windows")
         flip, shift = run.conversion(images.dtype == np.int8)
         source, target = np.ascontiguousarray(images).view(np.uint8), out.reshape(-1).view(np.uint8)
-        channels = self.channels // self.groups
+        channels, by_images = self.channels // self.groups, np.ndim(scale) > 0
+        if by_images:
+            qparams = np.zeros((len(images), ROW_FLOATS), np.float32)
+            qparams[:, 0], qparams[:, 3] = zero_point.reshape(-1), scale.reshape(-1)
+            finish = load("engine").passes_by_rows(run.name)[self.layers[0].relu]
         for g, layer in enumerate(self.layers):
             n = layer.weights.shape[1]
-            shape = [*self.kernel, self.stride, *out.shape[1:3], g * channels, channels, g * n, out.shape[3]]
-            driver.convolve(
-                *run.pool(), run.addresses, driver.window_task.address, source, np.array(shape, np.int64), flip,
-                zero_point + shift, scale, *layer.after, target,
-            )  # fmt: skip
+            steps = *as_pair(self.stride), *as_pair(self.dilation)
+            shape = [*self.kernel, *steps, *out.shape[1:3], g * channels, channels, g * n, out.shape[3]]
+            around = *run.pool(), run.addresses, driver.window_task.address, source, np.array(shape, np.int64), flip
+            if by_images:
+                weights = layer.columns, *layer.after[:3], layer.integers
+                driver.convolve_by_images(*around, shift, qparams, finish, *weights, target)
+            else:
+                driver.convolve(*around, zero_point + shift, scale, *layer.after, target)
 
-    def _plain(self, images: NDArray[Any], out: NDArray[Any], zero_point: int, scale: np.float32) -> None:
-        windows = np.lib.stride_tricks.sliding_window_view(images, self.kernel, (1, 2))
-        windows = windows[:, :: self.stride, :: self.stride]  # [N, rows, columns, channels, *kernel]
+    def _plain(self, images: NDArray[Any], out: NDArray[Any], zero_point: Any, scale: Any) -> None:
+        (down, right), (far, wide) = as_pair(self.stride), as_pair(self.dilation)
+        reach: Pair = (far * (self.kernel[0] - 1) + 1, wide * (self.kernel[1] - 1) + 1)
+        windows = np.lib.stride_tricks.sliding_window_view(images, reach, (1, 2))
+        windows = windows[:, ::down, ::right, :, ::far, ::wide]  # [N, rows, columns, channels, *kernel]
         for layer, part, target in zip(
             self.layers, np.split(windows, self.groups, 3), np.split(out, self.groups, 3), strict=True
         ):
             rows = part.transpose(0, 1, 2, 4, 5, 3).reshape(prod(part.shape[:3]), layer.weights.shape[0])
+            if np.ndim(scale):  # of each image, for each of its windows
+                of_rows = (np.repeat(a.reshape(-1, 1), prod(part.shape[1:3]), 0) for a in (zero_point, scale))
+                target[...] = layer.from_codes(rows, *of_rows).reshape(target.shape)
+                continue
             target[...] = layer.from_codes(rows, zero_point, scale).reshape(target.shape)

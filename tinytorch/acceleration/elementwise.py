@@ -1,5 +1,7 @@
 """quantize and dequantize in one pass over memory: the bits of the definitions in `tinytorch.quantization`."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +9,12 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import NDArray
 
+from ..core.checks import check_fits
 from .features import kernel
 from .int8 import FLOAT32, readable, rung
 from .once import load
 from .rulers import Ruler, refuse
+from .sweeps import ROW_FLOATS
 
 TINY = np.finfo(np.float32).tiny
 DEQUANTIZE = {"b": "dequantize_int8", "B": "dequantize_uint8"}  # by the type of codes
@@ -18,18 +22,26 @@ SHARED = 1 << 15  # elements that threads may share
 KEPT = 256  # rulers that are remembered
 
 
-def choose_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
-    """uint8 (scale, zero point) of x's own range, in NumPy; `fused.dynamic_ruler` is the same. Source: ONNX."""
-    lo, hi = np.float32(np.min(x, initial=0)), np.float32(np.max(x, initial=0))
-    refuse(x, -1 if np.isnan(lo + hi) and np.isnan(x).any() else -2 if np.isinf(lo) or np.isinf(hi) else 0)
-    with np.errstate(over="ignore"):
-        length = np.float32(hi - lo)
-    if np.isinf(length) or length < 255 * TINY:
-        wide = np.float32((float(hi) - float(lo)) / 255)
-        scale = np.float32(1) if wide < TINY else wide
-        return scale, int(np.clip(np.rint(-float(lo) / float(scale)), 0, 255))
-    scale = np.float32(length / np.float32(255))
-    return scale, int(np.rint(np.clip(-lo / scale, 0, 255)))
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
+def choose_dynamic(x: NDArray[np.float32], by_rows: bool = False) -> tuple[Any, Any]:
+    """uint8 (scale, zero point) of x's own range, in NumPy; `fused.dynamic_ruler` is the same. Source: ONNX.
+
+    by_rows: x is [M, ...], and what is returned [M, 1, ...]: of the ranges of its M rows.
+    """
+    axes: Any = tuple(range(1, x.ndim)) if by_rows else None
+    lo, hi = (np.asarray(f(x, axes, keepdims=by_rows, initial=0)) for f in (np.min, np.max))
+    is_nan = np.isnan(lo + hi).any() and np.isnan(x).any()
+    refuse(x, -1 if is_nan else -2 if np.isinf(lo).any() or np.isinf(hi).any() else 0)
+    length = hi - lo
+    scale = length / np.float32(255)
+    zero_point = np.rint(np.clip(-lo / scale, 0, 255))
+    beyond = np.isinf(length) | (length < 255 * TINY)  # float32 cannot hold this range
+    if np.any(beyond):
+        wide = ((hi.astype(np.float64) - lo) / 255).astype(np.float32)
+        wide = np.where(wide < TINY, np.float32(1), wide)
+        far = np.clip(np.rint(-lo.astype(np.float64) / wide), 0, 255)
+        scale, zero_point = np.where(beyond, wide, scale), np.where(beyond, far, zero_point)
+    return (scale, zero_point.astype(np.int64)) if by_rows else (np.float32(scale), int(zero_point))
 
 
 def find_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
@@ -40,6 +52,21 @@ def find_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
     run, ruler = rung(name), np.zeros(4, np.float32)
     refuse(x, load("fused").range_of(run.pool()[0], run.addresses, run.extremes, x.ravel(order="K"), ruler))
     return ruler[3], int(ruler[0])
+
+
+def quantize_rows(x: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
+    """Codes of x [M, ...] and the scale and the zero point of each row, [M, 1, ...], by its own range."""
+    name, x = kernel(), np.ascontiguousarray(readable(x))
+    if name == "numpy" or x.size == 0:
+        scale, zero_point = choose_dynamic(x, by_rows=True)
+        return quantize_plain(x, scale, zero_point.astype(np.float32), 0, 255), scale, zero_point
+    run, driver, quantizer = rung(name), load("rows"), load("plans").quantizer_of(rung(name), 0)
+    rows, qparams = x.reshape(len(x), -1), np.empty((len(x), ROW_FLOATS), np.float32)
+    codes, function = np.empty(rows.shape, np.uint8), driver.quantize_rows.address
+    refuse(x, driver.codes_of_rows(run.pool()[0], run.addresses, function, quantizer, rows, codes, qparams))
+    one_each = (len(x), *[1] * (x.ndim - 1))
+    scale, zero_point = qparams[:, 3].reshape(one_each), qparams[:, 0].reshape(one_each).astype(np.int64)
+    return codes.reshape(x.shape), scale, zero_point
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -124,6 +151,7 @@ def _quantize_otherwise(x: NDArray[np.float32], qparams: Ruler, name: str) -> ND
     """By a ruler for each slice of the first axis, compiled; by any other, or without a compiler, in NumPy."""
     lo, hi = qparams.int_type.qmin, qparams.int_type.qmax
     if name == "numpy" or x.size == 0 or not _by_rows(qparams.scale, x.shape):
+        check_fits("a scale", qparams.scale.shape, x.shape)
         return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
     q, streams, function = np.empty(x.shape, np.uint8), load("streams"), _address(name, "quantize")
     pool, task = _pool(x.size), streams.stream_task.address
@@ -135,6 +163,7 @@ def _quantize_otherwise(x: NDArray[np.float32], qparams: Ruler, name: str) -> ND
 def _dequantize_otherwise(q: NDArray[Any], qparams: Ruler, name: str) -> NDArray[np.float32]:
     """The way back."""
     if name == "numpy" or q.size == 0 or not _by_rows(qparams.scale, q.shape):
+        check_fits("a scale", qparams.scale.shape, q.shape)
         steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
         return np.asarray(steps * np.asarray(qparams.scale, np.float32))
     x, streams, function = np.empty(q.shape, np.float32), load("streams"), _address(name, DEQUANTIZE[q.dtype.char])

@@ -163,6 +163,14 @@ def passes(name: str) -> dict[str, int]:
 
 
 @once
+def passes_by_rows(name: str) -> tuple[int, int]:
+    """The addresses of `to_float_by_rows` of kernel `name`, without and with ReLU."""
+    engine = _compile(sweeps.sweeps_by_rows(), target_features(name))
+    without_relu, with_relu = (int(engine.get_function_address(each)) for each in sweeps.BY_ROWS)
+    return without_relu, with_relu
+
+
+@once
 def rung(name: str) -> Rung:
     """Compile rung `name` for this machine."""
     features, (ir, names) = target_features(name), tile_ir(name)

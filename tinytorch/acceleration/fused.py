@@ -81,6 +81,7 @@ def layer(
     nan = product(
         pool, threads, rung, x, ldx, x_size, before, before_u, before_v, at(weights), panel, k, m, n, at(out) + skip,
         n * size, size, at(start), rung[FINISH + finish], at(u), at(ruler_out) if codes else at(v), 0 if codes else 4,
+        NONE,
     )  # fmt: skip
     keep(start)
     keep(u)
@@ -246,7 +247,7 @@ def _small_layer(plan: Array, x: Array, out: Array) -> int:
         before, before_u, before_v, after, v, v_step = _passes(plan, rung, x, ruler)
         nan = small_product(
             plan, rung, at(x), x.strides[0], before, before_u, before_v, m, at(out), out.itemsize, start, after, scale,
-            v, v_step, codes, sums,
+            v, v_step, codes, sums, NONE,
         )  # fmt: skip
         status = NAN if nan != 0 else DONE
     keep(block)
@@ -265,7 +266,7 @@ def _large_layer(pool: int, threads: int, plan: Array, x: Array, out: Array) -> 
         before, before_u, before_v, after, v, v_step = _passes(plan, rung, x, ruler)
         nan = product(
             pool, threads, rung, at(x), x.strides[0], x.itemsize, before, before_u, before_v, plan[DATA], plan[PANEL],
-            plan[K], m, n, at(out), n * out.itemsize, out.itemsize, at(start), after, at(scale), v, v_step,
+            plan[K], m, n, at(out), n * out.itemsize, out.itemsize, at(start), after, at(scale), v, v_step, NONE,
         )  # fmt: skip
         status = NAN if nan != 0 else DONE
     keep(start)

@@ -57,14 +57,15 @@ def aligned(nbytes: int) -> tuple[Array, int]:
 def product_task(w: Any, index: int, thread: int) -> None:
     """Some rows x some panels, tile by tile. A tile's rows go through the pass `before` into the first cache and meet
     all the panels there; its sums are finished while they are there too. NaNs met are counted in w[25]. Scratch is at
-    w[27], w[28] bytes for each thread: sums, and from w[29] on the rows.
+    w[27], w[28] bytes for each thread: sums, and from w[29] on the rows. w[30]: see `product`.
 
     Where K is deep, so that rows do not fit there, it is the other way round: a piece of K of one tile's weights stays,
     and all rows pass by, piece after piece, their sums waiting in between; the next piece is fetched meanwhile."""
     a, lda, b, panel, steps, m, n, c, ldc, size = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9]
     start, finish, u, v, v_step, rung = w[10], w[11], w[12], w[13], w[14], w[15]
     block_rows, block_panels, row_blocks, depth, deep = w[16], w[17], w[18], w[19], w[26] != 0
-    k, a_size, before, before_u, before_v = w[20], w[21], w[22], w[23], w[24]
+    k, a_size, before, before_u, before_v, row_step = w[20], w[21], w[22], w[23], w[24], w[30]
+    u_step = 4 if row_step == 0 else 12
     high, wide, step = peek(rung + 8 * HIGH), peek(rung + 8 * WIDE), peek(rung + 8 * STEP)
     tile, configure = peek(rung + 8 * TILE), peek(rung + 8 * CONFIGURE)
     if deep:
@@ -88,7 +89,7 @@ def product_task(w: Any, index: int, thread: int) -> None:
             for i in range(first_row, last_row, high):
                 rows, x, ldx = min(high, last_row - i), a + i * lda + done * a_size, lda
                 if before != NONE:
-                    seen += call(before, (x, lda, rows, of_k, codes, ld_codes, before_u, before_v))
+                    seen += call(before, (x, lda, rows, of_k, codes, ld_codes, before_u, before_v + i * row_step))
                     x, ldx = codes, ld_codes
                 if rows != ready:
                     call(configure, (rows,))
@@ -109,7 +110,7 @@ def product_task(w: Any, index: int, thread: int) -> None:
                     call(kernel, (x, ldx, weights, panel, length, to, ld, begin, ld_begin, ahead, min(lines, left)))
                     if last and not (finish == DIRECT and to == out):
                         pass_ = peek(rung + 8 * FINISH) if finish == DIRECT else finish
-                        call(pass_, (to, ld, rows, columns, out, ldc, u + j * 4, v + j * v_step))
+                        call(pass_, (to, ld, rows, columns, out, ldc, u + j * u_step, v + j * v_step + i * row_step))
                     so_far += whole
                     ahead += lines * length * 64
                     left -= lines * length
@@ -123,7 +124,8 @@ def sweep_task(w: Any, index: int, thread: int) -> None:
     """Some rows of a pass. NaNs met are counted in w[10]."""
     x, ldx, rows, cols, y, ldy, block = w[1], w[2], w[3], w[4], w[5], w[6], w[9]
     first = index * block
-    seen = call(w[0], (x + first * ldx, ldx, min(block, rows - first), cols, y + first * ldy, ldy, w[7], w[8]))
+    v = w[8] + first * w[11]
+    seen = call(w[0], (x + first * ldx, ldx, min(block, rows - first), cols, y + first * ldy, ldy, w[7], v))
     if seen != 0:
         add(at(w) + 80, seen)
 
@@ -131,9 +133,12 @@ def sweep_task(w: Any, index: int, thread: int) -> None:
 @inlined
 def sweep(
     pool: int, rung: Array, function: int, x: int, ldx: int, rows: int, cols: int, y: int, ldy: int, u: int, v: int,
+    row_step: int,
 ) -> int:  # fmt: skip
-    """A pass over a matrix, in tasks of about CHUNK elements; returns how many tasks met a NaN."""
-    w = np.zeros(11, np.int64)
+    """A pass over a matrix, in tasks of about CHUNK elements; returns the sum of what the tasks return: not 0 for NaN.
+    row_step: from a row's v to the next one's."""
+    w = np.zeros(12, np.int64)
+    w[11] = row_step
     block = max(1, CHUNK // max(cols, 1))
     w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9] = function, x, ldx, rows, cols, y, ldy, u, v, block
     run(pool, rung[SWEEP], at(w), up(rows, block) // block, EVERYBODY, rows * cols >= MANY)
@@ -143,11 +148,11 @@ def sweep(
 
 @inlined
 def passed(
-    pool: int, rung: Array, before: int, a: int, lda: int, m: int, k: int, u: int, v: int, ld: int,
+    pool: int, rung: Array, before: int, a: int, lda: int, m: int, k: int, u: int, v: int, ld: int, row_step: int,
 ) -> tuple[Array, int, int]:  # fmt: skip
     """All rows through the pass `before`, to ld bytes a row: (block, address, not 0 if it met a NaN)."""
     block, address = aligned(m * ld)
-    seen: int = sweep(pool, rung, before, a, lda, m, k, address, ld, u, v)
+    seen: int = sweep(pool, rung, before, a, lda, m, k, address, ld, u, v, row_step)
     return block, address, seen
 
 
@@ -164,10 +169,11 @@ def sums_bytes(rung: Any, block_rows: int, strip: int, waiting: bool) -> int:
 def product(
     pool: int, threads: int, rung: Array, a: int, lda: int, a_size: int, before: int, before_u: int, before_v: int,
     b: int, panel: int, k: int, m: int, n: int, c: int, ldc: int, size: int, start: int, finish: int, u: int, v: int,
-    v_step: int,
+    v_step: int, row_step: int,
 ) -> int:  # fmt: skip
     """The whole product: choose the blocks, run the tasks. Rows of `a` are what tiles can read, or what the pass
-    `before` makes that of, from elements of a_size bytes; returns not 0 if it met a NaN."""
+    `before` makes that of, from elements of a_size bytes; returns not 0 if it met a NaN. row_step: 0, or how far the
+    `v` and `before_v` of a row lie from those of the next one; then u has three numbers for a column, else one."""
     high, wide, panels = rung[HIGH], rung[WIDE], up(n, 16) // 16
     steps = up(max(k, 1), rung[STEP]) // rung[STEP]
     long_k, work = m > 2 * high and high * steps * rung[STEP] > L1, k * n * (m + 24)
@@ -198,13 +204,14 @@ def product(
         # Once for all columns, and along whole rows. A few rows each thread does for itself: to fetch what another one
         # has just written takes longer.
         ld = up(k, 64) | 64 if deep else row_bytes(k)  # where K is deep, an odd number of cache lines is best
-        block, a, seen = passed(pool, rung, before, a, lda, m, k, before_u, before_v, ld)
+        block, a, seen = passed(pool, rung, before, a, lda, m, k, before_u, before_v, ld, row_step)
         lda, a_size, before = ld, 1, NONE
-    w = np.empty(30, np.int64)
+    w = np.empty(31, np.int64)
     w[0], w[1], w[2], w[3], w[4], w[5], w[6] = a, lda, b, panel, steps, m, n
     w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14] = c, ldc, size, start, finish, u, v, v_step
     w[15], w[16], w[17], w[18], w[19] = at(rung), block_rows, block_panels, row_blocks, depth
     w[20], w[21], w[22], w[23], w[24], w[25] = k, a_size, before, before_u, before_v, seen
+    w[30] = row_step
     w[26], w[29] = deep, sums_bytes(rung, block_rows, wide if deep else block_panels, depth < steps)
     w[28] = w[29] + up(high * row_bytes(depth * rung[STEP]) if before != NONE else 0, 64)
     room = threads if pool != 0 else 1
@@ -265,7 +272,7 @@ def matmul(
     start, c = column_start(sums, zero_point, np.empty(0, np.int32)), at(out) + skip * 4
     product(
         pool, threads, rung, at(a), a.strides[0], 1, entrance(rung, a, flip), at(mask), NONE, at(weights), panel, k, m,
-        n, c, n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE,
+        n, c, n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE, NONE,
     )  # fmt: skip
     keep(mask)
     keep(start)

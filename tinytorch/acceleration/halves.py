@@ -64,7 +64,7 @@ def matmul(
     start = np.zeros(up(n, 16) + 16, np.float32)
     product(
         pool, threads, rung, address, ld, 1, NONE, NONE, NONE, at(weights), panel, 2 * k, m, n, at(out) + skip * 4,
-        n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE,
+        n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE, NONE,
     )  # fmt: skip
     keep(rows)
     keep(start)

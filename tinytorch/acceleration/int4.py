@@ -4,6 +4,8 @@ That is so when few rows meet many weights, as when a language model writes one 
 column, or for each group of some rows of a column, which is what makes four bits accurate enough.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -17,7 +19,7 @@ from .features import kernel
 from .int8 import readable, rows_of, rung
 from .once import load
 from .pack import ALIGNMENT, aligned
-from .rulers import DYNAMIC, Ruler, bias_of, refuse, ruler_of, zero_point_of
+from .rulers import DYNAMIC, Ruler, bias_of, check_scales, refuse, ruler_of, zero_point_of
 
 UNIT = 64  # K is padded to it
 
@@ -87,6 +89,7 @@ def pack_int4(b: NDArray[np.int8], scale: ArrayLike = 1.0, group_size: int | Non
         raise ValueError(f"scale must have shape {(used, n)}, a row for each group of {group}, got {scale.shape}")
     if group_size is None and scale.size not in (1, n):
         raise ValueError(f"scale must have 1 or {n} values, one a column of the weights, got {scale.size}")
+    check_scales(scale)
     full, scales = np.zeros((groups * group, n_up), np.int8), np.zeros((groups, n_up), np.float32)
     full[:k, :n] = b
     scales[:used, :n] = scale if scale.shape == (used, n) else scale.reshape(-1)
@@ -173,7 +176,7 @@ def int4_linear(
     if codes and input_qparams is None:
         raise ValueError(f"x holds {x.dtype} codes, and their qparams are not known: give input_qparams")
     if x.dtype.char != "f" and not codes:  # of any byte order
-        raise TypeError(f"x must be float32, or int8 or uint8 codes, got {x.dtype}")
+        raise TypeError(f"x must be a float32 array, or int8 or uint8 codes, got {x.dtype}: x.astype(np.float32)")
     addend, given = np.zeros(b.scale.shape[1], np.float32), bias_of(bias, n)
     addend[: given.size] = given
     ruler = DYNAMIC if input_qparams is None else ruler_of(input_qparams, "input_qparams")

@@ -1,5 +1,7 @@
 """The INT8 product. Everything is checked here, before an address is made; the drivers trust what they get."""
 
+from __future__ import annotations
+
 from math import prod
 from typing import Any
 

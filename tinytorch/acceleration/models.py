@@ -6,6 +6,9 @@ The notebook's own `QuantizedLinear`, `QuantizedConv2d` and `OnCodes` stay the d
 this package does not import the notebook's. A subclass of one may have another `forward`, and stays what it is.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from math import prod
@@ -14,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Flatten, MaxPool2d, Module, ReLU, Sequential, Tensor
-from ..core.layers import is_exactly
+from ..core import Flatten, MaxPool1d, MaxPool2d, Module, ReLU, Sequential, Tensor
+from ..core.layers import Remaining, as_module, is_exactly, names_in
+from ..core.windows import Pair, padded
 from .conv import Int8Conv2d
 from .elementwise import dequantize, quantize
 from .linear import Int8Linear
@@ -61,19 +65,26 @@ def same_ruler(a: Any, b: Any) -> bool:
     )
 
 
-def check_scale(qparams: Any, expected: Any) -> None:
-    """Refuse codes that a calibrated layer was not made for: its bias counts in steps of the expected scale."""
-    if np.ndim(qparams.scale) != 0:
+def check_scale(qparams: Any, expected: Any, row_axes: int = 0) -> None:
+    """Refuse codes that a calibrated layer was not made for: its bias counts in steps of the expected scale.
+
+    row_axes: how many of the last axes make a row that may have a scale of its own; 0: all have one.
+    """
+    if np.ndim(qparams.scale) != 0 and (not row_axes or max(qparams.scale.shape[-row_axes:]) > 1):
         raise ValueError(f"codes on their way need one scale, got a scale of shape {qparams.scale.shape}")
     if expected is not None and qparams.scale != expected.scale:
         raise ValueError("the codes are of another scale than this layer was calibrated for: dequantize first")
 
 
-def explained(weight: Any, m: Any, relu: bool) -> str:
-    """What `explain` says of an accelerated layer."""
-    out = "float" if m.output_qparams is None else f"{m.output_qparams.int_type} codes"
-    how = "dynamic" if m.input_qparams is None else "static"
-    return f"{weight.qparams.int_type} weights, {how}, gives {out}{' after its ReLU' if relu else ''}, compiled"
+def explained(layer: Any, relu: bool) -> str:
+    """What `explain` says of an accelerated layer: what the layer itself says, and that it is compiled."""
+    return f"{layer.explanation()}{', its ReLU in the same pass' if relu else ''}, compiled"
+
+
+def repr_like(layer: Any, kind: str, relu: bool) -> str:
+    """What the quantized layer said of itself, under another name."""
+    said = repr(layer).partition("(")[2].removesuffix(")")
+    return f"{kind}({said}{', ReLU' if relu else ''})"
 
 
 class Accelerated(Module):
@@ -102,10 +113,14 @@ class AcceleratedLinear(Accelerated):
         scale = np.broadcast_to(weight.qparams.scale.ravel(), weight.shape[:1])
         packed = pack_int8(weight.q.T)
         self.input_qparams, self.output_qparams = layer.input_qparams, out
-        self._product = Int8Linear(packed, scale, layer.bias, layer.input_qparams, out if static else None, relu)
+        out_codes, self.per_row = out if static else None, bool(layer.per_row)
+        self._product = Int8Linear(packed, scale, layer.bias, layer.input_qparams, out_codes, relu, self.per_row)
         self.codes, self.column_sums, self.scale = packed.data, packed.column_sums, self._product.scale
         self.bias = self._product.integers if static else self._product.floats
-        self._explanation = explained(weight, self, relu)
+        self._explanation, self._repr = explained(layer, relu), repr_like(layer, "AcceleratedLinear", relu)
+
+    def __repr__(self) -> str:
+        return self._repr
 
     def explanation(self) -> str:
         return self._explanation
@@ -113,12 +128,36 @@ class AcceleratedLinear(Accelerated):
     def run(self, x: Any) -> Any:
         product = self._product
         if has_codes(x):
-            check_scale(x.qparams, self.input_qparams)
+            check_scale(x.qparams, self.input_qparams, int(self.per_row))
         if has_codes(x) and not same_ruler(x.qparams, self.input_qparams):
             y = product.of_codes(x.q, x.qparams)
         else:
             y = product(x.q if has_codes(x) else np.asarray(x.data, np.float32))
         return finished(y, self.output_qparams, self.kind)
+
+
+class AcceleratedConv1d(Accelerated):
+    """A QuantizedConv1d: its convolution over images one row high, packed."""
+
+    def __init__(self, layer: Any, relu: bool = False) -> None:
+        self.over_images = AcceleratedConv2d(layer.over_images, relu)
+        self.input_qparams, self.output_qparams = self.over_images.input_qparams, self.over_images.output_qparams
+
+    def explanation(self) -> str:
+        return self.over_images.explanation()
+
+    def run(self, x: Any) -> Any:
+        if len(x.shape) != 3:
+            raise ValueError(f"wanted signals [N, channels, length], got shape {x.shape}")
+        y = self.over_images.run(reshaped(x, lambda a: a[:, :, None]))
+        return reshaped(y, lambda a: a[:, :, 0])
+
+
+def reshaped(x: Any, how: Callable[[NDArray[Any]], NDArray[Any]]) -> Any:
+    """x, codes or reals, with its array in another shape."""
+    if not has_codes(x):
+        return Tensor(how(x.data))
+    return Codes(how(x.q), x.qparams, x.kind if isinstance(x, Codes) else type(x))
 
 
 class AcceleratedConv2d(Accelerated):
@@ -134,13 +173,19 @@ class AcceleratedConv2d(Accelerated):
         self._product = Int8Conv2d(
             codes.reshape(len(codes), channels, *kernel), np.concatenate(scales),
             np.concatenate([part.bias for part in parts]), self.input_qparams,
-            self.output_qparams if static else None, relu, layer.stride, layer.padding, len(parts),
+            self.output_qparams if static else None, relu, layer.stride, layer.padding, len(parts), layer.dilation,
+            bool(layer.per_row),
         )  # fmt: skip
+        self.per_row = bool(layer.per_row)
         self.codes = [part.weights.data for part in self._product.layers]
         self.column_sums = [part.weights.column_sums for part in self._product.layers]
         self.scale = [part.scale for part in self._product.layers]
         self.bias = [part.integers if static else part.floats for part in self._product.layers]
-        self._explanation = explained(parts[0].weight, self, relu)
+        self._explanation = explained(layer, relu)
+        self._repr = repr_like(layer, "AcceleratedConv2d", relu)
+
+    def __repr__(self) -> str:
+        return self._repr
 
     def explanation(self) -> str:
         return self._explanation
@@ -148,7 +193,7 @@ class AcceleratedConv2d(Accelerated):
     def run(self, x: Any) -> Any:
         product = self._product
         if has_codes(x):
-            check_scale(x.qparams, self.input_qparams)
+            check_scale(x.qparams, self.input_qparams, 3 * self.per_row)
         y = product.of_codes(x.q, x.qparams) if has_codes(x) else product(np.asarray(x.data, np.float32))
         return finished(y, self.output_qparams, self.kind)
 
@@ -161,10 +206,10 @@ def finished(y: NDArray[Any], ruler: Ruler | None, kind: Any) -> Any:
 
 
 class AcceleratedOnCodes(Accelerated):
-    """MaxPool2d, Flatten or ReLU on codes as they are; memory keeps its order."""
+    """Max pooling, Flatten or ReLU on codes as they are; memory keeps its order."""
 
     def __init__(self, layer: Module) -> None:
-        self.layer = layer
+        self.layer = copy(layer)
 
     def explanation(self) -> str:
         return f"{type(self.layer).__name__} on codes"
@@ -175,9 +220,11 @@ class AcceleratedOnCodes(Accelerated):
         check_scale(x.qparams, None)
         q, layer = x.q, self.layer
         if isinstance(layer, MaxPool2d):
-            if q.ndim != 4 or min(q.shape[2:]) < layer.size:
-                self.layer(Tensor(q.astype(np.float32)))  # which says what is wrong
-            q = pooled(q, layer.size, layer.stride)
+            layer.check(q.shape)
+            q = pooled(q, layer.size, layer.stride, layer.padding)
+        elif isinstance(layer, MaxPool1d):
+            layer.check(q.shape)
+            q = pooled(q[:, :, None], *layer.across)[:, :, 0]
         elif isinstance(layer, Flatten):
             q = q.reshape(len(q), prod(q.shape[1:]))
         else:
@@ -185,11 +232,12 @@ class AcceleratedOnCodes(Accelerated):
         return Codes(q, x.qparams, x.kind if isinstance(x, Codes) else type(x))
 
 
-def pooled(q: NDArray[Any], size: int, stride: int) -> NDArray[Any]:
-    """The largest of each window: rows first, then columns."""
-    for axis in (2, 3):
-        count = (q.shape[axis] - size) // stride + 1
-        views = [q[(slice(None),) * axis + (slice(i, i + (count - 1) * stride + 1, stride),)] for i in range(size)]
+def pooled(q: NDArray[Any], size: Pair, stride: Pair, padding: Pair) -> NDArray[Any]:
+    """The largest of each window: rows first, then columns. No padding is larger than a code."""
+    q = padded(q, padding, int(np.iinfo(q.dtype).min))
+    for axis, k, step in zip((2, 3), size, stride, strict=True):
+        count = (q.shape[axis] - k) // step + 1
+        views = [q[(slice(None),) * axis + (slice(i, i + (count - 1) * step + 1, step),)] for i in range(k)]
         q = views[0]
         for view in views[1:]:
             q = np.maximum(q, view)
@@ -199,10 +247,13 @@ def pooled(q: NDArray[Any], size: int, stride: int) -> NDArray[Any]:
 class Chain(Sequential):
     """A Sequential in which Codes travel as they are from one accelerated layer to the next."""
 
-    def forward(self, x: Any) -> Any:
+    def run(self, x: Any) -> Any:
         for layer in self.layers:
-            x = layer.run(x) if isinstance(layer, Accelerated) else layer(outside(x))
-        return outside(x)
+            x = layer.run(x) if isinstance(layer, (Accelerated, Chain)) else layer(outside(x))
+        return x
+
+    def forward(self, x: Any) -> Any:
+        return outside(self.run(x))
 
 
 def _is(m: Module, name: str, base: str = "Module") -> bool:
@@ -216,11 +267,13 @@ def _layer(m: Any, relu: bool = False) -> Accelerated | None:
     try:
         if _is(m, "QuantizedConv2d", "WindowedProducts") and all(_is(part, "QuantizedLinear") for part in m.products):
             return AcceleratedConv2d(m, relu)
+        if _is(m, "QuantizedConv1d") and isinstance(_layer(m.over_images), AcceleratedConv2d):
+            return AcceleratedConv1d(m, relu)
         if _is(m, "QuantizedLinear"):
             return AcceleratedLinear(m, relu)
     except OverflowError:
         return None
-    if _is(m, "OnCodes") and is_exactly(m.layer, ReLU, MaxPool2d, Flatten):
+    if _is(m, "OnCodes") and is_exactly(m.layer, ReLU, MaxPool1d, MaxPool2d, Flatten):
         return AcceleratedOnCodes(m.layer)
     return None
 
@@ -228,24 +281,41 @@ def _layer(m: Any, relu: bool = False) -> Accelerated | None:
 def _chain(layers: list[Module]) -> Chain:
     """The layers, a ReLU made part of the accelerated layer before it where that gives floats."""
     made: list[Module] = []
-    rest = list(layers)
+    names: list[str] = []
+    rest, keys = list(layers), names_in(layers)
     while rest:
         layer, *rest = rest
+        names.append(keys[-len(rest) - 1])
         relu = bool(rest) and is_exactly(rest[0], ReLU) and getattr(layer, "output_qparams", layer) is None
         fast = _layer(layer, relu)
-        made.append(accelerate(layer) if fast is None else fast)
-        if relu and isinstance(fast, (AcceleratedLinear, AcceleratedConv2d)):
+        made.append(_accelerated(layer) if fast is None else fast)
+        if relu and isinstance(fast, (AcceleratedLinear, AcceleratedConv1d, AcceleratedConv2d)):
             rest = rest[1:]
-    return Chain(*made)
+    chain = Chain()
+    chain.layers = Remaining(made, names)
+    return chain
 
 
 def accelerate(model: Module) -> Module:
     """A new model that gives the same codes and floats as `model`, on the compiled kernels.
 
-    Every QuantizedLinear and QuantizedConv2d becomes a packed layer that keeps no other copy of its weights, together
-    with a ReLU that follows it; what works on codes as they are is taken along; all else is copied. Weights of fewer
-    than 8 bits take a byte each here. A layer whose sums might not fit int32 stays what it was, as does a subclass.
+    Every QuantizedLinear, QuantizedConv1d and QuantizedConv2d becomes a packed layer that keeps no other copy of its
+    weights, together with a ReLU that follows it; what works on codes as they are is taken along; all else is copied.
+    Weights of fewer than 8 bits take a byte each here. A layer whose sums might not fit int32 stays what it was, as
+    does a subclass. The new model is in evaluation mode.
+    ValueError for a model in which nothing is to be accelerated.
     """
+    fast = _accelerated(as_module(model)).eval()
+    if not any(isinstance(m, Accelerated) for _, m in fast.named_modules()):
+        raise ValueError(
+            "nothing to accelerate: the model holds no QuantizedLinear or QuantizedConv2d whose sums fit int32, "
+            "subclasses aside: quantize_static or quantize_dynamic makes them"
+        )
+    return fast
+
+
+def _accelerated(model: Module) -> Module:
+    """The model, or a part of one, with everything in it accelerated that can be."""
     layer = _layer(model)
     if layer is not None:
         return layer
@@ -256,7 +326,8 @@ def accelerate(model: Module) -> Module:
     new = copy(model)
     for name, value in vars(model).items():
         if isinstance(value, Module):
-            setattr(new, name, accelerate(value))
+            setattr(new, name, _accelerated(value))
         elif isinstance(value, list):
-            setattr(new, name, [accelerate(item) if isinstance(item, Module) else item for item in value])
+            parts = [_accelerated(item) if isinstance(item, Module) else item for item in value]
+            setattr(new, name, Remaining(parts, names_in(value)))
     return new

@@ -112,7 +112,7 @@ def of_codes(
     (m, k), mask = a.shape, np.empty(1, np.uint8)
     mask[0] = flip
     lda = row_bytes(k)
-    copy, address, _ = passed(pool, rung, rung[COPY], at(a), a.strides[0], m, k, at(mask), NONE, lda)
+    copy, address, _ = passed(pool, rung, rung[COPY], at(a), a.strides[0], m, k, at(mask), NONE, lda, NONE)
     product(
         pool, threads, rung, function, passes, address, lda, m, k, n, data, panel, group,
         scales, column_sums, zero_point, scale_in, bias, floats, out[0],
@@ -135,7 +135,7 @@ def of_reals(
         return status
     mask[0] = flip
     lda = row_bytes(k)
-    codes, address, nan = passed(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, at(ruler), at(mask), lda)
+    codes, address, nan = passed(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, at(ruler), at(mask), lda, NONE)
     if nan != 0:
         return -1
     zero_point: Any = np.int64(ruler[0])

@@ -1,5 +1,7 @@
 """Weights in the order in which the kernels read them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import small, threads
+from . import gemm, small, threads
 from .compiled import Entry
 from .int8 import ALIGN_FROM
 from .once import load
@@ -41,7 +41,7 @@ class Plan:
 def _plan(
     entries: tuple[Entry, Entry], b: PackedInt8, rung: Any, signed: bool, zero: int, after: int, *arrays: NDArray[Any]
 ) -> Plan:
-    """`arrays` and `after`, a pass, are a layer's. signed: whether the codes that meet the weights are int8."""
+    """`zero`, `after`, a pass, and `arrays` are a layer's. signed: whether the codes that meet the weights are int8."""
     (k, n), (flip, shift) = b.shape, rung.conversion(signed)
     arrays = (rung.addresses, b.data, b.column_sums, *arrays)
     head = [b.panel, k, n, flip, shift, zero, after]
@@ -56,8 +56,27 @@ def of_pack(b: PackedInt8, rung: Any, kind: str) -> Plan:
     return _plan((small.MATMUL[kind], small.LARGE[kind]), b, rung, kind == "b", farthest, 0)
 
 
+def quantizer_of(rung: Any, flip: int) -> NDArray[np.int64]:
+    """The words that `rows.quantize_rows` takes."""
+    return np.array([rung.addresses[gemm.EXTREMES], rung.addresses[gemm.QUANTIZE], flip], np.int64)
+
+
+def of_rows(layer: "Int8Linear", rung: Any) -> Plan:
+    """The plan of a layer whose input comes in reals, each row of which gets a scale of its own."""
+    (_, n), (flip, shift) = layer.weights.shape, rung.conversion(signed=False)
+    start = np.zeros(n + 32, np.int64)
+    start[:n] = -shift * layer.weights.column_sums
+    start[: layer.integers.size] += layer.integers
+    rows, finish = load("rows"), load("engine").passes_by_rows(rung.name)[layer.relu]
+    arrays = layer.columns, start.astype(np.int32), quantizer_of(rung, flip)
+    entries, before = (rows.SMALL, rows.LARGE), rows.quantize_rows.address
+    return _plan(entries, layer.weights, rung, False, before, finish, *arrays)
+
+
 def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Plan:
     """The plan of a layer whose input has type `kind`."""
+    if layer.per_row:
+        return of_rows(layer, rung)
     n = layer.weights.shape[1]
     floats, integers = np.zeros(n + 32, np.float32), np.zeros(n, np.int32)  # passes read whole vectors
     floats[: layer.floats.size], integers[: layer.integers.size] = layer.floats, layer.integers

@@ -20,6 +20,13 @@ class Ruler(Protocol):
     def int_type(self) -> Any: ...
 
 
+def check_scales(scale: NDArray[np.float32]) -> None:
+    """ValueError for a scale that is not above 0 and finite."""
+    usable = np.isfinite(scale) & (scale > 0)
+    if not np.all(usable):
+        raise ValueError(f"scale must be > 0 and finite, got {scale[~usable].flat[0]:g}")
+
+
 def ruler_of(qparams: Ruler, what: str) -> tuple[int, int, int, np.float32]:
     """(zero point, lowest code, highest code, scale) of a ruler for one whole tensor."""
     scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point)
@@ -27,6 +34,7 @@ def ruler_of(qparams: Ruler, what: str) -> tuple[int, int, int, np.float32]:
         raise ValueError(
             f"{what} must be one scale and zero point for the whole tensor, got a scale of shape {scale.shape}"
         )
+    check_scales(scale)
     return int(zero_point.item()), int(qparams.int_type.qmin), int(qparams.int_type.qmax), np.float32(scale.item())
 
 
@@ -58,6 +66,8 @@ def bias_of(bias: Any, n: int) -> NDArray[Any]:
         raise ValueError(f"bias must have {n} values, one a column of the weights, got shape {given.shape}")
     if given.dtype.kind not in "fiub":
         raise TypeError(f"bias must be real numbers, got {given.dtype}")
+    if given.dtype.kind == "f" and not np.all(np.isfinite(given)):
+        raise ValueError(f"bias must be finite, got {given[~np.isfinite(given)][0]:g}")
     return given.astype(np.int32 if given.dtype.newbyteorder("=") == np.int32 else np.float32)
 
 

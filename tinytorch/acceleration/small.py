@@ -52,9 +52,10 @@ def scratch(plan: Array, rung: Any, m: int) -> tuple[Array, int, int, int, int]:
 @inlined
 def small_product(
     plan: Array, rung: Any, a: int, lda: int, before: int, before_u: int, before_v: int, m: int, c: int, size: int,
-    start: int, finish: int, u: int, v: int, v_step: int, codes: int, sums: int,
+    start: int, finish: int, u: int, v: int, v_step: int, codes: int, sums: int, row_step: int,
 ) -> int:  # fmt: skip
     """`gemm.product` without blocks, tasks, and sums that wait."""
+    u_step = 4 if row_step == 0 else 12
     k, n, b, panel = plan[K], plan[N], plan[DATA], plan[PANEL]
     high, wide, step, panels = rung[HIGH], rung[WIDE], rung[STEP], up(n, 16) // 16
     steps, seen, ldc = up(max(k, 1), step) // step, 0, n * size
@@ -62,7 +63,7 @@ def small_product(
     for i in range(0, m, high):
         rows, x, ldx = min(high, m - i), a + i * lda, lda
         if before != NONE:
-            seen += call(before, (x, lda, rows, k, codes, ld_codes, before_u, before_v))
+            seen += call(before, (x, lda, rows, k, codes, ld_codes, before_u, before_v + i * row_step))
             x, ldx = codes, ld_codes
         call(rung[CONFIGURE], (rows,))
         for p in range(0, panels, wide):
@@ -73,7 +74,7 @@ def small_product(
             call(tile, (x, ldx, b + p * panel, panel, steps, to, ld, start + j * 4, NONE, NONE, NONE))
             if to != out:
                 last = rung[FINISH] if finish == DIRECT else finish
-                call(last, (to, ld, rows, columns, out, ldc, u + j * 4, v + j * v_step))
+                call(last, (to, ld, rows, columns, out, ldc, u + j * u_step, v + j * v_step + i * row_step))
     call(rung[RELEASE], (0,))
     return seen
 
@@ -91,7 +92,7 @@ def _small_matmul(plan: Array, a: Array, zero_point: int, out: Array) -> int:
     before, flip = entrance(rung, a, plan[FLIP]), at(plan) + 8 * FLIP
     small_product(
         plan, rung, at(a), a.strides[0], before, flip, NONE, m, at(out), 4, at_start, DIRECT, NONE, NONE, NONE, codes,
-        sums,
+        sums, NONE,
     )  # fmt: skip
     keep(block)
     return DONE
@@ -109,7 +110,7 @@ def _large_matmul(pool: int, threads: int, plan: Array, a: Array, zero_point: in
     before, flip = entrance(rung, a, plan[FLIP]), at(plan) + 8 * FLIP
     product(
         pool, threads, rung, at(a), a.strides[0], 1, before, flip, NONE, plan[DATA], plan[PANEL], plan[K], m, n,
-        at(out), n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE,
+        at(out), n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE, NONE,
     )  # fmt: skip
     keep(start)
     return DONE

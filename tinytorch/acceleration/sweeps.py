@@ -8,6 +8,9 @@ met a NaN. Vectors are wider than registers: LLVM cuts them up, and so unrolls t
 
 import re
 
+ROW_FLOATS = 8  # the quantization parameters of a row that has its own: see `rows`
+ROW = 4 * ROW_FLOATS  # their bytes
+
 SIGNATURE = "(ptr %x, i64 %ldx, i64 %rows, i64 %cols, ptr %y, i64 %ldy, ptr %u, ptr %v)"
 
 
@@ -67,9 +70,12 @@ def _renamed(body: str, prefix: str) -> str:
     return re.sub(r"%[\w.]+", lambda m: f"%{prefix}{m[0][1:]}" if m[0] in names else m[0], body)
 
 
-def sweep(name: str, lanes: int, source: str, target: str, once: str, body: str, end: str = "") -> str:
+def sweep(
+    name: str, lanes: int, source: str, target: str, once: str, body: str, end: str = "", each_row: str = ""
+) -> str:
     """One pass: `once` runs before the loops, `body` makes %q from %e, a vector of `lanes` elements.
 
+    `each_row` runs at the beginning of each row, whose number is %r.
     The body stands twice: for whole vectors, and for the rest of a row, loaded and stored under a mask. With `end`, the
     body's vectors %met are or-ed to %seen.end, of which `end` makes the answer, the i1 %any.
     """
@@ -98,7 +104,7 @@ row:
   %x.off = mul i64 %r, %ldx
   %x.row = getelementptr i8, ptr %x, i64 %x.off
   %y.off = mul i64 %r, %ldy
-  %y.row = getelementptr i8, ptr %y, i64 %y.off
+  %y.row = getelementptr i8, ptr %y, i64 %y.off{each_row}
   br label %next
 next:
   %j = phi i64 [0, %row], [%j.next, %stored]
@@ -227,10 +233,55 @@ def _to_float(name: str, relu: bool, lanes: int = 16) -> str:
   %scaled = fmul {f} %real, %scale
   {total} = fadd {f} %scaled, %bias"""
     )
-    tail = f"""
+    return sweep(name, lanes, "i32", "float", "", body + (_relu(lanes) if relu else ""))
+
+
+def _to_float_by_rows(name: str, relu: bool, lanes: int = 16) -> str:
+    """int32 sums -> (sum - zero point * column sum) * (scale * scale[column]) + bias[column]; if wanted, ReLU.
+
+    v: for each row ROW bytes, as in `rows`. u: for 16 columns each their scales, biases, column sums.
+    """
+    f, i = f"<{lanes} x float>", f"<{lanes} x i32>"
+    each_row = (
+        f"""
+  %v.off = mul i64 %r, {ROW}
+  %v.row = getelementptr i8, ptr %v, i64 %v.off"""
+        + number("offset", "v.row", 0, lanes)
+        + number("step", "v.row", 3, lanes)
+        + f"\n  %zero = fptosi {f} %offset to {i}"
+    )
+    total = "%sum" if relu else "%q"
+    body = f"""
+  %place = mul i64 %j, 3
+  %scale.at = getelementptr float, ptr %u, i64 %place
+  %scale = load {f}, ptr %scale.at, align 4
+  %bias.at = getelementptr float, ptr %scale.at, i64 16
+  %bias = load {f}, ptr %bias.at, align 4
+  %column.at = getelementptr i32, ptr %scale.at, i64 32
+  %column = load {i}, ptr %column.at, align 4
+  %zeros = mul {i} %column, %zero
+  %exact = sub {i} %e, %zeros
+  %real = sitofp {i} %exact to {f}
+  %worth = fmul {f} %step, %scale
+  %scaled = fmul {f} %real, %worth
+  {total} = fadd {f} %scaled, %bias"""
+    return sweep(name, lanes, "i32", "float", "", body + (_relu(lanes) if relu else ""), each_row=each_row)
+
+
+def _relu(lanes: int) -> str:
+    """%q = %sum, or 0 where it is not above 0."""
+    f = f"<{lanes} x float>"
+    return f"""
   %positive = fcmp ogt {f} %sum, zeroinitializer
   %q = select <{lanes} x i1> %positive, {f} %sum, {f} zeroinitializer"""
-    return sweep(name, lanes, "i32", "float", "", body + (tail if relu else ""))
+
+
+BY_ROWS = "to_float_by_rows", "to_float_relu_by_rows"
+
+
+def sweeps_by_rows() -> str:
+    """The passes behind a product whose rows have quantization parameters of their own, for one module."""
+    return "\n".join(_to_float_by_rows(name, relu) for name, relu in zip(BY_ROWS, (False, True), strict=True))
 
 
 def _to_codes(lanes: int = 16) -> str:

@@ -19,6 +19,7 @@ two share it for milliseconds while the other processor idles.
 
 import atexit
 import ctypes
+import itertools
 import os
 import platform
 import threading
@@ -194,7 +195,7 @@ class Pool:
         for offset, verb in ((ACQUIRE, "acquire"), (RELEASE, "release")):
             self._words[offset // 8] = _address(ctypes.pythonapi, f"PyThread_{verb}_lock")
         self._workers: list[Thread] = []
-        self._closed = False
+        self._closed, self._newest = False, 0
         self.threads = self.address = 0
 
     def resize(self, threads: int) -> None:
@@ -212,6 +213,13 @@ class Pool:
         self.threads = 1 + len(self._workers)
         if failure is not None:
             _tell(threads, self.threads, failure)
+
+    def resize_by(self, number: int, threads: int) -> None:
+        """resize, by the call of that number. An interrupted call is still finished, and may be so after a later one:
+        then the later one holds."""
+        if number > self._newest:
+            self._newest = number
+            self.resize(threads)
 
     def _start(self, index: int) -> Exception | None:
         """Start a worker; returns why not, if the system refuses."""
@@ -241,6 +249,7 @@ class Pool:
 
 
 _pool = Pool()
+_numbers = itertools.count(1)  # of the calls of set_num_threads
 _told: list[bool] = []
 
 
@@ -272,7 +281,8 @@ def set_num_threads(n: int) -> None:
     """
     if not isinstance(n, int) or n < 1:
         raise ValueError(f"the number of threads must be an integer >= 1, got {n!r}")
-    whole(lambda: _pool.resize(n))
+    number = next(_numbers)
+    whole(lambda: _pool.resize_by(number, n))
 
 
 def get_num_threads() -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.polynomial import Chebyshev
 from numpy.polynomial.chebyshev import chebval
 
-from .checks import checked_axis
+from .checks import checked_axis, real_number, said
 from .layers import Module
 from .products import widened
 from .tensor import Array, Tensor
@@ -54,7 +54,7 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) / sum of exp(x) along `axis`, computed in float32 at least; x's dtype."""
     z, along = widened(x.data), checked_axis(axis)
     if not isinstance(along, int):
-        raise TypeError(f"softmax runs along one axis, got {axis!r}")
+        raise TypeError(f"softmax runs along one axis, got {said(axis)}")
     out = np.exp(z - z.max(along, keepdims=True, initial=np.finfo(z.dtype).min))  # exp of the largest is 1: no overflow
     out /= out.sum(along, keepdims=True)
 
@@ -80,6 +80,41 @@ class Tanh(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.tanh()
+
+
+class ReLU6(Module):
+    """min(max(x, 0), 6), element by element."""
+
+    of_one_tensor = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = (x.data > 0) & (x.data < 6)
+        return Tensor.from_op(np.clip(x.data, 0, 6), (x,), lambda grad: (grad * inside,))
+
+
+class LeakyReLU(Module):
+    """x where it is positive, else x * slope, element by element."""
+
+    of_one_tensor = True
+
+    def __init__(self, slope: float = 0.01) -> None:
+        self.slope = real_number("slope", slope)
+
+    def forward(self, x: Tensor) -> Tensor:
+        factor = np.where(x.data > 0, 1, self.slope).astype(x.dtype)
+        return Tensor.from_op(x.data * factor, (x,), lambda grad: (grad * factor,))
+
+    def __repr__(self) -> str:
+        return f"LeakyReLU({self.slope:g})"
+
+
+class SiLU(Module):
+    """x * sigmoid(x), element by element. Elfwing et al. 2018."""
+
+    of_one_tensor = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * sigmoid(x)
 
 
 class GELU(Module):

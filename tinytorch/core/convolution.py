@@ -14,7 +14,7 @@ from .checks import whole_number
 from .layers import Module
 from .products import operand, wide_dtype
 from .tensor import Array, Tensor
-from .windows import add_patches, count_windows, padded, patches
+from .windows import Both, Pair, add_patches, checked_pair, count_both, padded, patches, shown, unpadded
 
 COLUMN_VALUES = 1 << 18  # that exist at one time: 1 MB in float32
 ONE_CORE = 1 << 18  # multiplications: OpenBLAS spreads a larger product over all cores, and waits where one is busy
@@ -35,18 +35,26 @@ def _multiply(a: Array, b: Array, out: Array) -> Array:
 
 @np.errstate(over="ignore")  # a float16 result beyond 65504 is infinity
 def conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0, groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Both = 1,
+    padding: Both = 0,
+    groups: int = 1,
+    dilation: Both = 1,
 ) -> Tensor:
     """x [N, C, H, W], weight [out, C / groups, kh, kw], bias [out] -> [N, out, rows, columns], a value a window.
 
     Cross-correlation, as in every network library: y[n, o, r, s] = bias[o] + the sum over c, i, j of
-    x[n, c, r * stride + i, s * stride + j] * weight[o, c, i, j], x padded with zeros. Group g of the output channels
-    sees only group g of the input channels. Sums are in float32 at least. Shapes are trusted: `Conv2d` checks them.
+    x[n, c, r * stride + i * dilation, s * stride + j * dilation] * weight[o, c, i, j], x padded with zeros. stride,
+    padding and dilation are one integer, or two: down and right. Group g of the output channels sees only group g of
+    the input channels. Sums are in float32 at least. Shapes are trusted: `Conv2d` checks them.
     """
     x, weight, bias = operand(x), operand(weight), None if bias is None else operand(bias)
-    n, c, h, w = x.shape
+    n, c = x.shape[:2]
     n_out, kernel = weight.shape[0], (weight.shape[2], weight.shape[3])
-    rows, columns = (count_windows(size + 2 * padding, k, stride) for size, k in zip((h, w), kernel, strict=True))
+    edged = padded(x.data[:0], padding).shape[1:]
+    rows, columns = count_both(edged, kernel, stride, dilation)
     dtype = np.result_type(x.dtype, weight.dtype)
     wide = wide_dtype(x.data, weight.data)
     filters = weight.data.reshape(groups, n_out // groups, -1).astype(wide, copy=False)
@@ -55,14 +63,14 @@ def conv2d(
     def columns_of(part: slice) -> Array:
         """[images, groups, values of a filter, windows]"""
         images = padded(x.data[part].astype(wide, copy=False), padding)
-        return patches(images, kernel, stride).reshape(len(images), groups, -1, rows * columns)
+        return patches(images, kernel, stride, dilation).reshape(len(images), groups, -1, rows * columns)
 
     def slope_of_images(grad: Array) -> Array:
-        slope = np.zeros((len(grad), c, h + 2 * padding, w + 2 * padding), wide)
+        slope = np.zeros((len(grad), *edged), wide)
         by_column = np.empty((len(grad), groups, filters.shape[2], rows * columns), wide)
         _multiply(filters.mT, grad, by_column)
-        add_patches(by_column.reshape(len(grad), c, -1, rows, columns), slope, kernel, stride)
-        return slope[:, :, padding : padding + h, padding : padding + w]
+        add_patches(by_column.reshape(len(grad), c, -1, rows, columns), slope, kernel, stride, dilation)
+        return unpadded(slope, padding)
 
     out = np.empty((n, groups, n_out // groups, rows * columns), dtype)
     for part in parts:
@@ -86,13 +94,84 @@ def conv2d(
     return Tensor.from_op(out.reshape(n, n_out, rows, columns), parents, backward)
 
 
+def _first_weights(
+    owner: str, n_in: int, n_out: int, kernel: tuple[int, ...], groups: int, bias: bool, rng: np.random.Generator | None
+) -> tuple[Tensor, Tensor | None]:
+    """Weights [n_out, n_in / groups, *kernel] and biases [n_out], uniform in +-1/sqrt(values a filter)."""
+    rng = np.random.default_rng(rng)  # a Generator passes as it is
+    n_in, n_out = whole_number(owner, "n_in", n_in), whole_number(owner, "n_out", n_out)
+    if n_in % groups or n_out % groups:
+        raise ValueError(f"groups must divide n_in and n_out, got {groups} for {n_in} and {n_out}")
+    shape = (n_out, n_in // groups, *kernel)
+    bound = 1 / np.sqrt(np.prod(shape[1:]))
+    shapes: list[tuple[int, ...]] = [shape, (n_out,)] if bias else [shape]
+    made = [Tensor(rng.uniform(-bound, bound, s).astype(np.float32), requires_grad=True) for s in shapes]
+    return made[0], made[1] if bias else None
+
+
+def _shown_convolution(layer: Conv1d | Conv2d, kernel: str, **options: str) -> str:
+    """The repr: the sizes, then each option that is not the usual one."""
+    n_out, n_in = layer.weight.shape[:2]
+    usual = {"stride": "1", "padding": "0", "groups": "1", "dilation": "1"}
+    extra = [f"{name}={value}" for name, value in options.items() if value != usual[name]]
+    extra += ["bias=False"] if layer.bias is None else []
+    return f"{type(layer).__name__}({', '.join([str(n_in * layer.groups), str(n_out), kernel, *extra])})"
+
+
 class Conv2d(Module):
     """y = conv2d(x, weight, bias), for images [N, channels, height, width].
 
-    weight  float32 [n_out, n_in / groups, kernel_size, kernel_size], uniform in +-1/sqrt(values a filter)
+    weight  float32 [n_out, n_in / groups, kh, kw], uniform in +-1/sqrt(values a filter)
     bias    float32 [n_out], likewise; or None
+    kernel_size, stride, padding, dilation  one integer, or two: down and right
     groups  1: every output sees every input; n_in: depthwise, every output sees one input channel
     rng     where the first weights come from; None: another start at every call
+    """
+
+    of_one_tensor = True
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        kernel_size: Both,
+        stride: Both = 1,
+        padding: Both = 0,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+        groups: int = 1,
+        dilation: Both = 1,
+    ) -> None:
+        kernel = checked_pair("Conv2d", "kernel_size", kernel_size)
+        self.stride, self.dilation = (
+            checked_pair("Conv2d", *each) for each in (("stride", stride), ("dilation", dilation))
+        )
+        self.padding, self.groups = (
+            checked_pair("Conv2d", "padding", padding, 0),
+            whole_number("Conv2d", "groups", groups),
+        )
+        self.weight, self.bias = _first_weights("Conv2d", n_in, n_out, kernel, self.groups, bias, rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, n_in, H, W] -> [N, n_out, rows, columns]; ValueError for another shape, or images below the kernel."""
+        n_in, kernel = self.weight.shape[1] * self.groups, self.weight.shape[2:]
+        reach = [d * (k - 1) + 1 for k, d in zip(kernel, self.dilation, strict=True)]
+        sizes = zip(x.shape[2:], self.padding, reach, strict=False)
+        if x.ndim != 4 or x.shape[1] != n_in or any(size + 2 * p < r for size, p, r in sizes):
+            wanted = f"(N, {n_in}, height, width), at least {shown((reach[0], reach[1]))} pixels with the padding"
+            raise ValueError(f"{self!r} wants images of shape {wanted}, got {x.shape}: reshape the input")
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups, self.dilation)
+
+    def __repr__(self) -> str:
+        kernel: Pair = (self.weight.shape[2], self.weight.shape[3])
+        options = {"stride": shown(self.stride), "padding": shown(self.padding), "groups": str(self.groups)}
+        return _shown_convolution(self, shown(kernel), **options, dilation=shown(self.dilation))
+
+
+class Conv1d(Module):
+    """A convolution along signals [N, channels, length], as a Conv2d of images that are one row high.
+
+    weight  float32 [n_out, n_in / groups, kernel_size]; bias float32 [n_out], or None; all else as in Conv2d
     """
 
     of_one_tensor = True
@@ -107,30 +186,25 @@ class Conv2d(Module):
         bias: bool = True,
         rng: np.random.Generator | None = None,
         groups: int = 1,
+        dilation: int = 1,
     ) -> None:
-        sizes = {"n_in": n_in, "n_out": n_out, "kernel_size": kernel_size, "stride": stride, "groups": groups}
-        n_in, n_out, kernel_size, stride, groups = (whole_number("Conv2d", *size) for size in sizes.items())
-        padding = whole_number("Conv2d", "padding", padding, 0)
-        if n_in % groups or n_out % groups:
-            raise ValueError(f"groups must divide n_in and n_out, got {groups} for {n_in} and {n_out}")
-        rng = np.random.default_rng(rng)  # a Generator passes as it is
-        shape = (n_out, n_in // groups, kernel_size, kernel_size)
-        bound = 1 / np.sqrt(np.prod(shape[1:]))
-        self.weight = Tensor(rng.uniform(-bound, bound, shape).astype(np.float32), requires_grad=True)
-        self.bias = Tensor(rng.uniform(-bound, bound, n_out).astype(np.float32), requires_grad=True) if bias else None
-        self.stride, self.padding, self.groups = int(stride), int(padding), int(groups)
+        sizes = {"kernel_size": kernel_size, "stride": stride, "groups": groups, "dilation": dilation}
+        kernel_size, self.stride, self.groups, self.dilation = (whole_number("Conv1d", *size) for size in sizes.items())
+        self.padding = whole_number("Conv1d", "padding", padding, 0)
+        self.weight, self.bias = _first_weights("Conv1d", n_in, n_out, (kernel_size,), self.groups, bias, rng)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, n_in, H, W] -> [N, n_out, rows, columns]; ValueError for another shape, or images below the kernel."""
-        n_in, kernel = self.weight.shape[1] * self.groups, self.weight.shape[-1]
-        if x.ndim != 4 or x.shape[1] != n_in or min(x.shape[2:]) + 2 * self.padding < kernel:
-            wanted = f"(N, {n_in}, height, width), at least {kernel} pixels with the padding"
-            raise ValueError(f"{self!r} wants images of shape {wanted}, got {x.shape}: reshape the input")
-        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
+        """[N, n_in, L] -> [N, n_out, windows]; ValueError for another shape, or signals below the kernel."""
+        n_out, each, kernel = self.weight.shape
+        reach = self.dilation * (kernel - 1) + 1
+        if x.ndim != 3 or x.shape[1] != each * self.groups or x.shape[2] + 2 * self.padding < reach:
+            wanted = f"(N, {each * self.groups}, length), at least {reach} values with the padding"
+            raise ValueError(f"{self!r} wants signals of shape {wanted}, got {x.shape}: reshape the input")
+        n, n_in, length = x.shape
+        images, filters = x.reshape(n, n_in, 1, length), self.weight.reshape(n_out, each, 1, kernel)
+        across = (1, self.stride), (0, self.padding), self.groups, (1, self.dilation)
+        return conv2d(images, filters, self.bias, *across)[:, :, 0]
 
     def __repr__(self) -> str:
-        n_out, n_in, kernel, _ = self.weight.shape
-        shown = {"stride": (self.stride, 1), "padding": (self.padding, 0), "groups": (self.groups, 1)}
-        extra = [f"{name}={value}" for name, (value, usual) in shown.items() if value != usual]
-        extra += ["bias=False"] if self.bias is None else []
-        return f"Conv2d({', '.join([str(n_in * self.groups), str(n_out), str(kernel), *extra])})"
+        options = {"stride": self.stride, "padding": self.padding, "groups": self.groups, "dilation": self.dilation}
+        return _shown_convolution(self, str(self.weight.shape[2]), **{name: str(v) for name, v in options.items()})

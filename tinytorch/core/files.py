@@ -22,9 +22,11 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     path = Path(os.path.realpath(path))  # what a link leads to, as open() would write
     if path.exists() and not path.is_file():
         raise OSError(f"{path} must be a file to be written, got a folder or a device: give another name")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} must be in a folder that exists, got none at {path.parent}: make it first")
     part = path.with_name(f".tinytorch-{secrets.token_hex(8)}.part")  # a name of its own: writers never share one
     try:
-        with part.open("xb") as file:
+        with _opened(part, path) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -33,6 +35,14 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _opened(part: Path, path: Path) -> BinaryIO:
+    """`part`, to write. OSError names `path`, which is what somebody asked for."""
+    try:
+        return part.open("xb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def replace(part: Path, path: Path) -> None:

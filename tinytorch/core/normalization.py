@@ -66,9 +66,10 @@ class BatchNorm2d(Module):
     """
 
     of_one_tensor = True
+    ignores = ("num_batches_tracked",)  # PyTorch's count, by which it averages where momentum is None
 
     def __init__(self, n: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
-        n = whole_number("BatchNorm2d", "n", n)
+        n = whole_number(type(self).__name__, "n", n)
         self.weight = Tensor(np.ones(n, np.float32), requires_grad=True)
         self.bias = Tensor(np.zeros(n, np.float32), requires_grad=True)
         self.running_mean, self.running_var = np.zeros(n, np.float32), np.ones(n, np.float32)
@@ -103,7 +104,19 @@ class BatchNorm2d(Module):
         return moved.astype(running.dtype, copy=False)
 
     def __repr__(self) -> str:
-        return f"BatchNorm2d({len(self.running_mean)})"
+        return f"{type(self).__name__}({len(self.running_mean)})"
+
+
+class BatchNorm1d(BatchNorm2d):
+    """BatchNorm2d for rows [N, n] or signals [N, n, length], taken as images one row high."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, n] or [N, n, L] -> the same shape. ValueError for another, or in training for one value a channel."""
+        n = len(self.running_mean)
+        if x.ndim not in (2, 3) or x.shape[1] != n:
+            raise ValueError(f"{self!r} wants input of shape (N, {n}) or (N, {n}, length), got {x.shape}")
+        length = x.shape[2] if x.ndim == 3 else 1
+        return super().forward(x.reshape(x.shape[0], n, 1, length)).reshape(x.shape)
 
 
 class LayerNorm(Module):

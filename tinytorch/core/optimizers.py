@@ -4,24 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
-from .checks import real_number
+from .checks import kind_of, real_number
+from .resuming import Stateful
 from .tensor import Array, Tensor
 
 
-class Optimizer:
-    """Holds the parameters. A subclass defines `_update`, called for each parameter that has a gradient."""
+def _checked_parameters(params: Any) -> list[Tensor]:
+    """The parameters in a list. TypeError or ValueError for what no step could train."""
+    if not isinstance(params, Iterable):
+        raise TypeError(f"an optimizer changes Tensors, got {kind_of(params)}: pass model.parameters()")
+    tensors = list(params)
+    if not tensors:
+        raise ValueError("an optimizer needs at least one parameter, got none: pass model.parameters()")
+    for i, tensor in enumerate(tensors):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"an optimizer changes Tensors, got {kind_of(tensor)}: pass model.parameters()")
+        if not tensor.requires_grad:
+            raise ValueError(f"parameter {i} of the optimizer would never get a gradient: set its requires_grad first")
+        if tensor._backward is not None:
+            raise ValueError(f"parameter {i} of the optimizer is computed from others, which change: pass those")
+    if len(set(tensors)) < len(tensors):
+        raise ValueError("an optimizer would change a parameter twice: it was given the same Tensor more than once")
+    return tensors
+
+
+class Optimizer(Stateful):
+    """Holds the parameters. A subclass defines `update`, called at each step for each parameter that has a gradient:
+
+        class SignDescent(Optimizer):
+            def update(self, i, w, grad, scratch):
+                w -= self.lr * np.sign(grad)
+
+    Its state is all that it keeps but the parameters: lr and other settings too, as they were when it was saved, and
+    whatever numbers and arrays a subclass has put into attributes.
+    """
+
+    not_state = ("params", "_scratch")
 
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
-        self.params = list(params) if isinstance(params, Iterable) else []
-        if not self.params:
-            raise ValueError("an optimizer needs at least one parameter, got none: pass model.parameters()")
-        if not all(isinstance(p, Tensor) for p in self.params):
-            raise TypeError("an optimizer changes Tensors, got something else: pass model.parameters()")
-        if len(set(self.params)) < len(self.params):
-            raise ValueError("an optimizer would change a parameter twice: it was given the same Tensor more than once")
+        self.params = _checked_parameters(params)
         self.lr = real_number("lr", lr)
         if not 0 < self.lr < np.inf:
             raise ValueError(f"lr must be > 0 and finite, got {lr}")
@@ -38,10 +63,11 @@ class Optimizer:
         self.steps += 1
         for i, param in enumerate(self.params):
             if param.grad is not None:
-                self._update(i, param.data, param.grad, self._scratch[i])
+                self.update(i, param.data, param.grad, self._scratch[i])
 
-    def _update(self, i: int, w: Array, grad: Array, scratch: Array) -> None:
-        raise NotImplementedError
+    def update(self, i: int, w: Array, grad: Array, scratch: Array) -> None:
+        """Change w, the array of parameter i, in place. scratch: one like it, to compute in. steps is 1 at first."""
+        raise NotImplementedError(f"{type(self).__name__} must define update(i, w, grad, scratch), which changes w")
 
 
 class SGD(Optimizer):
@@ -54,7 +80,7 @@ class SGD(Optimizer):
             raise ValueError(f"momentum and weight_decay must be >= 0 and finite, got {momentum} and {weight_decay}")
         self._velocity = [np.zeros_like(p.data) for p in self.params]
 
-    def _update(self, i: int, w: Array, grad: Array, scratch: Array) -> None:
+    def update(self, i: int, w: Array, grad: Array, scratch: Array) -> None:
         velocity = self._velocity[i]
         np.multiply(w, self.weight_decay, out=scratch)
         scratch += grad
@@ -93,7 +119,7 @@ class Adam(Optimizer):
         self._mean = [np.zeros_like(p.data) for p in self.params]
         self._mean_square = [np.zeros_like(p.data) for p in self.params]
 
-    def _update(self, i: int, w: Array, grad: Array, scratch: Array) -> None:
+    def update(self, i: int, w: Array, grad: Array, scratch: Array) -> None:
         beta1, beta2 = self.betas
         m, v = self._mean[i], self._mean_square[i]
         _square(grad, scratch)
@@ -109,3 +135,56 @@ class Adam(Optimizer):
         np.divide(m, scratch, out=scratch)
         scratch *= self.lr * correction / (1 - beta1**self.steps)
         w -= scratch
+
+
+class AdamW(Adam):
+    """Adam, each step of which first does w -= lr * weight_decay * w: apart from the gradient, whose size it would
+    otherwise be divided by. Loshchilov and Hutter 2019."""
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps)
+        self.weight_decay = real_number("weight_decay", weight_decay)
+        if not 0 <= self.weight_decay < np.inf:
+            raise ValueError(f"weight_decay must be >= 0 and finite, got {weight_decay}")
+
+    def update(self, i: int, w: Array, grad: Array, scratch: Array) -> None:
+        np.multiply(w, self.lr * self.weight_decay, out=scratch)
+        w -= scratch
+        super().update(i, w, grad, scratch)
+
+
+def _with_gradients(params: Iterable[Tensor]) -> list[tuple[Tensor, Array]]:
+    return [(p, p.grad) for p in ([params] if isinstance(params, Tensor) else params) if p.grad is not None]
+
+
+def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> float:
+    """Make the gradients smaller, all by one factor, where their norm is above `max_norm`; returns the norm they had.
+
+    The norm is the square root of the sum of all squares, of all parameters together. Gradients that are not finite
+    stay as they are, and so does the direction of the others. Pascanu et al. 2013.
+    """
+    if not real_number("max_norm", max_norm) > 0:
+        raise ValueError(
+            f"max_norm must be > 0, got {max_norm:g}: no gradient has a norm below 0, and 0 trains nothing"
+        )
+    grads = _with_gradients(params)
+    norm = float(np.linalg.norm([np.linalg.norm(grad.astype(np.float64)) for _, grad in grads]))
+    if max_norm < norm < np.inf:
+        for p, grad in grads:
+            p.grad = grad * grad.dtype.type(max_norm / norm)
+    return norm
+
+
+def clip_grad_value_(params: Iterable[Tensor], max_value: float) -> None:
+    """Bring every number of the gradients into [-max_value, max_value]; NaN stays NaN."""
+    if not real_number("max_value", max_value) > 0:
+        raise ValueError(f"max_value must be > 0, got {max_value:g}: it is the largest magnitude that stays")
+    for p, grad in _with_gradients(params):
+        p.grad = np.clip(grad, -max_value, max_value)

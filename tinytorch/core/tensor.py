@@ -142,6 +142,7 @@ class Tensor:
             out.requires_grad, out._parents, out._backward = True, tuple(parents), backward
         return out
 
+    @np.errstate(over="ignore", invalid="ignore")  # an infinite gradient is an answer: GradScaler looks for it
     def backward(self, grad: ArrayLike | None = None) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires it, then forget the graph.
 
@@ -188,6 +189,14 @@ class Tensor:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def __bool__(self) -> bool:
+        """Of one number, whether it is not 0. ValueError of others, as NumPy's."""
+        if self.data.size != 1:
+            raise ValueError(
+                f"a Tensor of shape {self.shape} is neither true nor false: use .data.any() or .data.all()"
+            )
+        return bool(self.data)
 
     def __repr__(self) -> str:
         return f"Tensor({self.data}, dtype={self.dtype}{', requires_grad=True' if self.requires_grad else ''})"
@@ -301,12 +310,21 @@ class Tensor:
 
         return Tensor.from_op(out, (self,), backward)
 
+    def var(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The mean squared distance from the mean, as NumPy's; PyTorch divides by one less than there are numbers."""
+        centred = self - self.mean(axis, keepdims=True)
+        return (centred * centred).mean(axis, keepdims)
+
     # Shape
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
         """The same numbers in another shape, given as numbers or as one tuple; -1: as many as are left."""
         lengths = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
         return Tensor.from_op(np.reshape(self.data, lengths), (self,), lambda grad: (grad.reshape(self.shape),))
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without the axes of length 1, or without these. ValueError for one that is longer."""
+        return self.reshape(self.data.squeeze(checked_axis(axis)).shape)
 
     def transpose(self, *axes: int | tuple[int, ...]) -> Tensor:
         """Axes in the order given, as numbers or as one tuple; without any, reversed. AxisError for one it has not."""

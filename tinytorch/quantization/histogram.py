@@ -1,16 +1,19 @@
 """Given: a histogram that grows with what it counts, for observers that choose a range by cost."""
 
+from __future__ import annotations
+
 from typing import Any
+from warnings import warn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinytorch.core.checks import real_array, whole_number
+from tinytorch.core.checks import real_array, real_number, whole_number
 from tinytorch.quantization.qparams import as_range, as_real
+from tinytorch.quantization.reprs import repr_of_histogram
 
 __all__ = [
     "Histogram",
-    "as_counts",
 ]
 
 
@@ -28,6 +31,8 @@ class Histogram:
         self.counts = np.zeros(bins, np.int64)
         self.limit = float(np.finfo(np.float32).tiny)
         self.lo, self.hi = np.inf, -np.inf
+
+    __repr__ = repr_of_histogram
 
     def add(self, x: ArrayLike) -> None:
         x = as_real(x)
@@ -61,3 +66,13 @@ def as_counts(name: str, counts: NDArray[Any]) -> NDArray[Any]:
     if not (np.all((counts >= 0) & np.isfinite(counts)) and np.any(counts)):
         raise ValueError(f"{name} must be >= 0 and finite, and not all 0: of nothing there is no mean")
     return counts
+
+
+def as_percentile(percentile: float) -> float:
+    """percentile as a float in (0, 100]. A warning below 50, where it would clip most numbers: is it a fraction?"""
+    if not 0 < real_number("percentile", percentile) <= 100:
+        raise ValueError(f"percentile must be in (0, 100], got {percentile}: 99.9 keeps all but one in a thousand")
+    if percentile < 50:
+        told = f"percentile {percentile:g} keeps only {percentile:g} % of the numbers and clips the others"
+        warn(f"{told}: it is a percent, 99.9 keeps all but one in a thousand", UserWarning, stacklevel=3)
+    return float(percentile)

@@ -1,12 +1,17 @@
 """Given: integer types, quantization parameters, and the checks that refuse what is neither, in one sentence."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike, NDArray
 
-from tinytorch.core.checks import float32_array, real_array, true_or_false, whole_number
+from tinytorch.core.checks import check_fits, checked_axis, float32_array, real_array, said, true_or_false, whole_number
+from tinytorch.quantization.reprs import repr_of_int_type, repr_of_qparams
 
 __all__ = [
     "INT4",
@@ -15,18 +20,6 @@ __all__ = [
     "UINT8",
     "IntType",
     "QParams",
-    "as_int_type",
-    "as_integers",
-    "as_qparams",
-    "as_range",
-    "as_real",
-    "as_scale",
-    "as_signals",
-    "as_sums",
-    "as_zero_points",
-    "check_codes",
-    "check_fits",
-    "check_same_shape",
 ]
 
 
@@ -37,13 +30,7 @@ def check_same_shape(**arrays: ArrayLike) -> None:
         raise ValueError(f"wanted equal shapes, got {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")
 
 
-def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...]) -> None:
-    """ValueError unless an array of `shape` broadcasts against one of shape `into` without making it larger."""
-    if len(shape) > len(into) or any(n not in (1, m) for n, m in zip(shape[::-1], into[::-1], strict=False)):
-        raise ValueError(f"{name} of shape {shape} does not fit an array of shape {into}: it would enlarge the result")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IntType:
     """An integer type of `bits` bits: which codes exist, and how they are stored.
 
@@ -58,11 +45,12 @@ class IntType:
     narrow: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bits", whole_number("IntType", "bits", self.bits, 0))
+        is_whole = isinstance(self.bits, (int, np.integer)) and not isinstance(self.bits, bool)
+        if not is_whole or not 2 <= self.bits <= 8:
+            raise ValueError(f"bits must be an integer from 2 to 8, got {said(self.bits)}: codes are stored in bytes")
+        object.__setattr__(self, "bits", int(self.bits))
         for name in ("signed", "narrow"):
             object.__setattr__(self, name, true_or_false(name, getattr(self, name)))
-        if not 2 <= self.bits <= 8:
-            raise ValueError(f"bits must be 2 to 8, got {self.bits}: codes are stored in bytes")
         if self.narrow and not self.signed:
             raise ValueError("narrow needs a signed type: it drops the lowest negative code")
 
@@ -83,6 +71,8 @@ class IntType:
         """Bytes that codes of this shape take when stored, packed without gaps: size * bits / 8, rounded up."""
         return (int(np.prod(shape, dtype=np.int64)) * self.bits + 7) // 8
 
+    __repr__ = repr_of_int_type
+
     def __str__(self) -> str:
         return f"{'int' if self.signed else 'uint'}{self.bits}{' narrow' if self.narrow else ''}"
 
@@ -96,7 +86,7 @@ INT4, UINT4 = IntType(4), IntType(4, signed=False)
 def as_int_type(value: Any) -> IntType:
     """value, if it is an IntType. TypeError for anything else, such as a number of bits."""
     if not isinstance(value, IntType):
-        raise TypeError(f"wanted an integer type such as INT8 or IntType(4), got {value!r}")
+        raise TypeError(f"wanted an integer type such as INT8 or IntType(4), got {said(value)}")
     return value
 
 
@@ -109,13 +99,23 @@ def check_codes(q: NDArray[Any], int_type: IntType) -> None:
         raise ValueError(f"codes of {int_type} lie in {wanted}, got {q.min()} to {q.max()}: quantize clips")
 
 
-@dataclass(frozen=True, eq=False, init=False)
+def packed_size(packed: NDArray[Any], bits: int, shape: tuple[int, ...]) -> int:
+    """How many codes of `bits` bits this shape has. TypeError or ValueError unless `packed` are exactly their bytes."""
+    if not isinstance(packed, np.ndarray) or packed.dtype != np.uint8:
+        raise TypeError(f"packed codes are an array of uint8, got {getattr(packed, 'dtype', type(packed).__name__)}")
+    size = int(np.prod([whole_number("a shape", "each size", n, 0) for n in np.atleast_1d(shape)], dtype=np.int64))
+    if packed.size != (size * bits + 7) // 8:
+        raise ValueError(f"shape {shape} takes {(size * bits + 7) // 8} bytes, got {packed.size}")
+    return size
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class QParams:
     """Quantization parameters: `x ~ scale * (q - zero_point)`.
 
     scale: float32, > 0, units of x per step. zero_point: int32, the code of 0.0, within the codes of `int_type`.
     Their shapes broadcast against x: () per tensor, (rows, 1) per channel, (rows, groups, 1) per group; one zero point
-    () may serve all scales. Raises ValueError for anything else.
+    () may serve all scales. Raises ValueError for anything else. Equal are those that give every number the same code.
     """
 
     scale: NDArray[np.float32]
@@ -123,11 +123,13 @@ class QParams:
     int_type: IntType
 
     def __init__(self, scale: ArrayLike, zero_point: ArrayLike, int_type: IntType = INT8) -> None:
-        scale, zero_point = float32_array("scale", scale).copy(), real_array("zero_point", zero_point)
-        int_type = as_int_type(int_type)
-        if not np.all(np.isfinite(scale) & (scale > 0)):
-            bad = scale[~(np.isfinite(scale) & (scale > 0))].flat[0]
-            raise ValueError(f"scale must be > 0 and finite, got {bad:g}: choose_qparams makes one for any range")
+        given, zero_point = real_array("scale", scale), real_array("zero_point", zero_point)
+        scale, int_type = float32_array("scale", given).copy(), as_int_type(int_type)
+        usable = np.isfinite(scale) & (scale > 0)
+        if not np.all(usable):
+            bad, held = given[~usable].flat[0], scale[~usable].flat[0]
+            got = f"{bad:g}" if bad == held or np.isnan(bad) else f"{bad:g}, which is {held:g} in float32"
+            raise ValueError(f"scale must be > 0 and finite, got {got}: choose_qparams makes one for any range")
         if np.any(np.isnan(zero_point)):
             raise ValueError("zero_point must not be NaN: a step of 0 was divided by; as_scale(step) comes first")
         if zero_point.dtype.kind not in "iuf" or np.any(zero_point != np.rint(zero_point)):
@@ -145,6 +147,16 @@ class QParams:
         object.__setattr__(self, "int_type", int_type)
         self.scale.flags.writeable = self.zero_point.flags.writeable = False
 
+    __repr__ = repr_of_qparams
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, QParams) or (self.int_type, self.scale.shape) != (other.int_type, other.scale.shape):
+            return False
+        return bool(np.all(self.scale == other.scale) and np.all(self.zero_point == other.zero_point))
+
+    def __hash__(self) -> int:
+        return hash((self.int_type, self.scale.shape, self.scale.tobytes()))
+
     @property
     def nbytes(self) -> int:
         """Bytes the parameters take."""
@@ -159,7 +171,7 @@ class QParams:
         """What a state dict tells beyond the arrays."""
         return str(self.int_type)
 
-    def with_arrays(self, arrays: dict[str, NDArray[Any]]) -> "QParams":
+    def with_arrays(self, arrays: dict[str, NDArray[Any]]) -> QParams:
         """Quantization parameters for the same integer type, of other arrays."""
         return QParams(arrays["scale"], arrays["zero_point"], self.int_type)
 
@@ -167,7 +179,7 @@ class QParams:
 def as_qparams(value: Any) -> QParams:
     """value, if it is QParams. TypeError for anything else, such as a scale alone."""
     if not hasattr(value, "int_type"):
-        raise TypeError(f"wanted QParams(scale, zero_point, int_type), got {value!r}")
+        raise TypeError(f"wanted QParams(scale, zero_point, int_type), got {said(value)}")
     return value
 
 
@@ -188,6 +200,18 @@ def as_integers(name: str, q: ArrayLike, room: int = 0) -> NDArray[Any]:
     may_be_beyond = np.iinfo(q.dtype).max >= end or np.iinfo(q.dtype).min < -end
     if q.size and may_be_beyond and (q.min() < -end or q.max() >= end):
         raise OverflowError(f"{name} must fit int32 and lie in [{-end}, {end}), got {q.min()} to {q.max()}")
+    return q
+
+
+def as_codes(q: ArrayLike, int_type: IntType) -> NDArray[Any]:
+    """q as an array of codes, from which a zero point can be taken in int32.
+
+    TypeError or ValueError for codes in bytes that this type does not have. Wider integers, such as int32 sums, count
+    steps of the scale and may be any.
+    """
+    q = as_integers("codes", q, room=256)
+    if q.dtype.itemsize == 1:
+        check_codes(q, int_type)
     return q
 
 
@@ -221,6 +245,19 @@ def as_signals(x: ArrayLike, x_hat: ArrayLike) -> tuple[NDArray[np.float64], NDA
         raise ValueError(f"x and x_hat must be finite, got {largest:g}: infinity and NaN have no power")
     exponent = np.frexp(largest)[1]
     return np.ldexp(x, -exponent), np.ldexp(x_hat, -exponent)
+
+
+def each_slice(
+    measure: Callable[[Any, Any], float], x: ArrayLike, x_hat: ArrayLike, axis: int | tuple[int, ...]
+) -> NDArray[np.float64]:
+    """measure(x, x_hat) of each slice along the axes that are kept: float64, of their sizes. AxisError for no axis."""
+    x, x_hat = real_array("x", x), real_array("x_hat", x_hat)
+    check_same_shape(x=x, x_hat=x_hat)
+    checked_axis(axis)
+    kept = normalize_axis_tuple(axis, x.ndim)
+    x, x_hat = (np.moveaxis(a, kept, range(len(kept))) for a in (x, x_hat))
+    sizes = x.shape[: len(kept)]
+    return np.array([measure(x[i], x_hat[i]) for i in np.ndindex(sizes)], np.float64).reshape(sizes)
 
 
 def as_zero_points(name: str, zero_point: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

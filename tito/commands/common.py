@@ -33,9 +33,11 @@ MaybeModule = Annotated[
     str | None,
     typer.Argument(metavar="[MODULE]", help="A folder of modules/source. Default: the only one, or the last you used."),
 ]
-ModuleOrExercise = Annotated[
-    str | None,
-    typer.Argument(metavar="[MODULE]", help="A folder of modules/source, or an exercise. Default: the last you used."),
+ModuleAndExercises = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME", help="A folder of modules/source, exercises of it, or both. Default: the module you used last."
+    ),
 ]
 InModule = Annotated[
     str | None, typer.Option("--module", metavar="MODULE", help="Where the exercise is. Default: the last you used.")
@@ -52,17 +54,22 @@ def project_of(context: typer.Context) -> Project:
     return find_project(context.obj)
 
 
-def module_or_exercise_of(project: Project, asked: str | None) -> tuple[Module, tuple[str, ...]]:
-    """The module that is meant, and the exercise, where an exercise of one module alone was named instead."""
-    from tito.course.module import load_module, module_names
+def module_and_exercises_of(project: Project, asked: list[str]) -> tuple[Module, list[Exercise]]:
+    """The module that is meant, and the exercises that are named behind it, or alone where only one module has them."""
+    from tito.course.module import closest, load_module, module_names
+    from tito.errors import WrongCall
 
     names = module_names(project)
-    if asked and not any(name.startswith(Path(asked).name) for name in names):
+    if not asked or any(name.startswith(Path(asked[0]).name) for name in names):
+        module, wanted = module_of(project, asked[0] if asked else None), asked[1:]
+    else:
         modules = [load_module(project, name) for name in names]
-        holding = [module for module in modules if any(exercise.id == asked for exercise in module.exercises)]
-        if len(holding) == 1:
-            return holding[0], (asked,)
-    return module_of(project, asked), ()
+        holding, wanted = [module for module in modules if asked[0] in module.names], asked
+        if len(holding) != 1:
+            near = closest(asked[0], [*names, *(name for module in modules for name in module.names)])
+            raise WrongCall(f"there is no module or exercise '{asked[0]}'{near}. Modules are: {', '.join(names)}.")
+        module = holding[0]
+    return module, [module.exercise_of(name) for name in wanted]
 
 
 def module_of(project: Project, asked: str | None) -> Module:
@@ -77,6 +84,25 @@ def module_of(project: Project, asked: str | None) -> Module:
         if asked not in names:
             raise WrongCall(f"which module? There are: {', '.join(names)}. Name one")
     return load_module(project, find_module_name(project, next(iter(names), "") if asked is None else asked))
+
+
+def module_before(module: str | None, options: list[str]) -> tuple[list[str], str | None]:
+    """The options of a command that hands them on, and the module, if one was named before them; no name has a dot."""
+    if module and (module.startswith("-") or "." in module):
+        return [module, *options], None
+    return list(options), module
+
+
+def module_and_name_of(project: Project, named: list[str], module: str | None) -> tuple[Module, str | None]:
+    """The module that is meant, and what of it: [], ["measure"], ["17"], or ["17", "measure"]."""
+    from tito.course.module import module_names
+    from tito.errors import WrongCall
+
+    if named and any(name.startswith(Path(named[0]).name) for name in module_names(project)):
+        module, *named = named
+    if len(named) > 1:
+        raise WrongCall(f"one at a time, got: {' '.join(named)}. Name one")
+    return module_of(project, module), next(iter(named), None)
 
 
 def check_part(chosen: list[Exercise], name: str) -> None:

@@ -7,9 +7,16 @@ from typing import Annotated
 
 import typer
 
-from tito.commands.common import InModule, JsonPath, LimitSeconds, MaybeModule, module_of, project_of
-
-ExerciseName = Annotated[str, typer.Argument(metavar="EXERCISE")]
+from tito.commands.common import (
+    InModule,
+    JsonPath,
+    LimitSeconds,
+    MaybeModule,
+    module_and_name_of,
+    module_before,
+    module_of,
+    project_of,
+)
 
 
 def start(
@@ -20,10 +27,7 @@ def start(
     """Open the notebook you are at in JupyterLab; options go to it. Example: tito start 17_quantization"""
     from tito.learning import starting
 
-    options = list(context.args)
-    if module and module.startswith("-"):  # no module was named: the first word is an option, too
-        options.insert(0, module)
-        module = None
+    options, module = module_before(module, context.args)
     project = project_of(context)
     loaded = module_of(project, module)
     page = starting.pair(project, starting.unfinished(project, loaded))
@@ -42,7 +46,10 @@ def watch(context: typer.Context, module: MaybeModule = None, limit_seconds: Lim
 
 def hint(
     context: typer.Context,
-    exercise: Annotated[str | None, typer.Argument(metavar="[EXERCISE]", help="Default: the one you are at.")] = None,
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODULE] [EXERCISE]", show_default=False, help="Default: the one you are at."),
+    ] = None,
     module: InModule = None,
     solution: Annotated[bool, typer.Option("--solution", help="The reference, once the exercise passed.")] = False,
     beside: Annotated[
@@ -55,11 +62,9 @@ def hint(
     from tito.learning import hints, progress, solutions
 
     project = project_of(context)
-    loaded = module_of(project, module)
+    loaded, exercise = module_and_name_of(project, named or [], module)
     current = progress.read(project).current(loaded)
-    name = exercise or (current or loaded.exercises[-1]).id
-    loaded.notebook_of(name)
-    chosen = next(item for item in loaded.exercises if item.id == name)
+    chosen = loaded.exercise_of(exercise) if exercise else (current or loaded.exercises[-1])
     head = f"{chosen.id}: {chosen.title}"
     if solution or beside:
         texts = solutions.beside(project, loaded, chosen, beside)
@@ -85,18 +90,30 @@ def status(context: typer.Context, module: MaybeModule = None, json_path: JsonPa
         earned = console.points(row.points, row.max_points)
         console.say(f"{row.exercise:{width}}  {earned:>16}  {row.note}", console.COLOURS.get(row.status, ""))
     console.say(f"{'total':{width}}  {console.points(found.points, found.max_points):>16}")
+    if found.unanswered:
+        console.say(found.unanswered)
+    for sentence in found.unreadable:
+        console.say(f"\n{sentence}", "yellow")
     console.say(f"\n{found.next}")
     if json_path:
         files.write_whole([(json_path, found.as_json())])
 
 
-def reset(context: typer.Context, exercise: ExerciseName, module: InModule = None) -> None:
+def reset(
+    context: typer.Context,
+    named: Annotated[list[str], typer.Argument(metavar="[MODULE] EXERCISE")],
+    module: InModule = None,
+) -> None:
     """Put an exercise, or a given file, back as it was; your text is kept. Example: tito reset choose_qparams"""
     from tito import console
+    from tito.errors import WrongCall
     from tito.learning import resetting
 
     project = project_of(context)
-    for path, copy in resetting.reset(project, module_of(project, module), exercise):
+    loaded, exercise = module_and_name_of(project, named, module)
+    if exercise is None:
+        raise WrongCall(f"what of {loaded.name}? Name an exercise, a notebook or a given file of it")
+    for path, copy in resetting.reset(project, loaded, exercise):
         kept = f"your text is in {project.shown(copy)}" if copy else "it was missing"
         console.say(f"{project.shown(path)}  {exercise} is as it was given; {kept}")
         if path.suffix == ".ipynb":
@@ -116,6 +133,7 @@ def submit(
     from tito import console
     from tito.course import notebook
     from tito.learning import progress, rehearsal, submission
+    from tito.learning.status import unanswered
     from tito.testing import runner
     from tito.testing.outcome import in_words
 
@@ -151,6 +169,8 @@ def submit(
         console.say(f"{exercise} is not in it, and earns no points: no cell of it was found", "yellow")
     if untested and made.unwritten:
         console.say(f"not written yet: {', '.join(made.unwritten)}", "yellow")
+    if questions := unanswered(made.answered):
+        console.say(questions)
     for sentence in made.remarks:
         console.say(sentence, "yellow")
     if earlier:

@@ -11,6 +11,8 @@ from tito.course.given import Given
 from tito.course.module import Exercise, Module, Notebook
 from tito.course.notebook import Cell, Document
 from tito.course.project import Project
+from tito.course.questions import Asked
+from tito.errors import TitoError
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Edition:
         self._documents = {entry: notebook.read(project, _given_path(project, entry)) for entry in module.notebooks}
         paths = [document.path for document in self._documents.values()]
         self.targets = [exporting.target(project, path, notebook.default_exp(path)) for path in paths]
+        for entry, document in self._documents.items():
+            _check_questions(entry, document)
         self.exercises = {
             exercise.id: which for which, entry in enumerate(module.notebooks) for exercise in entry.exercises
         }
@@ -81,6 +85,16 @@ def _given_path(project: Project, entry: Notebook) -> Path:
 
 def _reference(document: Document, exercise: Exercise) -> tuple[str, ...]:
     return tuple(cell.code for cell in replacing.cells_of(document, exercise.id))
+
+
+def _check_questions(entry: Notebook, document: Document) -> None:
+    """Refuse a question that is asked and not in module.toml, or is there and nowhere asked."""
+    listed, asked = [question.id for question in entry.questions], Asked(document.cells).ids
+    for question in sorted({*listed} ^ {*asked}):
+        line = f"`<!-- question: {question} -->`"
+        if question in listed:
+            raise TitoError(f"{document.name}: no text cell has the line {line}, and module.toml lists that question")
+        raise TitoError(f"{document.name} has a cell with {line}: list it in module.toml, under [[notebook.question]]")
 
 
 def _place(document: Document, cell: Cell) -> Place:

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from tito.course import percent
 from tito.course.module import Module, Notebook
 from tito.course.notebook import Cell, Document
 from tito.course.project import Project
 from tito.errors import TitoError
 
-MAGIC = re.compile(r"\s*(%{1,2}\w|!|\?{1,2}\w|\w[\w.]*\?{1,2}\s*$|\w+\s*=\s*[%!]\w)")
 RELATIVE = re.compile(r"\bfrom[\s\\]*\.")  # a line that may be a relative import
 CANNOT_COMPILE = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 
@@ -109,8 +109,8 @@ def check_syntax(document: Document, cell: Cell) -> None:
         number = getattr(error, "lineno", None) or 1
         text = cell.body[number - 1][1].strip() if number <= len(cell.body) else ""
         where = document.at(cell, number + shift)
-        if MAGIC.match(text):
-            raise TitoError(f"{where}: `{text}` works in Jupyter only; move it to a cell without `#| export`") from None
+        if command := percent.why_no_python(text):
+            raise TitoError(f"{where}: {command}") from None
         reason = getattr(error, "msg", error) if isinstance(error, SyntaxError | ValueError) else "nested too deeply"
         raise TitoError(f"{where}: {reason}: `{text}`") from None
     if not RELATIVE.search(cell.source):

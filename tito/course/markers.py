@@ -118,12 +118,13 @@ def _raise(exercise: str) -> str:
 def is_left_over(source: str, line: int) -> bool:
     """Is this line, from 1, the `raise` of a stub that was left below code that somebody wrote in its place?
 
-    Code below it tells nothing: in some stubs what is given goes on there.
+    Code below it tells nothing: in some stubs what is given goes on there. Above the line that says whose turn it is,
+    a stub has a comment, a docstring or the head of a function.
     """
     texts = source.split("\n")
     if not 0 < line <= len(texts) or UNWRITTEN not in texts[line - 1]:
         return False
-    above = next((text.strip() for text in reversed(texts[: line - 1]) if text.strip()), "")
+    above = next((text.strip() for text in reversed(texts[: line - 1]) if text.strip() not in ("", YOURS)), "")
     return not (above.startswith("#") or above.endswith((":", '"""', "'''")))
 
 

@@ -1,4 +1,4 @@
-"""A module's one table, `module.toml`, as Module, Notebook and Exercise: order, titles, points and hints live there."""
+"""A module's one table, `module.toml`, as Module, Notebook, Exercise and Question: order, titles, points and hints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tito.course.project import RELEASED, Project
 from tito.errors import TitoError, WrongCall
 
 RELATIVE_PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # downwards only
-EXERCISE_ID = re.compile(r"[a-z][a-z0-9_]*")
+ID = re.compile(r"[a-z][a-z0-9_]*")  # of an exercise or a question
 PART_NAME = re.compile(r"[A-Za-z]\w*( \w+)*", re.ASCII)  # it is a part of other programs' names, too
 
 
@@ -35,11 +35,25 @@ class Exercise:
 
 
 @dataclass(frozen=True)
+class Question:
+    """A question that is answered in words, in a text cell, and marked by a person."""
+
+    id: str
+    title: str
+    points: int = 0  # beyond those of the exercises; an instructor's rubric may say other
+
+
+@dataclass(frozen=True)
 class Notebook:
     """One dev notebook. `path` is its .py; a person may have only the .ipynb beside it, or both."""
 
     path: Path
     exercises: tuple[Exercise, ...]
+    questions: tuple[Question, ...] = ()
+
+    @property
+    def ids(self) -> list[str]:
+        return [exercise.id for exercise in self.exercises] + [question.id for question in self.questions]
 
 
 @dataclass(frozen=True)
@@ -55,17 +69,42 @@ class Module:
         return tuple(exercise for notebook in self.notebooks for exercise in notebook.exercises)
 
     @property
+    def questions(self) -> tuple[Question, ...]:
+        """All questions in the order in which they are asked."""
+        return tuple(question for notebook in self.notebooks for question in notebook.questions)
+
+    @property
     def points(self) -> int:
+        """Those of the exercises."""
         return sum(exercise.points for exercise in self.exercises)
+
+    @property
+    def names(self) -> list[str]:
+        """By what an exercise may be called: its id, or the name of a part."""
+        return [name for entry in self.exercises for name in (entry.id, *(part.name for part in entry.parts))]
 
     def notebook_of(self, exercise_id: str) -> Notebook:
         """The notebook that holds an exercise. Raises WrongCall, with the nearest name, where none does."""
         for notebook in self.notebooks:
             if any(exercise.id == exercise_id for exercise in notebook.exercises):
                 return notebook
+        raise WrongCall(f"{self.name} has no exercise '{exercise_id}'{self._nearest(exercise_id)}")
+
+    def exercise_of(self, asked: str) -> Exercise:
+        """The exercise of this id, or else the only one that has a part of this name. Raises WrongCall for no such."""
+        by_id = [exercise for exercise in self.exercises if exercise.id == asked]
+        by_part = [exercise for exercise in self.exercises if asked in [part.name for part in exercise.parts]]
+        if by_id or len(by_part) == 1:
+            return (by_id or by_part)[0]
+        raise WrongCall(f"{self.name} has no exercise '{asked}'{self._nearest(asked)}")
+
+    def _nearest(self, asked: str) -> str:
+        """What a person may have meant by the name of no exercise, and the names that there are."""
+        wholes = [exercise.id for exercise in self.exercises if asked in [part.name for part in exercise.parts]]
         ids = [exercise.id for exercise in self.exercises]
-        near = _closest(exercise_id, ids)
-        raise WrongCall(f"{self.name} has no exercise '{exercise_id}'{near}. It has: {', '.join(ids)}.")
+        if wholes:
+            return f": it is a part of {' and of '.join(wholes)}"
+        return f"{closest(asked, ids)}. It has: {', '.join(ids)}."
 
 
 def module_names(project: Project) -> list[str]:
@@ -85,7 +124,7 @@ def find_module_name(project: Project, asked: str) -> str:
     known = f"There are: {', '.join(names)}." if names else f"{project.shown(project.source)} holds none."
     if begun:
         raise WrongCall(f"'{asked}' could be any of {', '.join(begun)}: write more of the name")
-    raise WrongCall(f"there is no module '{asked}'{_closest(asked, names)}. {known}")
+    raise WrongCall(f"there is no module '{asked}'{closest(asked, names)}. {known}")
 
 
 def load_module(project: Project, name: str) -> Module:
@@ -100,7 +139,8 @@ def load_module(project: Project, name: str) -> Module:
     return _Table(project.shown(path), table).module(name, path.parent)
 
 
-def _closest(asked: str, names: list[str]) -> str:
+def closest(asked: str, names: list[str]) -> str:
+    """The name that is spelled most alike, as words to put behind the one that was asked for; empty where none is."""
     near = difflib.get_close_matches(asked, names, n=1, cutoff=0.4)
     return f" (the nearest is '{near[0]}')" if near else ""
 
@@ -117,7 +157,7 @@ class _Table:
         title = self.text("title")
         notebooks = tuple(table.notebook(folder) for table in self.tables("notebook"))
         for what, seen in (
-            ("exercise id", [exercise.id for notebook in notebooks for exercise in notebook.exercises]),
+            ("id", [name for notebook in notebooks for name in notebook.ids]),
             ("notebook file", [notebook.path.name for notebook in notebooks]),
         ):
             for value in seen:
@@ -128,7 +168,7 @@ class _Table:
         return Module(name, title, notebooks, self.names("given"))
 
     def notebook(self, folder: Path) -> Notebook:
-        self.allow("file", "exercise")
+        self.allow("file", "exercise", "question")
         path = folder / self.text("file")
         if path.parent != folder or path.suffix != ".py":
             self.fail(f"file must name a .py beside module.toml, got '{self.values['file']}'")
@@ -136,12 +176,13 @@ class _Table:
         if not any(form.is_file() for form in forms):
             self.fail(f"file '{path.name}' does not exist, nor does {path.with_suffix('.ipynb').name}")
         rows = self.tables("exercise") if "exercise" in self.values else []  # a notebook may only show
-        return Notebook(path, tuple(row.exercise() for row in rows))
+        asked = self.tables("question") if "question" in self.values else []
+        return Notebook(path, tuple(row.exercise() for row in rows), tuple(row.question() for row in asked))
 
     def exercise(self) -> Exercise:
         self.allow("id", "title", "points", "parts", "hints")
         name, points, hints = self.text("id"), self.get("points"), self.get("hints")
-        if not EXERCISE_ID.fullmatch(name):
+        if not ID.fullmatch(name):
             self.fail(f"id must be a lower-case name such as 'choose_qparams' (its tests are test_ID.py), got '{name}'")
         if type(points) is not int or points < 1:
             self.fail(f"points of '{name}' must be a whole number above 0, got {points!r}")
@@ -149,6 +190,15 @@ class _Table:
             got = f"{len(hints)}" if isinstance(hints, list) else repr(hints)
             self.fail(f"hints of '{name}' must be three texts (a question, a nudge, nearly the line), got {got}")
         return Exercise(name, self.text("title"), points, (hints[0], hints[1], hints[2]), self.parts(name, points))
+
+    def question(self) -> Question:
+        self.allow("id", "title", "points")
+        name, points = self.text("id"), self.values.get("points", 0)
+        if not ID.fullmatch(name):
+            self.fail(f"id must be a lower-case name such as 'acceptable_loss', got '{name}'")
+        if type(points) is not int or points < 0:
+            self.fail(f"points of '{name}' must be a whole number from 0 on, got {points!r}")
+        return Question(name, self.text("title"), points)
 
     def parts(self, exercise: str, points: int) -> tuple[Part, ...]:
         """How an exercise's points are split; not at all where the key is missing."""
@@ -170,12 +220,12 @@ class _Table:
 
     def allow(self, *keys: str) -> None:
         for key in sorted(self.values.keys() - set(keys)):
-            self.fail(f"unknown key '{key}'{_closest(key, list(keys))}; known are {', '.join(keys)}")
+            self.fail(f"unknown key '{key}'{closest(key, list(keys))}; known are {', '.join(keys)}")
 
     def get(self, key: str) -> Any:
         if key not in self.values:
             name = self.values.get("id")
-            self.fail(f"{key} is missing" + (f" for exercise '{name}'" if name else ""))
+            self.fail(f"{key} is missing" + (f" for '{name}'" if name else ""))
         return self.values[key]
 
     def text(self, key: str) -> str:

@@ -19,6 +19,12 @@ READ = ("percent", "hydrogen")  # jupytext's formats with `# %%` between cells
 COMMANDS = "cat|cd|cp|mv|rm|rmdir|mkdir|copy|ddir|echo|ls|ldir|ren"
 MAGIC = re.compile(rf"^[^\S\n]*(?:[%!?]|\S*\?[^\S\n]*$|\w+[^\S\n]*=[^\S\n]*[%!]|(?:{COMMANDS})(?:\s|$))", re.MULTILINE)
 
+# A line that Python cannot read and a notebook runs: a magic, a command of the system, a question to the help.
+IPYTHON = re.compile(
+    r"\s*(%{1,2}\w|!|\?{1,2}\w|\w[\w.]*\?{1,2}\s*$|[\w., ]+=\s*[%!]\w"
+    r"|(?:pip|conda|mamba|cd|ls|cat|cp|mv|rm|mkdir|pwd)\s+[\w./~-])"
+)
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -57,6 +63,20 @@ def split(text: str) -> tuple[str, tuple[Piece, ...]]:
         pieces.append(piece)
         position += length
     return (header.source if header else ""), tuple(pieces)
+
+
+def why_no_python(line: str) -> str:
+    """A sentence about a line that only a notebook can run; empty for a line that it would not run either.
+
+    >>> why_no_python("%%capture")
+    '`%%capture` is an IPython command, which can be neither exported nor graded: delete this line'
+    """
+    text = line.strip()
+    return (
+        f"`{text[:100]}` is an IPython command, which can be neither exported nor graded: delete this line"
+        if IPYTHON.match(text)
+        else ""
+    )
 
 
 def commented(source: str) -> str:

@@ -48,8 +48,9 @@ class Project:
     def module_toml(self, name: str) -> Path:
         return self.module(name) / "module.toml"
 
-    def demo(self, name: str) -> Path:
-        return self.module(name) / "demo.py"
+    def script(self, name: str, what: str) -> Path:
+        """A program that a module brings: its "demo", or what `tito deploy` runs."""
+        return self.module(name) / f"{what}.py"
 
     @property
     def benchmark(self) -> Path:
@@ -94,6 +95,19 @@ class Project:
         if not (isinstance(name, str) and name.isidentifier()):
             raise TitoError(f'{PYPROJECT} must name the package folder: [tool.tito] package = "NAME"; got {name!r}')
         return name
+
+    @cached_property
+    def given_along(self) -> list[Path]:
+        """`[tool.tito] give_along`: files and folders that students get besides package, module and tests."""
+        names = self.pyproject.get("tool", {}).get("tito", {}).get("give_along", [])
+        wanted = f"{PYPROJECT}: [tool.tito] give_along must be a list of files and folders of this repository"
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TitoError(f"{wanted}, got {names!r}")
+        for name in names:
+            path = (self.root / name).resolve()
+            if not path.exists() or self.root.resolve() not in path.parents:
+                raise TitoError(f"{wanted}, got {name!r}, which is none")
+        return [self.root / name for name in names]
 
 
 def is_project_root(folder: Path) -> bool:

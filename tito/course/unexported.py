@@ -25,7 +25,7 @@ def sentence_about(documents: Iterable[Document], name: str) -> str:
 
 
 def sentence(name: str, where: str) -> str:
-    mend = "begin that cell with `#| export`"
+    mend = "move it into the exercise's cell, for only those are graded"
     return f"`{name}` is defined in a cell without `#| export`, so the package does not have it: {mend}\n{where}"
 
 

@@ -10,7 +10,8 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,16 +19,20 @@ from tito.course.edition import Edition
 from tito.course.module import Module, load_module
 from tito.course.project import Project
 from tito.errors import Status, TitoError, WrongCall
-from tito.grading import local_pool, merging, similarity
+from tito.grading import changes, local_pool, merging, reasons, similarity
 from tito.grading.about import About, roll
 from tito.grading.batch import Batch, Pool
+from tito.grading.changes import Change, Reported
 from tito.grading.conditions import conditions
 from tito.grading.grade import Grade
 from tito.grading.intake import collecting
+from tito.grading.journal import NAME as journal_name
 from tito.grading.journal import Journal
 from tito.grading.judging.judge import Judge
-from tito.grading.options import Options, Shard
-from tito.grading.reports import adjustments, writing
+from tito.grading.options import Options, Several, Shard
+from tito.grading.reports import roster_csv, standing, writing
+from tito.grading.reports.marking import marks
+from tito.grading.reports.marking.serving import Server, Sheet, Site
 from tito.grading.sandbox import bubblewrap
 from tito.grading.submission import Submission
 
@@ -40,29 +45,45 @@ class Stopped(TitoError):
 
 @dataclass(frozen=True)
 class Report:
-    """A graded batch, and the folder that holds its journal, tables and pages."""
+    """A graded batch, and the folder that holds its journal, tables and pages.
+
+    before: what the report before this one said; None for the first. changes: whose points are others now.
+    """
 
     out: Path
     about: About
     grades: tuple[Grade, ...]  # by name
+    before: Reported | None = None
+    changes: tuple[Change, ...] = ()
+    missing: tuple[Grade, ...] = ()  # of everybody on the roster who handed in nothing
 
     @property
     def failures(self) -> list[Grade]:
         """Those for whom the grader itself failed: no grades. The same call tries them again."""
         return [grade for grade in self.grades if grade.status == "machinery"]
 
+    def beside_before(self, name: str) -> str:
+        """A submission's points in the report before and in this one, in a sentence."""
+        grade = next(grade for grade in self.grades if grade.submission == name)
+        old = self.before.points(name) if self.before else None
+        new = None if grade.status == "machinery" else grade.points
+        said = ["no grade" if points is None else f"{points} points" for points in (old, new)]
+        return f"{name}: {said[1]}, as before" if old == new else f"{name}: {said[0]} before, {said[1]} now"
+
     def as_json(self) -> str:
         grades = [grade.as_json() for grade in self.grades]
-        return json.dumps(self.about.as_json() | {"grades": grades}, indent=1) + "\n"
+        changes = [asdict(change) for change in self.changes]
+        return json.dumps(self.about.as_json() | {"changes": changes, "grades": grades}, indent=1) + "\n"
 
 
 @dataclass(frozen=True)
 class Start:
     """What is known before anybody is graded."""
 
-    notes: Sequence[str]  # what was found damaged
+    notes: Sequence[str]  # what was found damaged, or names nobody
     total: int
     known: Sequence[Grade]  # the refused among them
+    reasons: Sequence[str] = ()  # what is graded again and why
 
 
 Follow = Callable[[Start], AbstractContextManager[Callable[[Grade], object]]]
@@ -83,11 +104,13 @@ def grade_batch(
     shard: Shard = Shard(),  # noqa: B008 - frozen
     again: Iterable[str] = (),
     follow: Follow = unseen,
+    several: Several = "best",
 ) -> Report:
     """Grade what was handed in, into `out`; what its journal knows is not graded again.
 
     submissions: a folder, or one file. pool: where it is graded, on this machine unless said otherwise. again: names
-    that are graded although the journal knows them. Raises WrongCall and TitoError, one sentence each, before anybody
+    that are graded although the journal knows them. several: which counts of what one student handed in several times.
+    Raises WrongCall and TitoError, one sentence each, before anybody
     is graded; later what cannot be graded is among `Report.failures`.
     """
     module = load_module(project, module) if isinstance(module, str) else module
@@ -96,13 +119,18 @@ def grade_batch(
     check_folder(submissions, out)
     make_pool = pool or on_this_machine()
     edition = Edition(project, module)
-    batch_pool = make_pool(edition, options)
-    everybody = collecting.collect(edition, submissions)
+    if shard.count > 1 and options.seed is None:
+        raise WrongCall(f"shard {shard} needs a seed, the same for all shards: add --seed N, N a number of your own")
+    everybody = collecting.collect(edition, submissions, roster_csv.read(out), several)
+    roster_csv.attendance(out, everybody, shard)  # what is wrong with it is told now
     mine = [one for one in everybody if shard.holds(one.name)]
     check_names(again, mine)
-    adjustments.read(out / adjustments.FILE, module, [one.name for one in mine])  # a wrong line is told now
-    about = About(conditions(project, module, options), shard, roll(everybody))
+    answers = writing.answers(options.exercise, mine)
+    standing.read(out, module, [one.name for one in mine], answers)  # a wrong line is told now
     with Journal(out) as journal:
+        options = options.seeded(journal.seed)
+        batch_pool = make_pool(edition, options)
+        about = About(conditions(edition, options), shard, roll(everybody))
         merging.check_same(journal, about)
         journal.open_batch(about, mine)
         batch = Batch(journal, module, about.conditions, mine, again)
@@ -116,6 +144,23 @@ def merge_batches(project: Project, folders: Sequence[Path], out: Path, follow: 
         edition = Edition(project, load_module(project, merged.about.conditions.module))
         batch = Batch(journal, edition.module, merged.about.conditions, merged.submissions)
         return _graded(edition, out, journal, batch, merged.pool, merged.about, follow)
+
+
+def marking_server(project: Project, out: Path, grader: str, port: int = 0) -> Server:
+    """What serves the pages of a batch's questions to a grader, and keeps the scores in a table below `out`."""
+    if not (out / journal_name).is_file():
+        raise WrongCall(f"{out} holds no {journal_name}: name the --out of `tito grade`")
+    with Journal(out) as journal:
+        about, submissions = journal.about(), journal.submissions()
+    if about is None:
+        raise WrongCall(f"{out} was not begun: run `tito grade` there again")
+    edition = Edition(project, load_module(project, about.conditions.module))
+    asked = collecting.questions(edition)
+    if not asked:
+        raise WrongCall(f"{edition.module.name} asks no question in words: its module.toml lists none")
+    marking = marks.read(out, edition.module, {one.name: one.answers for one in submissions})
+    sheet = Sheet(out, marking, grader)
+    return Server(Site.make(edition.module, marking, asked, about.conditions.options.seed or 0, sheet), port)
 
 
 def on_this_machine(jobs: int | None = None) -> Callable[[Edition, Options], Pool]:
@@ -133,9 +178,17 @@ def _graded(
     edition: Edition, out: Path, journal: Journal, batch: Batch, pool: Pool, about: About, follow: Follow
 ) -> Report:
     total = len(batch.submissions)
+    present = roster_csv.attendance(out, batch.submissions, about.shard)
+    names = [one.name for one in present.submissions]
+    told = standing.read(
+        out, edition.module, names, writing.answers(about.conditions.options.exercise, batch.submissions)
+    )
+    notes = (*journal.notes, *present.warnings, *told.warnings)
+    before = journal.reported(about.conditions.options.exercise)
+    why = reasons.announced(before, batch) if before else []
     try:
         with (
-            follow(Start(tuple(journal.notes), total, tuple(batch.grades))) as show,
+            follow(Start(notes, total, tuple(batch.grades), why)) as show,
             closing(batch.run(pool)) as graded,
         ):
             for grade in graded:
@@ -144,10 +197,15 @@ def _graded(
         done = f"{len(batch.grades)} of {total} submissions are graded and kept"
         raise Stopped(f"stopped by Ctrl-C: {done}; the same command goes on from there") from None
     given = collecting.given_cells(edition)
-    judged = [about.conditions.options.exercise] if about.conditions.options.exercise else list(given)
-    alike = similarity.pairs(batch.submissions, {name: given[name] for name in judged})
-    writing.write(out, edition.module, batch.grades, alike, about)
-    return Report(out, about, tuple(batch.grades))
+    alike = similarity.pairs(batch.submissions, {name: given[name] for name in about.conditions.judged})
+    asked = collecting.questions(edition)
+    now = changes.reported(about.conditions, batch.grades, before)
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    found = changes.between(before, now, batch.again, when) if before else []
+    history = [*journal.history(), *found]
+    writing.write(out, edition.module, batch.grades, alike, about, batch.submissions, asked, history)
+    journal.report(now, found)
+    return Report(out, about, tuple(batch.grades), before, tuple(found), present.missing)
 
 
 def check_folder(submissions: Path, out: Path) -> None:

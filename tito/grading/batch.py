@@ -1,28 +1,47 @@
-"""A batch: whom the journal does not know is graded by a pool, and journalled at once.
+"""A batch: what the journal does not know of a submission is graded by a pool, and journalled at once.
 
-The main thread alone writes and speaks. A failure of the grader's own is no grade, so the journal does not keep it and
-the next run tries again.
+The journal knows exercise by exercise, so that a changed test costs its own exercise. Where tests were cut short, the
+outcomes of one run stand or fall together: such a submission is graded in all exercises or in none.
+
+The main thread alone writes and speaks. A failure of the grader's own is no grade, so the next run tries again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tito.course.module import Module
 from tito.grading.conditions import Conditions
-from tito.grading.grade import Grade
+from tito.grading.grade import Grade, joined
 from tito.grading.journal import Journal
 from tito.grading.submission import Submission
 from tito.testing.outcome import Finding, outcome_of
 
-Pool = Callable[[list[Submission]], Generator[tuple[Submission, Grade]]]
-"""Grades submissions in any order, as they are done. Closing it ends everything that it started."""
+
+@dataclass(frozen=True)
+class Task:
+    """A submission, and the exercises in which it is to be graded."""
+
+    submission: Submission
+    exercises: tuple[str, ...]
+
+
+Pool = Callable[[list[Task]], Generator[tuple[Task, Grade]]]
+"""Does tasks in any order, and gives each grade as it is made. Closing it ends everything that it started."""
+
+
+def exercises_of(tasks: Iterable[Task]) -> tuple[str, ...]:
+    """All exercises that these tasks ask for."""
+    return tuple(dict.fromkeys(name for task in tasks for name in task.exercises))
 
 
 class Batch:
-    """Submissions under conditions. What the journal has of them is known at once; `run` grades the rest."""
+    """Submissions under conditions. What the journal has of them is known at once; `run` grades the rest.
+
+    tasks: what is to be graded; the same cells once, whoever handed them in.
+    """
 
     def __init__(
         self,
@@ -32,23 +51,27 @@ class Batch:
         submissions: Sequence[Submission],
         again: Iterable[str] = (),
     ) -> None:
-        self.submissions = submissions
-        self._journal, self._conditions = journal, conditions
+        self.submissions, self.conditions, self.again = submissions, conditions, frozenset(again)
+        self.tasks = list[Task]()
+        self._journal, self._exercises = journal, {exercise.id: exercise for exercise in module.exercises}
         self._found = dict[str, Grade]()  # by name
-        self._alike = dict[str, list[Submission]]()  # the same cells are graded once, whoever handed them in
-        self._todo = list[Submission]()
+        self._alike = dict[str, list[Submission]]()  # by the digest of their cells
         for one in submissions:
             if one.refused:
                 self._found[one.name] = refusal(module, conditions.options.exercise, one)
             else:
-                self._alike.setdefault(conditions.key(one), []).append(one)
-        wanted = frozenset(again)
-        for key, group in self._alike.items():
-            known = None if any(one.name in wanted for one in group) else journal.grade(key)
-            if known is None:
-                self._todo.append(group[0])
+                self._alike.setdefault(one.digest, []).append(one)
+        for one, *others in self._alike.values():
+            asked = any(each.name in self.again for each in (one, *others))
+            known = {} if asked else journal.known(conditions.keys(one))
+            if missing := tuple(name for name in conditions.judged if name not in known):
+                self.tasks.append(Task(one, missing))
             else:
-                self._note(group, known)
+                self._note(one, known.values())
+
+    def names(self, one: Submission) -> list[str]:
+        """Of all who handed in the same cells."""
+        return [each.name for each in self._alike[one.digest]]
 
     @property
     def grades(self) -> list[Grade]:
@@ -57,22 +80,36 @@ class Batch:
 
     def run(self, pool: Pool) -> Generator[Grade]:
         """Everybody else's grade, each as soon as it is known and safe."""
-        with closing(pool(self._todo)) as graded:
-            for one, grade in graded:
-                key = self._conditions.key(one)
-                self._journal.keep(key, grade)
-                yield from self._note(self._alike[key], grade)
+        in_all = list[Task]()
+        yield from self._run(pool, self.tasks, in_all)
+        yield from self._run(pool, in_all, [])
 
-    def _note(self, group: list[Submission], grade: Grade) -> list[Grade]:
-        """The grade of these cells, as everybody's own."""
-        for one in group:
-            remarks = (*one.remarks, *grade.remarks)
-            self._found[one.name] = replace(grade, submission=one.name, remarks=remarks, digest=one.digest)
-        return [self._found[one.name] for one in group]
+    def _run(self, pool: Pool, tasks: list[Task], in_all: list[Task]) -> Iterator[Grade]:
+        """in_all: gets tasks for those who were cut short in some exercises, and are to be graded in all."""
+        with closing(pool(tasks)) as graded:
+            for task, grade in graded:
+                one, everything = task.submission, self.conditions.judged
+                if grade.cut_short and len(task.exercises) < len(everything):
+                    in_all.append(Task(one, everything))
+                    continue
+                keys = self.conditions.keys(one)
+                self._journal.keep(keys, grade)
+                known = self._journal.known(keys) if grade.status == "graded" else {}
+                yield from self._note(one, known.values() or [grade])
+
+    def _note(self, one: Submission, grades: Iterable[Grade]) -> list[Grade]:
+        """The grades of these cells, joined, as everybody's own, with the points that exercises have now."""
+        grade, group = joined(list(grades)), self._alike[one.digest]
+        outcomes = tuple(seen.with_points_of(self._exercises[seen.exercise]) for seen in grade.outcomes)
+        for each in group:
+            own = replace(grade, submission=each.name, outcomes=outcomes, digest=each.digest, handed_in=each.handed_in)
+            self._found[each.name] = replace(own, remarks=(*each.remarks, *grade.remarks))
+        return [self._found[each.name] for each in group]
 
 
 def refusal(module: Module, exercise: str | None, one: Submission) -> Grade:
     """Nothing that could be read: no points, and every exercise says why."""
     chosen = [item for item in module.exercises if exercise in (None, item.id)]
     outcomes = (outcome_of(item, Finding("refused", "", one.refused)) for item in chosen)
-    return Grade(one.name, tuple(outcomes), "refused", 0.0, (one.refused, *one.remarks), one.digest)
+    remarks = (one.refused, *one.remarks)
+    return Grade(one.name, tuple(outcomes), "refused", 0.0, remarks, one.digest, handed_in=one.handed_in)

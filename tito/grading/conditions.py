@@ -1,38 +1,79 @@
-"""Everything that decides a grade but the submission, as fingerprints: same conditions and same cells, same grade."""
+"""Everything that decides an exercise's outcome but the submission: same conditions and same cells, same outcome."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import tito
 from tito import files
-from tito.course import notebook
-from tito.course.module import Module
-from tito.course.project import PYPROJECT, Project
+from tito.course.edition import Edition
 from tito.grading.options import Options
+from tito.grading.reads import Reading, Reads, files_below, hash_of
 from tito.grading.submission import Submission
 
-LIBRARIES = ("numpy", "pytest", "hypothesis")  # what decides a grade besides our own text
+LIBRARIES = ("numpy", "pytest", "hypothesis")  # what decides an outcome besides our own text
+OPTIONS = {  # of Options those that decide an outcome, in words
+    "seed": "the seed",
+    "limit_seconds": "the time limit",
+    "unsafe": "the protection (--unsafe)",  # an outcome made without a sandbox must not stand in for one made inside
+}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Of a submission under conditions: of all exercises in one run, and of each exercise by its name."""
+
+    whole: str
+    each: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """options.unsafe is among them: a grade made without a sandbox must not stand in for one that was made inside."""
+    """What decides outcomes, each thing in words with its hash or version."""
 
     module: str
     options: Options
-    course: str  # hash of the tests, the notebooks and the package that is given
-    grader: str  # hash of tito's own text, and the versions of what it uses
+    grader: Reads  # tito's own text, and the versions of what it uses
+    course: Reads  # what the run of every exercise reads
+    exercises: dict[str, Reads]  # what the runs of single exercises read besides
 
-    def key(self, submission: Submission) -> str:
-        """Under which the journal keeps the grade."""
-        return _hash(json.dumps([submission.digest, asdict(self)], sort_keys=True))
+    @cached_property
+    def judged(self) -> tuple[str, ...]:
+        """The exercises that are graded."""
+        return tuple(name for name in self.exercises if self.options.exercise in (None, name))
+
+    def keys(self, submission: Submission) -> Keys:
+        """Under which the journal keeps how a submission stands."""
+        each = {name: hash_of([submission.digest, self._hashes[name]]) for name in self.judged}
+        return Keys(hash_of(each), each)
+
+    def changes(self, before: Conditions, exercise: str) -> list[str]:
+        """In words, what decides an exercise's outcome and is not as it was."""
+        if exercise not in before.exercises:
+            return [f"{exercise} added"]
+        found = [
+            f"{words} changed"
+            for name, words in OPTIONS.items()
+            if getattr(self.options, name) != getattr(before.options, name)
+        ]
+        for old, new in (
+            (before.grader, self.grader),
+            (before.course, self.course),
+            (before.exercises[exercise], self.exercises[exercise]),
+        ):
+            found += [f"{what} added" for what in new if what not in old]
+            found += [f"{what} {'changed' if what in new else 'removed'}" for what in old if old[what] != new.get(what)]
+        return list(dict.fromkeys(found))
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        decides = [self.module, *(getattr(self.options, name) for name in OPTIONS), self.grader, self.course]
+        return {name: hash_of([*decides, reads]) for name, reads in self.exercises.items()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Conditions:
@@ -40,32 +81,12 @@ class Conditions:
         return cls(**(data | {"options": Options(**data["options"])}))
 
 
-def conditions(project: Project, module: Module, options: Options) -> Conditions:
+def conditions(edition: Edition, options: Options) -> Conditions:
     """The conditions that hold now, in this course, with this tito."""
-    tests = [*project.tests.glob("conftest.py"), *_files(project.module_tests(module.name))]
-    given = [*_files(project.package), project.module_toml(module.name), project.root / PYPROJECT]
-    cells = (notebook.read(project, entry.path).digest for entry in module.notebooks)  # outputs decide nothing
-    ours = _files(Path(tito.__file__).parent, ".py")
-    versions = [platform.python_version(), *(f"{name} {metadata.version(name)}" for name in LIBRARIES)]
-    course = _hash(*cells, *(_fingerprint(project.root, file) for file in tests + given))
-    grader = _hash(*versions, *(_fingerprint(Path(tito.__file__).parent, file) for file in ours))
-    return Conditions(module.name, options, course, grader)
-
-
-def _files(folder: Path, suffix: str = "") -> list[Path]:
-    """What lies below a folder and can decide a grade: not what Python or a notebook's server left there."""
-    found = (path for path in folder.rglob(f"*{suffix}") if path.is_file())
-    return sorted(path for path in found if not any(_left_behind(part) for part in path.relative_to(folder).parts))
-
-
-def _left_behind(part: str) -> bool:
-    return part.startswith(".") or part == "__pycache__"
-
-
-def _fingerprint(root: Path, file: Path) -> str:
-    """A file as one string: where it is, and what it holds, alike on every system."""
-    return f"{file.relative_to(root).as_posix()} {files.digest(file.read_bytes())}"
-
-
-def _hash(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    ours = Path(tito.__file__).parent
+    text = {path.relative_to(ours).as_posix(): files.digest(path.read_bytes()) for path in files_below(ours, ".py")}
+    versions = {"Python": platform.python_version()} | {name: metadata.version(name) for name in LIBRARIES}
+    reading = Reading(edition)
+    return Conditions(
+        edition.module.name, options, {"tito": hash_of(text)} | versions, reading.of_all(), reading.of_each()
+    )

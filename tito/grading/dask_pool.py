@@ -11,9 +11,9 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,12 +23,13 @@ from tito.course.edition import Edition
 from tito.course.module import load_module
 from tito.course.project import find_project
 from tito.errors import TitoError, WrongCall
-from tito.grading.batch import Pool
+from tito.grading.batch import Pool, Task, exercises_of
 from tito.grading.conditions import Conditions, conditions
 from tito.grading.grade import Grade
 from tito.grading.judging.judge import Judge
 from tito.grading.judging.retrying import TRIES, RetryingJudge
 from tito.grading.options import Options
+from tito.grading.roster import Person
 from tito.grading.sandbox import bubblewrap
 from tito.grading.submission import Submission
 
@@ -41,31 +42,33 @@ def on_cluster(address: str) -> Callable[[Edition, Options], Pool]:
     """For `grade_batch`. Raises WrongCall for what cannot be the address of a scheduler."""
     if not re.fullmatch(r"[a-z]+://\S+", address):
         raise WrongCall(f"--dask must be an address such as tcp://HOST:8786, got '{address}'")
-    return lambda edition, options: pool(address, conditions(edition.project, edition.module, options))
+    return lambda edition, options: pool(address, conditions(edition, options))
 
 
 def pool(address: str, wanted: Conditions) -> Pool:
     """A pool of the cluster's workers. What a lost worker had is run again elsewhere, up to TRIES times."""
 
-    def graded(submissions: list[Submission]) -> Generator[tuple[Submission, Grade]]:
-        if not submissions:
+    def graded(tasks: list[Task]) -> Generator[tuple[Task, Grade]]:
+        if not tasks:
             return
         distributed, client = _connect(address)
-        waiting, running = iter(submissions), dict[Any, Submission]()
-        decides = json.dumps(asdict(wanted))
+        waiting, running = iter(tasks), dict[Any, Task]()
+        decides = json.dumps([asdict(wanted), exercises_of(tasks)])
 
         def sent() -> Iterator[Any]:
-            for submission in waiting:
-                future = client.submit(grade_here, decides, json.dumps(asdict(submission)), pure=False)
-                running[future] = submission
+            for task in waiting:
+                nobody = replace(task.submission, person=Person(), handed_in=None)  # a cluster need not know
+                asked = json.dumps([nobody.as_json(), task.exercises])
+                future = client.submit(grade_here, decides, asked, pure=False)
+                running[future] = task
                 yield future
 
         try:
             more = sent()
             done = distributed.as_completed(list(islice(more, IN_FLIGHT)))
             for future in done:
-                submission = running.pop(future)
-                yield submission, _answer(distributed, future, submission)
+                task = running.pop(future)
+                yield task, _answer(distributed, future, task.submission)
                 done.update(list(islice(more, 1)))
         finally:
             with suppress(Exception):  # a cluster that is gone cannot be told to stop
@@ -127,11 +130,15 @@ def _answer(distributed: Any, future: Any, submission: Submission) -> Grade:
     return Grade.from_json(reply["grade"])
 
 
-def grade_here(wanted: str, submission: str) -> str:
-    """On a worker: JSON of one submission -> JSON of its grade, or of the reason why this worker must not grade."""
+def grade_here(wanted: str, task: str) -> str:
+    """On a worker: JSON of one task -> JSON of its grade, or of the reason why this worker must not grade.
+
+    wanted: JSON of the conditions, and of the exercises that tasks may ask for.
+    """
     try:
         judge = _kept(wanted)
-        return json.dumps({"grade": judge.grade(Submission.from_json(json.loads(submission))).as_json()})
+        submission, exercises = json.loads(task)
+        return json.dumps({"grade": judge.grade(Submission.from_json(submission), exercises).as_json()})
     except TitoError as error:
         return json.dumps({"stop": f"the worker {_address()} cannot grade: {error}"})
 
@@ -140,7 +147,7 @@ def grade_here(wanted: str, submission: str) -> str:
 class _ThreadLocal(threading.local):
     """A worker's thread keeps its judge from one submission to the next."""
 
-    wanted: str = ""  # the conditions, as JSON
+    wanted: str = ""  # what it was made for, as JSON
     judge: RetryingJudge | None = None
 
 
@@ -151,22 +158,23 @@ def _kept(wanted: str) -> RetryingJudge:
     if _thread_local.judge is None or _thread_local.wanted != wanted:
         if _thread_local.judge is not None:
             _thread_local.judge.close()
-        _thread_local.judge, _thread_local.wanted = _checked(Conditions.from_json(json.loads(wanted))), wanted
+        _thread_local.judge, _thread_local.wanted = _checked(*json.loads(wanted)), wanted
     return _thread_local.judge
 
 
-def _checked(wanted: Conditions) -> RetryingJudge:
+def _checked(decides: dict[str, Any], exercises: Sequence[str]) -> RetryingJudge:
     """A judge for exactly these conditions, or TitoError."""
+    wanted = Conditions.from_json(decides)
     named = os.environ.get("TITO_PROJECT")
     here = find_project(Path(named) if named else None)
-    module = load_module(here, wanted.module)
-    found = conditions(here, module, wanted.options)
-    if found.course != wanted.course:
+    edition = Edition(here, load_module(here, wanted.module))
+    found = conditions(edition, wanted.options)
+    if (found.course, found.exercises) != (wanted.course, wanted.exercises):
         raise TitoError(f"its tests or notebooks of {wanted.module} are not those of this course: copy them there")
     if found.grader != wanted.grader:
         raise TitoError("its tito, Python, NumPy, pytest or hypothesis is not the one here: install the same there")
     bubblewrap.check(wanted.options.unsafe)
-    return RetryingJudge(partial(Judge, Edition(here, module), wanted.options), wanted.options.limit_seconds)
+    return RetryingJudge(partial(Judge, edition, wanted.options, exercises), wanted.options.limit_seconds)
 
 
 def _address() -> str:

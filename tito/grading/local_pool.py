@@ -6,13 +6,13 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import partial
 
-from tito.grading.batch import Pool
+from tito.grading.batch import Pool, Task, exercises_of
 from tito.grading.grade import Grade
 from tito.grading.judging.retrying import Judging, RetryingJudge
-from tito.grading.submission import Submission
 
 
 def cores() -> int:
@@ -20,32 +20,32 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def pool(make_judge: Callable[[], Judging], jobs: int, limit_seconds: float) -> Pool:
-    """A pool of threads, each with a judge of its own."""
+def pool(make_judge: Callable[[Sequence[str]], Judging], jobs: int, limit_seconds: float) -> Pool:
+    """A pool of threads, each with a judge of its own, made for the exercises that are asked for."""
 
-    def graded(submissions: list[Submission]) -> Generator[tuple[Submission, Grade]]:
-        if not submissions:
+    def graded(tasks: list[Task]) -> Generator[tuple[Task, Grade]]:
+        if not tasks:
             return
         judges, own, processors = list[RetryingJudge](), threading.local(), _processors(jobs)
         stopped = threading.Event()
 
         def begin() -> None:
             _stay_on(next(processors))
-            own.judge = RetryingJudge(make_judge, limit_seconds)
+            own.judge = RetryingJudge(partial(make_judge, exercises_of(tasks)), limit_seconds)
             judges.append(own.judge)
 
-        def grade(submission: Submission) -> tuple[Submission, Grade] | None:
+        def grade(task: Task) -> tuple[Task, Grade] | None:
             if stopped.is_set():
                 return None
             try:
-                return submission, own.judge.grade(submission)
+                return task, own.judge.grade(task.submission, task.exercises)
             except BaseException:  # nobody can be graded: no other submission is begun
                 stopped.set()
                 raise
 
-        threads = ThreadPoolExecutor(min(jobs, len(submissions)), initializer=begin)
+        threads = ThreadPoolExecutor(min(jobs, len(tasks)), initializer=begin)
         try:
-            order = {threads.submit(grade, submission): number for number, submission in enumerate(submissions)}
+            order = {threads.submit(grade, task): number for number, task in enumerate(tasks)}
             waiting = set(order)
             while waiting:  # in short steps: on Windows Ctrl-C is not heard during a wait
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tito.errors import TitoError, WrongCall
 from tito.grading.about import About, roll
-from tito.grading.batch import Pool
+from tito.grading.batch import Pool, Task
 from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade
 from tito.grading.journal import NAME, Journal
@@ -19,7 +19,7 @@ from tito.grading.submission import Submission
 DIFFERS = {
     "limit_seconds": "time limit",
     "unsafe": "protection (--unsafe)",
-    "course": "version of the tests or notebooks",
+    "tests or notebooks": "version of the tests or notebooks",
     "grader": "version of tito, Python, NumPy, pytest or hypothesis",
 }
 
@@ -66,8 +66,8 @@ def merge(folders: Sequence[Path], into: Journal) -> Merged:
         raise TitoError(f"{' '.join(map(str, folders))}: a journal has lost submissions; run `tito grade` there again")
     into.open_batch(about, submissions)
 
-    def pool(left: list[Submission]) -> Generator[tuple[Submission, Grade]]:
-        yield from ((one, failures[about.conditions.key(one)]) for one in left)
+    def pool(left: list[Task]) -> Generator[tuple[Task, Grade]]:
+        yield from ((task, failures[about.conditions.keys(task.submission).whole]) for task in left)
 
     return Merged(about, submissions, pool)
 
@@ -92,7 +92,7 @@ def _one_batch(abouts: dict[Path, About]) -> About:
     for folder, other in abouts.items():
         for name, old, new in _compared(about.conditions, other.conditions):
             if old != new:
-                shown = "" if name in ("course", "grader") else f": {old} and {new}"
+                shown = "" if isinstance(old, tuple) else f": {old} and {new}"
                 what = DIFFERS.get(name, name)
                 raise TitoError(f"{first} and {folder} differ in their {what}{shown}; grade one of them again")
         if (about.roll, about.shard.count) != (other.roll, other.shard.count):
@@ -110,8 +110,9 @@ def _one_batch(abouts: dict[Path, About]) -> About:
 
 def _compared(one: Conditions, other: Conditions) -> Iterator[tuple[str, object, object]]:
     """Each thing that decides a grade, by name, in both."""
-    for name in ("module", "course", "grader"):
-        yield name, getattr(one, name), getattr(other, name)
+    yield "module", one.module, other.module
+    yield "tests or notebooks", (one.course, one.exercises), (other.course, other.exercises)
+    yield "grader", (one.grader,), (other.grader,)
     for field in fields(Options):
         yield field.name, getattr(one.options, field.name), getattr(other.options, field.name)
 
@@ -122,12 +123,12 @@ def _copy(
     """Copy a shard's grades; returns the failures of its grader. Raises TitoError where it is not finished."""
     failures, unfinished = dict[str, Grade](), list[str]()
     for one in submissions:
-        key = conditions.key(one)
-        grade, failure = journal.grade(key), journal.failure(key)
-        if grade:
-            into.keep(key, grade)
+        keys = conditions.keys(one)
+        failure = journal.failure(keys)
+        if journal.known(keys).keys() == keys.each.keys():
+            into.copy(keys, journal)
         elif failure:
-            failures[key] = failure
+            failures[keys.whole] = failure
         elif not one.refused:
             unfinished.append(one.name)
     if unfinished:

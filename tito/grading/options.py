@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from tito.errors import WrongCall
 
+Several = Literal["best", "newest"]  # which counts of what one student handed in several times
 LONGEST_SECONDS = 86_400.0  # a day
 LARGEST_SEED = 2**32 - 1  # what every generator takes: Python's, NumPy's, hypothesis'
 
 
 @dataclass(frozen=True)
 class Options:
-    """What decides a grade besides the submission, the course and this grader. Raises WrongCall out of its bounds."""
+    """What decides a grade besides the submission, the course and this grader. Raises WrongCall out of its bounds.
 
-    seed: int = 0  # of the tests' random inputs; the same seed gives the same grade
+    seed: of the tests' random inputs; the same seed gives the same grade. None: one that nobody can foresee is drawn.
+    """
+
+    seed: int | None = None
     limit_seconds: float = 120.0  # for one submission
     exercise: str | None = None  # only this one is graded
     unsafe: bool = False  # without a sandbox
 
     def __post_init__(self) -> None:
         for name, value, lowest, highest in (
-            ("seed", self.seed, 0, LARGEST_SEED),
+            ("seed", self.seed or 0, 0, LARGEST_SEED),
             ("limit_seconds", self.limit_seconds, 1, LONGEST_SECONDS),
         ):
             if not lowest <= value <= highest:
                 raise WrongCall(f"{name} must be from {lowest:.15g} to {highest:.15g}, got {value}")
+
+    def seeded(self, kept: int | None = None) -> Options:
+        """With a seed: its own, else the one that was kept, else a new one."""
+        import secrets  # late: it loads hashlib, and every command reads this file
+
+        if self.seed is not None:
+            return self
+        return replace(self, seed=secrets.randbelow(LARGEST_SEED + 1) if kept is None else kept)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 BESIDE = ("", "-wal", "-shm")  # SQLite's files
-TABLE = "CREATE TABLE IF NOT EXISTS rows (kind TEXT, key TEXT, text TEXT, seal TEXT, PRIMARY KEY (kind, key))"
+TABLE = "CREATE TABLE rows (kind TEXT, key TEXT, text TEXT, seal TEXT, PRIMARY KEY (kind, key))"
 
 Row = tuple[str, str, str, str]  # kind, key, JSON, seal
 

@@ -9,9 +9,12 @@ every file with every other one, does not weigh by rarity, and draws in matplotl
 from __future__ import annotations
 
 import ast
+import keyword
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +33,11 @@ SLIGHT = 0.1  # scores below are taken for 0
 MOST_PAIRS = 500
 CHUNK = 500_000  # pairs of people held at once
 BETWEEN = "\n\n\n"
+CODE, CODE_SIGNS = 3, frozenset("=([.*/+-")  # a string of so many tokens, one of them a sign, may be code
+LONG_WORD, PIECE = 60, 8  # letters: no prose has a word of so many; it is compared in pieces
+ESCAPE = re.compile(r"\\.", re.DOTALL)
+LETTERS = "bBfFrRtTuU"  # before a string
+KEYWORDS = frozenset(keyword.kwlist)
 
 NO_CODES, NOBODY, NOTHING = np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.float64)
 
@@ -188,7 +196,41 @@ def _variables(source: str) -> set[str]:
 
 
 def _tokens(text: str) -> list[lexing.Token]:
-    return [token for token in lexing.tokens(text, MOST_TOKENS) if token.kind != "newline"]
+    """The tokens of a text; of a string that is code, as for `exec`, those of the code."""
+    found = list[lexing.Token]()
+    for token in lexing.tokens(text, MOST_TOKENS):
+        inside = list(_in_string(token)) if token.kind == "string" else []
+        found += inside or ([token] if token.kind != "newline" else [])
+        if len(found) >= MOST_TOKENS:
+            break
+    return found[:MOST_TOKENS]
+
+
+def _in_string(token: lexing.Token) -> Iterator[lexing.Token]:
+    """The tokens of what a string says, if that is code, or one long word as compressed code is; else none.
+
+    Prose is no code: in it names follow each other. Each escaped letter stands for itself or, as `\\n`, for a blank.
+    """
+    head, body = _parts(token.text)
+    said = ESCAPE.sub(lambda match: " " * (len(match[0]) - 1) + _unescaped(match[0]), body)
+    inside = [one for one in lexing.tokens(said, MOST_TOKENS) if one.kind != "newline"]
+    side_by_side = sum(a.kind == b.kind == "name" and not {a.text, b.text} & KEYWORDS for a, b in pairwise(inside))
+    if max(map(len, body.split()), default=0) >= LONG_WORD:
+        pieces = range(0, len(body), PIECE)
+        yield from (lexing.Token("opaque", body[at : at + PIECE], token.start + head + at) for at in pieces)
+    elif len(inside) >= CODE and any(one.text in CODE_SIGNS for one in inside) and side_by_side * 10 <= len(inside):
+        yield from (lexing.Token(one.kind, one.text, token.start + head + one.start) for one in inside)
+
+
+def _parts(string: str) -> tuple[int, str]:
+    """Where what a string says begins, and what it says."""
+    quote = next((each for each in ('"""', "'''") if each in string[:5]), string.lstrip(LETTERS)[:1])
+    head = string.index(quote) + len(quote)
+    return head, string[head:].removesuffix(quote)
+
+
+def _unescaped(text: str) -> str:
+    return {"n": "\n", "t": " ", "r": " "}.get(text[1:], text[-1:])
 
 
 def _blocks(a: _Text, b: _Text, given: set[int]) -> Iterator[Block]:

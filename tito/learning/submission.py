@@ -22,8 +22,7 @@ from tito.course.notebook import Document
 from tito.course.project import Project
 from tito.errors import TitoError
 from tito.grading.intake import collecting, unpacking
-from tito.grading.intake.arrivals import NOTEBOOKS
-from tito.grading.intake.unpacking import Entry, Refused
+from tito.grading.intake.unpacking import NOTEBOOKS, Entry, Refused
 from tito.testing.runner import Result
 
 MANIFEST = "manifest.json"
@@ -38,6 +37,7 @@ class SubmissionArchive:
     remarks: tuple[str, ...]
     unwritten: tuple[str, ...]  # exercises that are as they were given
     missing: tuple[str, ...]  # exercises of which a grader finds nothing
+    answered: dict[str, bool]  # each question: does a grader find an answer in words?
 
     @property
     def packed(self) -> bytes:
@@ -102,7 +102,8 @@ def _as_graded(
         if sources == given[exercise] or any(markers.is_stub(source, exercise) for source in sources)
     ]
     missing = [exercise.id for exercise in edition.module.exercises if exercise.id not in read.cells]
-    return SubmissionArchive(path, contents, tuple(remarks), tuple(unwritten), tuple(missing))
+    answered = {question.id: question.id in read.answers for question in edition.module.questions}
+    return SubmissionArchive(path, contents, tuple(remarks), tuple(unwritten), tuple(missing), answered)
 
 
 def _others(documents: list[Document]) -> Iterator[Entry]:

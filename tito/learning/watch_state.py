@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tito import console
@@ -29,6 +30,7 @@ class Round:
     problem: str
     seconds: float
     lacking: tuple[str, ...] = ()  # what it imports and will not find in grading, and what was overwritten
+    digests: Mapping[str, str] = field(default_factory=dict)  # exercise -> a hash of its cells; none if not exported
 
 
 def play(
@@ -46,9 +48,10 @@ def play(
     except TitoError as error:
         return Round(exercise, None, str(error), time.monotonic() - begun)
     documents = [file.document for file in exports.files]
-    progress.record(project, module, [outcome], progress.digests(documents))
+    digests = progress.digests(documents)
+    progress.record(project, module, [outcome], digests)
     lacking = (*runner.lacking(project, module, documents, [exercise]), *pairing.tell(project))
-    return Round(exercise, outcome, "", time.monotonic() - begun, lacking)
+    return Round(exercise, outcome, "", time.monotonic() - begun, lacking, digests)
 
 
 @dataclass
@@ -63,6 +66,7 @@ class Watch:
     done: str = ""  # what has just been passed
     lacking: tuple[str, ...] = ()  # what that will not find in grading
     listing: bool = False
+    seen: Mapping[str, str] = field(default_factory=dict)  # the digests of the last round
 
     def __post_init__(self) -> None:
         self.exercise = progress.read(self.project).current(self.module)
@@ -75,6 +79,9 @@ class Watch:
         """Take in a round. True where one moved on: the new exercise is to be tested then."""
         if self.exercise is None or done.exercise.id != self.exercise.id:
             return self.exercise is not None
+        if elsewhere := self._edited(done.digests):
+            self._go_to(elsewhere)
+            return True
         self.last, self.listing = done, False
         if done.outcome is None or done.outcome.status != "passed":
             return False
@@ -90,12 +97,21 @@ class Watch:
         if key == "h" and self.exercise:
             self.hints = hints.ask(self.project, self.module, self.exercise)
         if key == "n" and self.exercise:
-            self.exercise, self.last, self.hints = self._next(self.exercise), None, []
-            self.done, self.lacking = "", ()
-            chosen = self.exercise.id
-            progress.update(self.project, lambda kept: kept.at.update({self.module.name: chosen}))
+            self._go_to(self._next(self.exercise))
+            self.seen = {}  # what was edited before the key was pressed does not lead back
             return True
         return False
+
+    def _go_to(self, chosen: Exercise) -> None:
+        """Be at this exercise, of which nothing is known yet."""
+        self.exercise, self.last, self.hints, self.done, self.lacking = chosen, None, [], "", ()
+        progress.update(self.project, lambda kept: kept.at.update({self.module.name: chosen.id}))
+
+    def _edited(self, now: Mapping[str, str]) -> Exercise | None:
+        """Another exercise than this one, where its cells were edited since the last round and those here were not."""
+        before, self.seen = self.seen, now or self.seen
+        edited = [e for e in self.module.exercises if before and now and before.get(e.id) != now.get(e.id)]
+        return edited[0] if edited and self.exercise not in edited else None
 
     def _next(self, here: Exercise) -> Exercise:
         """The following exercise that is not passed, the first after the last; this one where there is no other."""

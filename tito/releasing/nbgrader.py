@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tito.course import markers, notebook
+from tito.course import markers, notebook, questions
 from tito.course.module import Exercise, Module, Notebook, Part
 from tito.course.project import Project
 from tito.releasing import release
@@ -52,7 +52,8 @@ def _page(project: Project, module: Module, entry: Notebook) -> dict[str, Any]:
     for cell in document.cells:
         cells.append(_cell(cell.kind, cell.source, f"cell-{cell.number}"))
         if any(markers.marker(line) for line in cell.source.split("\n")):
-            cells[-1]["metadata"] = _graded(cell.kind, f"{cell.exercise or 'answer'}-{cell.number}")
+            question = next((name for name, _ in questions.pieces(cell.source) if name), "answer")
+            cells[-1]["metadata"] = _graded(cell.kind, f"{cell.exercise or question}-{cell.number}")
     cells.append(
         _cell("markdown", "## Points\n\nRun these last: they test what the cells above have defined.", "points")
     )

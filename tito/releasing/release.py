@@ -31,6 +31,8 @@ def student_edition(project: Project, module: Module) -> Tree:
     tree = _root(project) | _folder(project, project.package)
     if (project.root / COMMAND_LINE).is_dir():
         tree |= _folder(project, project.root / COMMAND_LINE)
+    for path in project.given_along:
+        tree |= _folder(project, path) if path.is_dir() else {project.shown(path): path.read_bytes()}
     tree |= _folder(project, project.module(module.name))
     tests = project.module_tests(module.name)
     tree |= {project.shown(path): path.read_bytes() for path in _given(tests) if path.parent == tests}
@@ -89,7 +91,7 @@ def write(tree: Tree, folder: Path, kind: str, module: Module) -> list[str]:
 def check_place(project: Project, folder: Path) -> None:
     """Refuse a release into what releases are made from: the next one would carry it along. Raises WrongCall."""
     place = folder.resolve()
-    sources = (project.package, project.root / COMMAND_LINE, project.source, project.tests)
+    sources = (project.package, project.root / COMMAND_LINE, project.source, project.tests, *project.given_along)
     for source in sources:
         if place.is_relative_to(source.resolve()):
             inside = (

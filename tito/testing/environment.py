@@ -9,7 +9,7 @@ import ast
 import builtins
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import accumulate
 
@@ -93,25 +93,36 @@ def lacking(exercise: str, source: str, package: str, given: GivenHas) -> Iterat
     yield from dict.fromkeys(filter(None, (without(exercise, name, package, given) for name in wanted)))
 
 
-def explained(failures: Mapping[str, Iterable[tuple[str, str]]], package: str, given: GivenHas) -> tuple[str, ...]:
-    """What exercises met in grading that it does not have, a sentence for each, and at the end what it has.
+def explained(exercise: str, exceptions: Iterable[tuple[str, str]], package: str, given: GivenHas) -> tuple[str, ...]:
+    """What an exercise met in grading that it does not have, in sentences, and at the end what it has.
 
-    failures: of each exercise the exceptions that its tests ended with, as the builtin class's name and the text.
+    exceptions: those that its tests ended with, as the builtin class's name and the text.
 
     >>> met = ("ModuleNotFoundError", "No module named 'numba'")
-    >>> sentences = explained({"quantize": [met]}, "tinytorch", lambda name: True)
+    >>> sentences = explained("quantize", [met], "tinytorch", lambda name: True)
     >>> sentences[0].partition(":")[0], sentences[1] == HAS
     ('quantize imports numba, which grading does not have', True)
     """
-    by_name, met_wall = dict[str, str](), False  # by_name: of those who miss one name, the sentence of the first
-    for exercise, exceptions in failures.items():
-        for kind, text in exceptions:
-            met_wall |= kind in WALLS
-            if found := WANTED.match(text):
-                name = ".".join(filter(None, found.group("module", "of", "name", "owner", "attribute")))
-                by_name.setdefault(name, without(exercise, name, package, given))
-    sentences = tuple(filter(None, by_name.values()))
-    return (*sentences, HAS) if met_wall or sentences else ()
+    sentences, met_wall = list[str](), False
+    for kind, text in exceptions:
+        met_wall |= kind in WALLS
+        if found := WANTED.match(text):
+            name = ".".join(filter(None, found.group("module", "of", "name", "owner", "attribute")))
+            sentences.append(without(exercise, name, package, given))
+    told = tuple(filter(None, dict.fromkeys(sentences)))
+    return (*told, HAS) if met_wall or told else ()
+
+
+def together(explanations: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """What was explained of several exercises: of those that miss the same, the sentence of the first.
+
+    >>> together([("quantize imports numba", HAS), ("measure imports numba", HAS)]) == ("quantize imports numba", HAS)
+    True
+    """
+    found = dict[str, str]()  # a sentence without the exercise with which it begins -> the sentence
+    for sentence in (sentence for sentences in explanations for sentence in sentences):
+        found.setdefault(sentence.partition(" ")[2], sentence)
+    return tuple(sorted(found.values(), key=HAS.__eq__))
 
 
 def without(exercise: str, name: str, package: str, given: GivenHas) -> str:

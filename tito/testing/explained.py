@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from tito.testing import typing_in
+from tito.testing import typing_in, withheld
 from tito.testing.protocol import Failure
 
 # An exception may have become a part of a test's message. The second form is of a name that a test asks for.
 NOT_DEFINED = re.compile(r"NameError: name '(\w+)' is not defined|'(\w+)' is not defined in this notebook")
+ABSENT = re.compile(r"ModuleNotFoundError: import of ([\w.]+) halted; None in sys.modules")
 AboutName = Callable[[str], str]  # a name that is not defined -> the sentence about it, or ""
 
 
@@ -18,5 +19,7 @@ def instead(failure: Failure, about_name: AboutName) -> str:
     text = f"{failure.type}: {failure.text}"
     if asked := typing_in.said_in(text):
         return asked
+    if absent := ABSENT.search(text):
+        return withheld.sentence(absent[1])
     missing = NOT_DEFINED.search(text)
     return about_name(missing[1] or missing[2]) if missing else ""

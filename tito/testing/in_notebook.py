@@ -26,7 +26,7 @@ from tito.course.module import Exercise, Module, load_module, module_names
 from tito.course.notebook import Cell, Document
 from tito.course.project import Project, find_project
 from tito.errors import TitoError, WrongCall
-from tito.testing import environment, explained, part_marks, pytest_process
+from tito.testing import environment, explained, part_marks, pytest_process, withheld
 from tito.testing.explained import AboutName
 from tito.testing.first_failure import FirstFailure
 from tito.testing.outcome import claim_of
@@ -40,10 +40,10 @@ NOT_RUN = "run the cell that defines it; after a restart of the kernel, all cell
 QUIET = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--import-mode=importlib"]
 
 
-def check(exercise: str | Callable[..., Any], defined: dict[str, Any] | None = None) -> None:
+def check(exercise: str | Callable[..., Any] = "", defined: dict[str, Any] | None = None) -> None:
     """Print how an exercise stands in this notebook, in the words of `tito test`; nothing is exported or remembered.
 
-    exercise: its name, `check("quantize")`, or a function that has the same name.
+    exercise: its name, `check("quantize")`, or one of its functions, by name or as it is.
     """
     defined = vars(sys.modules["__main__"]) if defined is None else defined
     name = exercise if isinstance(exercise, str) else getattr(exercise, "__name__", repr(exercise))
@@ -56,23 +56,26 @@ def check(exercise: str | Callable[..., Any], defined: dict[str, Any] | None = N
 def _say_how_it_stands(name: str, defined: dict[str, Any]) -> None:
     try:
         here, module = _module_of(name)
+        name = module.exercise_of(name).id
     except TitoError as error:
         print(error)
         return
-    tests, missing = here.module_tests(module.name), _not_exported(here, module, name, defined)
+    names = withheld.withheld(here, module)
+    missing = _not_exported(here, module, name, defined) | withheld.names_of(defined, names)
+    tests = here.module_tests(module.name)
     told = Told(about_name=lambda name: missing.get(name, ""))
     if needed := _needed_when_loaded(name, defined, missing):
         print(f"{name}: NOT PASSED\n{needed}")
         return
     try:
-        with _without(defined, missing):
+        with _without(defined, missing), withheld.absent(names):
             _test(name, defined, tests, told=told)
         print(f"{name}: passed")
         _print_lacking(here, module, name, defined)
     except AssertionError as error:
         stub = markers.UNWRITTEN in str(error) and LEFT_OVER not in str(error)
         print(f"{name}: not started yet" if stub else f"{name}: NOT PASSED\n{str(error).removeprefix(f'{name}: ')}")
-        with _without(defined, missing):
+        with _without(defined, missing), withheld.absent(names):
             _print_parts(next(entry for entry in module.exercises if entry.id == name), defined, tests)
     except TitoError as error:
         print(error)
@@ -119,15 +122,14 @@ def _print_parts(exercise: Exercise, defined: dict[str, Any], tests: Path) -> No
 
 
 def _module_of(exercise: str) -> tuple[Project, Module]:
-    """The course, and the module in which an exercise is. Raises WrongCall where it is in none."""
+    """The course, and the module in which an exercise is, or a part of this name. Raises WrongCall where none is."""
     try:
         here = find_project()
     except WrongCall:  # on Colab the notebook lies elsewhere; the course is where this file is
         here = find_project(Path(__file__))
     modules = [load_module(here, name) for name in module_names(here)]
-    found = (module for module in modules if exercise in [entry.id for entry in module.exercises])
-    module = next(found, modules[-1])
-    module.notebook_of(exercise)  # raises, and names the nearest
+    module = next((module for module in modules if exercise in module.names), modules[-1])
+    module.exercise_of(exercise)  # raises, and names the nearest
     return here, module
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +79,12 @@ class PartOutcome:
     points: int
     max_points: int
     message: str = ""  # what a student is told
+    claim: str = ""  # that does not hold; the heading of the message
+
+    @property
+    def body(self) -> str:
+        """The message without its heading."""
+        return self.message.removeprefix(f"{self.claim}:\n") if self.claim else self.message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,36 +96,53 @@ class Outcome(Finding):
     points: int
     max_points: int
     parts: tuple[PartOutcome, ...] = ()  # where its points are split
+    remarks: tuple[str, ...] = ()  # what it asked for that grading does not have, in sentences
     printed: str = ""  # by the code while it was tested, for the person at this machine alone: it is in no report
+
+    @property
+    def told_by_part(self) -> bool:
+        """Has each part a message of its own? Not where one holds for all, as of a cell that cannot be loaded."""
+        return len({part.message for part in self.parts}) > 1
 
     def as_json(self) -> dict[str, Any]:
         """For other programs, and for `from_json`."""
         about = {"exercise": self.exercise, "title": self.title, "points": self.points, "max_points": self.max_points}
         why = {"status": self.status, "reason": self.reason, "claim": self.claim, "detail": self.detail}
         parts = [asdict(part) for part in self.parts]
-        return about | {"parts": parts} | why | {"where": self.where, "message": self.message}
+        told = {"where": self.where, "message": self.message, "remarks": list(self.remarks)}
+        return about | {"parts": parts} | why | told
+
+    def with_points_of(self, exercise: Exercise) -> Outcome:
+        """The same, for the title and the points that the exercise has now: they decide nothing that tests find."""
+        worth = {part.name: part.points for part in exercise.parts}
+        parts = tuple(_worth(part, worth.get(part.name, part.max_points)) for part in self.parts)
+        whole = exercise.points if self.status == "passed" else 0
+        points = sum(part.points for part in parts) if parts else whole
+        return replace(self, title=exercise.title, points=points, max_points=exercise.points, parts=parts)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Outcome:
-        """Raises TypeError for what as_json did not make. What was kept before exercises had parts has none."""
-        own = {key: value for key, value in data.items() if key not in ("status", "message", "parts")}
-        return cls(**own, parts=tuple(PartOutcome(**part) for part in data.get("parts", ())))
+        """Raises TypeError for what as_json did not make."""
+        own = {key: value for key, value in data.items() if key not in ("status", "message", "parts", "remarks")}
+        parts = tuple(PartOutcome(**part) for part in data.get("parts", ()))
+        return cls(**own, parts=parts, remarks=tuple(data.get("remarks", ())))
 
 
 def outcome_of(exercise: Exercise, *findings: Finding) -> Outcome:
     """findings: one about each of the exercise's parts, in their order; or one about all of it."""
     of_parts = zip(exercise.parts, findings if len(findings) > 1 else findings * len(exercise.parts), strict=True)
     parts = tuple(
-        PartOutcome(part.name, found.status, part.points if found.status == "passed" else 0, part.points, found.message)
-        for part, found in of_parts
+        PartOutcome(part.name, found.status, 0, part.points, found.message, found.claim) for part, found in of_parts
     )
     first = min(findings, key=_urgency)
-    whole = exercise.points if first.status == "passed" else 0
     return Outcome(
         first.reason, first.claim, first.detail, first.where,
-        exercise=exercise.id, title=exercise.title, max_points=exercise.points,
-        points=sum(part.points for part in parts) if parts else whole, parts=parts,
-    )  # fmt: skip
+        exercise=exercise.id, title=exercise.title, points=0, max_points=exercise.points, parts=parts,
+    ).with_points_of(exercise)  # fmt: skip
+
+
+def _worth(part: PartOutcome, points: int) -> PartOutcome:
+    return replace(part, points=points if part.status == "passed" else 0, max_points=points)
 
 
 def _urgency(finding: Finding) -> int:

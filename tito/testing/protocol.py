@@ -158,7 +158,6 @@ class Request(msgspec.Struct, frozen=True):
     exercises: dict[str, int]  # exercise -> which of the modules
     wanted: tuple[str, ...]  # the exercises whose tests are to run
     seconds: float
-    seed: int
 
 
 def line_of(message: Event | Setup | Request) -> str:

@@ -2,7 +2,8 @@
 
 A test talks to a `Student`. Behind it stands a `Backend`: here the same process, elsewhere a sandbox. Through the door
 pass None, bool, int, float, str, bytes, NumPy arrays and scalars, and tuples, lists and dicts of these. Everything else
-that judged code returns stays on its side, and the test holds an `Opaque` handle to it.
+that judged code returns stays on its side, and the test holds an `Opaque` handle to it. Arrays pass as copies, in both
+directions.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import ModuleType, TracebackType
 from typing import Any, NoReturn, Protocol, cast
 
 import numpy as np
+
+from tito.testing.arguments import Argument, ArgumentChanged, Given
 
 SCALARS = (bool, int, float, str, bytes)
 MODULE = "<module>"  # what Python calls the code of a module, outside of its functions
@@ -32,6 +35,7 @@ class Ref:
     type_name: str
     label: str = ""
     kind: int = 0  # the number of its class, where a backend counts classes
+    may_change: bool = field(default=False, compare=False)  # by the call whose argument it is
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,18 @@ class Student(Opaque):
         super().__init__(backend, Ref(0, "module", name))
 
 
+@dataclass(frozen=True)
+class Changing:
+    """An argument of one call whose arrays that call changes on purpose."""
+
+    handle: Opaque
+
+
+def may_change(handle: Opaque) -> Changing:
+    """Pass an object whose arrays a call is to change: `scaler.step(may_change(optimizer))`."""
+    return Changing(handle)
+
+
 def take_unwritten(handle: Opaque) -> list[NotImplementedError]:
     """What of the student's was called and is not written yet, since this was asked last."""
     waiting = handle._backend.unwritten
@@ -157,11 +173,13 @@ def type_name(handle: Opaque) -> str:
 
 
 def _unwrap(backend: Backend, value: Any) -> Any:
-    """What a test sends, checked: arrays pass unchanged, with their strides, byte order and flags."""
+    """What a test sends, checked."""
     if isinstance(value, Opaque):
         if value._backend is not backend:
             raise TypeError(f"{value!r} belongs to another student: handles cannot be exchanged")
         return value._ref
+    if isinstance(value, Changing):
+        return replace(_unwrap(backend, value.handle), may_change=True)
     if value is None or isinstance(value, SCALARS):
         return value
     if isinstance(value, np.ndarray | np.generic):
@@ -240,8 +258,15 @@ class InProcess:
 
     def call(self, target: Ref, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         __tracebackhide__ = True
-        named = {name: self._own(value) for name, value in kwargs.items()}
-        return self._run(self._own(target), *map(self._own, args), **named)
+        function, given = self._object(target), Given()
+        own = [self._own(value, given, place) for place, value in enumerate(args)]
+        named = {name: self._own(value, given, name) for name, value in kwargs.items()}
+        result = self._run(function, *own, **named)
+        try:
+            given.check(function)
+        except ArgumentChanged as error:
+            raise as_builtin(error) from None
+        return result
 
     def release(self, target: Ref) -> None:
         if target.number == 0 or target.number not in self._kept:
@@ -257,14 +282,27 @@ class InProcess:
         self._kept[number] = (value, self._kept.get(number, (value, 0))[1] + 1)
         return Ref(number, type(value).__name__, getattr(value, "__name__", ""))
 
-    def _own(self, value: Any) -> Any:
+    def _object(self, ref: Ref) -> Any:
+        held = self._kept[ref.number][0]
+        return getattr(held, ref.label) if isinstance(ref, Method) else held
+
+    def _own(self, value: Any, given: Given, argument: Argument) -> Any:
+        """What judged code gets for a part of an argument."""
+        if isinstance(value, np.ndarray):
+            return given.array(argument, value)
         if isinstance(value, Ref):
-            held = self._kept[value.number][0]
-            return getattr(held, value.label) if isinstance(value, Method) else held
-        if type(value) in (tuple, list):
-            return type(value)(self._own(item) for item in value)
+            held = self._object(value)
+            if not value.may_change:
+                given.object(argument, held)
+            return held
+        if type(value) is tuple:
+            return tuple(self._own(item, given, argument) for item in value)
+        if type(value) is list:
+            return given.collection(argument, [self._own(item, given, argument) for item in value])
         if type(value) is dict:
-            return {self._own(key): self._own(item) for key, item in value.items()}
+            pairs = value.items()
+            own = {self._own(key, given, argument): self._own(item, given, argument) for key, item in pairs}
+            return given.collection(argument, own)
         return value
 
     def _run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -301,7 +339,7 @@ def as_builtin(error: BaseException) -> BaseException:
     shown: Any = error if kind is type(error) else kind(str(error)).with_traceback(error.__traceback__)
     if kind is KeyboardInterrupt and kind in CAUGHT:  # raised in a test it would end pytest
         shown = RuntimeError(f"KeyboardInterrupt: {error}".rstrip(": ")).with_traceback(error.__traceback__)
-    shown.student_frames = _frames(error.__traceback__)
+    shown.student_frames = error.student_frames if isinstance(error, ArgumentChanged) else _frames(error.__traceback__)
     return cast(BaseException, shown)
 
 

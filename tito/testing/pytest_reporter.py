@@ -25,8 +25,10 @@ from tito.testing.printing import Printing
 from tito.testing.protocol import Failure, Source, TestResult
 from tito.testing.proxies import Opaque, take_unwritten
 from tito.testing.student_fixture import LOADING
+from tito.testing.withheld import Withheld
 
 LAST_FRAMES = 50  # of an endless recursion only the end is told
+LONGEST_TEXT = 20_000  # characters of an exception's text
 
 
 class JudgesOwn(Exception):
@@ -114,7 +116,7 @@ def failure_of(error: BaseException, test_file: Path) -> Failure:
         error = error.__cause__  # pytest wraps what importing a test file raised
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = str(error)
+    text = str(error)[:LONGEST_TEXT]
     if text.startswith("pytest: reading from stdin") or (isinstance(error, EOFError) and "reading a line" in text):
         text = typing_in.INPUT
     if isinstance(error, AssertionError) and not text.startswith("assert "):
@@ -172,7 +174,7 @@ def main(arguments: list[str]) -> int:
     proxies.catch_every_end()
     printing = Printing(lambda lines, more: reporter.send(protocol.Printed(lines, more)))
     reporter.before_stuck = printing.stream.tell_rest
-    return int(pytest.main(arguments, plugins=[reporter, printing, typing_in.NobodyTypes()]))
+    return int(pytest.main(arguments, plugins=[reporter, printing, typing_in.NobodyTypes(), Withheld()]))
 
 
 if __name__ == "__main__":

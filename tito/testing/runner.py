@@ -17,7 +17,7 @@ from tito.course.project import Project
 from tito.errors import TitoError
 from tito.testing import environment, pytest_process
 from tito.testing.exports import Exports
-from tito.testing.outcome import Outcome
+from tito.testing.outcome import Outcome, PartOutcome
 from tito.testing.record import Listener, Record, empty_record
 
 LIMIT_SECONDS = 60.0  # for one test
@@ -42,9 +42,9 @@ class Result:
     def passed(self) -> bool:
         return bool(self.exercises) and all(outcome.status == "passed" for outcome in self.exercises)
 
-    def part_passed(self, name: str) -> bool:
-        """Has this part of an exercise passed?"""
-        return any(part.name == name and part.status == "passed" for o in self.exercises for part in o.parts)
+    def part(self, name: str) -> PartOutcome:
+        """How this part of the only exercise stands."""
+        return next(part for outcome in self.exercises for part in outcome.parts if part.name == name)
 
     @property
     def most_useful(self) -> Outcome | None:

@@ -28,9 +28,9 @@ from tito.errors import TitoError
 from tito.testing import proxies
 from tito.testing.part_marks import REGISTERED
 from tito.testing.protocol import Step
-from tito.testing.proxies import MODULE, InProcess, Opaque, Student, as_builtin, type_name
+from tito.testing.proxies import MODULE, InProcess, Opaque, Student, as_builtin, may_change, type_name
 
-__all__ = ["Opaque", "Student", "open_file", "type_name"]
+__all__ = ["Opaque", "Student", "may_change", "open_file", "type_name"]
 
 OPENED = pytest.StashKey[Callable[[Path, Path], Student]]()
 """How a course's folder and a test's file become the student, where they are judged elsewhere: set by `tito grade`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from tito.course import percent
 from tito.course.module import Exercise, Module
 from tito.course.project import Project
 from tito.testing import explained
@@ -53,7 +54,8 @@ class Verdicts:
     def unloaded(self, failure: Failure) -> Finding:
         """That a cell cannot be loaded, and why."""
         located = self._located(failure.frames)
-        detail = explained.instead(failure, self.about_name) or f"{failure.type}: {failure.text}"
+        command = percent.why_no_python(located[-1].text) if located and failure.type == "SyntaxError" else ""
+        detail = command or explained.instead(failure, self.about_name) or f"{failure.type}: {failure.text}"
         return Finding("not loaded", "", detail, str(located[-1]) if located else "")
 
     def _finding(self, exercise: Exercise, record: Record) -> Finding:
@@ -64,6 +66,7 @@ class Verdicts:
         return replace(record.ended, where=at)
 
     def _seen(self, exercise: Exercise, record: Record) -> Finding:
+        record = self._without_words(record) if self.discreet else record
         swallowed = [failure for _, failure in record.stubs if self._named(failure)]
         seen = [failure for _, failure in record.failures] + swallowed
         stubs = {self._stub_of(failure): failure for failure in reversed(seen)}
@@ -84,6 +87,17 @@ class Verdicts:
             shown = self.project.shown(record.files[0])
             return Finding("no tests", "", f"{shown} holds no test, so the exercise cannot pass")
         return Finding("passed")
+
+    def _without_words(self, record: Record) -> Record:
+        """The same, but of what the code said while hidden tests ran only which exercise it called unwritten."""
+
+        def silent(test: str, failure: Failure) -> tuple[str, Failure]:
+            named = self._stub_of(failure)
+            text = f"exercise {named}" if named else ""
+            return test, Failure(failure.type if named else "", text) if is_hidden(test) else failure
+
+        failures, stubs = ([silent(*seen) for seen in some] for some in (record.failures, record.stubs))
+        return replace(record, failures=failures, stubs=stubs)
 
     def _stub_of(self, failure: Failure) -> str | None:
         """The exercise whose unwritten solution raised this, if that is what it is."""

@@ -58,7 +58,6 @@ from tinytorch.quantization import (
     quantize_dynamic,
     quantize_static,
     quantize_weight_only,
-    quantize_weights,
     sensitivity,
     speedup,
     time_interleaved,
@@ -132,8 +131,8 @@ def post_training(calibration: list[np.ndarray], products: str) -> dict[str, Sch
         "static int8, per channel, 99.9 %": lambda m: static(m, observer=PercentileObserver),
         "static int8, per channel, mse": lambda m: static(m, observer=HistogramObserver),
         "static int8, per channel, entropy": lambda m: static(m, observer=partial(HistogramObserver, "entropy")),
-        "static int4, per tensor, min-max": lambda m: static(m, int_type=INT4, axis=None),
-        "static int4, per channel, min-max": lambda m: static(m, int_type=INT4),
+        "static int4, per tensor, min-max": lambda m: static(m, weight_type=INT4, axis=None),
+        "static int4, per channel, min-max": lambda m: static(m, weight_type=INT4),
     }
     return {name: way for name, way in every.items() if products == "linear" or not name.startswith("weight-only")}
 
@@ -160,7 +159,7 @@ def low_bits(data: Dataset, calibration: list[np.ndarray], seed: int) -> dict[st
         types = [IntType(bits) for bits in (2, 3, 4, 5, 6, 8)]
         rows = sensitivity(m, data.x_train[:1000], data.y_train[:1000], types)
         budget = sum(row.nbytes for row in rows if row.int_type == INT4)
-        return quantize_weights(m, assign_bits(rows, budget))
+        return quantize_dynamic(m, None, rules=assign_bits(rows, budget))
 
     return {
         "W4A4 per tensor, rounded": rounded(4, 4),
@@ -180,13 +179,19 @@ def train(data: Dataset, model: Sequential, epochs: int, seed: int, step: Step) 
         step(f"{data.name}: training, epoch {epoch + 1} of {epochs}, loss {loss:.3f}")
 
     fit(model, data.x_train, data.y_train, epochs, Adam(model.parameters()), seed=seed, on_epoch=report)
-    return fold_batch_norms(model.eval())
+    return folded(model)
+
+
+def folded(model: Module) -> Module:
+    """The network in eval mode, its batch normalization, if it has one, part of its convolutions."""
+    has_norms = any(isinstance(m, BatchNorm2d) for _, m in model.named_modules())
+    return fold_batch_norms(model.eval()) if has_norms else model.eval()
 
 
 def file_bytes(model: Module) -> int:
     """The size of the model's arrays as an .npz file."""
     file = io.BytesIO()
-    np.savez(file, **model_arrays(model))
+    np.savez(file, allow_pickle=False, **model_arrays(model))
     return file.getbuffer().nbytes
 
 

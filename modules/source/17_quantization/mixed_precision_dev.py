@@ -51,8 +51,11 @@ from tito.testing.in_notebook import check  # check("ID") says what `tito test` 
 
 # %%
 #| export
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -62,21 +65,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinytorch.core import (
     Adam,
-    CrossEntropyLoss,
     Module,
     Optimizer,
+    Stateful,
     Tensor,
     accuracy,
+    clip_grad_norm_,
     computing_in,
-    evaluating,
+    outputs,
     wide_matmul,
 )
-from tinytorch.core.checks import float32_array, real_array, real_number
-from tinytorch.quantization.layers import as_module
+from tinytorch.core.checks import float32_array, real_array, real_number, rounded_to_odd, said
+from tinytorch.core.training import CROSS_ENTROPY
+from tinytorch.quantization.arguments import sensitivity_rows
 from tinytorch.quantization.networks import quantize_dynamic
 from tinytorch.quantization.quantize import sqnr_db
+from tinytorch.quantization.rounds import ScalerRounds
+from tinytorch.quantization.reprs import repr_of_masters, repr_of_scaler
 from tinytorch.quantization.tensors import QuantizedTensor
-from tinytorch.quantization.trees import check_rules, is_quantizable
+from tinytorch.quantization.rules import Rules, as_planned, check_rules, is_quantizable, rule_for
+from tinytorch.quantization.trees import map_modules
 from tinytorch.quantization.qparams import IntType
 
 # %%
@@ -84,7 +92,7 @@ import tracemalloc
 
 import matplotlib.pyplot as plt
 
-from tinytorch.core import Linear, ReLU, Sequential, fit, load_digits, train_step
+from tinytorch.core import CrossEntropyLoss, Linear, ReLU, Sequential, fit, load_digits, train_step
 
 four = np.array([-1, 0, 0.5, 2], np.float32)
 
@@ -100,7 +108,7 @@ four = np.array([-1, 0, 0.5, 2], np.float32)
 # float16 has few exponents: small numbers vanish, large ones overflow. bfloat16 has few digits. **Predict** each line:
 
 # %%
-print("2048 + 1 in float16:", np.float16(2048) + np.float16(1))
+print(f"2048 + 1 in float16: {np.float16(2048) + np.float16(1):.0f}")
 print("a gradient of 1e-8 in float16:", np.float16(1e-8))
 with np.errstate(over="ignore"):
     print("300 squared in float16:", np.array([300], np.float16) ** 2)
@@ -123,7 +131,7 @@ def to_bfloat16(x: ArrayLike) -> NDArray[np.float32]:
     >>> to_bfloat16([-1.0, 0.5, 1.01]).tolist()
     [-1.0, 0.5, 1.0078125]
     """
-    x = float32_array("x", x)
+    x = rounded_to_odd("x", x)  # float32: what float64 has beyond it stays in the last bit, and no tie arises anew
     bits = x.view(np.uint32)
     # About 3 lines. A NaN must not be rounded into infinity: np.where(np.isnan(x), x, ...).
     ### BEGIN SOLUTION
@@ -140,7 +148,7 @@ HALVES = ("float16", "bfloat16")
 def round_half(x: NDArray[Any], dtype: str) -> NDArray[Any]:
     """x in "float16" (a float16 array), or rounded to "bfloat16" (held in float32: NumPy has no such dtype)."""
     if dtype not in HALVES:
-        raise ValueError(f"dtype must be one of {HALVES}, got {dtype!r}")
+        raise ValueError(f"dtype must be one of {HALVES}, got {said(dtype)}")
     if dtype == "bfloat16":
         return to_bfloat16(x)
     with np.errstate(over="ignore"):  # beyond 65504 is infinity: that is what the lesson is about
@@ -224,11 +232,12 @@ def check_between(name: str, value: Any, above: float, below: float) -> None:
 # %%
 #| export
 #| exercise: grad_scaler
-class GradScaler:
+class GradScaler(ScalerRounds):
     """Keeps small gradients alive in float16. Constants and behaviour of PyTorch's torch.amp.GradScaler.
 
     Each round: `scaler.scale(loss).backward()`, then `scaler.step(optimizer)` for each optimizer, once, then
-    `scaler.update()`. loss_scale stays within LOSS_SCALES, where dividing by it is safe.
+    `scaler.update()`. To clip gradients, `scaler.unscale_(optimizer)` divides them ahead of the step.
+    loss_scale stays within LOSS_SCALES, where dividing by it is safe.
     events: (update, "skip" | "grow", new scale), one for each change.
     """
 
@@ -248,9 +257,11 @@ class GradScaler:
         self.loss_scale = float(init_scale)
         self.growth_factor, self.backoff_factor = float(growth_factor), float(backoff_factor)
         self.growth_interval = int(growth_interval)
+        super().__init__()
         self.good_steps, self.updates, self.found_inf = 0, 0, False
         self.events: list[tuple[int, str, float]] = []
-        self._stepped: list[Optimizer] = []  # since the last update
+
+    __repr__ = repr_of_scaler
 
     @property
     def loss_scale(self) -> float:
@@ -270,11 +281,11 @@ class GradScaler:
         """Divide the gradients by the scale, in float32, and step; do not step if any is infinite or NaN.
 
         Returns whether it stepped. The gradients of a skipped step are left as they are, and found_inf stays True until
-        the next round, whatever other optimizers find. RuntimeError for an optimizer's second step before `update`.
+        the next round, whatever other optimizers find. RuntimeError for a second step before `update`, or no gradient.
         """
-        if any(other is optimizer for other in self._stepped):
-            raise RuntimeError("this optimizer has stepped since the last update(): its gradients are divided already")
-        self.found_inf = self.found_inf and bool(self._stepped)  # a round begins without
+        self.begin(optimizer)
+        if self.is_unscaled(optimizer):
+            return self.step_unscaled(optimizer)
         self._stepped.append(optimizer)
         grads = [(p, p.grad) for p in optimizer.params if p.grad is not None]
         # About 6 lines: look at every gradient first; if one is not finite, self.found_inf = True and return False. Then
@@ -294,9 +305,7 @@ class GradScaler:
 
         After a skipped step: scale * backoff_factor. After growth_interval good steps in a row: scale * growth_factor.
         """
-        if not self._stepped:
-            raise RuntimeError("update() comes after step(optimizer), which looks at the gradients: none was made")
-        self._stepped = []
+        self.end()
         self.updates += 1
         # About 8 lines; self.found_inf tells whether a step of this round was skipped. When the scale changes, append
         # (self.updates, "skip" or "grow", self.loss_scale) to self.events.
@@ -356,26 +365,33 @@ def cast_to(x: Tensor, dtype: str) -> Tensor:
 # %%
 #| export
 #| exercise: autocast
-class MasterWeights:
+class MasterWeights(Stateful):
     """float32 copies of half-precision parameters, for the optimizer: here small updates add up before any rounding.
 
     params: tensors of dtype float16. make_optimizer: list of tensors -> Optimizer.
     `step()` gives the masters their gradients, in float32, lets the optimizer step, and rounds the masters back.
     """
 
+    not_state = ("params",)
+
     def __init__(self, params: Iterable[Tensor], make_optimizer: Callable[[list[Tensor]], Optimizer] = Adam) -> None:
         self.params = list(params) if isinstance(params, Iterable) else [params]
         if not all(isinstance(p, Tensor) for p in self.params):
             raise TypeError("MasterWeights copies Tensors, got something else: pass the parameters of a model")
+        for p in self.params:
+            if p.dtype != np.float16:
+                raise ValueError(f"MasterWeights copies float16 parameters, got {p.dtype}: give them to the optimizer")
         self.masters = [Tensor(p.data.astype(np.float32), requires_grad=True) for p in self.params]
         self.optimizer = make_optimizer(self.masters)
+
+    __repr__ = repr_of_masters
 
     def zero_grad(self) -> None:
         for p in (*self.params, *self.masters):
             p.grad = None
 
     def step(self) -> None:
-        # About 5 lines. A parameter without gradient gives its master none. Give each parameter a new array, p.data = ...
+        # About 5 lines. A parameter without gradient gives its master None. Give each parameter a new array, p.data = ...
         ### BEGIN SOLUTION
         for p, master in zip(self.params, self.masters, strict=True):
             master.grad = None if p.grad is None else p.grad.astype(np.float32)
@@ -414,8 +430,8 @@ def autocast(dtype: str = "float16") -> Iterator[None]:
     def matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
         return round_half(wide_matmul(a, b), dtype)
 
-    with computing_in(lambda x: cast_to(x, dtype), matmul):
-        yield
+    with computing_in(lambda x: cast_to(x, dtype), matmul), np.errstate(over="ignore", invalid="ignore"):
+        yield  # an overflow is no accident: the scaler looks for it
 
 
 # %%
@@ -446,30 +462,39 @@ print(f"without master weights: {w}, with: {weights.masters[0].data[0]:.4f}")
 # %%
 #| export
 def mixed_step(
-    dtype: str = "float16", scaler: GradScaler | None = None, loss_weight: float = 1.0
+    dtype: str = "float16",
+    scaler: GradScaler | None = None,
+    loss_weight: float = 1.0,
+    max_norm: float = np.inf,
+    loss: Callable[[Any, Any], Tensor] = CROSS_ENTROPY,
 ) -> Callable[[Module, Optimizer, NDArray[Any], NDArray[Any]], float]:
     """A training step in `dtype`, for `fit(..., step=...)`. Without a scaler the loss is not scaled.
 
-    loss_weight multiplies the loss, as a mean over many outputs would.
+    loss_weight multiplies the loss, as a mean over many outputs would. Gradients are clipped to a norm of max_norm.
+    loss: called with (outputs, y), returns a Tensor of shape ().
     """
     check_between("loss_weight", loss_weight, 0, np.inf)
-    if not (scaler is None or hasattr(scaler, "loss_scale")):
-        raise TypeError(f"scaler must be a GradScaler or None, got {scaler!r}")
-    loss_of = CrossEntropyLoss()
+    round_half(np.zeros(0, np.float32), dtype)  # refuses an unknown dtype before anything is trained
+    if not (scaler is None or isinstance(scaler, ScalerRounds)):
+        raise TypeError(f"scaler must be a GradScaler() or None, got {said(scaler)}")
 
     @np.errstate(over="ignore", invalid="ignore")  # an overflow is no accident: the scaler looks for it
     def step(model: Module, optimizer: Optimizer, x: NDArray[Any], y: NDArray[Any]) -> float:
         optimizer.zero_grad()
         with autocast(dtype):
-            loss = loss_of(model(x), y)
-        weighted = loss * loss_weight
+            value = loss(model(x), y)
+        weighted = value * loss_weight
         (weighted if scaler is None else scaler.scale(weighted)).backward()
+        if max_norm < np.inf:
+            if scaler is not None:
+                scaler.unscale_(optimizer)
+            clip_grad_norm_(optimizer.params, max_norm)
         if scaler is None:
             optimizer.step()
         else:
             scaler.step(optimizer)
             scaler.update()
-        return loss.item()
+        return value.item()
 
     return step
 
@@ -539,8 +564,8 @@ for dtype in (None, "float16"):
 # %% [markdown]
 # ## 4. Which layer minds?
 #
-# Now inference. Quantize **one layer at a time**, leave the rest in float, and look at the output: its SQNR says how much
-# noise this layer alone brings, its accuracy whether that matters.
+# Now inference. Round the weights of **one layer at a time**, leave the rest in float, its inputs, too, and look at the
+# output: its SQNR says how much noise these weights alone bring, its accuracy whether that matters.
 #
 # ### Exercise 20: `sensitivity`
 
@@ -548,7 +573,7 @@ for dtype in (None, "float16"):
 #| export
 @dataclass(frozen=True)
 class Sensitivity:
-    """What quantizing one layer alone does. nbytes: of the layer's weight, codes and scales. accuracy in [0, 1]."""
+    """What quantizing one layer alone does. nbytes: of what was quantized, codes and scales. accuracy in [0, 1]."""
 
     layer: str
     int_type: IntType
@@ -562,18 +587,25 @@ class Sensitivity:
         return float(10 ** (-self.sqnr_db / 10))
 
 
-def outputs(model: Module, x: NDArray[Any]) -> NDArray[Any]:
-    """The network's outputs for x, in evaluation mode, as real numbers."""
-    with evaluating(as_module(model)):
-        y = model(x)
-    return y.dequantize() if isinstance(y, QuantizedTensor) else np.asarray(y.data)
-
-
 # %%
 #| export
-def quantize_weights(model: Module, types: Mapping[str, IntType], axis: int | None = 0) -> Module:
-    """A new model in which the named layers are integers, dynamic, with weights of these types; the rest is float."""
-    return quantize_dynamic(model, None, axis, rules=types)
+def quantize_weights(model: Module, types: Rules, axis: int | None = 0) -> Module:
+    """A new model in which the weights of the named layers are rounded to codes of these types and back.
+
+    All else is float32, their inputs, too: it tells what the weights cost. quantize_dynamic(model, None, axis, types)
+    makes layers of integers.
+    """
+    check_rules(model, types, None)
+
+    def replace(name: str, m: Module) -> Module | None:
+        int_type = rule_for(name, m, None, types)
+        if int_type is None or not is_quantizable(m):
+            return None
+        rounded = copy(m)
+        rounded.weight = Tensor(QuantizedTensor.from_float(m.weight.data, int_type, axis=axis).dequantize())
+        return rounded
+
+    return map_modules(model, replace)
 
 
 # %%
@@ -584,12 +616,13 @@ def sensitivity(
 ) -> list[Sensitivity]:
     """A row for each quantizable layer and each type: that layer's weights in that type, everything else in float32.
 
-    SQNR compares the outputs for x with those of the float model; accuracy is that on (x, y). ValueError for a model
+    SQNR compares the outputs for x with those of the float model; accuracy is that on (x, y). Unsigned types are for
+    quantize_weight_only alone. `activation_sensitivity` quantizes the layer's input instead. ValueError for a model
     without a layer to quantize.
     """
     check_rules(model, None)
     if not isinstance(int_types, Iterable):
-        raise TypeError(f"int_types must be a list of them, such as [INT8, INT4], got {int_types!r}")
+        raise TypeError(f"int_types must be a list of them, such as [INT8, INT4], got {said(int_types)}")
     reference, int_types = outputs(model, x), list(int_types)
     table = []
     for name, layer in [(name, m) for name, m in model.named_modules() if is_quantizable(m)]:
@@ -633,7 +666,7 @@ def without_losers(plans: list[Plan]) -> list[Plan]:
 def pareto_front(table: Iterable[Sensitivity]) -> list[Plan]:
     """Every plan for the whole network that no other one beats, by growing bytes and falling noise."""
     layers: dict[str, list[Sensitivity]] = {}
-    for row in table:
+    for row in sensitivity_rows(table):
         layers.setdefault(row.layer, []).append(row)
     plans: list[Plan] = [(0, 0.0, {})]
     # About 5 lines: for each layer, extend every plan by each of its rows, then without_losers(...).
@@ -653,8 +686,13 @@ def pareto_front(table: Iterable[Sensitivity]) -> list[Plan]:
 # %%
 #| export
 #| exercise: assign_bits
+@as_planned
 def assign_bits(table: Iterable[Sensitivity], byte_budget: int) -> dict[str, IntType]:
-    """The types of least noise that fit the budget: layer -> IntType. ValueError if even the smallest do not fit."""
+    """The types of least noise that fit the budget: layer -> IntType. ValueError if even the smallest do not fit.
+
+    The budget is for what the table's rows count: codes and scales. Biases, zero points and layers without a row come
+    on top. Of a table of activation_sensitivity each layer gets Rule(activation_type=...), which rules take, too.
+    """
     plans = pareto_front(table)
     if not real_number("byte_budget", byte_budget) >= plans[0][0]:
         wanted = f"the smallest plan takes {plans[0][0]} bytes, the budget is {byte_budget}"
@@ -710,22 +748,78 @@ plt.show()
 
 # %% [markdown]
 # The line of plans dips here and there: each was chosen by the *sum* of noises measured one layer at a time, and shown
-# with the noise that it makes as a whole.
-#
+# with the noise that it makes as a whole. A plan becomes a network of integers as the rules of `quantize_dynamic`:
+
+# %%
+budget = sum(r.nbytes for r in table if r.int_type == IntType(4))
+integers = quantize_dynamic(trained, None, rules=assign_bits(table, budget))
+print(f"float32 {accuracy(trained, digits.x_test, digits.y_test):.1%}, assigned in the bytes of int4 {accuracy(integers, digits.x_test, digits.y_test):.1%}")
+
+# %% [markdown]
 # > **Takeaway.** Bits are a budget. Measure which layer minds, then spend.
+#
+# ## 6. Out of the classroom
+#
+# Nothing to write here. Your network can leave: `tinytorch.deployment` writes what *your* functions quantized as a file
+# for ONNX Runtime, which runs on servers and laptops, and for LiteRT, which runs on phones, and asks both for every code
+# of every layer. **Predict**: how many of them will differ from yours?
+
+# %%
+from tinytorch.deployment import compare, computed, to_onnx, to_tflite, trace, with_output_codes
+from tinytorch.quantization import integer_matmul, quantize_static
+
+images = digits.x_train[:400]
+static = with_output_codes(quantize_static(trained, [images]), [images])
+try:
+    for file in (to_onnx(static, (64,)), to_tflite(static, (64,))):
+        print(compare(static, file, digits.x_test), end="\n\n")
+except ImportError as error:
+    print(f"Left out: {error}")
+
+# %% [markdown]
+# Other engines round otherwise: TFLite Micro, on microcontrollers, has no float32 to multiply by, and shifts integers
+# twice. Look for the first code of the first layer in which the two disagree, and at the number that was rounded.
+
+# %%
+steps, layer = trace(static, digits.x_test), static.layers[0]
+by_float, by_integers = (computed(steps, digits.x_test, rounding) for rounding in ("float", "gemmlowp"))
+name, p = "layers.0", layer.input_qparams
+sums = integer_matmul(by_float[f"{name}.input"], layer.weight.q.T, p.zero_point) + layer.bias
+m = np.float64(p.scale) * layer.weight.qparams.scale.ravel() / np.float64(layer.output_qparams.scale)
+differ = np.argwhere(by_float[name] != by_integers[name])
+print(f"{len(differ)} of {sums.size} codes differ")
+for i, j in differ[:3]:
+    print(f"{sums[i, j]} * {m[j]:.9f} = {sums[i, j] * m[j]:.5f} steps: code {by_float[name][i, j]} or {by_integers[name][i, j]}")
+
+# %% [markdown]
+# Both are right to half a step. That is why two engines give codes one apart, and why `docs/deployment.md` can say of each
+# engine which rounding it has.
 #
 # ## Reflect
 #
-# 1. bfloat16 needs no loss scaling. Why not, and what does it pay instead?
-# 2. Skipping a step looks like a loss of data. Why is it harmless, and when would it not be?
-# 3. `assign_bits` adds up noises measured one layer at a time. When is that sum wrong, and how would you notice?
+# Write below each question; what you write is handed in.
 
 # %% [markdown]
-# ### Answers
+# <!-- question: bfloat16_range -->
+# 1. bfloat16 needs no loss scaling. Why not, and what does it pay instead?
 #
 # ### BEGIN SOLUTION
-# 1. It has float32's exponents, so gradients do not vanish; it pays with 3 decimal digits less than float32... about two remain.
-# 2. One batch of many is not used, once in a while. If every step overflows, nothing is learned: look at the event log.
-# 3. When errors of two layers are correlated, or a large error saturates the next layer. Measure the whole plan, as the
-#    plot does, and compare with the sum.
+# It has float32's exponents, so gradients do not vanish; it pays with 3 decimal digits less than float32... about two remain.
+# ### END SOLUTION
+
+# %% [markdown]
+# <!-- question: skipped_steps -->
+# 2. Skipping a step looks like a loss of data. Why is it harmless, and when would it not be?
+#
+# ### BEGIN SOLUTION
+# One batch of many is not used, once in a while. If every step overflows, nothing is learned: look at the event log.
+# ### END SOLUTION
+
+# %% [markdown]
+# <!-- question: summed_noise -->
+# 3. `assign_bits` adds up noises measured one layer at a time. When is that sum wrong, and how would you notice?
+#
+# ### BEGIN SOLUTION
+# When errors of two layers are correlated, or a large error saturates the next layer. Measure the whole plan, as the
+# plot does, and compare with the sum.
 # ### END SOLUTION

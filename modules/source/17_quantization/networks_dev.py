@@ -58,25 +58,32 @@ from tito.testing.in_notebook import check  # check("ID") says what `tito test` 
 
 # %%
 #| export
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinytorch.core import BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, Tensor, evaluating  # noqa: F401, for networks that are tried
-from tinytorch.core.checks import real_array, real_number, whole_number
+from tinytorch.core import BatchNorm2d, Conv1d, Conv2d, Flatten, Linear, Module, ReLU, Sequential, Tensor, evaluating  # noqa: F401, for networks that are tried
+from tinytorch.core.checks import real_array, real_number, said, whole_number
+from tinytorch.core.windows import Both, checked_pair
+from tinytorch.quantization.arguments import several_models
+from tinytorch.quantization.biases import as_bias, integer_bias
 from tinytorch.quantization.layers import (
     WeightOnlyLinear,
     WindowedProducts,
-    as_bias,
+    check_weight_axis,
+    checked_per_row,
     codes_of,
+    convolution_of,
+    each_row,
+    explained_products,
     filters,
-    gives,
     one_scale,
-    quantize_bias,
     symmetric_codes,
-    with_room_for_bias,
 )
 from tinytorch.quantization.quantize import (
     MinMaxObserver,
@@ -87,22 +94,22 @@ from tinytorch.quantization.quantize import (
     quantize,
     requantize,
 )
+from tinytorch.quantization.reprs import repr_of_linear
 from tinytorch.quantization.tensors import QuantizedTensor, dynamic_quantize
+from tinytorch.quantization.rules import Rules, check_rules, is_quantizable, rule_for
 from tinytorch.quantization.trees import (
-    Rules,
+    ObserversFor,
     bias_of,
-    check_rules,
     explain,
     fuse_chain,
     inputs_of,
-    is_quantizable,
     map_modules,
     model_arrays,
     observe_layers,
     owner,
     quantize_weight_only,
     replace_observed,
-    rule_for,
+    with_rows,
 )
 from tinytorch.quantization.qparams import INT4, INT8, IntType, QParams, check_same_shape
 
@@ -166,7 +173,8 @@ class QuantizedLinear(Module):
 
     weight: float [out, in], or ready codes of zero point 0; bias: float [out] or None. input_qparams: those of the
     input, per tensor; None: dynamic, from each input. output_qparams: those of the result, a QuantizedTensor; None: a
-    float32 Tensor. int_type: of the weights. axis: 0 a scale for each output channel, None one for all.
+    float32 Tensor. weight_type: of the weights. axis: 0 a scale for each output channel, None one for all. per_row: a
+    dynamic layer chooses a scale for each row of its input, so that no row depends on the others.
     """
 
     def __init__(
@@ -175,31 +183,42 @@ class QuantizedLinear(Module):
         bias: ArrayLike | None = None,
         input_qparams: QParams | None = None,
         output_qparams: QParams | None = None,
-        int_type: IntType = INT8,
+        weight_type: IntType = INT8,
         axis: int | None = 0,
+        per_row: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = symmetric_codes(weight, int_type, axis)
+        self.per_row = checked_per_row(per_row, input_qparams)
+        self.weight = symmetric_codes(weight, weight_type, axis)
         if len(self.weight.shape) != 2:
             raise ValueError(f"weight must be [out, in], got shape {self.weight.shape}")
         self.input_qparams = one_scale("input_qparams", input_qparams)
         self.output_qparams = one_scale("output_qparams", output_qparams)
         self.bias: NDArray[Any] = as_bias(bias, self.weight.shape[0])
         if input_qparams is not None:
-            self.weight = with_room_for_bias(self.weight, self.bias, input_qparams.scale)
-            self.bias = quantize_bias(self.bias, self._scale(input_qparams), self.weight.q)
+            self.weight, self.bias = integer_bias(self.weight, self.bias, input_qparams.scale)
+
+    __repr__ = repr_of_linear
 
     def explanation(self) -> str:
-        return f"{self.weight.qparams.int_type} weights, {'static' if self.input_qparams else 'dynamic'}{gives(self)}"
+        return explained_products([self])
+
+    @property
+    def state_type(self) -> str:
+        return "per row" if self.per_row else ""
 
     def _scale(self, input_qparams: QParams) -> NDArray[np.float32]:
-        """s_x * s_w, float32 [out]: what one unit of each int32 sum is worth."""
+        """s_x * s_w, float32 [out], per row [rows, out]: what one unit of each int32 sum is worth."""
         scale = input_qparams.scale * self.weight.qparams.scale.ravel()
-        return np.broadcast_to(scale, self.weight.shape[:1])
+        return np.broadcast_to(scale, input_qparams.scale.shape[:1] + self.weight.shape[:1])
 
     def _codes(self, x: Tensor | QuantizedTensor) -> tuple[NDArray[Any], QParams]:
-        """The input's codes [..., in] and their quantization parameters: as they come, by calibration, or dynamic."""
-        return codes_of(x, self.input_qparams)
+        """The input's codes [..., in] and their quantization parameters: as they come, by calibration, or dynamic.
+
+        One scale and zero point, or [rows, 1] per row.
+        """
+        q, qparams = codes_of(x, self.input_qparams, int(self.per_row))
+        return q, each_row(qparams, q.shape)
 
     def forward(self, x: Tensor | QuantizedTensor) -> Tensor | QuantizedTensor:
         q, qparams = self._codes(x)
@@ -208,6 +227,7 @@ class QuantizedLinear(Module):
         rows = q.reshape(int(np.prod(q.shape[:-1])), q.shape[-1])
         # About 10 lines. 1. integer_matmul(rows, self.weight.q.T, the input's zero point). 2. Dynamic: y = acc * scale +
         # bias, quantized if codes are wanted. Static: acc + bias, then requantize(acc, scale / s_y, ...) or acc * scale.
+        # 3. From rows back to [..., out]: a float32 Tensor, or QuantizedTensor(codes, self.output_qparams).
         ### BEGIN SOLUTION
         acc = integer_matmul(rows, self.weight.q.T, qparams.zero_point)
         scale, shape = self._scale(qparams), (*q.shape[:-1], self.weight.shape[0])
@@ -247,7 +267,8 @@ for name, input_qparams in {"dynamic": None, "static": choose_qparams(-1, 2)}.it
 class QuantizedConv2d(WindowedProducts):
     """`Conv2d` in integers: for each group of channels a QuantizedLinear over the windows. Source: ONNX QLinearConv.
 
-    weight: float [out, in / groups, kh, kw], or ready codes; everything else as in QuantizedLinear and Conv2d.
+    weight: float [out, in / groups, kh, kw], or ready codes; everything else as in QuantizedLinear and Conv2d. per_row:
+    of the batch: a dynamic layer chooses a scale for each sample.
     """
 
     def __init__(
@@ -256,18 +277,20 @@ class QuantizedConv2d(WindowedProducts):
         bias: ArrayLike | None = None,
         input_qparams: QParams | None = None,
         output_qparams: QParams | None = None,
-        int_type: IntType = INT8,
+        weight_type: IntType = INT8,
         axis: int | None = 0,
-        stride: int = 1,
-        padding: int = 0,
+        stride: Both = 1,
+        padding: Both = 0,
         groups: int = 1,
+        dilation: Both = 1,
+        per_row: bool = False,
     ) -> None:
-        stride, groups = (whole_number("QuantizedConv2d", *n) for n in (("stride", stride), ("groups", groups)))
-        padding = whole_number("QuantizedConv2d", "padding", padding, 0)
-        codes = symmetric_codes(weight, int_type, axis)
-        parts = filters(codes, bias, groups)
-        products = [QuantizedLinear(rows, part, input_qparams, output_qparams) for rows, part in parts]
-        super().__init__(products, (codes.shape[2], codes.shape[3]), stride, padding)
+        stride, dilation = (checked_pair("QuantizedConv2d", *n) for n in (("stride", stride), ("dilation", dilation)))
+        padding = checked_pair("QuantizedConv2d", "padding", padding, 0)
+        codes = symmetric_codes(weight, weight_type, axis)
+        parts = filters(codes, bias, whole_number("QuantizedConv2d", "groups", groups))
+        products = [QuantizedLinear(rows, part, input_qparams, output_qparams, per_row=per_row) for rows, part in parts]
+        super().__init__(products, (codes.shape[2], codes.shape[3]), stride, padding, dilation)
 
 # %% [markdown]
 # A function of one number, such as GELU, needs no arithmetic at all: there are 256 codes, so a **table** of 256 answers is
@@ -305,26 +328,28 @@ def quantized_layer(
     weight: QuantizedTensor | IntType = INT8,
     input_qparams: QParams | None = None,
     axis: int | None = 0,
-) -> "QuantizedLinear | QuantizedConv2d":
-    """The integer form of a Linear or Conv2d; without input_qparams dynamic. TypeError for another layer.
+    per_row: bool = False,
+) -> Module:
+    """The integer form of a Linear, Conv1d or Conv2d; without input_qparams dynamic. TypeError for another layer.
 
     weight: ready codes, or the type to quantize the layer's weight to, with a scale for each slice along `axis`.
+    per_row: as in quantize_dynamic.
     """
     if not is_quantizable(layer):
-        kind = type(layer).__name__
-        raise TypeError(f"only Linear and Conv2d themselves have an integer form, got a {kind}: leave it as it is")
+        kinds, kind = "Linear, Conv1d and Conv2d", type(layer).__name__
+        raise TypeError(f"only {kinds} themselves have an integer form, got a {kind}: leave it as it is")
     if not isinstance(weight, QuantizedTensor):
+        check_weight_axis(axis, layer.weight.ndim)
         weight = QuantizedTensor.from_float(layer.weight.data, weight, symmetric=True, axis=axis)
-    if isinstance(layer, Conv2d):
-        return QuantizedConv2d(
-            weight, bias_of(layer), input_qparams, stride=layer.stride, padding=layer.padding, groups=layer.groups
-        )
-    return QuantizedLinear(weight, bias_of(layer), input_qparams)
+    how: dict[str, Any] = {"input_qparams": input_qparams, "per_row": per_row}
+    if isinstance(layer, (Conv1d, Conv2d)):
+        return convolution_of(layer, weight, partial(QuantizedConv2d, bias=bias_of(layer), **how))
+    return QuantizedLinear(weight, bias_of(layer), **how)
 
 
 def quantize_observed(model: Module, axis: int | None) -> Module:
     """A new model in which everything Observed has become integers, with the qparams of its observer."""
-    return replace_observed(model, lambda layer, int_type, qparams: quantized_layer(layer, int_type, qparams, axis))
+    return replace_observed(model, lambda layer, weight, qparams: quantized_layer(layer, weight, qparams, axis)).eval()
 
 
 # %% [markdown]
@@ -338,18 +363,24 @@ def quantize_observed(model: Module, axis: int | None) -> Module:
 #| export
 #| exercise: quantize_model
 def quantize_dynamic(
-    model: Module, int_type: IntType | None = INT8, axis: int | None = 0, rules: Rules | None = None
+    model: Module,
+    weight_type: IntType | None = INT8,
+    axis: int | None = 0,
+    rules: Rules | None = None,
+    per_row: bool = False,
 ) -> Module:
-    """A new model whose every `Linear` and `Conv2d` is quantized dynamically: int8 weights, inputs by their own range.
+    """A new model whose Linear, Conv1d and Conv2d are quantized dynamically: int8 weights, inputs by their own range.
 
     The new model holds no float32 weight of theirs; drop the old one and they are gone. rules: other types by layer
-    name, None: stays in float. int_type None: only layers that rules give a type. `explain(model)` tells what became of
-    each layer.
+    name, pattern ("layers.*") or class, "float": stays in float; see Rule. weight_type None: only layers that rules
+    give a type. per_row: not one range for a whole batch, but one for each row of the last axis (a token), and of a
+    convolution for each sample: then an answer does not depend on the rest of its batch. The model is in evaluation
+    mode. `explain(model)` tells what became of each layer.
     """
-    check_rules(model, rules, int_type)
+    check_rules(model, rules, weight_type, knows=("dynamic",))
 
     def replace(name: str, m: Module) -> Module | None:
-        wanted = rule_for(name, m, int_type, rules)
+        wanted = rule_for(name, m, weight_type, rules)
         # About 3 lines: no type wanted: None leaves the module as it is. Else quantized_layer(m, type, None, axis).
         ### BEGIN SOLUTION
         if wanted is None:
@@ -357,7 +388,7 @@ def quantize_dynamic(
         return quantized_layer(m, wanted, None, axis)
         ### END SOLUTION
 
-    return map_modules(model, replace)
+    return map_modules(model, with_rows(replace, rules, per_row)).eval()
 
 
 # %%
@@ -367,23 +398,28 @@ def quantize_static(
     model: Module,
     batches: Iterable[Any],
     observer: Callable[[], Observer] = MinMaxObserver,
-    int_type: IntType | None = INT8,
+    weight_type: IntType | None = INT8,
     axis: int | None = 0,
     rules: Rules | None = None,
+    activation_type: IntType = INT8,
+    symmetric: bool = False,
 ) -> Module:
-    """A new model whose every `Linear` and `Conv2d` is quantized statically: int8 weights, int8 codes between layers.
+    """A new model whose Linear, Conv1d and Conv2d are quantized statically: int8 weights, int8 codes between layers.
 
     batches: calibration inputs, [batch, ...] each, or pairs (x, y). observer: called without arguments, makes one.
-    int_type, axis: of the weights. rules: other weight types by layer name, None: stays in float. GELU, Tanh, Sigmoid
-    become tables, a Residual adds codes. A layer whose input was always 0 in the batches is quantized dynamically, for
-    they do not tell its range. `explain(model)` tells what became of each layer. ValueError without batches.
+    weight_type, axis: of the weights. rules: other types by layer name, pattern ("layers.*") or class, "float" and
+    "dynamic"; see Rule. activation_type: of the codes between layers, of zero point 0 if symmetric. GELU, Tanh and
+    Sigmoid become tables, a Residual adds codes. A layer whose input was always 0 in the batches is quantized
+    dynamically, for they do not tell its range. The new model is in evaluation mode. `explain(model)` tells what became
+    of each layer. ValueError without batches.
     """
-    check_rules(model, rules, int_type)
-    batches = inputs_of(batches)
-    # About 6 lines: observe_layers(...) of all but the batches and the axis; with evaluating(...) its result, run every
-    # batch through it; quantize_observed(..., axis); fuse_chain(...), which returns nothing; return.
+    check_rules(model, rules, weight_type, knows=("dynamic", "activation_type"))
+    check_weight_axis(axis)
+    batches, observer = inputs_of(batches, model), ObserversFor(observer, activation_type, symmetric)
+    # About 6 lines: observe_layers(...) of all but the batches and the axis; inside `with evaluating(...)` of its result
+    # run every batch through it; quantize_observed(..., axis); fuse_chain(...), which returns nothing; return.
     ### BEGIN SOLUTION
-    observed = observe_layers(model, observer, int_type, rules)
+    observed = observe_layers(model, observer, weight_type, rules)
     with evaluating(observed):
         for batch in batches:
             observed(batch)
@@ -444,7 +480,8 @@ plt.show()
 # - **Faster**: machines are noisy, so the two models take turns, and medians are compared. A ratio above 1 is faster.
 
 # %% [markdown]
-# `model_arrays(model)` lists the arrays that a model keeps, and `owner(array)` is the array whose memory a view shows.
+# `model_arrays(model)` is a dictionary, name -> array, of what a model keeps. `owner(array)` is the array whose memory a
+# view shows.
 #
 # ### Exercise 12: `model_nbytes`, `accuracy_interval`, `speedup`
 
@@ -498,7 +535,7 @@ def speedup(baseline: ArrayLike, candidate: ArrayLike) -> float:
     """
     for name, seconds in {"baseline": baseline, "candidate": candidate}.items():
         if not np.all(real_array(name, seconds) > 0) or not np.all(np.isfinite(seconds)) or np.size(seconds) == 0:
-            raise ValueError(f"{name} must be seconds > 0, at least one, got {seconds!r}")
+            raise ValueError(f"{name} must be seconds > 0, at least one, got {said(seconds)}")
     check_same_shape(baseline=baseline, candidate=candidate)
     # 1 line.
     ### BEGIN SOLUTION
@@ -515,7 +552,7 @@ def time_interleaved(models: list[Any], x: Any, rounds: int = 15) -> NDArray[np.
     """
     from time import perf_counter
 
-    rounds = whole_number("time_interleaved", "rounds", rounds)
+    models, rounds = several_models(models), whole_number("time_interleaved", "rounds", rounds)
     seconds, order = np.empty((len(models), rounds)), np.random.default_rng(0)
     for i in range(rounds):
         for j in order.permutation(len(models)):
@@ -582,7 +619,8 @@ plt.show()
 # definition such a kernel must agree with, bit for bit.
 #
 # **Given: the kernel.** `tinytorch.acceleration` compiles such products (with numba; without it, NumPy's serve).
-# `accelerate(model)` puts them in place of your layers' products. **Predict**: from which width on does INT8 win, with one
+# `accelerate(model)` puts them in place of your layers' products. The next cell compiles them, once, for up to a minute.
+# **Predict**: from which width on does INT8 win, with one
 # input, and with 128?
 
 # %%
@@ -620,22 +658,33 @@ plt.show()
 # %% [markdown]
 # ## Reflect
 #
-# Answer before you measure; then measure.
-#
-# 1. **When is 1 % acceptable?** In section 11, 4 bits per tensor lose a little. What would you have to know about the use
-#    of that network before you accepted it, and what does the interval of 500 images let you say?
-# 2. **Per tensor or per channel?** Multiply 8 hidden units of the first layer by 40, and divide the columns they feed
-#    by 40. The float network computes the same. What happens to each curve, and why?
-# 3. **Where does the time go?** From the plot of microseconds: if the product were four times faster, which sizes would win?
+# Answer before you measure; then measure. Write below each question; what you write is handed in.
 
 # %% [markdown]
-# ### Answers
+# <!-- question: acceptable_loss -->
+# 1. **When is 1 % acceptable?** In section 11, 4 bits per tensor lose a little. What would you have to know about the use
+#    of that network before you accepted it, and what does the interval of 500 images let you say?
 #
 # ### BEGIN SOLUTION
-# 1. Whoever uses it must say what an error costs. The interval of 500 images is about two points wide: too wide to see
-#    one point. More images, or paired answers of both networks, can show it.
-# 2. Per channel hardly moves: a row's scale grows with its row. Per tensor the 8 large rows stretch the one scale by 40,
-#    and the others are left with a few codes.
-# 3. Move the product's line down by four: those sizes at which the sum of the three then lies below float32. At small
-#    sizes quantizing the input alone costs more than the float32 layer.
+# Whoever uses it must say what an error costs. The interval of 500 images is about two points wide: too wide to see
+# one point. More images, or paired answers of both networks, can show it.
+# ### END SOLUTION
+
+# %% [markdown]
+# <!-- question: outlier_rows -->
+# 2. **Per tensor or per channel?** Multiply 8 hidden units of the first layer by 40, and divide the columns they feed
+#    by 40. The float network computes the same. What happens to each curve, and why?
+#
+# ### BEGIN SOLUTION
+# Per channel hardly moves: a row's scale grows with its row. Per tensor the 8 large rows stretch the one scale by 40,
+# and the others are left with a few codes.
+# ### END SOLUTION
+
+# %% [markdown]
+# <!-- question: where_time_goes -->
+# 3. **Where does the time go?** From the plot of microseconds: if the product were four times faster, which sizes would win?
+#
+# ### BEGIN SOLUTION
+# Move the product's line down by four: those sizes at which the sum of the three then lies below float32. At small
+# sizes quantizing the input alone costs more than the float32 layer.
 # ### END SOLUTION

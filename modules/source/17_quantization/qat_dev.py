@@ -52,34 +52,39 @@ from tito.testing.in_notebook import check  # check("ID") says what `tito test` 
 
 # %%
 #| export
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
+from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import NDArray
 
 from tinytorch.core import (
-    AvgPool2d,
     BatchNorm2d,
     Conv2d,
+    Dropout,
     Flatten,
-    GlobalAvgPool2d,
+    Identity,
     Linear,
-    MaxPool2d,
     Module,
     ReLU,
     Sequential,
     Tensor,
     no_grad,
 )
-from tinytorch.core.checks import float32_array, whole_number
-from tinytorch.core.layers import is_exactly
-from tinytorch.quantization.layers import as_module
+from tinytorch.core.checks import check_fits, checked_axis, float32_array, true_or_false, whole_number
+from tinytorch.core.layers import as_module, is_exactly, names_in
+from tinytorch.quantization.arguments import as_observer, tell_uncalibrated
+from tinytorch.quantization.folding import folded_chain, folded_siblings, tell_unfolded, told_pairs
+from tinytorch.quantization.layers import bias_as_it_runs
 from tinytorch.quantization.networks import quantized_layer
+from tinytorch.quantization.quantizers import RangeQuantizer, StepQuantizer
 from tinytorch.quantization.quantize import (
     MovingAverageObserver,
     Observer,
@@ -88,16 +93,15 @@ from tinytorch.quantization.quantize import (
     quantize,
     value_range,
 )
+from tinytorch.quantization.reprs import repr_of_fake_quantize, repr_of_learned_step
 from tinytorch.quantization.tensors import QuantizedTensor
+from tinytorch.quantization.rules import Rules, Weighted, Wrapped, check_rules, is_quantizable, rule_of
 from tinytorch.quantization.trees import (
-    Wrapped,
-    check_rules,
+    POOLING,
     fuse_chain,
     inputs_of,
     is_of_zeros,
-    is_quantizable,
     map_modules,
-    rule_for,
 )
 from tinytorch.quantization.qparams import (
     INT8,
@@ -108,7 +112,6 @@ from tinytorch.quantization.qparams import (
     as_range,
     as_real,
     as_scale,
-    check_fits,
     check_same_shape,
 )
 
@@ -199,7 +202,7 @@ def fold_batch_norm(conv: Conv2d, bn: BatchNorm2d) -> Conv2d:
     bias = np.zeros(len(conv.weight.data), np.float32) if conv.bias is None else conv.bias.data
     check_same_shape(channels_of_conv=bias, channels_of_bn=bn.running_mean)
     folded = copy(conv)
-    # About 3 lines: g, then folded.weight and folded.bias, as Tensor(..., requires_grad=True).
+    # About 3 lines: g, then folded.weight and, from `bias` above, folded.bias, as Tensor(..., requires_grad=True).
     ### BEGIN SOLUTION
     g = bn.weight.data / np.sqrt(bn.running_var + bn.eps)
     folded.weight = Tensor(conv.weight.data * g[:, None, None, None], requires_grad=True)
@@ -242,30 +245,32 @@ assert np.allclose(folded(image).data, bn.eval()(conv(image)).data, atol=1e-5), 
 
 # %%
 #| export
-def fold_batch_norms(model: Module) -> Module:
-    """A new model in which every BatchNorm2d right behind a Conv2d of a Sequential is folded into it.
+def fold_batch_norms(model: Module, batches: Iterable[Any] | None = None) -> Module:
+    """A new model in which every batch norm right behind a Conv2d, Conv1d or Linear of a Sequential is folded into it.
 
-    Subclasses of the three stay as they are: what their `forward` computes is not known.
+    What remains keeps its names: "layers.2" is "layers.2" although "layers.1" is gone, and layers[1]. batches: the
+    first is run. It finds the pairs of own modules, too, and, where no Flatten says so, whether a Linear gives rows: of
+    anything else a BatchNorm1d takes other numbers together. Subclasses stay as they are: what their `forward` computes
+    is not known. A warning names the batch norms that are left, or says that there were none.
     """
 
     def replace(name: str, m: Module) -> Module | None:
         if type(m) is not Sequential:
             return None
-        folded = copy(m)
-        folded.layers = []
-        for i, part in enumerate(m.layers):
-            layer = map_modules(part, replace, f"{name}.layers.{i}".lstrip("."))
-            before = folded.layers[-1] if folded.layers else None
-            if type(layer) is BatchNorm2d and type(before) is Conv2d:
-                folded.layers[-1] = fold_batch_norm(before, layer)
-            else:
-                folded.layers.append(layer)
+        folded, names = copy(m), names_in(m.layers)
+        prefix = f"{name}.layers".lstrip(".")
+        layers = [map_modules(part, replace, f"{prefix}.{key}") for key, part in zip(names, m.layers, strict=True)]
+        folded.layers = folded_chain(layers, names, fold_batch_norm)
         return folded
 
-    return map_modules(model, replace)
+    folded = map_modules(model, replace)
+    if batches is not None:
+        folded = folded_siblings(folded, batches, fold_batch_norm)
+    tell_unfolded(model, folded, batches is not None)
+    return folded
 
 
-def equalized_pairs(model: Module) -> Iterator[tuple[Linear | Conv2d, Linear | Conv2d]]:
+def equalized_pairs(model: Module) -> Iterator[tuple[Weighted, Weighted]]:
     """Pairs of layers of a Sequential: a channel of the first reaches known columns of the second, and no others.
 
     Between the two lies nothing that a positive factor could not pass. Layers that share a tensor with others are left.
@@ -277,27 +282,30 @@ def equalized_pairs(model: Module) -> Iterator[tuple[Linear | Conv2d, Linear | C
                 yield first, second
 
 
-def _neighbours(layers: list[Module]) -> Iterator[tuple[Linear | Conv2d, Linear | Conv2d]]:
+def _neighbours(layers: list[Module]) -> Iterator[tuple[Weighted, Weighted]]:
     """The pairs within one chain. axis: where the first layer's channels lie, 1 of images, or -1."""
-    first: Linear | Conv2d | None = None
+    first: Weighted | None = None
     axis = 0
     for layer in layers:
         kind = type(layer)
-        if isinstance(layer, (Linear, Conv2d)) and is_quantizable(layer):
+        if isinstance(layer, Weighted) and is_quantizable(layer):
             wanted = -1 if kind is Linear else 1
             if first is not None and axis == wanted and getattr(layer, "groups", 1) == 1:
                 yield first, layer
             first, axis = layer, wanted
         elif kind is Flatten and axis == 1:
             axis = -1  # [N, channels, ...] becomes [N, values], each channel's side by side
-        elif kind is not ReLU and not (axis == 1 and kind in (MaxPool2d, AvgPool2d, GlobalAvgPool2d)):
+        elif kind not in (ReLU, Dropout, Identity) and not (axis == 1 and kind in POOLING):
             first = None
 
 
 def equalize(model: Module, sweeps: int = 20) -> Module:
-    """A new model of the same function, whose neighbouring layers have equally large weights channel by channel."""
+    """A new model of the same function, whose neighbouring layers have equally large weights channel by channel.
+
+    A warning says so if there are no such neighbours, and nothing changes.
+    """
     new = map_modules(model, lambda name, m: copy(m) if is_quantizable(m) else None)
-    pairs = list(equalized_pairs(new))
+    pairs = told_pairs(list(equalized_pairs(new)))
     for _ in range(whole_number("equalize", "sweeps", sweeps, 0)):
         for first, second in pairs:
             rows, columns = first.weight.data, second.weight.data
@@ -373,11 +381,11 @@ assert x.grad.tolist() == [1, 0, 1, 0], f"the mask is on the rounded, unclipped 
 
 # %%
 #| export
-class FakeQuantize(Module):
+class FakeQuantize(RangeQuantizer):
     """Quantizes and dequantizes what passes, by the quantization parameters that it remembers as `qparams`.
 
     observer: watches in training mode and gives the range; None: the range is that of x itself, for each slice along
-    `axis`: for weights. After `freeze()` the qparams stay.
+    `axis`: for weights. After its own `freeze()` the qparams stay; `freeze(model)` leaves those of weights moving.
     """
 
     def __init__(
@@ -389,9 +397,14 @@ class FakeQuantize(Module):
     ) -> None:
         if not as_int_type(int_type).signed and symmetric:
             raise ValueError(f"symmetric needs a signed type, got {int_type}: use {IntType(int_type.bits)}")
-        self.int_type, self.symmetric, self.observer, self.axis = int_type, symmetric, observer, axis
+        if observer is not None and axis is not None:
+            raise ValueError(f"an observer has its own axis: give {axis} to it, as in MinMaxObserver({axis})")
+        self.int_type, self.symmetric, self.axis = int_type, symmetric, checked_axis(axis)
+        self.observer = None if observer is None else as_observer(observer)
         self.qparams: QParams | None = None
         self.frozen = False
+
+    __repr__ = repr_of_fake_quantize
 
     @property
     def state_type(self) -> str:
@@ -415,7 +428,7 @@ class FakeQuantize(Module):
             self.observer.observe(x.data)
             self.qparams = self.observer.qparams(self.int_type, self.symmetric)
         if self.qparams is None:
-            raise ValueError("FakeQuantize has no qparams yet: first run a batch in training mode (prepare_qat does)")
+            raise ValueError("FakeQuantize has no qparams yet: give prepare_qat a batch, or run one in training mode")
         return fake_quantize(x, self.qparams)
 
 
@@ -450,12 +463,12 @@ class OutputSums:
 #| export
 #| exercise: qat
 class FakeQuantized(Wrapped):
-    """A Linear or Conv2d whose input and weight pass through quantizers on their way into the product.
+    """A Linear, Conv1d or Conv2d whose input and weight pass through quantizers on their way into the product.
 
     layer: holds the float weights that are trained. weight, input: FakeQuantize or LearnedStepSize modules.
     """
 
-    def __init__(self, layer: Linear | Conv2d, weight: Any, input: Any) -> None:
+    def __init__(self, layer: Weighted, weight: Any, input: Any) -> None:
         self.layer, self.weight, self.input = layer, weight, input
         self.enabled = True
         self.seen: OutputSums | None = None  # where bias correction adds up the outputs
@@ -466,7 +479,7 @@ class FakeQuantized(Wrapped):
     def forward(self, x: Tensor) -> Tensor:
         y = self._rounded(x) if self.enabled else self.layer(x)
         if self.seen is not None:
-            self.seen.add(y.data, 1 if isinstance(self.layer, Conv2d) else y.ndim - 1)
+            self.seen.add(y.data, y.ndim - 1 if isinstance(self.layer, Linear) else 1)
         return y
 
     def _rounded(self, x: Tensor) -> Tensor:
@@ -479,8 +492,31 @@ class FakeQuantized(Wrapped):
         ### END SOLUTION
 
 
+class PreparedLayer(FakeQuantized):
+    """A FakeQuantized layer that adds its bias as the integer layer will: in whole steps of s_x * s_w.
+
+    The float bias is trained, with its gradient unchanged. A layer that will be dynamic keeps it in float, as there.
+    """
+
+    def running_bias(self) -> NDArray[np.float32]:
+        """The bias [channels] as it is added, for the quantization parameters of the last forward pass."""
+        assert self.layer.bias is not None
+        if self.input.qparams is None or self.input.saw_only_zeros:
+            return self.layer.bias.data
+        return bias_as_it_runs(self.layer, self.weight.qparams, self.input.qparams)
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        y = super()._rounded(x)
+        if self.layer.bias is None:
+            return y
+        moved = (self.running_bias() - self.layer.bias.data).astype(y.dtype)
+        moved = moved if isinstance(self.layer, Linear) else moved.reshape(-1, *[1] * (y.ndim - 2))
+        return Tensor.from_op(y.data + moved, (y,), lambda grad: (grad,))
+
+
 # %% [markdown]
-# `prepare_qat` is given. With `learned=True` it puts in the quantizer of section 5.
+# `prepare_qat` is given. With `learned=True` it puts in the quantizer of section 5. The layers it makes round their bias,
+# too: an integer layer adds it to its sums in whole steps of $s_x s_w$, which are large when bits are few.
 
 # %%
 #| export
@@ -491,28 +527,33 @@ def prepare_qat(
     activation_type: IntType = INT8,
     axis: int | None = 0,
     learned: bool = False,
-    rules: Mapping[str, IntType | None] | None = None,
+    rules: Rules | None = None,
+    symmetric: bool = False,
 ) -> Module:
-    """A new model to be trained: every Linear and Conv2d FakeQuantized, its ranges set by running the batches.
+    """A new model to be trained: every Linear, Conv1d and Conv2d a PreparedLayer, its ranges set by running batches.
 
     axis: 0 a scale for each row of a weight, None one for all. learned: steps are trained (LSQ), else they follow the
-    ranges. rules: weight types by module name; None leaves the layer in float. The given model stays as it is, and
-    tensors that several of its layers share are shared in the new one.
+    ranges. symmetric: activations have zero point 0. rules: other types by layer name, pattern or class, see Rule;
+    "float" leaves a layer as it is. The given model stays as it is, and tensors that several of its layers share are
+    shared in the new one.
     """
-    check_rules(model, rules, weight_type)
+    check_rules(model, rules, weight_type, knows=("activation_type",))
     as_int_type(activation_type)
+    if true_or_false("symmetric", symmetric) and learned:
+        raise ValueError("learned steps choose their zero points by the numbers: leave symmetric out")
     if axis not in (0, None):
         raise ValueError(f"axis must be 0, a scale for each output of a weight, or None, one for all, got {axis}")
 
     def replace(name: str, m: Module) -> Module | None:
-        int_type = rule_for(name, m, weight_type, rules)
-        if int_type is None or not isinstance(m, (Linear, Conv2d)):
+        rule = rule_of(name, m, weight_type, rules)
+        if rule is None or rule.weight_type is None or not isinstance(m, Weighted):
             return None
+        int_type, input_type = rule.weight_type, rule.activation_type or activation_type
         if learned:
-            trained = LearnedStepSize(activation_type, batched=True)
-            return FakeQuantized(copy(m), LearnedStepSize(int_type, axis), trained)
-        watched = FakeQuantize(activation_type, observer=MovingAverageObserver())
-        return FakeQuantized(copy(m), FakeQuantize(int_type, symmetric=True, axis=axis), watched)
+            trained = LearnedStepSize(input_type, batched=True)
+            return PreparedLayer(copy(m), LearnedStepSize(int_type, axis), trained)
+        watched = FakeQuantize(input_type, symmetric, MovingAverageObserver())
+        return PreparedLayer(copy(m), FakeQuantize(int_type, symmetric=True, axis=axis), watched)
 
     prepared = map_modules(model, replace)
     own: dict[Tensor, Tensor] = {}  # tensors of its own, for training changes them in place
@@ -532,10 +573,13 @@ def _calibrate(prepared: Module, batches: Iterable[Any]) -> None:
     learned: list[Any] = [m for m in modules if hasattr(m, "calibrating")]
     for step in learned:
         step.calibrating = True
+    seen = 0
     with no_grad():
-        for batch in inputs_of(batches):
+        for batch in inputs_of(batches, prepared):
+            seen += len(batch)
             if len(batch):
                 prepared(batch)
+    tell_uncalibrated(seen)
     for step in learned:
         step.calibrating = False
     prepared.train()
@@ -550,7 +594,10 @@ def prepared_layers(model: Module) -> list[FakeQuantized]:
 
 
 def freeze(model: Module) -> Module:
-    """Every observer of a prepared model stops: its qparams stay as they are. Returns the model."""
+    """Every observer of a prepared model stops: the qparams of inputs stay as they are. Returns the model.
+
+    Weights have no observer: their scales go on following them, so that training clips none.
+    """
     prepared_layers(model)
     for _, m in model.named_modules():
         if isinstance(m, FakeQuantize) and m.observer is not None:
@@ -562,7 +609,7 @@ def freeze(model: Module) -> Module:
 #| export
 #| exercise: qat
 def convert(model: Module) -> Module:
-    """The integer network of a prepared one: each FakeQuantized becomes a QuantizedLinear or QuantizedConv2d.
+    """The integer network of a prepared one: each FakeQuantized becomes a QuantizedLinear or a quantized convolution.
 
     Weight codes and input qparams are exactly those that training saw. A layer whose input was always 0 becomes
     dynamic. ValueError for a model that was not prepared.
@@ -629,8 +676,8 @@ assert table["int2, activations int8"][1] > 0.9 * score(model), "2-bit weights m
 def learned_step_quantize(x: Tensor, scale: Tensor, zero_point: int, int_type: IntType, count: float) -> Tensor:
     """Quantize and dequantize x by `scale`, with gradients for x (as `fake_quantize`) and for scale (LSQ).
 
-    scale: float32, of a shape that broadcasts against x. count: N, how many numbers of x share one scale. The gradient
-    of scale may be returned in the shape of x: it is summed to that of scale by the caller.
+    scale: float32, of a shape that broadcasts against x. count: N, how many numbers of x share one scale. The result
+    has the dtype of x. The gradient of scale may have the shape of x: the caller sums it to that of scale.
 
     >>> x, s = Tensor([0.3, 5.0], requires_grad=True), Tensor([1.0], requires_grad=True)
     >>> learned_step_quantize(x, s, 0, IntType(2), count=1).sum().backward()
@@ -668,30 +715,34 @@ class Magnitudes:
     count: int = 0
     lowest: float = 0.0
 
-    def add(self, x: NDArray[Any], axis: int | None) -> None:
-        axis = None if axis is None else normalize_axis_index(axis, x.ndim)
-        reduced = tuple(a for a in range(x.ndim) if a != axis)
+    def add(self, x: NDArray[Any], axis: int | tuple[int, ...] | None) -> None:
+        kept = () if axis is None else normalize_axis_tuple(axis, x.ndim)
+        reduced = tuple(a for a in range(x.ndim) if a not in kept)
         keepdims: Any = axis is not None  # Any: NumPy's types tell True from False, but know no bool
         self.total = self.total + np.abs(x).sum(reduced, dtype=np.float64, keepdims=keepdims)
-        self.count += x.size // (1 if axis is None else x.shape[axis])
+        self.count += x.size // prod(x.shape[a] for a in kept)
         self.lowest = min(self.lowest, float(x.min()))
 
 
-class LearnedStepSize(Module):
+class LearnedStepSize(StepQuantizer):
     """A quantizer whose step is trained (LSQ). It is started by all that passes while it is `calibrating`, in
-    prepare_qat, and otherwise by the first tensor.
+    prepare_qat, and otherwise by the first tensor in training mode.
 
     axis: 0 a step for each row, None one for all. batched: axis 0 of x is a batch, and not counted in N; and numbers
     none of which is negative (behind a ReLU) get all codes for the positive side. Weights need a signed type.
     """
 
-    def __init__(self, int_type: IntType = INT8, axis: int | None = None, batched: bool = False) -> None:
+    def __init__(
+        self, int_type: IntType = INT8, axis: int | tuple[int, ...] | None = None, batched: bool = False
+    ) -> None:
         if not (as_int_type(int_type).signed or batched):
             raise ValueError(f"the step of a weight needs a signed type, got {int_type}: use {IntType(int_type.bits)}")
-        self.int_type, self.axis, self.batched = int_type, axis, batched
+        self.int_type, self.axis, self.batched = int_type, checked_axis(axis), batched
         self.scale: Tensor | None = None
         self.zero_point = np.zeros((), np.int32)  # an array: it is saved with the model
         self.calibrating, self.seen = False, Magnitudes()
+
+    __repr__ = repr_of_learned_step
 
     @property
     def state_type(self) -> str:
@@ -702,6 +753,8 @@ class LearnedStepSize(Module):
         if x.data.size == 0:
             return x
         as_range(np.min(x.data), np.max(x.data))  # refuses NaN and infinity
+        if self.scale is None and not (self.training or self.calibrating):
+            raise ValueError("LearnedStepSize has no step yet: give prepare_qat a batch, or run one in training mode")
         if self.scale is None or self.calibrating:
             self._start(x.data)
         assert self.scale is not None
@@ -765,7 +818,7 @@ def correct_bias(model: Module, batches: Iterable[Any]) -> Module:
     Layers are corrected in order, each behind corrected ones. Source: Nagel et al. 2019.
     """
     layers = [m for m in prepared_layers(model) if m.layer.bias is not None]
-    inputs = [batch for batch in inputs_of(batches) if len(batch)]
+    inputs = [batch for batch in inputs_of(batches, model) if len(batch)]
     if not inputs:
         raise ValueError("correct_bias needs at least one sample, got none")
     model.eval()
@@ -789,7 +842,9 @@ def correct_bias(model: Module, batches: Iterable[Any]) -> Module:
     for m, mean in zip(layers, wanted, strict=True):
         bias = m.layer.bias
         assert bias is not None
-        bias.data = (bias.data + mean - mean_outputs([m])[0]).astype(np.float32)
+        now = mean_outputs([m])[0]
+        added = m.running_bias() if isinstance(m, PreparedLayer) else bias.data
+        bias.data = (added + mean - now).astype(np.float32)
     return model
 
 
@@ -842,19 +897,32 @@ plt.show()
 #
 # ## Reflect
 #
-# 1. Equalization restored the twin completely, and training did too. Which would you try first on a network of someone
-#    who has left, with 256 images of calibration data and no labels?
-# 2. The straight-through gradient is wrong almost everywhere. Why does it work at all, and when would you expect it not to?
-# 3. The converted network agrees with the one that was trained, nearly code for code. Name two places where a code may
-#    still differ by one.
+# Write below each question; what you write is handed in.
 
 # %% [markdown]
-# ### Answers
+# <!-- question: equalize_or_train -->
+# 1. Equalization restored the twin completely, and training did too. Which would you try first on a network of someone
+#    who has left, with 256 images of calibration data and no labels?
 #
 # ### BEGIN SOLUTION
-# 1. Equalization: it needs no data and no labels. Then bias correction, which needs only inputs. Training needs labels.
-# 2. It is the slope of the staircase seen from afar. It fails where the step is as long as the whole weight distribution:
-#    then a small update rarely changes any code, and a large one changes many.
-# 3. The bias is rounded to int32 steps; and the float sums of the trained network are themselves rounded, so that a value
-#    that lies next to a tie may fall on the other side.
+# Equalization: it needs no data and no labels. Then bias correction, which needs only inputs. Training needs labels.
+# ### END SOLUTION
+
+# %% [markdown]
+# <!-- question: straight_through -->
+# 2. The straight-through gradient is wrong almost everywhere. Why does it work at all, and when would you expect it not to?
+#
+# ### BEGIN SOLUTION
+# It is the slope of the staircase seen from afar. It fails where the step is as long as the whole weight distribution:
+# then a small update rarely changes any code, and a large one changes many.
+# ### END SOLUTION
+
+# %% [markdown]
+# <!-- question: off_by_one -->
+# 3. The converted network agrees with the one that was trained, nearly code for code. Name two places where a code may
+#    still differ by one.
+#
+# ### BEGIN SOLUTION
+# The bias is rounded to int32 steps; and the float sums of the trained network are themselves rounded, so that a value
+# that lies next to a tie may fall on the other side.
 # ### END SOLUTION

@@ -30,6 +30,9 @@
 # %% [markdown]
 # Stuck? `tito hint` shows the next of three hints, from a question to nearly the line. `check("choose_qparams")` in a cell
 # runs that exercise's tests on what this notebook has defined, and says what `tito test` would say.
+#
+# Your own work is what you write with NumPy, and with functions of other exercises. `tinytorch.acceleration` would do
+# some exercises for you: while one is checked, tested or graded, it is not there.
 
 # %%
 #| default_exp quantization.quantize
@@ -63,15 +66,17 @@ from tito.testing.in_notebook import check  # check("ID") says what `tito test` 
 
 # %%
 #| export
+from __future__ import annotations
+
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike, NDArray
 
-from tinytorch.core.checks import checked_axis, real_array, real_number, whole_number
-from tinytorch.quantization.histogram import Histogram, as_counts
-from tinytorch.quantization.packing import packed_size
+from tinytorch.core.checks import check_fits, checked_axis, real_array, real_number, said, whole_number
+from tinytorch.quantization.arguments import ends_of
+from tinytorch.quantization.histogram import Histogram, as_counts, as_percentile
 from tinytorch.quantization.qparams import (
     INT4,
     INT8,
@@ -79,6 +84,7 @@ from tinytorch.quantization.qparams import (
     UINT8,
     IntType,
     QParams,
+    as_codes,
     as_int_type,
     as_integers,
     as_qparams,
@@ -89,9 +95,11 @@ from tinytorch.quantization.qparams import (
     as_sums,
     as_zero_points,
     check_codes,
-    check_fits,
     check_same_shape,
+    each_slice,
+    packed_size,
 )
+from tinytorch.quantization.reprs import repr_of_observer
 
 # %%
 import time
@@ -150,7 +158,7 @@ print(f"scale {step:.5f}, and 0 lies {1 / step:.0f} steps above mark -128: at ma
 def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
     """The quantization parameters for reals in [lo, hi].
 
-    First the range is widened to hold 0: `lo = min(lo, 0)`, `hi = max(hi, 0)`.
+    First the range is widened to hold 0: `lo = min(lo, 0)`, `hi = max(hi, 0)`, each element.
     Asymmetric: `scale = (hi - lo) / (qmax - qmin)`, `zero_point = rint(qmin - lo / scale)`, clipped to the codes.
     Symmetric (signed types only): `scale = max(|lo|, |hi|) / qmax`, and one `zero_point = 0` for all.
     `as_scale(...)` turns a step into a usable scale: do it before you divide by the scale.
@@ -232,14 +240,14 @@ def quantize(x: ArrayLike, qparams: QParams) -> NDArray[Any]:
 #| export
 #| exercise: quantize
 def dequantize(q: NDArray[Any], qparams: QParams) -> NDArray[np.float32]:
-    """The reals that codes stand for: `scale * (q - zero_point)`, float32 [shape of q].
+    """The reals that codes stand for: `scale * (q - zero_point)`, float32 [shape of q]. q may be int32 sums, too.
 
     >>> dequantize(np.array([-43, 42], np.int8), QParams(0.5, -43)).tolist()
     [0.0, 42.5]
     """
-    q = as_integers("codes", q, room=256)  # for the zero point
-    check_fits("a scale", as_qparams(qparams).scale.shape, q.shape)
-    # 1 line. Widen first: in int8, 127 - (-43) is -86.
+    q = as_codes(q, as_qparams(qparams).int_type)
+    check_fits("a scale", qparams.scale.shape, q.shape)
+    # 1 line. Widen first: in int8, 127 - (-43) is -86. Last comes .astype(np.float32), for int32 * float32 is float64.
     ### BEGIN SOLUTION
     return (q.astype(np.int32) - qparams.zero_point).astype(np.float32) * qparams.scale
     ### END SOLUTION
@@ -346,14 +354,17 @@ def error_parts(x: ArrayLike, qparams: QParams) -> tuple[float, float]:
 # %%
 #| export
 #| exercise: error_parts
-def sqnr_db(x: ArrayLike, x_hat: ArrayLike) -> float:
+def sqnr_db(x: ArrayLike, x_hat: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Any:
     """Signal to quantization noise, in decibels: `10 log10(sum x**2 / sum (x - x_hat)**2)`.
 
-    Infinite if exact; minus infinity if x is all zero and x_hat is not.
+    Infinite if exact; minus infinity if x is all zero and x_hat is not. A float; with an axis an array, [n]: that of
+    each of the n slices along it, of which a loud one hides no other.
 
     >>> round(sqnr_db([3.0, 4.0], [3.0, 4.5]), 6)  # 25 / 0.25 is a factor of 100
     20.0
     """
+    if axis is not None:
+        return each_slice(sqnr_db, x, x_hat, axis)
     x, x_hat = as_signals(x, x_hat)
     # About 3 lines. No noise: return float("inf"). No signal: float("-inf"), for log10(0) would warn.
     ### BEGIN SOLUTION
@@ -458,7 +469,8 @@ def split_groups(x: NDArray[Any], group_size: int) -> NDArray[Any]:
     x = real_array("x", x)
     if x.ndim != 2:
         raise ValueError(f"groups need x of 2 axes, got shape {x.shape}")
-    # About 3 lines: how many zeros are missing? np.pad(x, ((0, 0), (0, missing))), then reshape.
+    # About 3 lines: how many zeros are missing? np.pad(x, ((0, 0), (0, missing))), then reshape. It must be told all three
+    # lengths: -1 stands for none where x has no rows.
     ### BEGIN SOLUTION
     rows, columns = x.shape
     groups = -(-columns // group_size)
@@ -521,7 +533,7 @@ def pack_int4(q: NDArray[Any]) -> NDArray[np.uint8]:
     """
     q = real_array("codes", q)
     check_codes(q, UINT4 if q.dtype == np.uint8 else INT4)
-    # About 3 lines: flatten to uint8 nibbles (& 0xF), fill up to an even number, low | high << 4.
+    # About 3 lines: flatten to uint8 nibbles (& 0xF), fill up to an even number (0 of uint8), low | high << 4.
     ### BEGIN SOLUTION
     nibbles = np.append(q.astype(np.uint8) & 0xF, np.zeros(q.size % 2, np.uint8))
     return (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8)
@@ -571,16 +583,18 @@ assert (unpack_int4(pack_int4(q), q.shape) == q).all(), "15 codes must survive: 
 class Observer:
     """Watches batches of real numbers, then says which range [lo, hi] the codes should cover. Memory does not grow."""
 
+    __repr__ = repr_of_observer
+
     def observe(self, x: ArrayLike) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define observe(x)")
 
     def range(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """(lo, hi). ValueError before anything was observed."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define range(), which gives (lo, hi)")
 
     def qparams(self, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
         """The quantization parameters for `range()`."""
-        return choose_qparams(*self.range(), int_type, symmetric)
+        return choose_qparams(*ends_of(self), int_type, symmetric)
 
     def _require(self, seen: Any) -> None:
         if not seen:
@@ -614,7 +628,7 @@ class MinMaxObserver(Observer):
     """
 
     def __init__(self, axis: int | None = None) -> None:
-        self.axis = axis
+        self.axis = checked_axis(axis)
         self.lo: NDArray[Any] | None = None
         self.hi: NDArray[Any] | None = None
 
@@ -676,7 +690,8 @@ class MovingAverageObserver(MinMaxObserver):
 #| export
 #| exercise: observers
 class PercentileObserver(Observer):
-    """The range that holds `percentile` % of the magnitudes |x|: [-t, t], but never wider than what was seen.
+    """The range that holds `percentile` % of the magnitudes |x|: [-t, t], but never wider than what was seen, which
+    the histogram knows as its lo and hi.
 
     t is the upper edge of the first cell at which the share of magnitudes counted so far reaches percentile / 100, so
     it is exact to one cell of the histogram.
@@ -688,9 +703,7 @@ class PercentileObserver(Observer):
     """
 
     def __init__(self, percentile: float = 99.9) -> None:
-        if not 0 < real_number("percentile", percentile) <= 100:
-            raise ValueError(f"percentile must be in (0, 100], got {percentile}: 99.9 keeps all but one in a thousand")
-        self.percentile, self.histogram = float(percentile), Histogram()
+        self.percentile, self.histogram = as_percentile(percentile), Histogram()
 
     def observe(self, x: ArrayLike) -> None:
         self.histogram.add(x)
@@ -763,8 +776,8 @@ def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArr
 
     counts: of the cells inside the range. codes: the code of each cell. clipped: the same counts with all that lies
     beyond the ends added to the first and last cell. p is `clipped`, divided by its sum. q gives each occupied cell
-    (counts > 0) the mean count of the occupied cells that share its code, divided by counts.sum(); where that is 0, use
-    1e-9, so that mass on an empty cell costs much, not infinity.
+    (counts > 0) the mean count of the occupied cells that share its code, divided by counts.sum(). For an empty cell q
+    is 1e-9, so that mass on it costs much, not infinity.
 
     >>> codes = np.array([0, 0, 1, 1])
     >>> kl_divergence(np.array([4, 4, 8, 0]), codes, np.array([4, 4, 8, 0]))  # even within each code: nothing lost
@@ -774,7 +787,8 @@ def kl_divergence(counts: NDArray[np.int64], codes: NDArray[Any], clipped: NDArr
     counts, codes, clipped = real_array("counts", counts), as_integers("codes", codes), as_counts("clipped", clipped)
     code_index = codes.astype(np.int64) - int(codes.min())
     occupied = counts > 0
-    # About 5 lines. np.bincount(code_index, weights=...) sums over the cells of each code.
+    # About 5 lines. np.bincount(code_index, weights=...) sums over the cells of each code. Not one of them may be
+    # occupied, or of all cells: divide by 1 then, not by 0.
     ### BEGIN SOLUTION
     total, cells = np.bincount(code_index, weights=counts), np.bincount(code_index, weights=occupied)
     mean = total / np.maximum(cells, 1)
@@ -800,7 +814,7 @@ class HistogramObserver(Observer):
 
     def __init__(self, objective: str = "mse", candidates: int = 256) -> None:
         if objective not in self.objectives:
-            raise ValueError(f"objective must be one of {self.objectives}, got {objective!r}")
+            raise ValueError(f"objective must be one of {self.objectives}, got {said(objective)}")
         self.objective, self.histogram = objective, Histogram()
         self.candidates = whole_number("HistogramObserver", "candidates", candidates)
 
@@ -1016,6 +1030,7 @@ def quantize_multiplier(m: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int
     if not np.all((m > 0) & (m < 2**30)):
         raise ValueError(f"a multiplier must be in (0, 2**30), got {np.min(m):g} to {np.max(m):g}: check the scales")
     # About 5 lines. np.frexp gives the exponent as int32: .astype(np.int64) before anything is added or shifted.
+    # m may be one number or one a channel: np.where serves both.
     ### BEGIN SOLUTION
     fraction, exponent = np.frexp(m)
     q31 = np.floor(fraction * 2**31 + 0.5).astype(np.int64)
@@ -1044,7 +1059,7 @@ def requantize(acc: NDArray[np.int32], m: ArrayLike, qparams: QParams, rounding:
     [80, 127]
     """
     if rounding not in ROUNDINGS:
-        raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
+        raise ValueError(f"rounding must be one of {ROUNDINGS}, got {said(rounding)}")
     q31, e = quantize_multiplier(m)  # refuses a multiplier that is none, whatever the rounding
     wide = as_sums(acc)
     check_fits("m", np.shape(m), wide.shape)

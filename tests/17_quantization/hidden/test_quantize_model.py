@@ -104,7 +104,7 @@ def test_weights_have_the_type_and_scales_asked_for(student, how, seed, bits, ax
     weights, biases, x = drawn(seed)
     model, t = network(student, weights, biases), student.IntType(bits)
     if how == "static":
-        model = student.quantize_static(model, [x], int_type=t, axis=axis)
+        model = student.quantize_static(model, [x], student.MinMaxObserver, t, axis)
     else:
         model = student.quantize_dynamic(model, t, axis)
     quantized = [layer for layer in model.layers if type_name(layer) == "QuantizedLinear"]

@@ -66,12 +66,32 @@ def test_processes_that_are_killed_leave_only_whole_files(tmp_path: Path, in_chi
     in_child(product, environment={"NUMBA_CACHE_DIR": str(tmp_path)})
 
 
+def can_mount() -> bool:
+    """Whether a process may mount a disk here: one does, where no other sees it."""
+    if sys.platform != "linux" or shutil.which("unshare") is None:
+        return False
+    tried = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", tempfile.gettempdir()]
+    return subprocess.run(tried, capture_output=True).returncode == 0
+
+
+def private_pythons() -> dict[Path, list[Path]]:
+    """Folders of this Python below others that not every user may enter, and these."""
+    roots = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve()}
+    private = {root: [parent for parent in root.parents if not parent.stat().st_mode & 0o001] for root in sorted(roots)}
+    return {root: parents for root, parents in private.items() if parents}
+
+
+# In text, which pytest asks and not the processes that run this file.
+with_a_disk = pytest.mark.skipif("not can_mount()", reason="no disk can be mounted here")
+with_a_public_python = pytest.mark.skipif(
+    "private_pythons() and not can_mount()", reason="this Python is private, and no public place can be mounted"
+)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KB, which the first kernels fill."""
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode(errors='replace').strip()}")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], check=True)
     yield tmp_path
     subprocess.run(["umount", str(tmp_path)], check=True)
 
@@ -90,6 +110,7 @@ def warned(*prefix: str, environment: dict[str, str], user: int | None = None, f
 
 
 @as_root
+@with_a_disk
 def test_a_full_disk_costs_speed_only(small_disk: Path, size: Any) -> None:
     for _ in range(size(short=1, long=5)):
         assert warned(environment={"NUMBA_CACHE_DIR": str(small_disk)}) == 1
@@ -121,26 +142,20 @@ def public_python(folder: Path) -> list[str]:
     Nothing, if it is so anyway. Else the command gets mounts of its own, in which the private folders above Python are
     covered by public ones that hold it alone. folder: a place for mounts.
     """
-    roots = [Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve()]
-    private = {root: [parent for parent in root.parents if not parent.stat().st_mode & 0o001] for root in roots}
-    roots = [root for root in roots if private[root]]
-    if not roots:
+    private = private_pythons()
+    if not private:
         return []
-    held = {root: folder / str(number) for number, root in enumerate(roots)}
+    held = {root: folder / str(number) for number, root in enumerate(private)}
     for place in held.values():
         place.mkdir(parents=True)
-    lines = [f"mount --bind {root} {held[root]}" for root in roots]
-    lines += [f"mount -t tmpfs -o mode=755 tmpfs {covered}" for covered in {private[root][-1] for root in roots}]
-    lines += [f"mkdir -p {root}\nmount --bind {held[root]} {root}" for root in roots]
-    prefix = ["unshare", "--mount", "sh", "-e", "-c", "\n".join([*lines, 'exec "$@"']), "sh"]
-    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, encoding="utf-8")
-    if tried.returncode:
-        pytest.skip(f"this Python lies where other users may not read, and nothing can be mounted: {tried.stderr}")
-    return prefix
+    lines = [f"mount --bind {root} {place}" for root, place in held.items()]
+    lines += [f"mount -t tmpfs -o mode=755 tmpfs {covered}" for covered in {above[-1] for above in private.values()}]
+    lines += [f"mkdir -p {root}\nmount --bind {place} {root}" for root, place in held.items()]
+    return ["unshare", "--mount", "sh", "-e", "-c", "\n".join([*lines, 'exec "$@"']), "sh"]
 
 
 @as_root
-@pytest.mark.skipif(sys.platform != "linux", reason="mounts of its own are what a process has on Linux")
+@with_a_public_python
 def test_privileges_that_are_dropped_after_the_import_cost_speed_only(tmp_path: Path) -> None:
     """The package is one that has never run, so that the user who is left has to compile."""
     package, python = Path(tempfile.mkdtemp()), public_python(tmp_path / "mounts")

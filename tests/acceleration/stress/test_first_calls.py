@@ -43,11 +43,15 @@ def first_calls(threads: int, seed: int) -> None:
     rows = QParams(np.full((40, 1), 0.02, np.float32), np.zeros((40, 1), np.int32), INT8)
     packed, packed4, layer = pack_int8(weights), pack_int4(weights), Int8Linear(pack_int8(weights), np.float32(0.1))
     conv = Int8Conv2d(kernel, np.float32(0.1))
+    by_rows = Int8Linear(pack_int8(weights), np.float32(0.1), per_row=True)
+    by_images = Int8Conv2d(kernel, np.float32(0.1), per_row=True)
     operations: list[Callable[[], object]] = [
         lambda: int8_matmul(codes, packed, 7),
         lambda: int8_matmul(codes.reshape(2, 20, 70), packed, 7),
         lambda: layer(x),
         lambda: conv(images),
+        lambda: by_rows(x),
+        lambda: by_images(images),
         lambda: int4_matmul(codes, packed4, 7),
         lambda: int4_linear(x, packed4),
         lambda: pack_bf16(x).unpack(),

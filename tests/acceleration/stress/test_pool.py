@@ -164,6 +164,23 @@ def test_where_threads_cannot_be_started_there_are_fewer_and_it_is_said_once(lim
     in_child(start_refused, limit)
 
 
+def late() -> None:
+    """What an interrupted call of set_num_threads began may be finished after a later call: the later one holds."""
+    from tinytorch.acceleration import get_num_threads, threads
+
+    threads.set_num_threads(2)
+    earlier, later = next(threads._numbers), next(threads._numbers)
+    threads._pool.resize_by(later, 3)
+    threads._pool.resize_by(earlier, 7)
+    assert get_num_threads() == 3
+    threads.set_num_threads(4)
+    assert get_num_threads() == 4
+
+
+def test_of_two_sizes_the_one_asked_for_later_holds(in_child: Run) -> None:
+    in_child(late)
+
+
 def interrupted(interrupts: int, seed: int) -> None:
     """Ctrl-C again and again, in calls and while the pool starts and stops."""
     import os

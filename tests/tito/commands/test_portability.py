@@ -111,7 +111,7 @@ def frozen(edition: Course, solve: Solve, monkeypatch: pytest.MonkeyPatch) -> Co
     """An edition in whose folder nothing can be written any more: played, because root may write anywhere."""
     solve(edition, "double")
     edition.tito("export", "01")
-    root, opened, made = str(edition.root), Path.open, Path.mkdir
+    root, opened, made, os_opened = str(edition.root), Path.open, Path.mkdir, os.open
 
     def refuse(path: object) -> None:
         if str(path).startswith(root):
@@ -127,8 +127,14 @@ def frozen(edition: Course, solve: Solve, monkeypatch: pytest.MonkeyPatch) -> Co
             refuse(self)
         return made(self, *rest, **named)
 
+    def os_open(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            refuse(path)
+        return os_opened(path, flags, *rest, **named)
+
     monkeypatch.setattr(Path, "open", open_)
     monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(os, "open", os_open)
     return edition
 
 
@@ -185,7 +191,7 @@ if sys.platform != "win32":
         code = (
             "import os, signal, sys\nfrom tito import cli, files\nreal = files._write_synced\n"
             f"signal.signal(signal.{name}, signal.SIG_DFL)\n"  # which nohup may have changed for the tests
-            "def write(path, data):\n    real(path, data)\n"
+            "def write(path, data, mode):\n    real(path, data, mode)\n"
             f"    if 'sums.py' in path.name:\n        os.kill(os.getpid(), signal.{name})\n"
             "files._write_synced = write\nsys.exit(cli.main(['export']))\n"
         )

@@ -213,7 +213,9 @@ def test_a_magic_in_an_exported_cell_is_refused_in_a_py_and_a_comment_in_an_ipyn
     cell = f"{magic}\nSTART = 0" if magic == "%%time" else f"START = 0\n{magic}"
     course.change(NOTEBOOK, "START = 0", cell)
     line = course.line_of(NOTEBOOK, magic, 1)
-    course.tito("export", "01").refuses(f"{NOTEBOOK}:{line}: ", f"`{magic}` works in Jupyter only")
+    course.tito("export", "01").refuses(
+        f"{NOTEBOOK}:{line}: ", f"`{magic}` is an IPython command, which can be neither"
+    )
     to_ipynb(course, line)
     said = course.tito("export", "01")
     assert (said.status, said.err) == (0, "")
@@ -403,8 +405,8 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that gives every file the same time, as one does to files that are written within a second."""
     write = files._write_synced
 
-    def written_at_once(path: Path, data: bytes) -> None:
-        write(path, data)
+    def written_at_once(path: Path, data: bytes, mode: int) -> None:
+        write(path, data, mode)
         os.utime(path, (1_700_000_000, 1_700_000_000))
 
     monkeypatch.setattr(files, "_write_synced", written_at_once)

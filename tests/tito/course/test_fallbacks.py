@@ -78,7 +78,9 @@ MAGICS = {
 @pytest.mark.parametrize("kind", MAGICS)
 def test_a_magic_beside_code_is_a_comment_in_an_ipynb_and_told_in_a_py(solved: Course, kind: str) -> None:
     solved.change(NOTEBOOK, "return x / 2", f"{MAGICS[kind]}\n    return x / 2")
-    solved.tito("export", "01").refuses(f"`{MAGICS[kind].split(chr(10))[0]}` works in Jupyter only")
+    solved.tito("export", "01").refuses(
+        f"`{MAGICS[kind].split(chr(10))[0]}` is an IPython command, which can be neither"
+    )
     as_page(solved)
     assert solved.tito("export", "01").err == ""
     assert f"    # {MAGICS[kind].split(chr(10))[0]}\n" in solved.read("toy/sums.py")

@@ -41,11 +41,25 @@ def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course: Cou
     course.tito("test", "").refuses("no module ''", status=2)
 
 
+def test_an_exercise_is_named_by_its_id_by_the_name_of_a_part_or_behind_its_module(course: Course) -> None:
+    for named in (["counter"], ["own total"], ["01", "counter"], ["01_toy", "adds up", "--exercise", "own total"]):
+        said = course.tito("test", *named)
+        assert said.status == 0 and said.out.split("\n")[0].split()[:4] == ["counter", "3", "of", "3"], named
+    assert course.tito("hint", "own total").out.startswith("counter: ")
+    assert course.tito("test", "counter", "double").out.count("passed") == 2
+
+
+def test_a_name_that_is_none_is_answered_with_the_nearest_exercise_and_a_part_with_its_whole(course: Course) -> None:
+    course.tito("test", "duoble").refuses("no module or exercise 'duoble' (the nearest is 'double')", status=2)
+    course.tito("test", "01", "duoble").refuses("no exercise 'duoble' (the nearest is 'double')", status=2)
+    course.tito("reset", "own total").refuses("no exercise 'own total': it is a part of counter", status=2)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
         ("points = 2", "point = 2", "notebook 1: exercise 1: unknown key 'point' (the nearest is 'points')"),
-        ("points = 2\n", "", "notebook 1: exercise 1: points is missing for exercise 'double'"),
+        ("points = 2\n", "", "notebook 1: exercise 1: points is missing for 'double'"),
         ("points = 2", "points = 0", "points of 'double' must be a whole number above 0, got 0"),
         ("points = 2", "points = true", "points of 'double' must be a whole number above 0, got True"),
         ("points = 2", 'points = "2"', "points of 'double' must be a whole number above 0, got '2'"),
@@ -63,7 +77,7 @@ def test_an_unknown_module_is_answered_with_the_nearest_and_with_all(course: Cou
         (PARTS, '{ "" = 1, total = 2 }', "a part of 'counter' must be called as its function is, or in a few words"),
         (PARTS, '{ "a: b" = 1, total = 2 }', "must be called as its function is, or in a few words, got 'a: b'"),
         (', "return 2 * x, nearly"]', ', ""]', "hints of 'double' must be three texts"),
-        ('id = "counter"', 'id = "double"', "the exercise id 'double' is used twice"),
+        ('id = "counter"', 'id = "double"', "the id 'double' is used twice"),
         ('id = "counter"', 'id = "Count er"', "id must be a lower-case name such as 'choose_qparams'"),
         ('file = "toy_dev.py"', 'file = "tyo_dev.py"', "file 'tyo_dev.py' does not exist, nor does tyo_dev.ipynb"),
         ('file = "toy_dev.py"', 'file = "../toy_dev.py"', "file must name a .py beside module.toml"),
@@ -91,3 +105,36 @@ def test_a_table_without_notebooks_or_exercises_is_refused(course: Course) -> No
 def test_an_unknown_exercise_is_answered_with_the_nearest_and_with_all(course: Course) -> None:
     said = course.tito("test", "01", "--exercise", "cuonter")
     said.refuses("no exercise 'cuonter' (the nearest is 'counter')", "It has: double, counter", status=2)
+
+
+QUESTION = '[[notebook.question]]\nid = "why"\ntitle = "Why?"\n'
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        (QUESTION.replace('"why"', '"double"'), "the id 'double' is used twice"),
+        (QUESTION * 2, "the id 'why' is used twice"),
+        (QUESTION.replace('"why"', '"Why not?"'), "id must be a lower-case name such as 'acceptable_loss'"),
+        (QUESTION.replace('title = "Why?"', ""), "title is missing for 'why'"),
+        (QUESTION + "points = -1\n", "points of 'why' must be a whole number from 0 on, got -1"),
+        (QUESTION + "points = true\n", "points of 'why' must be a whole number from 0 on, got True"),
+        (QUESTION + 'hints = ["?"]\n', "unknown key 'hints'"),
+        ("question = 3\n", "question must be a list of tables"),
+    ],
+)
+def test_a_wrong_question_is_refused_with_file_and_key(course: Course, table: str, sentence: str) -> None:
+    course.write(TABLE, course.read(TABLE) + "\n" + table)
+    if table.startswith("question"):
+        course.change(TABLE, 'file = "toy_dev.py"\n', 'file = "toy_dev.py"\n' + table)
+        course.write(TABLE, course.read(TABLE).removesuffix(table))
+    course.tito("export", "01_toy").refuses(TABLE, sentence)
+
+
+def test_a_question_earns_no_points_unless_it_says_so_and_never_those_of_the_exercises(course: Course) -> None:
+    course.write(TABLE, course.read(TABLE) + "\n" + QUESTION)
+    module = load_module(course.project, "01_toy")
+    assert [(question.id, question.points) for question in module.questions] == [("why", 0)]
+    course.write(TABLE, course.read(TABLE) + "points = 2\n")
+    module = load_module(course.project, "01_toy")
+    assert module.questions[0].points == 2 and module.points == 5

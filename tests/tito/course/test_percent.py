@@ -155,3 +155,15 @@ def test_other_lines_in_the_header_are_a_raw_cell_as_in_jupyterlab(course: Cours
     text = "# ---\n# title: A toy\n# jupyter:\n#   kernel: x\n# ---\n\n# %%\nx = 1\n"
     header, pieces = percent.split(text)
     assert (header, pieces[0].source, pieces[0].first_line) == ("---\ntitle: A toy\n---", "x = 1", 8)
+
+
+@pytest.mark.parametrize(
+    "line", ["%%capture", "  %timeit f(x)", "!ls -l", "a, b = !ls", "x = %time f()", "?f", "f??", "cd .."]
+)
+def test_what_only_a_notebook_runs_is_called_an_ipython_command(line: str) -> None:
+    assert percent.why_no_python(line).startswith(f"`{line.strip()}` is an IPython command")
+
+
+@pytest.mark.parametrize("line", ["return x /", "x = 3 % % 2", "if x != :", "def f(x", "x ! y", "pip = = 2", "'%d' % "])
+def test_a_slip_in_python_is_not_called_an_ipython_command(line: str) -> None:
+    assert percent.why_no_python(line) == ""

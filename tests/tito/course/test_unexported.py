@@ -7,7 +7,10 @@ import pytest
 from ..testing.both import by_check, by_tito_test, exercise
 from ..toy_course import NOTEBOOK, Course
 
-SENTENCE = "is defined in a cell without `#| export`, so the package does not have it: begin that cell with `#| export`"
+SENTENCE = (
+    "is defined in a cell without `#| export`, so the package does not have it: move it into the exercise's cell, "
+    "for only those are graded"
+)
 HELPER = "def helper(x):\n    return 2 * x"
 CALLS_HELPER = exercise("return helper(x)")
 ANSWERS = {

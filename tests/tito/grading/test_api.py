@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,11 +17,13 @@ from tito.errors import WrongCall
 from tito.grading import api
 from tito.grading.api import grade_batch, merge_batches
 from tito.grading.grade import Grade
+from tito.grading.journal import Journal
 from tito.grading.options import Options, Shard
 
 from ..toy_course import Course
 
-UNSAFE = Options(unsafe=True, exercise="double", limit_seconds=60.0)
+UNIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+UNSAFE = Options(seed=7, unsafe=True, exercise="double", limit_seconds=60.0)
 CELL = "# %%\n#| export\n#| exercise: double\ndef double(x):\n    return {}\n"
 
 
@@ -90,3 +95,78 @@ def test_an_exercise_that_is_none_is_refused_before_anything_is_written(
     with pytest.raises(WrongCall, match="01_toy has no exercise 'duoble' .the nearest is 'double'."):
         grade_batch(course.project, "01_toy", handed_in, tmp_path / "out", Options(exercise="duoble"))
     assert not (tmp_path / "out").exists()
+
+
+# Who may read it
+
+
+@pytest.fixture
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A umask for the time of a test."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def open_to_others(out: Path) -> dict[str, str]:
+    """What in a folder, and the folder itself, somebody else may read, write or enter, or its owner may not."""
+    modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in (out, *out.rglob("*"))}
+    wanted = {path: 0o700 if path.is_dir() else 0o600 for path in modes}
+    return {path.name: oct(mode) for path, mode in modes.items() if mode != wanted[path]}
+
+
+@UNIX
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777], indirect=True)
+def test_whatever_is_in_out_is_for_its_owner_alone_whatever_the_umask(
+    umask: None, course: Course, tmp_path: Path
+) -> None:
+    folder = tmp_path / "all"
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o700)
+    (folder / "ada.py").touch()
+    (folder / "ada.py").chmod(0o600)
+    (folder / "ada.py").write_text("x = 1", encoding="utf-8")
+    graded = Journal(tmp_path / "a" / "b")
+    try:
+        assert open_to_others(tmp_path / "a") == {}, "while it is open, with its -wal"
+        assert len(list((tmp_path / "a" / "b").iterdir())) == 2
+    finally:
+        graded.__exit__(None, None, None)
+    grade_batch(course.project, "01_toy", folder, tmp_path / "a" / "b", UNSAFE)
+    assert open_to_others(tmp_path / "a") == {}
+
+
+@UNIX
+def test_what_an_earlier_run_left_open_is_closed_and_a_folder_that_was_opened_stays_so(
+    course: Course, tmp_path: Path
+) -> None:
+    (tmp_path / "ada.py").write_text("x = 1", encoding="utf-8")
+    out = tmp_path / "out"
+    grade_batch(course.project, "01_toy", tmp_path / "ada.py", out, UNSAFE)
+    for path in out.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    out.chmod(0o750)
+    grade_batch(course.project, "01_toy", tmp_path / "ada.py", out, UNSAFE)
+    assert open_to_others(out) == {"out": "0o750", "adjustments.csv": "0o644"}, "what is the instructor's own"
+
+
+@UNIX
+def test_a_folder_with_other_things_in_it_keeps_its_mode(course: Course, tmp_path: Path) -> None:
+    (tmp_path / "ada.py").write_text("x = 1", encoding="utf-8")
+    for name, mode in (("notes.txt", 0o755), ("roster.csv", 0o700)):
+        out = tmp_path / Path(name).stem
+        out.mkdir()
+        (out / name).write_text("name,submission\nAda,ada\n", encoding="utf-8")
+        out.chmod(0o755)
+        grade_batch(course.project, "01_toy", tmp_path / "ada.py", out, UNSAFE)
+        assert stat.S_IMODE(out.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("line", ["%%capture", "!ls", "files = !ls", "%timeit 2", "pip install numpy", "double?"])
+def test_an_ipython_command_in_a_py_is_called_so_where_it_is_graded(course: Course, tmp_path: Path, line: str) -> None:
+    """The same sentence as of `tito export` and `tito test`."""
+    cell = CELL.format("2 * x").replace("def double", f"{line}\ndef double")
+    (tmp_path / "ada.py").write_text(cell, encoding="utf-8")
+    (grade,) = grade_batch(course.project, "01_toy", tmp_path / "ada.py", tmp_path / "out", UNSAFE).grades
+    sentence = f"`{line}` is an IPython command, which can be neither exported nor graded: delete this line"
+    assert sentence in grade.outcomes[0].message and "invalid syntax" not in grade.outcomes[0].message

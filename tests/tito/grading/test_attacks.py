@@ -21,7 +21,7 @@ from tito.course.project import Project
 from ..toy_course import ROOT
 from .attacks import Attack, catalogue
 from .attacks.arena import HONEST, Row, fight
-from .attacks.scene import Scene, copied
+from .attacks.scene import Scene, copied, with_a_question
 
 pytestmark = pytest.mark.sandbox
 HERE = Project(ROOT)
@@ -84,7 +84,7 @@ AftermathOf = Callable[[Batch], Aftermath]
 def aftermath_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AftermathOf:
     """Lets a batch loose, once. If none of its attacks is selected, the witness is asked about all of them."""
     folder = tmp_path_factory.mktemp("attacks ü ")
-    project = copied(HERE, folder / "a course")
+    project = with_a_question(copied(HERE, folder / "a course"))
     module = load_module(project, "17_quantization")
     asked = [item.callspec.params.get("attack") for item in request.session.items if hasattr(item, "callspec")]
 
@@ -104,11 +104,12 @@ def aftermath(batch: Batch, aftermath_of: AftermathOf) -> Aftermath:
     return aftermath_of(batch)
 
 
-def test_there_are_sixty_different_attacks_and_more_of_every_family() -> None:
+def test_there_are_240_different_attacks_and_each_has_something_to_show_that_it_was_made() -> None:
     families = {attack.family for attack in ATTACKS}
-    assert len({(attack.code, attack.others) for attack in ATTACKS}) == len(ATTACKS) >= 60
+    assert len({(attack.code, attack.others, attack.files) for attack in ATTACKS}) == len(ATTACKS) >= 240
     assert families == {path.stem for path in (Path(__file__).parent / "attacks").glob("*.toml")}
     assert sum(len(batch.attacks) for batch in BATCHES) == len(ATTACKS)
+    assert [attack.name for attack in ATTACKS if not attack.proves] == []
 
 
 @each_attack
@@ -118,6 +119,7 @@ def test_an_attack_earns_what_its_honest_part_is_worth(attack: Attack, aftermath
     assert row.status != "machinery", f"{attack.tries}: the grader itself failed: {row.message}"
     assert row.earned in row.may_earn, f"{attack.tries}: earned {row.earned}, not {row.may_earn}: {row.message}"
     assert not row.told, f"{attack.tries}: the report gives away {row.told}"
+    assert row.acted, f"{attack.tries}: nothing shows that it was made: {row.message}"
 
 
 @each_batch

@@ -27,7 +27,7 @@ from tito.testing.outcome import Outcome, Reason
 
 from ..toy_course import Course
 
-CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
+CONDITIONS = Conditions("01_toy", Options(), {"tito": "1"}, {"given code": "1"}, {"double": {"tests of double": "1"}})
 
 
 def handed_in(name: str, source: str = "") -> Submission:
@@ -39,13 +39,13 @@ CLASS = [handed_in(f"student {number:02}") for number in range(12)]
 
 @dataclass
 class Fakes:
-    """Makes judges that give the length of the source as points, and remembers what happened to them."""
+    """Makes judges that tell the length of the source, and remembers what happened to them."""
 
     behave: Callable[[Submission, int], None] = lambda submission, judge: None
     graded: list[str] = field(default_factory=list)
     made: list[FakeJudge] = field(default_factory=list)
 
-    def __call__(self) -> FakeJudge:
+    def __call__(self, exercises: Sequence[str] = ()) -> FakeJudge:
         self.made.append(FakeJudge(self, len(self.made)))
         return self.made[-1]
 
@@ -65,13 +65,13 @@ class FakeJudge:
     def __exit__(self, *error: object) -> None:
         self.ended.set()
 
-    def grade(self, submission: Submission) -> Grade:
+    def grade(self, submission: Submission, exercises: Collection[str] = ()) -> Grade:
         assert not self.ended.is_set(), "a judge that was left must not be asked again"
         self.owners.add(threading.get_ident())
         self.fakes.behave(submission, self.number)
         self.fakes.graded.append(submission.name)
-        points = len("".join(submission.cells["double"]))
-        outcome = Outcome("passed", exercise="double", title="Twice", points=points, max_points=99)
+        detail = f"{len(''.join(submission.cells['double']))} characters"
+        outcome = Outcome("passed", detail=detail, exercise="double", title="Twice", points=2, max_points=2)
         return Grade(submission.name, (outcome,), "graded", 0.1, (*submission.remarks, "judged"), submission.digest)
 
 
@@ -80,7 +80,7 @@ class Run(Protocol):
 
     def __call__(
         self,
-        fakes: Callable[[], FakeJudge],
+        fakes: Callable[[Sequence[str]], FakeJudge],
         submissions: Sequence[Submission] = ...,
         jobs: int = ...,
         again: Collection[str] = ...,
@@ -93,7 +93,7 @@ def run(tmp_path: Path, course: Course) -> Run:
     """Run a batch to its end; returns the grades."""
 
     def run(
-        fakes: Callable[[], FakeJudge],
+        fakes: Callable[[Sequence[str]], FakeJudge],
         submissions: Sequence[Submission] = CLASS,
         jobs: int = 3,
         again: Collection[str] = (),
@@ -105,7 +105,9 @@ def run(tmp_path: Path, course: Course) -> Run:
             with closing(whole.run(local_pool.pool(fakes, jobs, CONDITIONS.options.limit_seconds))) as graded:
                 for grade in graded:
                     one = next(s for s in submissions if s.name == grade.submission)
-                    assert grade.status == "machinery" or journal.grade(conditions.key(one)), "shown before it was safe"
+                    assert grade.status == "machinery" or journal.known(conditions.keys(one)), (
+                        "shown before it was safe"
+                    )
             return whole.grades
 
     return run
@@ -125,10 +127,10 @@ def test_the_same_cells_are_graded_once_and_each_keeps_name_and_remarks(run: Run
     fakes = Fakes()
     grades = run(fakes, [handed_in("ada", "same"), handed_in("bob", "same"), handed_in("eve", "other")])
     assert sorted(fakes.graded) == ["ada", "eve"]
-    assert [(g.submission, g.points, g.remarks) for g in grades] == [
-        ("ada", 4, ("ada was remarked on", "judged")),
-        ("bob", 4, ("bob was remarked on", "judged")),
-        ("eve", 5, ("eve was remarked on", "judged")),
+    assert [(g.submission, g.outcomes[0].detail, g.remarks) for g in grades] == [
+        ("ada", "4 characters", ("ada was remarked on", "judged")),
+        ("bob", "4 characters", ("bob was remarked on", "judged")),
+        ("eve", "5 characters", ("eve was remarked on", "judged")),
     ]
 
 
@@ -226,7 +228,7 @@ def seen(grades: Sequence[Grade], again: int) -> Grade:
     left = list(grades)
 
     class Judge(FakeJudge):
-        def grade(self, submission: Submission) -> Grade:
+        def grade(self, submission: Submission, exercises: Collection[str] = ()) -> Grade:
             return left.pop(0)
 
     judge = RetryingJudge(lambda: Judge(Fakes(), 0), limit_seconds=10.0)
@@ -303,7 +305,7 @@ def test_a_judge_that_never_starts_stops_the_batch(run: Run) -> None:
             raise MachineryError("no pytest")
 
     with pytest.raises(NoJudge, match="could not be started .no pytest."):
-        run(lambda: Broken(Fakes(), 0), jobs=1)
+        run(lambda _: Broken(Fakes(), 0), jobs=1)
     assert len(started) == 3
 
 
@@ -314,7 +316,7 @@ def test_a_mistake_in_the_course_stops_the_batch_with_its_sentence_and_keeps_wha
                 raise TitoError("test_double.py cannot be run")
             return self
 
-    def make() -> FakeJudge:
+    def make(exercises: Sequence[str]) -> FakeJudge:
         first.made.append(Spoilt(first, len(first.made)))
         return first.made[-1]
 
@@ -367,7 +369,7 @@ def test_a_judge_that_starts_while_the_batch_stops_is_ended_too(run: Run, monkey
 
     monkeypatch.setattr(local_pool, "wait", ctrl_c)
     with pytest.raises(KeyboardInterrupt):
-        run(lambda: slow, jobs=1)
+        run(lambda _: slow, jobs=1)
     assert slow.ended.is_set() and fakes.graded == []
 
 

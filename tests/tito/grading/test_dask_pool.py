@@ -18,6 +18,7 @@ import pytest
 
 from tito.errors import TitoError, WrongCall
 from tito.grading import dask_pool
+from tito.grading.batch import Task
 from tito.grading.conditions import Conditions
 from tito.grading.grade import Grade
 from tito.grading.options import Options
@@ -27,7 +28,7 @@ from ..toy_course import ROOT, Course
 
 pytestmark = pytest.mark.sandbox  # workers grade in one
 SLOW = "# %%\n#| export\n#| exercise: double\ndef double(x):\n    import time\n    time.sleep(0.5)\n    return {} * x\n"
-CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
+CONDITIONS = Conditions("01_toy", Options(), {"tito": "1"}, {"given code": "1"}, {"double": {"tests of double": "1"}})
 SECONDS = 60.0  # for anything to happen
 
 
@@ -168,26 +169,26 @@ def test_with_tls_nobody_listens_in_and_nobody_else_comes_in(
     assert "2 of 2 points" in said
     monkeypatch.setattr(dask_pool, "CONNECT_SECONDS", 1)
     with pytest.raises(TitoError, match="no Dask scheduler answers at tls://"):
-        list(dask_pool.pool(address, CONDITIONS)([Submission("ada", {})]))
+        list(dask_pool.pool(address, CONDITIONS)([Task(Submission("ada", {}), ("double",))]))
 
 
 def test_an_address_where_nobody_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_pool, "CONNECT_SECONDS", 1)
     with pytest.raises(TitoError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
-        list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([Submission("ada", {})]))
+        list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([Task(Submission("ada", {}), ("double",))]))
 
 
 def test_a_scheduler_without_workers_is_named(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_pool, "WORKER_SECONDS", 1)
     address = processes.scheduler()
     with pytest.raises(TitoError, match="has no worker: start some"):
-        list(dask_pool.pool(address, CONDITIONS)([Submission("ada", {})]))
+        list(dask_pool.pool(address, CONDITIONS)([Task(Submission("ada", {}), ("double",))]))
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(WrongCall, match=r"pip install 'tinytorch\[cluster\]'"):
-        list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([Submission("ada", {})]))
+        list(dask_pool.pool("tcp://127.0.0.1:9", CONDITIONS)([Task(Submission("ada", {}), ("double",))]))
 
 
 def test_nothing_to_grade_needs_no_cluster() -> None:
@@ -222,6 +223,7 @@ def test_a_cluster_is_sent_text_and_sends_text(monkeypatch: pytest.MonkeyPatch) 
             update = list.extend
 
     monkeypatch.setattr(dask_pool, "_connect", lambda address: (Distributed, Client()))
-    [(graded, grade)] = dask_pool.pool("tcp://x", CONDITIONS)([submission])
-    assert graded is submission and grade.status == "graded"
+    task = Task(submission, ("double",))
+    [(done, grade)] = dask_pool.pool("tcp://x", CONDITIONS)([task])
+    assert done is task and grade.status == "graded"
     assert [type(one) for one in sent] == [str, str], "code is shipped as text inside of text: nothing to unpickle"

@@ -10,25 +10,24 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import jupytext
 import pytest
 
-from tito.course.module import load_module
 from tito.errors import TitoError
 from tito.grading import journal
 from tito.grading.about import About
-from tito.grading.conditions import Conditions, conditions
-from tito.grading.grade import Grade
+from tito.grading.changes import Change, Reported, Score
+from tito.grading.conditions import Conditions, Keys
+from tito.grading.grade import Grade, joined
 from tito.grading.journal import Journal
 from tito.grading.options import Options, Shard
+from tito.grading.sealed_rows import sealed
 from tito.grading.submission import Submission
 from tito.testing.outcome import Outcome
 
-from ..toy_course import Course
-
 PAGE = 4096  # SQLite's
-CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
+CONDITIONS = Conditions("01_toy", Options(), {"tito": "1"}, {"given code": "1"}, {"double": {"tests of double": "1"}})
 ADA = Submission("ada", {"double": ("def double(x):\n    return 2 * x",)}, ("a remark",))
 
 
@@ -39,19 +38,25 @@ def grade(name: str, points: int = 2, message: str = "") -> Grade:
     return Grade(name, (outcome,), "graded", 0.5, ("said",), "digest")
 
 
+def keys(key: str) -> Keys:
+    """Of a submission in one exercise."""
+    return Keys(f"all of {key}", {"double": key})
+
+
 def filled(out: Path, count: int, close: bool = True) -> dict[str, Grade]:
     """A journal of so many grades, some of them longer than a page; without `close`, as a kill leaves it."""
     grades = {f"key {n:03}": grade(f"student {n}", n % 3 and 2, "why " * (n % 7) * 300) for n in range(count)}
     if close:
         with Journal(out) as kept:
             for key, one in grades.items():
-                kept.keep(key, one)
+                kept.keep(keys(key), one)
         return grades
     code = (
         "import json, os, sys; from pathlib import Path; from tito.grading.journal import Journal\n"
-        "from tito.grading.grade import Grade\n"
+        "from tito.grading.grade import Grade; from tito.grading.conditions import Keys\n"
         "kept = Journal(Path(sys.argv[1]))\n"
-        "for key, one in json.load(sys.stdin).items(): kept.keep(key, Grade.from_json(one))\n"
+        "for key, one in json.load(sys.stdin).items():\n"
+        "    kept.keep(Keys(f'all of {key}', {'double': key}), Grade.from_json(one))\n"
         "os._exit(9)"  # nothing is closed, nothing tidied up
     )
     sent = json.dumps({key: one.as_json() for key, one in grades.items()}).encode()
@@ -60,9 +65,9 @@ def filled(out: Path, count: int, close: bool = True) -> dict[str, Grade]:
     return grades
 
 
-def read(out: Path, keys: list[str]) -> tuple[dict[str, Grade], list[str]]:
+def read(out: Path, names: list[str]) -> tuple[dict[str, Grade], list[str]]:
     with Journal(out) as kept:
-        return {key: found for key in keys if (found := kept.grade(key))}, kept.notes
+        return {name: found["double"] for name in names if (found := kept.known(keys(name)))}, kept.notes
 
 
 def test_a_grade_comes_back_as_it_was_kept(tmp_path: Path) -> None:
@@ -82,24 +87,53 @@ def test_a_kill_after_a_commit_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_later_grade_takes_the_place_of_the_earlier(tmp_path: Path) -> None:
     with Journal(tmp_path) as kept:
-        kept.keep("key", grade("ada", 0))
-        kept.keep("key", grade("ada", 2))
-        assert kept.grade("key") == grade("ada", 2)
+        kept.keep(keys("key"), grade("ada", 0))
+        kept.keep(keys("key"), grade("ada", 2))
+        assert kept.known(keys("key")) == {"double": grade("ada", 2)}
 
 
 def test_a_failure_of_the_grader_is_no_grade_and_replaces_none(tmp_path: Path) -> None:
     failure = Grade("ada", (), "machinery", 0.0, ("the grader failed",))
     with Journal(tmp_path) as kept:
-        kept.keep("key", failure)
-        assert (kept.grade("key"), kept.failure("key")) == (None, failure)
-        kept.keep("key", grade("ada"))
-        assert (kept.grade("key"), kept.failure("key")) == (grade("ada"), None)
-        kept.keep("key", failure)
-        assert (kept.grade("key"), kept.failure("key")) == (grade("ada"), failure)
+        kept.keep(keys("key"), failure)
+        assert (kept.known(keys("key")), kept.failure(keys("key"))) == ({}, failure)
+        kept.keep(keys("key"), grade("ada"))
+        assert (kept.known(keys("key")), kept.failure(keys("key"))) == ({"double": grade("ada")}, None)
+        kept.keep(keys("key"), failure)
+        assert (kept.known(keys("key")), kept.failure(keys("key"))) == ({"double": grade("ada")}, failure)
+
+
+def both(points: int, **how: Any) -> Grade:
+    """A run of two exercises."""
+    outcomes = [replace(grade("ada", points).outcomes[0], exercise=name) for name in ("double", "counter")]
+    return Grade("ada", tuple(outcomes), "graded", 1.0, ("said",), "digest", **how)
+
+
+TWO = Keys("whole", {"double": "key 1", "counter": "key 2"})
+
+
+def test_each_exercise_is_kept_by_itself(tmp_path: Path) -> None:
+    with Journal(tmp_path) as kept:
+        kept.keep(TWO, both(2))
+        changed = Keys("whole, changed", {"double": "key 1", "counter": "key 3"})
+        assert {name: one.outcomes for name, one in kept.known(changed).items()} == {"double": both(2).outcomes[:1]}
+        kept.keep(changed, replace(both(0), outcomes=both(0).outcomes[1:]))
+        assert [one.points for one in kept.known(changed).values()] == [2, 0]
+        assert [one.points for one in kept.known(TWO).values()] == [2, 2], "what was changed back is known again"
+        assert joined([*kept.known(TWO).values()]) == both(2)
+
+
+def test_what_was_cut_short_counts_together_or_not_at_all(tmp_path: Path) -> None:
+    with Journal(tmp_path) as kept:
+        kept.keep(TWO, both(0, cut_short=True))
+        assert joined([*kept.known(TWO).values()]) == both(0, cut_short=True)
+        assert kept.known(Keys("whole, changed", {"double": "key 1", "counter": "key 3"})) == {}
+        kept.keep(TWO, both(2))
+        assert joined([*kept.known(TWO).values()]) == both(2), "a later run that was not cut short takes its place"
 
 
 def about(seed: int) -> About:
-    return About(Conditions("01_toy", Options(seed=seed), "course", "grader"), Shard(), "roll")
+    return About(replace(CONDITIONS, options=Options(seed=seed)), Shard(), "roll")
 
 
 def test_a_batch_comes_back_with_everybody_in_it(tmp_path: Path) -> None:
@@ -114,57 +148,34 @@ def test_a_batch_comes_back_with_everybody_in_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        *(replace(CONDITIONS, module="02"), replace(CONDITIONS, course="changed")),
-        replace(CONDITIONS, grader="changed"),
+        *(replace(CONDITIONS, module="02"), replace(CONDITIONS, course={"given code": "changed"})),
+        *(replace(CONDITIONS, grader={"tito": "changed"}), replace(CONDITIONS, options=Options(unsafe=True))),
+        replace(CONDITIONS, exercises={"double": {"tests of double": "changed"}}),
         *(replace(CONDITIONS, options=Options(seed=1)), replace(CONDITIONS, options=Options(limit_seconds=1.0))),
-        *(replace(CONDITIONS, options=Options(exercise="double")), replace(CONDITIONS, options=Options(unsafe=True))),
     ],
-    ids=["module", "course", "grader", "seed", "limit_seconds", "exercise", "unsafe"],
+    ids=["module", "course", "grader", "unsafe", "tests", "seed", "limit_seconds"],
 )
 def test_a_grade_counts_only_under_its_own_conditions(changed: Conditions) -> None:
-    assert changed.key(ADA) != CONDITIONS.key(ADA)
+    assert changed.keys(ADA).each["double"] != CONDITIONS.keys(ADA).each["double"]
+
+
+def test_an_exercise_alone_or_among_others_has_one_key() -> None:
+    two = replace(CONDITIONS, exercises=CONDITIONS.exercises | {"counter": {}})
+    alone = replace(two, options=Options(exercise="double"))
+    assert alone.keys(ADA).each == {"double": two.keys(ADA).each["double"]}
+    assert alone.keys(ADA).whole != two.keys(ADA).whole
 
 
 def test_a_grade_belongs_to_the_cells_and_not_to_a_name() -> None:
-    assert CONDITIONS.key(replace(ADA, name="eve", remarks=())) == CONDITIONS.key(ADA)
-    assert CONDITIONS.key(replace(ADA, cells={"double": ("pass",)})) != CONDITIONS.key(ADA)
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        "tests/01_toy/test_double.py",
-        "tests/01_toy/hidden/test_counter.py",
-        "modules/source/01_toy/toy_dev.py",
-        "modules/source/01_toy/module.toml",
-        "toy/__init__.py",
-        "pyproject.toml",
-    ],
-)
-def test_whatever_decides_a_grade_is_in_the_conditions(course: Course, file: str) -> None:
-    def now() -> Conditions:
-        return conditions(course.project, load_module(course.project, "01_toy"), Options())
-
-    before = now()
-    course.write(file, course.read(file) + "\n# changed\n")
-    assert now().course != before.course, f"a change of {file} went unseen"
-
-
-def test_what_decides_no_grade_is_no_condition(course: Course) -> None:
-    module = load_module(course.project, "01_toy")
-    before = conditions(course.project, module, Options())
-    course.write("tests/01_toy/__pycache__/test_double.pyc", "bytes")
-    course.write("modules/source/01_toy/demo.py", "print('another demo')\n")
-    path = course.root / "modules/source/01_toy/toy_dev.py"
-    jupytext.write(jupytext.read(path), path.with_suffix(".ipynb"))  # as JupyterLab does when somebody looks
-    assert conditions(course.project, module, Options()) == before
+    assert CONDITIONS.keys(replace(ADA, name="eve", remarks=())) == CONDITIONS.keys(ADA)
+    assert CONDITIONS.keys(replace(ADA, cells={"double": ("pass",)})) != CONDITIONS.keys(ADA)
 
 
 def test_two_writers_are_refused_with_a_sentence(tmp_path: Path) -> None:
     with Journal(tmp_path) as kept:
         with pytest.raises(TitoError, match="another `tito grade` is at work there"):
             Journal(tmp_path)
-        kept.keep("key", grade("ada"))
+        kept.keep(keys("key"), grade("ada"))
     assert read(tmp_path, ["key"])[0]
 
 
@@ -176,12 +187,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_named_and_what_was_kept_stays(tmp_path: Path) -> None:
     with Journal(tmp_path) as kept:
-        kept.keep("key", grade("ada"))
+        kept.keep(keys("key"), grade("ada"))
         kept._rows.execute("PRAGMA max_page_count = 1")  # SQLite then says what it says on a full disk
         with pytest.raises(TitoError, match="the disk is full"):
             for number in range(100):
-                kept.keep(f"more {number}", grade("ada", message="why " * 1000))
-        assert kept.grade("key") == grade("ada")
+                kept.keep(keys(f"more {number}"), grade("ada", message="why " * 1000))
+        assert kept.known(keys("key")) == {"double": grade("ada")}
     assert read(tmp_path, ["key"])[0] == {"key": grade("ada")}
 
 
@@ -225,7 +236,7 @@ def test_a_spoilt_journal_is_survived_and_never_gives_a_wrong_grade(tmp_path: Pa
             assert "damaged" in note and "graded again" in note
         with Journal(out) as again:  # and it can be written again
             for key, one in kept.items():
-                again.keep(key, one)
+                again.keep(keys(key), one)
             assert again.notes == []
         assert read(out, list(kept)) == (kept, [])
 
@@ -263,3 +274,48 @@ def test_a_submission_that_was_spoilt_is_written_again_by_the_next_run(tmp_path:
         assert kept.submissions() == []
         kept.open_batch(about(0), [ADA])
         assert kept.submissions() == [ADA]
+
+
+OLD_TABLE = "CREATE TABLE rows (kind TEXT, key TEXT, text TEXT, seal TEXT, PRIMARY KEY (kind, key))"
+
+
+def test_a_journal_of_another_form_is_set_aside_with_a_sentence(tmp_path: Path) -> None:
+    """As it was before exercises were kept by themselves: the conditions were two hashes."""
+    old = {"conditions": {"module": "01_toy", "options": {}, "course": "1", "grader": "2"}, "shard": {}, "roll": ""}
+    for number in range(2):
+        rows = sqlite3.connect(tmp_path / journal.NAME)
+        with rows:
+            rows.execute(OLD_TABLE)
+            rows.execute("INSERT INTO rows VALUES (?, ?, ?, ?)", sealed("about", "batch", old | {"roll": str(number)}))
+        rows.close()
+        with Journal(tmp_path) as kept:
+            assert kept.about() is None and len(kept.notes) == 1
+            assert "was written by another version of tito" in kept.notes[0]
+        assert read(tmp_path, []) == ({}, []), "it is told once"
+        (tmp_path / journal.NAME).unlink()
+    assert [(tmp_path / name).is_file() for name in (journal.EARLIER, f"{journal.EARLIER}1")] == [True, True]
+
+
+def test_a_whole_row_that_nobody_understands_is_left_behind(tmp_path: Path) -> None:
+    with Journal(tmp_path) as kept:
+        kept.keep(keys("key"), grade("ada"))
+        kept.open_batch(about(0), [ADA])
+    rows = sqlite3.connect(tmp_path / journal.NAME)
+    with rows:
+        for kind, key in (("grade", "key"), ("about", "batch"), ("submission", "ada"), ("reported", "")):
+            rows.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", sealed(kind, key, {"a word": "of later"}))
+    rows.close()
+    with Journal(tmp_path) as kept:
+        assert (kept.known(keys("key")), kept.about(), kept.submissions(), kept.reported(None)) == ({}, None, [], None)
+
+
+def test_what_was_reported_and_every_change_of_points_come_back_in_order(tmp_path: Path) -> None:
+    first = Reported(CONDITIONS, {"ada": "digest"}, {"ada": {"double": Score(2, 2, "")}})
+    alone = replace(first, conditions=replace(CONDITIONS, options=Options(exercise="double")), scores={})
+    changes = [Change("2026-11-29 18:53:00", "ada", "double", old, old + 1, "claim", "why") for old in range(12)]
+    with Journal(tmp_path) as kept:
+        assert kept.reported(None) is None
+        kept.report(first, changes[:1])
+        kept.report(alone, changes[1:])
+    with Journal(tmp_path) as kept:
+        assert (kept.reported(None), kept.reported("double"), kept.history()) == (first, alone, changes)

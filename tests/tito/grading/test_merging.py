@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from tito.testing.outcome import Outcome
 
 from ..toy_course import Course
 
-CONDITIONS = Conditions("01_toy", Options(), "course", "grader")
+CONDITIONS = Conditions("01_toy", Options(seed=0), {"tito": "1"}, {"given code": "1"}, {"double": {}})
 CELLS = [number // 2 if number < 10 else number for number in range(20)]  # the first ten in pairs
 CLASS = [Submission(f"student {number:02}", {"double": (f"# {n}",)}, ("remark",)) for number, n in enumerate(CELLS)]
 CLASS.append(Submission("unreadable", {}, (), "not a notebook"))
@@ -35,17 +35,20 @@ OF, WHOLE = 3, Shard()
 class FakeJudge:
     broken = "nobody"
 
+    def __init__(self, exercises: Sequence[str]) -> None:
+        pass
+
     def __enter__(self) -> FakeJudge:
         return self
 
     def __exit__(self, *error: object) -> None:
         pass
 
-    def grade(self, submission: Submission) -> Grade:
+    def grade(self, submission: Submission, exercises: Collection[str] = ()) -> Grade:
         if submission.name == self.broken:
             raise MachineryError("broken")
-        points = len(submission.cells["double"][0]) % 3
-        outcome = Outcome("passed", exercise="double", title="", points=points, max_points=2)
+        detail = f"{len(submission.cells['double'][0])} characters"
+        outcome = Outcome("passed", detail=detail, exercise="double", title="", points=2, max_points=2)
         return Grade(submission.name, (outcome,), "graded", 0.1)
 
 
@@ -124,7 +127,7 @@ def test_a_merged_folder_goes_on_as_one_batch(
     merge(*shards)
 
     class Never(FakeJudge):
-        def grade(self, submission: Submission) -> NoReturn:
+        def grade(self, submission: Submission, exercises: Collection[str] = ()) -> NoReturn:
             raise AssertionError(f"{submission.name} was graded already")
 
     shutil.copytree(tmp_path / "merged", tmp_path / "again")
@@ -161,15 +164,15 @@ def changed(change: dict[str, Any]) -> Conditions:
         ({"limit_seconds": 5.0}, "time limit: 120.0 and 5.0"),
         ({"exercise": "double"}, "exercise: None and double"),
         ({"unsafe": True}, "protection .--unsafe.: False and True"),
-        ({"course": "other"}, "version of the tests or notebooks"),
-        ({"grader": "other"}, "version of tito, Python"),
+        ({"course": {"given code": "2"}}, "version of the tests or notebooks"),
+        ({"grader": {"tito": "2"}}, "version of tito, Python"),
     ],
 )
 def test_shards_graded_differently_are_refused(
     graded: GradePart,
     shards: list[Path],
     merge: Merge,
-    change: dict[str, bool] | dict[str, float] | dict[str, int] | dict[str, str],
+    change: dict[str, Any],
     said: str,
 ) -> None:
     other, _ = graded("other", Shard(2, OF), changed(change))

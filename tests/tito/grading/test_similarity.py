@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import re
 
@@ -172,3 +173,43 @@ def test_fingerprints_do_not_depend_on_pythons_hash() -> None:
         int(similarity._prints(codes[:12], 12)[0])
         == sum(int(code) * pow(0x9E3779B97F4A7C15, 11 - place, 2**64) for place, code in enumerate(codes[:12])) % 2**64
     )
+
+
+def packed(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+BODY = "".join(f"    {ways[0]}\n" for ways in STEPS)
+IN_STRINGS = {
+    "exec of a text": lambda text: f"exec('''\n{text}''')\n",
+    "exec of a raw text": lambda text: f'exec(r"""{text}""")\n',
+    "exec of escaped lines": lambda text: f"exec({text!r})\n",
+    "exec of joined lines": lambda text: f"exec(chr(10).join({text.splitlines()!r}))\n",
+    "exec of bytes": lambda text: f"exec({text.encode()!r})\n",
+    "exec of packed text": lambda text: f"exec(base64.b64decode('{packed(text)}'))\n",
+}
+
+
+@pytest.mark.parametrize("way", IN_STRINGS)
+def test_two_who_hide_the_same_solution_in_a_string_are_alike(way: str) -> None:
+    students = a_class(10)
+    hidden = HEAD.partition("\n")[0] + "\n    " + IN_STRINGS[way](students[1].cells["e0"][0].removeprefix(HEAD))
+    students += [Submission(name, {"e0": (hidden,)}) for name in ("ada", "bob")]
+    assert frozenset(("ada", "bob")) in who(pairs(students, base()))
+
+
+def test_code_in_a_string_is_found_through_new_names_and_beside_the_plain_solution() -> None:
+    students = a_class(10)
+    text = students[1].cells["e0"][0]
+    hidden = f"exec('''\n{disguised(text)}''')\n"
+    found = pairs([*students, Submission("copycat", {"e0": (hidden,)})], base())
+    assert frozenset(("copycat", "student 001")) in who(found)
+    (pair,) = (one for one in found if "copycat" in (one.first, one.second))
+    shown = pair.first_text if pair.first == "copycat" else pair.second_text
+    spans = [block[0] if pair.first == "copycat" else block[1] for block in pair.blocks]
+    assert any("factor" in shown[begin:end] for begin, end in spans), "blocks lie inside of the string"
+
+
+@pytest.mark.parametrize("text", ["Codes of x, an array of integers", "expected integers, got {check}", "int8", ""])
+def test_prose_in_a_string_is_no_code(text: str) -> None:
+    assert [token.kind for token in similarity._tokens(f"f({text!r})")] == ["name", "operator", "string", "operator"]

@@ -21,7 +21,7 @@ def test_reset_brings_the_stub_back_and_keeps_the_text(edition: Course, solve: S
     copy = said.out.split()[-1]
     assert edition.read(copy) == mine and copy in said.out
     assert "return 2 * x" in edition.read(NOTEBOOK), "reset took another exercise with it"
-    edition.tito("reset", "double")
+    edition.tito("reset", "01", "double")
     assert edition.read(NOTEBOOK) == before
 
 

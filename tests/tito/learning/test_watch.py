@@ -61,6 +61,38 @@ def test_it_shows_the_one_failure_and_moves_on_when_it_passes(
     assert "All exercises passed." in shown(state) and "tito submit" in shown(state)
 
 
+def test_a_save_that_edits_another_exercise_leads_there_and_back_when_it_passes(
+    edition: Course, solve: Solve, state: watch_state.Watch
+) -> None:
+    state.key("n")
+    assert not played(state)
+    solve(edition, "double")
+    assert played(state) and "double: Twice a number" in shown(state) and "testing ..." in shown(state)
+    assert progress.read(state.project).at == {"01_toy": "double"}
+    assert played(state)
+    assert "double passed: 2 of 2 points." in shown(state) and "counter: An object that counts" in shown(state)
+
+
+def test_a_key_leads_away_from_an_exercise_that_was_edited_but_not_tested(
+    edition: Course, state: watch_state.Watch
+) -> None:
+    assert not played(state)
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x")
+    state.key("n")
+    assert not played(state) and "counter: An object that counts" in shown(state)
+
+
+def test_a_save_that_edits_the_exercise_one_is_at_stays_there_whatever_else_it_edits(
+    edition: Course, solve: Solve, state: watch_state.Watch
+) -> None:
+    assert not played(state)
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "return 3 * x")
+    solve(edition, "counter")
+    assert not played(state) and "expected 6, got 9" in shown(state)
+    edition.change(NOTEBOOK, "return 3 * x", "return 3 * (")
+    assert not played(state) and "double: Twice a number" in shown(state)
+
+
 def test_keys_show_hints_the_list_and_the_next_exercise(state: watch_state.Watch) -> None:
     state.key("h")
     state.key("h")
@@ -236,10 +268,11 @@ if sys.platform != "win32":
             "import os, pathlib, time\n    pathlib.Path('pid').write_text(str(os.getpid()))\n    time.sleep(600)",
         )
         until = time.monotonic() + 60
-        while not (edition.root / "pid").exists():
+        pid = edition.root / "pid"
+        while not (pid.exists() and pid.read_text()):
             assert time.monotonic() < until, terminal.text
             time.sleep(0.02)
-        child = int((edition.root / "pid").read_text())
+        child = int(pid.read_text())
         os.killpg(terminal.process.pid, signal.SIGINT)
         assert terminal.process.wait(60) == 130
         while alive(child):
@@ -256,10 +289,11 @@ if sys.platform != "win32":
         screen = terminal.wait_for("testing ...")
         assert "not started" not in screen, "what the last round said is of another text"
         until = time.monotonic() + 60
-        while not (edition.root / "pid").exists():
+        pid = edition.root / "pid"
+        while not (pid.exists() and pid.read_text()):
             assert time.monotonic() < until, terminal.text
             time.sleep(0.02)
-        child = int((edition.root / "pid").read_text())
+        child = int(pid.read_text())
         edition.change(NOTEBOOK, hang, "return 7 * x")
         terminal.wait_for("expected 6, got 21", patience=55)  # of one test's 60 seconds nothing is waited for
         assert not alive(child)

@@ -28,7 +28,7 @@ from tito.errors import Status
 from tito.releasing import gradescope_autograder
 from tito.testing.in_notebook import passes
 
-from ..toy_course import NOTEBOOK, Course
+from ..toy_course import NOTEBOOK, Course, add_questions
 
 Made = Callable[[str], Path]  # a format -> the folder
 
@@ -59,6 +59,15 @@ def test_nbgrader_gets_solution_cells_and_test_cells_with_points(made: Made) -> 
     assert all(meta["grade"] and meta["locked"] and not meta["solution"] for meta in tests.values())
     solved = [cell for name, cell in found.items() if not name.startswith("test-")]
     assert len(solved) == 2 and all(cell["metadata"]["nbgrader"]["solution"] for cell in solved)
+
+
+def test_nbgrader_names_the_cell_of_a_question_by_which_intake_knows_it(course: Course, tmp_path: Path) -> None:
+    add_questions(course)
+    assert course.tito("release", "01", "--to", str(tmp_path / "made"), "--format", "nbgrader").status == 0
+    found = cells(tmp_path / "made")
+    asked = {name.split("-")[0]: cell for name, cell in found.items() if cell["cell_type"] == "markdown"}
+    assert sorted(asked) == ["overflow", "state"]
+    assert all("<!-- question: " in "".join(cell["source"]) for cell in asked.values())
 
 
 def test_a_cell_that_ends_python_does_not_end_nbgraders_kernel(made: Made) -> None:

@@ -224,3 +224,39 @@ def test_the_readme_names_only_commands_that_exist(
     listed = capsys.readouterr().out
     named = {line.split()[1] for line in text.split("\n") if line.startswith("tito ")}
     assert named and all(f"\n  {name} " in listed for name in named), named
+
+
+def give_along(course: Course, names: str) -> None:
+    """Write a list of names into the toy course's pyproject.toml."""
+    named = 'package = "toy"'
+    text = course.read("pyproject.toml")
+    assert named in text
+    course.write("pyproject.toml", text.replace(named, f"{named}\ngive_along = {names}"))
+
+
+def test_files_and_folders_go_along_where_the_course_says_so(course: Course, given: Path) -> None:
+    course.write("docs/library.md", "How to use it.\n")
+    course.write("docs/teachers.md", "Not for students.\n")
+    course.write("examples/one/use.py", "print(1)\n")
+    course.write("examples/one/__pycache__/use.pyc", "")
+    give_along(course, '["docs/library.md", "examples"]')
+    assert course.tito("release", "01", "--to", str(given)).status == Status.DONE
+    along = [name for name in sorted(tree(given)) if name.startswith(("docs", "examples"))]
+    assert along == ["docs/library.md", "examples/one/use.py"]
+    inside = course.tito("release", "01", "--to", str(course.root / "examples" / "edition"))
+    assert inside.status != Status.DONE and "the next release would hold this one" in inside.err
+
+
+@pytest.mark.parametrize("wrong", ['"docs"', "[3]", '["docs/library.md"]', '["."]', '[".."]', '["/etc/hosts"]'])
+def test_what_cannot_go_along_is_refused_in_a_sentence(course: Course, given: Path, wrong: str) -> None:
+    give_along(course, wrong)
+    said = course.tito("release", "01", "--to", str(given))
+    assert said.status != Status.DONE and not given.exists()
+    assert "give_along must be a list of files and folders of this repository" in " ".join(said.err.split())
+
+
+def test_a_solution_in_what_goes_along_stops_the_release(course: Course, given: Path) -> None:
+    course.write("docs/library.md", "Because doubling is its own reward.\n")
+    give_along(course, '["docs"]')
+    said = course.tito("release", "01", "--to", str(given))
+    assert said.status != Status.DONE and "docs/library.md holds `Because doubling" in " ".join(said.err.split())

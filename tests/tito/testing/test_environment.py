@@ -404,7 +404,7 @@ def test_a_hidden_tests_inputs_are_not_told_by_way_of_an_import() -> None:
     failure = Failure("ModuleNotFoundError", "No module named 'v731'")
     for file, told in (("tests/01_toy/test_double.py", True), ("tests/01_toy/hidden/test_double.py", False)):
         record = Record("double", [], failures=[(f"{file}::test_it", failure)])
-        said = environment.explained({"double": record.exceptions}, "toy", bool)
+        said = environment.explained("double", record.exceptions, "toy", bool)
         assert ("v731" in said[0]) == told and said[-1] == environment.HAS
 
 

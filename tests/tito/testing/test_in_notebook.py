@@ -13,7 +13,7 @@ import pytest
 
 from tito.testing.in_notebook import check
 
-from ..toy_course import ODD_NAMES, Course
+from ..toy_course import ODD_NAMES, Course, add_ends
 
 BROKEN = "#| exercise: double\ndef double(x):\n    return 2 * y\n"
 
@@ -52,6 +52,19 @@ def test_a_function_may_be_given_for_its_name(here: Course, capsys: pytest.Captu
     assert "no exercise 'len'" in capsys.readouterr().out
 
 
+def test_a_function_that_is_a_part_is_checked_as_its_exercise(here: Course, capsys: pytest.CaptureFixture[str]) -> None:
+    add_ends(here)
+
+    def lowest(numbers: list[int]) -> int:
+        return min(numbers)
+
+    for asked in (lowest, "highest", "ends"):
+        check(asked, {"lowest": lowest, "highest": max})
+        assert capsys.readouterr().out == "ends: passed\n"
+    check(defined={})
+    assert "no exercise ''. It has: double, counter, ends" in capsys.readouterr().out
+
+
 def test_a_stub_is_not_started(here: Course, capsys: pytest.CaptureFixture[str]) -> None:
     def double(x: int) -> NoReturn:
         raise NotImplementedError("exercise double: your code is not written yet")
@@ -60,17 +73,19 @@ def test_a_stub_is_not_started(here: Course, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "double: not started yet\n"
 
 
+@pytest.mark.parametrize("between", ["", "    # YOUR CODE HERE\n", "\n    # YOUR CODE HERE\n\n"])
 def test_a_stubs_line_below_finished_code_is_to_be_removed(
-    here: Course, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Course, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, between: str
 ) -> None:
     left = "raise NotImplementedError('exercise double: your code is not written yet')"
-    source = f"def double(x):\n    y = 2 * x\n    {left}\n"
+    source = f"def double(x):\n    y = 2 * x\n{between}    {left}\n"
     cell, defined = "/tmp/ipykernel_1/3.py", dict[str, object]()
     monkeypatch.setitem(linecache.cache, cell, (len(source), None, source.splitlines(keepends=True), cell))
     exec(compile(source, cell, "exec"), defined)
     check("double", defined)
-    said = capsys.readouterr().out
-    assert "there is code above this line, which still ends the function: remove it\nline 3 of your cell: raise" in said
+    said, line = capsys.readouterr().out, 3 + between.count("\n")
+    assert "there is code above this line, which still ends the function: remove it\n" in said
+    assert f"line {line} of your cell: raise" in said
 
 
 def test_an_exception_is_shown_with_its_line_in_the_cell(

@@ -124,6 +124,8 @@ def test_one_part_alone_may_be_asked_for(ends: Course) -> None:
     ends.change(NOTEBOOK, HIGHEST, "    return 0")
     assert report_of(ends, "--part", "lowest")["exit"] == 0
     assert report_of(ends, "--part", "highest")["exit"] == 1
+    assert "ends: highest\n" in ends.tito("test", "ends", "--part", "highest").out
+    assert "ends: " not in ends.tito("test", "ends", "--part", "lowest").out, "another part's failure is told"
     ends.tito("test", "ends", "--part", "middle").refuses("ends has no part 'middle'; it has: lowest, hig", status=2)
     ends.tito("test", "double", "--part", "lowest").refuses("its points are not split", status=2)
     ends.tito("test", "01", "--part", "lowest").refuses("--part lowest is of one exercise", status=2)

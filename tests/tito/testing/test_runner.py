@@ -312,7 +312,9 @@ def test_the_reference_earns_all_points_and_the_exit_status_says_so(course: Cour
     report = json.loads(course.read("out/report.json"))
     assert list(report) == ["module", "points", "max_points", "seconds", "exercises", "lacking"]
     first = {"exercise": "double", "title": "Twice a number", "points": 2, "max_points": 2, "status": "passed"}
-    first |= {"reason": "passed", "parts": []} | dict.fromkeys(("claim", "detail", "where", "message"), "")
+    first |= {"reason": "passed", "parts": [], "remarks": []} | dict.fromkeys(
+        ("claim", "detail", "where", "message"), ""
+    )
     assert report["exercises"][0] == first
 
 
@@ -458,7 +460,7 @@ def test_an_exercise_may_be_named_where_a_module_is_expected(course: Course) -> 
     assert " ".join(lines[0].split()) == "double 2 of 2 points passed" and "counter" not in "".join(lines)
     both = course.tito("test", "double", "--exercise", "counter").out
     assert "5 of 5 points" in both
-    course.tito("test", "doubel").refuses("no module 'doubel'", status=2)
+    course.tito("test", "doubel").refuses("no module or exercise 'doubel'", status=2)
 
 
 LEFT = 'raise NotImplementedError("exercise double: your code is not written yet")'

@@ -1,38 +1,55 @@
-"""Submissions as people get them -> Submission: an exercise's cells as text. Nothing of the student's is run here."""
+"""Submissions as people get them -> Submission: exercises' cells and answers as text. Nothing of a student's is run."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from tito.course import markers
 from tito.course.edition import Edition
 from tito.course.module import Notebook
-from tito.course.notebook import Cell
+from tito.course.notebook import Cell, Document
+from tito.course.questions import LONGEST_ANSWER, Asked
 from tito.errors import TitoError, WrongCall
-from tito.grading.intake import reading, unpacking
+from tito.grading.handed_in import HandedIn
+from tito.grading.intake import collapsing, reading, stopwatch, times, unpacking
 from tito.grading.intake.aligning import Aligner, Slot
-from tito.grading.intake.arrivals import NOTEBOOKS, Arrival, Files, arrivals
+from tito.grading.intake.arrival import Arrival
+from tito.grading.intake.arrivals import arrivals
 from tito.grading.intake.choosing import Cells, Sheet, best
 from tito.grading.intake.outside import ungraded
-from tito.grading.intake.unpacking import Budget, Entry, Refused
+from tito.grading.intake.reading import Page
+from tito.grading.intake.tops import Files
+from tito.grading.intake.unpacking import NOTEBOOKS, Budget, Entry, Refused
+from tito.grading.options import Several
+from tito.grading.roster import NOBODY, Roster
 from tito.grading.submission import Submission
 from tito.testing import environment
 
 MOST_REMARKS = 20
 MOST_PAGES = 400  # .py and .ipynb that are read of one submission
 MOST_CODE = 2_000_000  # characters of code in them
+MOST_WORDS = 4_000_000  # characters of text in them
 LEAST_CELL = 100  # characters that a cell counts for, be it empty
 LONGEST_SUBMISSION = 1_000_000  # characters of all exercises' cells
 CLAIM = "the archive names its author: "
 
 
-def collect(edition: Edition, path: Path) -> list[Submission]:
-    """All submissions in a folder, or in one file, sorted by name. Raises TitoError where `path` itself is wrong."""
+def collect(
+    edition: Edition,
+    path: Path,
+    roster: Roster = NOBODY,
+    several: Several = "best",
+) -> list[Submission]:
+    """All submissions in a folder, or in one file, sorted by name.
+
+    several: which counts of what one student handed in several times. Raises TitoError where `path` itself is wrong,
+    and where what lies there is no class with a folder, or a file, for each student.
+    """
     try:
         path = path.resolve(strict=True)
     except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself
@@ -42,18 +59,39 @@ def collect(edition: Edition, path: Path) -> list[Submission]:
     given = _given(edition)
     with ExitStack() as stack:
         try:
-            found = arrivals(edition.module, path, stack)
+            found = arrivals(edition.module, path, stack, roster)
         except OSError as error:
             raise TitoError(f"{path} cannot be read ({error.strerror})") from None
-        read = [submission for arrival in found if (submission := _submission(edition, given, arrival))]
+        read = [one for arrival in found if (one := _submission(edition, given, arrival, several))]
+    _check_is_class(path, [one for one in read if one.submission.cells], roster)
     if not read:
         raise TitoError(f"{path} holds no submission: wanted folders, .zip, .ipynb or .py files of students")
-    return sorted(read, key=lambda submission: submission.name)
+    everybody = (one.submission for one in read)
+    known = (replace(one, person=roster.person(one.name, one.person)) for one in everybody)
+    return sorted(known, key=lambda submission: submission.name)
+
+
+def _check_is_class(path: Path, read: Sequence[_Read], roster: Roster) -> None:
+    """Refuse to grade several people's work as one submission, where that seems to be so of most submissions.
+
+    Of a few it may be a student's own way to keep his files, and no student can stop the others' being graded by it.
+    """
+    crowds = [
+        one for one in read if len(one.owners) > 1 and not roster.find(one.submission.name, one.submission.person)
+    ]
+    if len(crowds) * 2 > len(read):
+        name, whose = crowds[0].submission.name, collapsing.sentence(crowds[0].owners)
+        raise WrongCall(
+            f"{path} would be graded as {len(read)} submission{'s' if len(read) > 1 else ''}, but {name} holds files "
+            f"of {whose}: name the folder in which each student has a folder or a file; if {name} is one person, list "
+            "this name in roster.csv"
+        )
 
 
 def one(edition: Edition, name: str, files: Files) -> Submission:
     """What one person handed in, whatever lies there. Nothing is raised: what cannot be read is refused."""
-    return _submission(edition, _given(edition), Arrival(name, [files])) or Submission(name, {})
+    read = _submission(edition, _given(edition), Arrival(name, [files]))
+    return read.submission if read else Submission(name, {})
 
 
 def elsewhere(edition: Edition, chosen: Submission, entries: Sequence[Entry]) -> Iterator[str]:
@@ -63,7 +101,7 @@ def elsewhere(edition: Edition, chosen: Submission, entries: Sequence[Entry]) ->
         for sheet in reader.sheets(entries):
             written = {key: cells for key, cells in reader.written(sheet).items() if cells != chosen.cells.get(key)}
             if written:
-                yield f"{sheet.entry.path} is not handed in, and holds other work on {', '.join(written)}"
+                yield f"{sheet.entry.called} is not handed in, and holds other work on {', '.join(written)}"
 
 
 def given_cells(edition: Edition) -> dict[str, tuple[str, ...]]:
@@ -75,11 +113,33 @@ def given_cells(edition: Edition) -> dict[str, tuple[str, ...]]:
     }
 
 
+def questions(edition: Edition) -> dict[str, str]:
+    """What each question asks, in the module's order."""
+    given = _given(edition)
+    return {item.id: given[entry].asked.text(item.id) for entry in edition.module.notebooks for item in entry.questions}
+
+
+def answers(edition: Edition, documents: Iterable[Document]) -> dict[str, str]:
+    """The answers in a module's notebooks, which a student has before him; empty where nothing is written yet."""
+    found = dict[str, str]()
+    for given, document in zip(_given(edition).values(), documents, strict=True):
+        found |= given.asked.answers(document.cells, {}).texts
+    return {question.id: found.get(question.id, "") for question in edition.module.questions}
+
+
 @dataclass(frozen=True)
 class _Given:
     """A notebook of the student's edition."""
 
-    cells: tuple[Cell, ...]
+    page: Page
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return self.page.cells
+
+    @cached_property
+    def asked(self) -> Asked:
+        return Asked(self.page.in_order)
 
     @cached_property
     def slots(self) -> dict[str, list[Slot]]:
@@ -93,19 +153,34 @@ class _Given:
 def _given(edition: Edition) -> dict[Notebook, _Given]:
     """Read by the same reader as what is handed in, for the two are compared."""
     pages = ((entry, entry.path.name, text.encode()) for entry, text in edition.texts.items())
-    return {entry: _Given(reading.page(bytearray(data), name).cells) for entry, name, data in pages}
+    return {entry: _Given(reading.page(bytearray(data), name)) for entry, name, data in pages}
 
 
-def _submission(edition: Edition, given: Mapping[Notebook, _Given], arrival: Arrival) -> Submission | None:
+@dataclass(frozen=True)
+class _Read:
+    """owners: of whom the files seem to be; empty where all are surely one student's."""
+
+    submission: Submission
+    owners: Sequence[collapsing.Owner] = ()
+
+
+def _submission(
+    edition: Edition, given: Mapping[Notebook, _Given], arrival: Arrival, several: Several = "best"
+) -> _Read | None:
     """Everything that can go wrong with one submission ends here, in a sentence: the others go on."""
-    remarks = list(arrival.remarks)
+    remarks, handed_in, words = list(arrival.remarks), arrival.handed_in, dict[str, str]()
+    owners: Sequence[collapsing.Owner] = ()
     try:
-        with ExitStack() as stack:
-            reader = _Reader(edition, given, Budget(stack), remarks)
+        with ExitStack() as stack, stopwatch.limited():
+            reader = _Reader(edition, given, Budget(stack), remarks, several)
             cells = reader.cells(arrival)
+            owners = () if arrival.surely_one else reader.owners()
+            handed_in, words = handed_in or reader.handed_in, reader.answers
             why = "" if cells else reader.nothing()
     except Refused as refusal:
         cells, why = {}, str(refusal)
+    except stopwatch.TooLong:
+        cells, why = {}, f"to read it took more than {stopwatch.SECONDS:g} s: hand in the notebooks only"
     except Exception as error:  # a way in that nobody thought of: it costs this submission, and no other
         cells, why = {}, f"what was handed in cannot be read ({type(error).__name__})"
     if why and arrival.aside:
@@ -113,7 +188,7 @@ def _submission(edition: Edition, given: Mapping[Notebook, _Given], arrival: Arr
     remarks = list(dict.fromkeys(remarks))
     more = len(remarks) - MOST_REMARKS
     shown = (*remarks[:MOST_REMARKS], *([f"and {more} more remarks"] if more > 0 else []))
-    return Submission(arrival.name, cells, shown, why)
+    return _Read(Submission(arrival.name, cells, shown, why, arrival.person, handed_in, words), owners)
 
 
 def _is_of(sheet: Sheet, notebook: Notebook) -> bool:
@@ -125,26 +200,41 @@ def _is_of(sheet: Sheet, notebook: Notebook) -> bool:
 class _Reader:
     """Finds the exercises in what one student handed in."""
 
-    def __init__(self, edition: Edition, given: Mapping[Notebook, _Given], budget: Budget, remarks: list[str]) -> None:
+    def __init__(
+        self,
+        edition: Edition,
+        given: Mapping[Notebook, _Given],
+        budget: Budget,
+        remarks: list[str],
+        several: Several = "best",
+    ) -> None:
         self._edition, self._given, self._budget, self._remarks = edition, given, budget, remarks
+        self._several = several
+        self._sheets = list[Sheet]()
         self._module = edition.module
         self._exercises = frozenset(exercise.id for exercise in self._module.exercises)
         self._problems, self._seen, self._pages_left = list[str](), list[str](), MOST_PAGES
-        self._code_left = MOST_CODE
+        self._code_left, self._words_left = MOST_CODE, MOST_WORDS
+        self.answers = dict[str, str]()  # to the questions, once the cells were asked for
         self._fits = dict[tuple[Path, int], tuple[Cells, list[str]]]()
+        self.handed_in: HandedIn | None = None
 
     def cells(self, arrival: Arrival) -> dict[str, tuple[str, ...]]:
-        entries = [entry for files in arrival.files for entry in unpacking.flat(files(), self._budget)]
+        inside = (entry for files in arrival.files for entry in unpacking.flat(files(), self._budget))
+        entries = unpacking.told_apart(inside)
         self._problems += [entry.problem for entry in entries if entry.problem]
         self._claim(entries)
         before = len(self._remarks)
-        found, missing = dict[str, tuple[str, ...]](), list[str]()
+        found, missing, graded = dict[str, tuple[str, ...]](), list[str](), list[Entry]()
         for notebook, sheet in self._chosen(entries):
             found |= self._exercises_of(notebook, sheet) if sheet else {}
+            graded += [sheet.entry] if sheet else []
             missing += [] if sheet else [notebook.path.stem]
         absent = [f"nothing of {stem} (.ipynb or .py) can be graded: its exercises earn no points" for stem in missing]
         first = [*(absent if found else []), *self._problems]  # of many remarks the last are left out
         self._remarks[before:before] = first
+        stamped = times.of_nbgrader(entries, graded, self._budget) if arrival.nbgrader else None
+        self.handed_in = stamped or times.of_files(graded)
         if sum(len(source) for sources in found.values() for source in sources) > LONGEST_SUBMISSION:
             raise Refused(f"the exercises' cells hold more than {LONGEST_SUBMISSION} characters")
         return found
@@ -188,25 +278,40 @@ class _Reader:
             found = [sheet for sheet in sheets if self._holds(sheet, notebook)]
             if notebook not in begun:
                 found += [sheet for sheet in others if sheet not in sheets and _is_of(sheet, notebook)]
-            yield notebook, self._best(notebook, found) if found else None
+            chosen = self._best(notebook, found) if found else None
+            self._answer(notebook, [*([chosen] if chosen else []), *sheets, *found])
+            yield notebook, chosen
 
     def sheets(self, files: Iterable[Entry]) -> list[Sheet]:
         """The files that can be read, up to as many as a person could have written; the newest first."""
         found = list[Sheet]()
         for entry in sorted(files, key=lambda entry: entry.when, reverse=True):
             try:
-                page = reading.page(unpacking.read(entry, self._budget), entry.path)
+                page = reading.page(unpacking.read(entry, self._budget), entry.called)
             except Refused as refusal:
                 self._problems.append(str(refusal))
                 continue
             self._pages_left -= 1
             self._code_left -= sum(max(LEAST_CELL, len(cell.source)) for cell in page.cells)
             if self._pages_left < 0 or self._code_left < 0:
-                self._problems.append(f"{entry.path} was not read: far more code was handed in than the module has")
+                self._problems.append(f"{entry.called} was not read: far more code was handed in than the module has")
                 break
-            self._seen.append(entry.path)
+            self._words_left -= sum(len(cell.source) for cell in page.texts)
+            if self._words_left < 0:
+                page = replace(page, texts=())
+                self._problems.append(
+                    f"the texts of {entry.called} were not read: far more text was handed in than fits"
+                )
+            self._seen.append(entry.called)
             found.append(Sheet(entry, page, Aligner(page.cells, page.grade_ids, self._exercises)))
+        self._sheets += found
         return found
+
+    def owners(self) -> Sequence[collapsing.Owner]:
+        """Of the notebook that most people seem to have written in, who they are."""
+        written = {n: [sheet.entry for sheet in self._sheets if self._work(n, sheet)] for n in self._given}
+        found = (collapsing.owners(entries, notebook.path.stem) for notebook, entries in written.items())
+        return max(found, key=len, default=())
 
     def _without(self, exercise: str, name: str) -> str:
         """Why an exercise cannot import a name where it is graded; empty where it can."""
@@ -233,12 +338,33 @@ class _Reader:
 
     def _best(self, notebook: Notebook, sheets: list[Sheet]) -> Sheet:
         """The one that is graded; the others, as far as they differ, are named."""
-        chosen, others = best(sheets, lambda sheet: self._work(notebook, sheet))
+        chosen, others = best(sheets, lambda sheet: self._work(notebook, sheet), self._several)
         fitted = self._fitted(notebook, chosen)[0]
         for sheet, why in others:
             if self._fitted(notebook, sheet)[0] != fitted:
-                self._remarks.append(f"{sheet.entry.path} differs from {chosen.entry.path}, {why}, which is graded")
+                self._remarks.append(f"{sheet.entry.called} differs from {chosen.entry.called}, {why}, which is graded")
         return chosen
+
+    def _answer(self, notebook: Notebook, sheets: Sequence[Sheet]) -> None:
+        """Note each question's answer: from the file that is graded, which comes first, else from another one."""
+        asked, left = self._given[notebook].asked, {question.id for question in notebook.questions}
+        first = sheets[0] if sheets else None
+        for sheet in {id(sheet): sheet for sheet in sheets}.values():
+            if not left:
+                return
+            found = asked.answers(sheet.page.in_order, sheet.page.grade_ids)
+            self._remarks += [f"{sheet.entry.called}: {remark}" for remark in found.remarks if sheet is first]
+            for question in sorted(left & found.texts.keys()):
+                text = found.texts[question]
+                if len(text) > LONGEST_ANSWER:
+                    self._remarks.append(
+                        f"{question}: the answer has {len(text)} characters, of which the first {LONGEST_ANSWER} count"
+                    )
+                if text and sheet is not first:
+                    self._remarks.append(f"{question}: the answer is from {sheet.entry.called}")
+                if text:
+                    self.answers[question] = text[:LONGEST_ANSWER]
+                    left.discard(question)
 
     def _fitted(self, notebook: Notebook, sheet: Sheet) -> tuple[Cells, list[str]]:
         """The exercises of a notebook that are in a file, and what is to be said of them; found out once."""
@@ -253,8 +379,8 @@ class _Reader:
         found, remarks = self._fitted(notebook, sheet)
         missing = [exercise.id for exercise in notebook.exercises if exercise.id not in found]
         self._remarks += [*sheet.page.remarks, *remarks]
-        self._remarks += [f"{exercise}: no cell of it is in {sheet.entry.path}" for exercise in missing]
+        self._remarks += [f"{exercise}: no cell of it is in {sheet.entry.called}" for exercise in missing]
         given = [cell for one in self._given.values() for cell in one.cells]
         sentences = ungraded(given, sheet.page.cells, self._exercises, self._without)
-        self._remarks += [f"{sheet.entry.path}: {sentence}" for sentence in sentences]
+        self._remarks += [f"{sheet.entry.called}: {sentence}" for sentence in sentences]
         return found

@@ -26,6 +26,7 @@ TOKEN = re.compile(
     | (?P<operator>->|:=|\.\.\.|(?:\*\*|//|<<|>>|[-+*/%@&|^=!<>])=|\*\*|//|<<|>>|.)""",
     re.VERBOSE | re.DOTALL,
 )
+BLANKS = re.compile(r"[ \t\f]*+")
 RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins))
 SHORT = 5_000  # characters
 NEAR = 50  # tokens within which a `for` has its `in`, and a `lambda` its colon
@@ -96,12 +97,11 @@ def definitions(text: str) -> Definitions:
 
 def _definitions(text: str) -> Definitions:
     found, scope = dict[str, str](), None  # scope: the indentation of the function or class that a line stands in
-    for line in filter(None, _statements(text)):
-        indent = _indent(text, line[0].start)
+    for indent, line in _indented(text):
         if scope is not None and indent > scope:
             continue
         words = [token.text for token in line[:3] if token.text != "async"]
-        scope = indent if words[0] in ("def", "class") else None
+        scope = indent if words[:1] in (["def"], ["class"]) else None
         if scope is None:
             found |= dict.fromkeys(_assigned(line), "=")
         elif len(words) > 1:
@@ -112,10 +112,16 @@ def _definitions(text: str) -> Definitions:
 _remembered_definitions = lru_cache(maxsize=2_000)(_definitions)
 
 
-def _indent(text: str, place: int) -> int:
-    """How far the line in which a token stands is indented."""
-    line = text[text.rfind("\n", 0, place) + 1 : place]
-    return len(line) - len(line.lstrip())
+def _indented(text: str) -> Iterator[tuple[int, list[Token]]]:
+    """The statements, each with the indentation of the line on which it begins."""
+    indent, before = 0, 0
+    for line in filter(None, _statements(text)):
+        begin = line[0].start
+        end_of_line = text.rfind("\n", before, begin)  # none: the statement before stands on the same line
+        if end_of_line >= 0 or not before:
+            indent = len(BLANKS.match(text, end_of_line + 1)[0])  # type: ignore[index]  # it matches anywhere
+        before = begin
+        yield indent, line
 
 
 def _assigned(line: list[Token]) -> Iterator[str]:
@@ -146,7 +152,7 @@ def imported(text: str) -> dict[str, str]:
     found = dict[str, str]()
     for line in _statements(text):
         texts = [token.text for token in line if token.text not in ("(", ")")]
-        if texts[:1] not in (["import"], ["from"]) or "import" not in texts or texts[1] in (".", "..."):
+        if texts[:1] not in (["import"], ["from"]) or "import" not in texts or texts[1:2] in ([], ["."], ["..."]):
             continue
         place = texts.index("import")
         source = texts[1:place] + ["."] * (place > 0)
@@ -186,6 +192,7 @@ def _bound(line: list[Token]) -> set[str]:
             targets.add(token.text)
         if token.text == "=" and depth == 0:
             found |= targets
+            targets.clear()  # of a chain of assignments each name is looked at once
         if token.text == ":=" or (index and texts[index - 1] == "as"):
             found.add(texts[index - 1] if token.text == ":=" else token.text)
         if token.text == "for":

@@ -1,4 +1,5 @@
-"""A notebook's JSON without what is not graded: outputs, attachments, widgets, texts. They may be of almost any size.
+"""A notebook's JSON without what is not graded: outputs, attachments, widgets. They may be of almost any size, as may
+texts: pictures may stand in them, so that they are kept up to a length.
 
 The bytes are not parsed but walked through, by regular expressions: what is left out takes no memory, and need not even
 be right. In its place stands `null`, and as many line ends, so that a message names the right line.
@@ -19,6 +20,8 @@ SCALAR = re.compile(rb"[^\s,\[\]{}]*+")
 BLANK = re.compile(rb"[\s,]*+")
 BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?\s*+(?=\{)")
 MOST_KEPT = 32 * MIB
+LONGEST_TEXT = MIB // 4  # bytes of one text cell
+MOST_TEXT = 2 * MIB  # of all
 MOST_PARTS = 5_000_000  # that are walked through: a few seconds
 
 
@@ -27,7 +30,7 @@ def is_json(data: bytearray) -> bool:
 
 
 def pruned(data: bytearray, name: str) -> bytes:
-    """The cells' kinds, the code, and nbgrader's metadata; whatever is no notebook comes back as it is."""
+    """The cells' kinds, their code and texts, and nbgrader's metadata; whatever is no notebook comes back as it is."""
     return _Walk(data, name).notebook()
 
 
@@ -36,6 +39,7 @@ class _Walk:
         self._data, self._name = data, name
         self._at = self._kept_to = 0
         self._kept, self._parts_left, self._bytes_left = list[bytes](), MOST_PARTS, MOST_KEPT
+        self._text_left = MOST_TEXT
 
     def notebook(self) -> bytes:
         begin = BEGIN.match(self._data)
@@ -68,6 +72,8 @@ class _Walk:
                     self._pass() if inner == "nbgrader" else self._leave_out()
             elif key == "source" and kind == b'"code"':
                 self._pass()
+            elif key == "source":
+                self._text()
             else:
                 self._leave_out()
 
@@ -117,9 +123,22 @@ class _Walk:
                 return
         self._at = len(self._data)
 
+    def _text(self) -> None:
+        begin = self._at
+        self._pass()
+        length = self._at - begin
+        if length > min(LONGEST_TEXT, self._text_left):
+            self._drop(begin)
+        else:
+            self._text_left -= length
+
     def _leave_out(self) -> None:
         begin = self._at
         self._pass()
+        self._drop(begin)
+
+    def _drop(self, begin: int) -> None:
+        """Put null in the place of what was passed since `begin`."""
         lines = self._data.count(b"\n", begin, self._at)
         self._keep(begin)
         self._kept.append(b"null" + b"\n" * lines)

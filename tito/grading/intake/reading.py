@@ -27,22 +27,30 @@ MOST_SOURCE = 32 * MIB  # characters of a .py: text cells may hold pictures
 MOST_VALUES = 1_000_000  # in JSON: an empty list takes 3 bytes of a file, and 64 of memory
 MOST_CELLS = 5_000
 LONGEST_CELL = 100_000  # characters; the longest of this course has 3 000
+MOST_WORDS = 400_000  # characters of text cells; the longest notebook of this course has 60 000
 LONGEST_LINE = 2_000  # in which a magic is looked for
 LONGEST_DIRECTIVE = 200
 MOST_OPEN = 20  # quotes of three that are never closed
 MARKER = re.compile(r"\s*#\s*(?:%%(?:%*\s(?P<text>.*))?|<codecell>\s*|In\[[0-9 ]*\]:?\s*)$")
 TEXT_CELL = re.compile(r"\[(markdown|md|raw)\]")
 QUOTE = re.compile(r"""\#|(?P<triple>'''|\""")|'(?:[^'\\]|\\.)*+'?|"(?:[^"\\]|\\.)*+"?""")
+TEXT_QUOTES = ('"""', "'''")
 HEADER = re.compile(r"\s*#\s*---\s*")
 
 
 @dataclass(frozen=True)
 class Page:
-    """The code cells of a notebook, nbgrader's names for them by their numbers, and what was odd about the file."""
+    """The code cells of a notebook, nbgrader's names for cells by their numbers, what was odd about the file, and the
+    text cells, where questions are answered."""
 
     cells: tuple[Cell, ...]
     grade_ids: dict[int, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    texts: tuple[Cell, ...] = ()
+
+    @property
+    def in_order(self) -> list[Cell]:
+        return sorted((*self.cells, *self.texts), key=lambda cell: cell.number)
 
 
 def page(data: bytearray, name: str) -> Page:
@@ -55,8 +63,9 @@ def page(data: bytearray, name: str) -> Page:
         return _from_json(text, name, remarks)
     if len(text) > MOST_SOURCE:
         raise Refused(f"{name} is longer than {MOST_SOURCE // MIB} million characters")
-    cells = _kept(_percent(text, name), name, remarks)
-    return Page(tuple(Cell("code", source, number, line) for number, source, line in cells), {}, tuple(remarks))
+    code, texts = _percent(text, name)
+    cells = tuple(Cell("code", source, number, line) for number, source, line in _kept(code, name, remarks))
+    return Page(cells, {}, tuple(remarks), tuple(_words(texts)))
 
 
 def _text(data: bytes | bytearray, name: str) -> tuple[str, list[str]]:
@@ -83,21 +92,33 @@ def _length(data: bytes | bytearray) -> int:
 def _from_json(text: str, name: str, remarks: list[str]) -> Page:
     cells = _json_cells(text, name)
     _check_count(len(cells), name)
-    code = list[tuple[int, str, int | None]]()
+    code, texts = list[tuple[int, str, int | None]](), list[tuple[int, str]]()
     grade_ids = dict[int, str]()
     for number, cell in enumerate(cells, 1):
         kind, source = (cell.get("cell_type"), cell.get("source")) if isinstance(cell, dict) else ("code", None)
-        if kind in ("markdown", "raw"):
-            continue
         if isinstance(source, list) and all(isinstance(part, str) for part in source):
             source = "".join(source)
+        if kind in ("markdown", "raw"):
+            texts += [(number, source.replace("\r\n", "\n"))] if isinstance(source, str) else []
+            grade_ids[number] = _grade_id(cell.get("metadata"))
+            continue
         if not isinstance(source, str):
             remarks.append(f"{name}: cell {number} has no text and was not read")
         elif kind == "code":
             code.append((number, source.replace("\r\n", "\n"), None))
             grade_ids[number] = _grade_id(cell.get("metadata"))
     kept = _kept(code, name, remarks)
-    return Page(tuple(_page_cell(number, source) for number, source, _ in kept), grade_ids, tuple(remarks))
+    cells_read = tuple(_page_cell(number, source) for number, source, _ in kept)
+    return Page(cells_read, grade_ids, tuple(remarks), tuple(_words(texts)))
+
+
+def _words(texts: list[tuple[int, str]]) -> Iterator[Cell]:
+    """Text cells, as much of them as somebody could have written; a picture may stand in one."""
+    left = MOST_WORDS
+    for number, source in texts:
+        if len(source) <= min(left, LONGEST_CELL):
+            left -= len(source)
+            yield Cell("markdown", source.encode("utf-8", "replace").decode("utf-8"), number, None)
 
 
 def _page_cell(number: int, source: str) -> Cell:
@@ -165,19 +186,31 @@ def _tamed(source: str) -> str:
     return "\n".join(lines)
 
 
-def _percent(text: str, name: str) -> list[tuple[int, str, int | None]]:
-    """The code cells of a percent .py: number, text, and the line of the file on which it begins."""
+def _percent(text: str, name: str) -> tuple[list[tuple[int, str, int | None]], list[tuple[int, str]]]:
+    """Number, text and first line of each code cell of a percent .py; number and text of each text cell."""
     lines = text.split("\n")
     starts = _starts(lines)
     _check_count(len(starts), name)
     begin = _header(lines)
     bounds = [*([begin - 1] if any(lines[begin : (starts or [len(lines)])[0]]) else []), *starts, len(lines)]
-    found = list[tuple[int, str, int | None]]()
+    code, texts = list[tuple[int, str, int | None]](), list[tuple[int, str]]()
     for number, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False), 1):
         marker = MARKER.match(lines[start]) if start >= begin else None
-        if not (marker and TEXT_CELL.search((marker["text"] or "")[:LONGEST_DIRECTIVE])):
-            found.append((number, "\n".join(lines[start + 1 : end]), start + 2))
-    return found
+        if marker and TEXT_CELL.search((marker["text"] or "")[:LONGEST_DIRECTIVE]):
+            short = end - start <= LONGEST_CELL  # a longer one is left out in any case, and takes its time
+            texts += [(number, _uncommented(lines[start + 1 : end]))] if short else []
+        else:
+            code.append((number, "\n".join(lines[start + 1 : end]), start + 2))
+    return code, texts
+
+
+def _uncommented(lines: list[str]) -> str:
+    """The text of a text cell, whose lines are comments, or stand between triple quotes."""
+    text = "\n".join(lines).strip("\n")
+    for quote in TEXT_QUOTES:
+        if text.startswith(quote) and text.rstrip().endswith(quote) and len(text) >= 2 * len(quote):
+            return text.rstrip()[len(quote) : -len(quote)].strip("\n")
+    return "\n".join(line.removeprefix("#").removeprefix(" ") if line[:1] == "#" else line for line in text.split("\n"))
 
 
 def _header(lines: list[str]) -> int:

@@ -11,15 +11,19 @@ import re
 import stat
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tito.course.project import RELEASED
+from tito.grading.intake.disk import Parts, Tree
 
 MIB = 2**20
+NOTEBOOKS = (".py", ".ipynb")
 LARGEST = 128 * MIB  # of one file: a notebook's outputs may be large, and are not looked at
 MOST_BYTES = 384 * MIB  # that are read of one submission
 MOST_FILES = 5_000  # that are looked at of one submission
@@ -62,6 +66,13 @@ class Entry:
     when: tuple[int, ...] = ()
     packed: int = 0  # bytes in its zip; 0: it lies on disk
     problem: str = ""
+    dated: datetime | None = None  # of a file on disk, or of the outermost zip; in a zip without a time zone
+    outer: tuple[str, ...] = ()  # the zips in which it lies, and the folder where one of a student's several is meant
+    label: str = ""  # what messages call it, where several have its path
+
+    @property
+    def called(self) -> str:
+        return self.label or self.path
 
     @property
     def name(self) -> str:
@@ -84,14 +95,24 @@ def shown(name: str) -> str:
 
 def walk(folder: Path) -> Iterator[Entry]:
     """The files below a folder in order; links and devices are entries with a problem."""
-    waiting, seen = [folder], 0
+    try:
+        tree = Tree(folder)
+    except OSError as error:
+        yield Entry(shown(folder.name), problem=f"{shown(folder.name)} cannot be opened ({error.strerror})")
+    else:
+        yield from below(tree, ())
+
+
+def below(tree: Tree, top: Parts) -> Iterator[Entry]:
+    """The same for a folder of a tree."""
+    waiting, seen = [top], 0
     while waiting:
         here = waiting.pop()
-        inside = here.relative_to(folder).as_posix()
         try:
-            found = sorted(os.scandir(here), key=lambda item: item.name)
+            found = tree.listed(here, MOST_FILES + 1)
         except OSError as error:
-            yield Entry(shown(inside), problem=f"{shown(here.name)} cannot be opened ({error.strerror})")
+            name = here[-1] if here else tree.root.name
+            yield Entry(shown("/".join(here[len(top) :])), problem=f"{shown(name)} cannot be opened ({error.strerror})")
             continue
         for item in found:
             seen += 1
@@ -99,24 +120,26 @@ def walk(folder: Path) -> Iterator[Entry]:
                 raise Refused(TOO_MANY)
             if _ignored(item.name):
                 continue
-            path = shown((PurePosixPath(inside) / item.name).as_posix())
-            if item.is_dir(follow_symlinks=False):
-                if len(Path(item.path).relative_to(folder).parts) <= DEEPEST:
-                    waiting.append(Path(item.path))
+            parts = (*here, item.name)
+            path = shown("/".join(parts[len(top) :]))
+            if item.is_folder:
+                if len(parts) - len(top) <= DEEPEST:
+                    waiting.append(parts)
                 if item.name.endswith((".py", ".ipynb")):
                     yield Entry(path, problem=f"{shown(item.name)} is a folder, not a notebook")
             else:
-                yield on_disk(Path(item.path), path)
+                yield on_disk(tree, parts, item.status, path)
 
 
-def on_disk(file: Path, path: str) -> Entry:
+def on_disk(tree: Tree, parts: Parts, status: os.stat_result, path: str) -> Entry:
     """One file, which must be a regular one with no second name."""
     try:
-        status = file.lstat()
         when = tuple(time.localtime(status.st_mtime)[:6])
+        dated = datetime.fromtimestamp(int(status.st_mtime), UTC)
     except (OSError, OverflowError, ValueError) as error:
-        return Entry(path, problem=f"{shown(file.name)} cannot be looked at ({error})")
-    return Entry(path, lambda: _open(file), when, problem=_unusual(shown(file.name), status))
+        return Entry(path, problem=f"{shown(parts[-1])} cannot be looked at ({error})")
+    problem = _unusual(shown(parts[-1]), status)
+    return Entry(path, lambda: _open(tree, parts), when, problem=problem, dated=dated)
 
 
 def _unusual(name: str, status: os.stat_result) -> str:
@@ -127,14 +150,14 @@ def _unusual(name: str, status: os.stat_result) -> str:
     return f"{name} has a second name elsewhere (a hard link): hand in a copy" if status.st_nlink > 1 else ""
 
 
-def _open(file: Path) -> BinaryIO:
+def _open(tree: Tree, parts: Parts) -> BinaryIO:
     """Open a file as what it was listed as; if it has become a link or a pipe since, it is refused, not waited for."""
-    flags = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+    name = shown(parts[-1])
     try:
-        stream = os.fdopen(os.open(file, flags), "rb")
+        stream = os.fdopen(tree.opened(parts), "rb")
     except OSError as error:
-        raise Refused(f"{shown(file.name)} cannot be opened ({error.strerror})") from None
-    problem = _unusual(shown(file.name), os.fstat(stream.fileno()))
+        raise Refused(f"{name} cannot be opened ({error.strerror})") from None
+    problem = _unusual(name, os.fstat(stream.fileno()))
     if problem:
         stream.close()
         raise Refused(problem)
@@ -152,11 +175,11 @@ def read(entry: Entry, budget: Budget) -> bytearray:
                 data += part
                 budget.take_bytes(len(part))
                 if len(data) > LARGEST:
-                    raise Refused(f"{entry.path} is larger than {LARGEST // MIB} MiB")
+                    raise Refused(f"{entry.called} is larger than {LARGEST // MIB} MiB")
     except Refused:
         raise
     except Exception as error:  # zipfile raises a dozen kinds for damaged bytes; to a person they are one
-        raise Refused(f"{entry.path} is damaged ({_reason(error)})") from None
+        raise Refused(f"{entry.called} is damaged ({_reason(error)})") from None
     return data
 
 
@@ -174,8 +197,32 @@ def flat(entries: Iterable[Entry], budget: Budget, depth: int = 0) -> Iterator[E
             except Refused as refusal:
                 yield replace(entry, problem=str(refusal))
             else:
-                inside = [replace(inner, when=(*entry.when, *inner.when)) for inner in inside]
+                inside = [_within(entry, inner) for inner in inside]
                 yield from flat(inside, budget, depth + 1)
+
+
+def _within(outer: Entry, inner: Entry) -> Entry:
+    """A member of a zip that was handed in: the zip's date comes before its own."""
+    return replace(
+        inner,
+        when=(*outer.when, *inner.when),
+        dated=outer.dated or inner.dated,
+        outer=(*outer.outer, outer.path),
+    )
+
+
+def told_apart(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries, those of one path each with a label of its own: by its zip, and in one zip by its place."""
+    entries, seen = list(entries), Counter[tuple[str, ...]]()
+    paths = Counter(entry.path for entry in entries)
+    labelled = list[Entry]()
+    for entry in entries:
+        whole = (*entry.outer, entry.path)
+        seen[whole] += 1
+        nth = f"no. {seen[whole]} of " if seen[whole] > 1 else ""
+        label = ": ".join((*entry.outer, f"{nth}{entry.path}")) if paths[entry.path] > 1 else ""
+        labelled.append(replace(entry, label=label))
+    return labelled
 
 
 def unpack(entry: Entry, budget: Budget) -> list[Entry]:
@@ -229,7 +276,17 @@ def _in_zip(outer: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entr
     elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         problem = f"{path} in {outer} is packed by a method other than deflate"
     packed = max(1, info.compress_size)
-    return Entry(path.rstrip("/"), lambda: archive.open(info), info.date_time, packed, problem)  # type: ignore[return-value,arg-type]
+    dated = _date(info)
+    return Entry(path.rstrip("/"), lambda: archive.open(info), info.date_time, packed, problem, dated)  # type: ignore[return-value,arg-type]
+
+
+def _date(info: zipfile.ZipInfo) -> datetime | None:
+    """A member's date; None for what is no date, and for 1980, which is written where there is none."""
+    try:
+        date = datetime(*info.date_time)
+    except ValueError:
+        return None
+    return date if date.year > 1980 else None
 
 
 def _ignored(part: str) -> bool:

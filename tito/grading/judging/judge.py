@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from tito.course import markers
@@ -24,7 +26,7 @@ from tito.testing.pytest_process import START_SECONDS, PytestProcess
 from tito.testing.record import Listener, Record, empty_record
 from tito.testing.verdicts import Located, Verdicts
 
-SHARE = 0.25  # of the limit, for a single test
+SHARE = 0.2  # of the limit, for a single test
 BUSY = 4.0  # times the limit, for a machine that lets a submission wait
 LISTENING_SECONDS = 1.0  # between two looks at the clock
 SLACK_SECONDS = 15.0  # for what the tests themselves compute, and for a sandbox to start
@@ -57,14 +59,21 @@ def _filled(place: Place, waiting: dict[str, list[str]]) -> list[ModuleCell]:
 class Judge:
     """Grades submission after submission. A context manager; one thread uses it, and any may leave it.
 
-    Raises TitoError where grading cannot begin: no sandbox, or tests that cannot be collected.
+    exercises: those that it can be asked for; the module's, unless said otherwise. Raises TitoError where grading
+    cannot begin: no sandbox, or tests that cannot be collected.
     """
 
-    def __init__(self, edition: Edition, options: Options = Options()) -> None:  # noqa: B008 - frozen
-        self._edition, self._options = edition, options
+    def __init__(
+        self,
+        edition: Edition,
+        options: Options = Options(),  # noqa: B008 - frozen
+        exercises: Collection[str] = (),
+    ) -> None:
+        self._edition, self._options = edition, options.seeded()
         self._project, self._module = edition.project, edition.module
         self._limit = options.limit_seconds
-        self._exercises = [item for item in self._module.exercises if options.exercise in (None, item.id)]
+        chosen = [options.exercise] if options.exercise else exercises
+        self._exercises = [item for item in self._module.exercises if not chosen or item.id in chosen]
         self._tests: PytestProcess | None = None
         self._collected: protocol.Collected | None = None
         self._sound = set[str]()  # exercises that the reference has passed here
@@ -89,18 +98,23 @@ class Judge:
         self._stop()
         self._folder.cleanup()
 
-    def grade(self, submission: Submission) -> Grade:
-        """The grade of one that could be read. Raises MachineryError when the grader itself failed: no one's grade."""
+    def grade(self, submission: Submission, exercises: Collection[str] = ()) -> Grade:
+        """The grade of one that could be read, in all exercises or in these.
+
+        Raises MachineryError when the grader itself failed: no one's grade.
+        """
         begun = time.monotonic()
-        records, outcomes = self._outcomes(submission.cells, self._exercises)
+        chosen = [item for item in self._exercises if not exercises or item.id in exercises]
+        records, outcomes = self._outcomes(submission.cells, chosen)
         self._check_failures(records, outcomes)
         remarks = (
             *submission.remarks,
-            *self._explained(records, outcomes),
+            *environment.together(outcome.remarks for outcome in outcomes),
             *((UNSANDBOXED,) if self._options.unsafe else ()),
         )
         seconds, lost = time.monotonic() - begun, any(record.lost for record in records.values())
-        return Grade(submission.name, outcomes, "graded", seconds, remarks, submission.digest, lost)
+        cut_short = any(record.ended for record in records.values())
+        return Grade(submission.name, outcomes, "graded", seconds, remarks, submission.digest, lost, cut_short)
 
     def _outcomes(
         self, cells: dict[str, tuple[str, ...]], exercises: list[Exercise]
@@ -113,7 +127,7 @@ class Judge:
             for failure in record.failures_of("judge"):
                 raise MachineryError(f"{record.exercise}: {failure}")
         judged = Verdicts(self._project, self._module, _Lines(modules), discreet=True)
-        return records, tuple(judged.outcome(item, records[item.id]) for item in exercises)
+        return records, tuple(self._explained(judged.outcome(item, records[item.id]), records) for item in exercises)
 
     def _check_failures(self, records: dict[str, Record], outcomes: tuple[Outcome, ...]) -> None:
         """Raise MachineryError for a failure that the reference has as well, here and now: it is no student's.
@@ -129,10 +143,14 @@ class Judge:
                 raise MachineryError(f"{outcome.exercise}: the reference fails as well: {outcome.message}")
             self._sound.add(outcome.exercise)
 
-    def _explained(self, records: dict[str, Record], outcomes: tuple[Outcome, ...]) -> tuple[str, ...]:
-        """What exercises failed for that they would have had on their author's machine."""
-        failures = {o.exercise: records[o.exercise].exceptions for o in outcomes if o.status != "passed"}
-        return environment.explained(failures, self._project.package_name, self._edition.package.has)
+    def _explained(self, outcome: Outcome, records: dict[str, Record]) -> Outcome:
+        """With what it failed for that it would have had on its author's machine."""
+        if outcome.status == "passed":
+            return outcome
+        met, package = records[outcome.exercise].exceptions, self._project.package_name
+        return replace(
+            outcome, remarks=environment.explained(outcome.exercise, met, package, self._edition.package.has)
+        )
 
     def _run(self, modules: dict[str, tuple[ModuleCell, ...]], records: dict[str, Record]) -> None:
         """Hear what the tests say of these cells; a judge that hangs costs the exercise whose test it ran."""
@@ -143,7 +161,7 @@ class Judge:
             clock = Clock(tests.pid)
             assert self._collected is not None
             listener.hear(self._collected)
-            tests.send(protocol.Request(modules, self._edition.exercises, tuple(wanted), left, self._options.seed))
+            tests.send(protocol.Request(modules, self._edition.exercises, tuple(wanted), left))
             while not isinstance(event := self._event(tests, clock, left), protocol.Graded):
                 if isinstance(event, protocol.Gone | protocol.Broken | protocol.Ended):
                     stderr = tests.stderr()

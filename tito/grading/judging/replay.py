@@ -61,6 +61,8 @@ def _drawn(test: Any, fixtures: dict[str, Any]) -> list[dict[str, Any]]:
     try:
         test(**fixtures)
     except Exception as error:
+        if hasattr(error, "student_frames"):  # hypothesis looks at the student too, and was answered with an exception
+            raise
         raise JudgesOwn(f"its inputs cannot be drawn ({type(error).__name__}: {error})") from error
     finally:
         test.hypothesis.inner_test = inner

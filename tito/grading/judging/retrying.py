@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -24,7 +24,7 @@ class Judging(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> object: ...
 
-    def grade(self, submission: Submission) -> Grade: ...
+    def grade(self, submission: Submission, exercises: Collection[str] = ()) -> Grade: ...
 
 
 class NoJudge(TitoError):
@@ -44,15 +44,15 @@ class RetryingJudge:
         self._judge: Judging | None = None
         self._closed = False
 
-    def grade(self, submission: Submission) -> Grade:
-        """Raises TitoError where no judge can be started: that is no submission's doing."""
+    def grade(self, submission: Submission, exercises: Collection[str] = ()) -> Grade:
+        """In all exercises or in these. Raises TitoError where no judge can be started: no submission's doing."""
         bare = replace(submission, remarks=())  # they belong to the person, the grade to the cells
         reason = ""
         for _ in range(TRIES):
             judge = self._started()
             try:
-                grade = judge.grade(bare)
-                return judge.grade(bare) if grade.lost and grade.seconds < self._limit / 2 else grade
+                grade = judge.grade(bare, exercises)
+                return judge.grade(bare, exercises) if grade.lost and grade.seconds < self._limit / 2 else grade
             except Exception as error:  # whatever it is, one submission must not stop the others
                 reason = str(error) or type(error).__name__
                 self._let_go()

@@ -19,10 +19,13 @@ from typing import Any
 
 import pytest
 
+from tito.grading.judging import memory
 from tito.grading.judging.replay import replaying
 from tito.grading.judging.submission_run import NoSandbox, SubmissionRun
+from tito.grading.sandbox import system_calls
 from tito.grading.sandbox.client import SandboxLost
 from tito.testing import protocol, pytest_reporter, student_fixture
+from tito.testing.outcome import is_hidden
 from tito.testing.protocol import Request
 from tito.testing.proxies import Student
 
@@ -54,6 +57,7 @@ class Worker:
         gc.collect()
         gc.freeze()  # what was collected stays: not to be looked through again and again
         gc.set_threshold(*RARELY)
+        memory.limit()
         terminal: Any = session.config.pluginmanager.getplugin("terminalreporter")
         for request in self._requests:
             self._grade(session, request)
@@ -65,11 +69,14 @@ class Worker:
         return True
 
     def _grade(self, session: pytest.Session, request: Request) -> None:
+        """Hidden tests come last, of all exercises: what the code learns from them it can tell to no visible one, whose
+        failures are shown in its words."""
         self._run.begin(request)
-        items, sent = [item for item in session.items if _exercise(item.path) in request.wanted], set[str]()
+        wanted = (item for item in session.items if _exercise(item.path) in request.wanted)
+        items, sent = sorted(wanted, key=lambda item: is_hidden(item.nodeid)), set[str]()
         for item, following in zip(items, [*items[1:], None], strict=True):
             exercise = _exercise(item.path)
-            self._run.test_begins(item.path)
+            self._run.test_begins(item.path, is_hidden(item.nodeid))
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             self._run.test_ends(exercise, item.nodeid)
             if exercise in self._run.lost and exercise not in sent:
@@ -106,11 +113,12 @@ def _lines() -> Iterator[str]:
 
 
 def main(arguments: list[str]) -> int:
+    system_calls.leave_session_keyring()
     reporter = pytest_reporter.Reporter(pytest_reporter.channel())
     lines = _lines()
     run = SubmissionRun(protocol.setup_of(next(lines)))
     requests = map(protocol.request_of, lines)
-    return int(pytest.main(arguments, plugins=[reporter, Worker(reporter, requests, run)]))
+    return int(pytest.main(arguments, plugins=[reporter, memory.MemoryOfTests(), Worker(reporter, requests, run)]))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""What the instructor adds to a grade or takes off, with a reason: OUT/adjustments.csv, read again at every report."""
+"""What the instructor adds to a grade or takes off, with a reason: OUT/adjustments.csv, read again at every report.
+
+Every other source of points is read likewise, to `Additions`; `standing` joins them.
+"""
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from tito import files
 from tito.course.module import Module
 from tito.errors import TitoError
-from tito.files import naming
-from tito.grading.grade import Grade
-from tito.grading.reports import escaping
+from tito.grading.reports import escaping, tables
 
 FILE = "adjustments.csv"
 COLUMNS = ("submission", "exercise", "points", "reason")
@@ -33,85 +33,63 @@ class Adjustment:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What counts in the end: the grade that the tests gave, with the instructor's adjustments."""
+class Additions:
+    """What one source adds to the tests' points, or takes off, and what in it the instructor should look at."""
 
-    grade: Grade
     adjustments: tuple[Adjustment, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.grade.submission
-
-    @property
-    def adjusted(self) -> Decimal:
-        return sum((adjustment.points for adjustment in self.adjustments), Decimal(0))
-
-    @property
-    def points(self) -> Decimal | None:
-        """Never below 0; above the full points where the instructor gives more; None where the grader itself failed."""
-        return None if self.grade.status == "machinery" else max(Decimal(0), self.grade.points + self.adjusted)
-
-    @property
-    def reasons(self) -> str:
-        return "; ".join(f"{entry.exercise}: {entry.reason}".removeprefix(": ") for entry in self.adjustments)
-
-
-def number(points: Decimal | None) -> str:
-    """Points as people write them.
-
-    >>> number(Decimal("2.50")), number(Decimal(10)), number(None)
-    ('2.5', '10', '')
-    """
-    if points is None:
-        return ""
-    return f"{points:f}".rstrip("0").rstrip(".") if "." in f"{points:f}" else f"{points:f}"
+    warnings: tuple[str, ...] = ()
 
 
 def begin(out: Path) -> None:
     """Put an empty adjustments.csv where the instructor will look for it. One that is there stays as it is."""
     path = out / FILE
-    with naming(path):
-        out.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(",".join(COLUMNS) + "\r\n", encoding="utf-8-sig", newline="")
+    if not path.exists():
+        files.write_whole([(path, f"{','.join(COLUMNS)}\r\n".encode("utf-8-sig"))], private=True)
 
 
-def standings(out: Path, module: Module, grades: Iterable[Grade]) -> list[Standing]:
-    """Every grade, by name, with what is to be added to it. Raises TitoError naming the line that is wrong."""
-    ordered = sorted(grades, key=lambda grade: grade.submission)
-    found = read(out / FILE, module, [grade.submission for grade in ordered])
-    return [Standing(grade, tuple(a for a in found if a.submission == grade.submission)) for grade in ordered]
-
-
-def read(path: Path, module: Module, names: Iterable[str]) -> list[Adjustment]:
+def read(out: Path, module: Module, names: Iterable[str]) -> Additions:
     """The adjustments in the file, in its order; none where there is no file.
 
-    Raises TitoError, one sentence that names the line, for a submission or exercise that does not exist, points that
-    are not a number, a reason that is missing, or a file that is no such table.
+    A submission that is not among `names` is a warning: its student may have withdrawn. Raises TitoError, one sentence
+    that names the line, for an exercise that does not exist, points that are not a number, a reason that is missing,
+    or a file that is no such table.
     """
+    path = out / FILE
     if not path.is_file():
-        return []
-    known = {escaping.cell(escaping.one_line(name)): name for name in names}  # as grades.csv shows them
-    known |= {name: name for name in known.values()}
-    exercises = {exercise.id: exercise.id for exercise in module.exercises}
-    made = []
-    for line, (submission, exercise, points, reason) in _rows(path):
+        return Additions()
+    known = known_names(names)
+    exercises = [item.id for items in (module.exercises, module.questions) for item in items]
+    made, warnings = list[Adjustment](), list[str]()
+    for line, (submission, exercise, points, reason) in tables.rows(path, COLUMNS):
         where = f"{path}, line {line}"
-        name = _named(where, "submission", submission, known)
-        task = _named(where, "exercise", exercise, exercises) if exercise else ""
+        if exercise and exercise not in exercises:
+            raise TitoError(f"{where}: there is no exercise {quoted(exercise, exercises)}")
         if not reason:
             raise TitoError(f"{where}: the reason is missing: the student will ask, so write it in the last column")
-        made.append(Adjustment(name, task, _points(where, points), reason))
-    return made
+        added = _points(where, points)
+        if submission in known:
+            made.append(Adjustment(known[submission], exercise, added, reason))
+        else:
+            nobody = f"there is no submission {quoted(submission, known)}, so this line changes nothing"
+            warnings.append(f"{FILE}, line {line}: {nobody}")
+    return Additions(tuple(made), tuple(warnings))
 
 
-def _named(where: str, what: str, asked: str, known: dict[str, str]) -> str:
-    if asked in known:
-        return known[asked]
-    near = difflib.get_close_matches(asked, known, n=1, cutoff=0.4)
+def known_names(names: Iterable[str]) -> dict[str, str]:
+    """Every submission's name, by itself and as grades.csv shows it."""
+    names = list(names)
+    return {escaping.cell(escaping.one_line(name)): name for name in names} | {name: name for name in names}
+
+
+def quoted(asked: str, known: Iterable[str]) -> str:
+    """A name that is not known, with the nearest that is.
+
+    >>> quoted("jnae", ["jane", "joe"])
+    "'jnae' (the nearest is 'jane')"
+    """
+    near = difflib.get_close_matches(asked, list(known), n=1, cutoff=0.4)
     hint = f" (the nearest is '{escaping.one_line(near[0])}')" if near else ""
-    raise TitoError(f"{where}: there is no {what} '{escaping.one_line(asked)}'{hint}")
+    return f"'{escaping.one_line(asked)}'{hint}"
 
 
 def _points(where: str, text: str) -> Decimal:
@@ -120,27 +98,3 @@ def _points(where: str, text: str) -> Decimal:
         shown = escaping.one_line(text)
         raise TitoError(f"{where}: points must be a number such as 2, -1 or 0.5, got '{shown}'")
     return Decimal(plain.replace(",", "."))
-
-
-def _rows(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The number of each line, and its cells in the order of COLUMNS. Spreadsheets write commas, semicolons or tabs."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise TitoError(f"{path} is not UTF-8: in the spreadsheet, save it as 'CSV UTF-8'") from None
-    head = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
-    try:
-        columns = [column for cell in next(reader, []) if (column := cell.strip().casefold())]
-        if sorted(columns) != sorted(COLUMNS):
-            raise TitoError(f"{path}, line 1: the columns must be {','.join(COLUMNS)}; got '{head.strip()}'")
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if not any(cells):
-                continue
-            if len(cells) < len(columns) or any(cells[len(columns) :]):
-                fix = 'a text with a comma in it stands in quotes: "late, but ill"'
-                raise TitoError(f"{path}, line {reader.line_num}: wanted {len(columns)} cells, got {len(cells)}; {fix}")
-            yield reader.line_num, tuple(cells[columns.index(column)] for column in COLUMNS)
-    except csv.Error as error:
-        raise TitoError(f"{path}, line {reader.line_num}: not a table ({error}); is a quote left open?") from None

@@ -10,11 +10,10 @@ from statistics import fmean, median
 
 from tito.course.module import Exercise, Module
 from tito.grading.grade import Grade
-from tito.grading.reports.adjustments import Standing
-from tito.testing.outcome import Status
+from tito.grading.reports.standing import Standing
+from tito.testing.outcome import Outcome, PartOutcome, Status
 
 BARS = 10  # of the histogram, at most
-NO_SLIPS = ("unwritten", "blocked")  # reasons
 
 
 @dataclass(frozen=True)
@@ -96,22 +95,33 @@ class Slip:
     count: int
 
 
-def slips(module: Module, grades: Iterable[Grade], at_least: int = 2) -> list[tuple[Exercise, list[Slip]]]:
+def slips(module: Module, grades: Iterable[Grade]) -> list[tuple[Exercise, list[Slip]]]:
     """The slips that several submissions share, by exercise in the module's order, the most common first."""
-    found: dict[str, dict[str, Counter[str]]] = {}
+    found = dict[str, list[tuple[str, str]]]()
     for grade in grades:
-        for outcome in grade.outcomes:
-            if grade.status == "graded" and outcome.status != "passed" and outcome.reason not in NO_SLIPS:
-                messages = found.setdefault(outcome.exercise, {}).setdefault(outcome.heading, Counter())
-                messages[outcome.body.partition("\n")[0]] += 1
-    ordered = [(exercise, _ordered(found.get(exercise.id, {}), at_least)) for exercise in module.exercises]
+        for outcome in grade.outcomes if grade.status == "graded" else ():
+            found.setdefault(outcome.exercise, []).extend(slips_of(outcome))
+    ordered = [(exercise, common_slips(found.get(exercise.id, []), 2)) for exercise in module.exercises]
     return [(exercise, common) for exercise, common in ordered if common]
 
 
-def _ordered(claims: dict[str, Counter[str]], at_least: int) -> list[Slip]:
-    common = [(claim, messages) for claim, messages in claims.items() if messages.total() >= at_least]
-    made = [Slip(claim, _most_common(messages), messages.total()) for claim, messages in common]
-    return sorted(made, key=lambda slip: (-slip.count, slip.claim))
+def slips_of(found: Outcome | PartOutcome) -> list[tuple[str, str]]:
+    """What did not hold, each once: the claim, or what stands for it, and the first line of the message."""
+    if isinstance(found, Outcome) and found.told_by_part:
+        return list(dict.fromkeys(slip for part in found.parts for slip in slips_of(part)))
+    if found.status in ("passed", "not started"):
+        return []
+    heading = found.heading if isinstance(found, Outcome) else found.claim
+    return [(heading, found.body.partition("\n")[0])]
+
+
+def common_slips(slips: Iterable[tuple[str, str]], at_least: int = 1) -> list[Slip]:
+    """Each claim with how often it did not hold, and the most common message; the most common claim first."""
+    claims = dict[str, Counter[str]]()
+    for claim, message in slips:
+        claims.setdefault(claim, Counter())[message] += 1
+    made = [Slip(claim, _most_common(messages), messages.total()) for claim, messages in claims.items()]
+    return sorted((slip for slip in made if slip.count >= at_least), key=lambda slip: (-slip.count, slip.claim))
 
 
 def _most_common(messages: Counter[str]) -> str:
@@ -128,9 +138,29 @@ def middle_seconds(grades: Iterable[Grade]) -> float:
     return median([grade.seconds for grade in grades if grade.status == "graded"] or [0.0])
 
 
-def full_points(module: Module, grades: Iterable[Grade]) -> int:
-    """What could be earned: the module's points, or those of the exercises that were graded where others were not."""
-    return next((grade.max_points for grade in grades if grade.status == "graded"), module.points)
+def full_points(module: Module, standings: Sequence[Standing]) -> int:
+    """What could be earned: the module's points, or those of the exercises that were graded where others were not; and
+    those of the questions in words."""
+    exercises = next((entry.grade.max_points for entry in standings if entry.grade.status == "graded"), module.points)
+    return exercises + max((entry.max_words for entry in standings), default=0)
+
+
+@dataclass(frozen=True)
+class Punctuality:
+    """How many submissions came in time, and by whose word their times are known."""
+
+    counts: tuple[tuple[str, int], ...]
+    sources: tuple[tuple[str, int], ...]
+
+
+def punctuality(standings: Iterable[Standing]) -> Punctuality:
+    lates = [entry.late for entry in standings if entry.late]
+    words = Counter("unknown" if late.days is None else "late" if late.words else "in time" for late in lates)
+    sources = Counter(late.source for late in lates if late.source)
+    return Punctuality(
+        tuple((word, words[word]) for word in ("in time", "late", "unknown") if words[word]),
+        tuple(sorted(sources.items())),
+    )
 
 
 def percent(part: float | Decimal, of: float | Decimal) -> int:

@@ -1,7 +1,8 @@
 """The sandbox that a student's code runs in: bubblewrap on Linux, nothing elsewhere.
 
 Inside are the interpreter, its standard library, NumPy and what `layout.lay_out` wrote, all read-only; a small folder
-for scratch; no network, no other process, no /proc, no shell, nothing of the grader's environment.
+for scratch; no network, no other process, no /proc, no shell, nothing of the grader's environment. What a program there
+may ask of the kernel stands in `system_calls`.
 
 Root would not be held by the limit on processes, so it becomes a real, unprivileged user first: an outer sandbox, made
 by root, lays out what that user may not be able to reach, and the inner one shuts the door.
@@ -40,6 +41,7 @@ MAPPED = Path("/proc/self/maps")  # the files that are mapped into this process
 SCRATCH = "/tmp"
 # Other packages may lie beside NumPy: they are not to be found.
 IMPORT_NUMPY = "import sys; sys.path[:0] = {paths!r}; import numpy; del sys.path[1]; "
+TRY = IMPORT_NUMPY + "from tito.grading.sandbox.system_calls import confine; confine()"
 START = IMPORT_NUMPY + "from tito.grading.sandbox.child import main; main({sandboxed})"
 PATIENCE = 20.0  # seconds for a sandbox that does nothing
 INSTALL = {"apt-get": "sudo apt-get install bubblewrap", "dnf": "sudo dnf install bubblewrap"}
@@ -58,7 +60,7 @@ class Protection:
 
 def limits(seconds: float) -> dict[str, int]:
     """What the process in the sandbox may use, as `resource` names it. It starts threads, and no process."""
-    sizes = {"AS": MEMORY_BYTES, "FSIZE": SCRATCH_BYTES, "NOFILE": 64, "CORE": 0}
+    sizes = {"AS": MEMORY_BYTES, "DATA": MEMORY_BYTES, "FSIZE": SCRATCH_BYTES, "NOFILE": 64, "CORE": 0}
     return sizes | {"CPU": int(seconds) + 2, "NPROC": THREADS}
 
 
@@ -75,7 +77,7 @@ def start(given: Path, unsafe: bool = False) -> subprocess.Popen[bytes]:
 
 
 def protection() -> Protection:
-    """Tried by starting a sandbox that imports NumPy, as every sandbox does."""
+    """Tried by starting a sandbox that imports NumPy and lets its system calls be filtered, as every sandbox does."""
     if not sys.platform.startswith("linux"):
         reason = "the sandbox is bubblewrap, which is for Linux only"
         return Protection("none", reason, "grade on Linux, in a virtual machine of it, or in WSL 2")
@@ -86,13 +88,16 @@ def protection() -> Protection:
         return Protection("none", "root needs setpriv to become another user", "install util-linux, or grade as a user")
     try:
         with tempfile.TemporaryDirectory(prefix="tito_sandbox_") as folder:
+            layout.lay_out_ours(Path(folder))
             layout.lay_out_packages(Path(folder))
-            tried = subprocess.run(command(_inside(IMPORT_NUMPY), Path(folder)), capture_output=True, timeout=PATIENCE)
+            tried = subprocess.run(command(_inside(TRY), Path(folder)), capture_output=True, timeout=PATIENCE)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Protection("none", f"bubblewrap does not start: {error}", "see whether `bwrap --ro-bind / / true` runs")
     if tried.returncode == 0:
         return Protection("sandbox")
     last_line = tried.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
+    if "system calls" in last_line:
+        return Protection("none", last_line.partition("] ")[2], "grade on Linux on x86-64 or aarch64, with seccomp")
     return _refused(last_line) if last_line.startswith("bwrap: ") else _without_numpy(last_line)
 
 
@@ -161,7 +166,7 @@ def command(inner: list[str], given: Path | None) -> list[str]:
     scratch += ["--size", str(SEMAPHORE_BYTES), "--perms", "0700", "--tmpfs", str(SEMAPHORES)]
     if os.geteuid() != 0:
         return [bwrap, *_layout(given, []), *scratch, "--remount-ro", "/", *closed, *inner]
-    user = str(20_000 + os.getpid() % 40_000)  # another one for each grader that runs
+    user = str(20_000 + os.getpid() % 40_000)  # another one for each sandbox: a process has one at a time
     setpriv = str(Path(shutil.which("setpriv") or "setpriv").resolve())
     become = [setpriv, "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
     outer = [*_layout(given, [Path(bwrap), Path(setpriv)]), "--proc", "/proc", "--die-with-parent", "--clearenv"]

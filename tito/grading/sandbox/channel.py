@@ -9,20 +9,26 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Sequence
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from tito.testing.arguments import laid_out, once
 from tito.testing.proxies import Method, Ref
 
 HEAD = struct.Struct("<IQ")  # bytes of JSON, bytes of arrays
-JSON_BYTES = 4 << 20
-RAW_BYTES = 64 << 20
+# What one answer may hold: some twenty times what the largest of module 17 does. A test makes lists, texts and
+# differences of it, which take up to a hundred times as much.
+JSON_BYTES = 1 << 20
+RAW_BYTES = 8 << 20
+NUMBERS = 4 << 20  # of all arrays together, times their dimensions: as lists, also arrays without a number have a size
 DEPTH = 40
-ITEMS = 200_000
+ITEMS = 20_000
 PAIRS = 2_000  # of all dictionaries together: keys may be made to collide, and then take the square of their number
 DIMENSIONS = 32  # what every NumPy can hold
-LONGEST_NAME = 100  # of a type, as a handle shows it
+LONGEST_NAME = 100  # of a type, as a handle shows it; of a method that is told
+KINDS, METHODS = 1_000, 200  # that a sandbox tells of: kinds of object, and the methods of each
 _NAMES = {order + np.dtype(code).str[1:] for code in "hHiIlLqQefdgFDG" for order in "<>"} | {"|b1", "|i1", "|u1"}
 DTYPES = {name: np.dtype(name) for name in _NAMES}
 AS_IT_IS = frozenset({type(None), bool, int, str})  # what JSON says by itself
@@ -37,10 +43,9 @@ class TooLarge(MemoryError):
 
 
 class Received(NamedTuple):
-    """A message, and the arrays and handles in it, in order."""
+    """A message, and the handles in it, in order."""
 
     message: Any
-    arrays: list[np.ndarray]
     refs: list[Ref]
 
 
@@ -50,8 +55,8 @@ class Channel:
     def __init__(self, reading: IO[bytes], writing: IO[bytes], trusting: bool = False) -> None:
         self._reading, self._writing, self._trusting = reading, writing, trusting
 
-    def send(self, message: Any) -> list[np.ndarray]:
-        """Send a message; returns the arrays in it, in order. Raises TooLarge before anything is sent."""
+    def send(self, message: Any) -> None:
+        """Send a message. Raises TooLarge before anything is sent."""
         encoder = _Encoder(layouts=not self._trusting)
         text = encoder.text(message)
         try:
@@ -59,7 +64,6 @@ class Channel:
             self._writing.flush()
         except (OSError, ValueError):
             raise ChannelBroken("the line is closed") from None
-        return encoder.arrays
 
     def receive(self) -> Received:
         """The next message. Raises ChannelBroken."""
@@ -72,11 +76,15 @@ class Channel:
             message = decoder.value(_parsed(text.decode("ascii")), 0)
         except Exception as error:  # whatever it sent, it is no message
             raise ChannelBroken(f"a message that cannot be read ({type(error).__name__})") from None
-        return Received(message, decoder.arrays, decoder.refs)
+        return Received(message, decoder.refs)
 
     def _read(self, size: int) -> bytes:
         try:
             data = self._reading.read(size)
+        except MemoryError:
+            if self._trusting:
+                raise  # the student's code has filled the sandbox, and is told so
+            raise ChannelBroken("a message that cannot be read (MemoryError)") from None  # half of it is still there
         except (OSError, ValueError):
             data = b""
         if len(data) != size:
@@ -100,8 +108,7 @@ class _Encoder:
 
     def __init__(self, layouts: bool) -> None:
         self._layouts = layouts
-        self.raw, self.size, self._items, self._pairs = list[bytes](), 0, 0, 0
-        self.arrays = list[np.ndarray]()
+        self.raw, self.size, self._items, self._pairs, self._numbers = list[bytes](), 0, 0, 0, 0
 
     def text(self, message: Any) -> bytes:
         try:
@@ -130,7 +137,8 @@ class _Encoder:
         if kind is bytes:
             return ["b", self._aside(value)]
         if kind is Ref:
-            return ["r", value.number, value.type_name[:LONGEST_NAME], value.label[:LONGEST_NAME], value.kind]
+            names = value.type_name[:LONGEST_NAME], value.label[:LONGEST_NAME]
+            return ["r", value.number, *names, value.kind, *([True] if value.may_change else [])]
         if kind is Method:
             return ["m", value.number, value.label]
         if isinstance(value, np.generic):
@@ -144,10 +152,12 @@ class _Encoder:
 
     def _array(self, array: np.ndarray) -> list[Any]:
         """The numbers, densely; and where the layout counts, how they lay in memory. What lay between is not sent."""
-        self.arrays.append(array)
+        self._numbers += _numbers(array.shape)
         if not self._layouts:
+            if self._numbers > NUMBERS:
+                raise TooLarge(f"the answer holds arrays of more than {NUMBERS} numbers, times their dimensions")
             return ["a", array.dtype.str, array.shape, self._aside(array.tobytes())]
-        dense = array if array.flags.c_contiguous else array[_once(array.shape, array.strides)]
+        dense = array if array.flags.c_contiguous else array[once(array.shape, array.strides)]
         return ["a", array.dtype.str, array.shape, self._aside(dense.tobytes()), array.strides, array.flags.writeable]
 
     def _aside(self, data: bytes) -> int:
@@ -158,17 +168,15 @@ class _Encoder:
         return len(data)
 
 
-def _once(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[slice, ...]:
-    """An index that takes each number in memory once, however often a stride of 0 shows it."""
-    return tuple(
-        slice(None) if stride or not length else slice(1) for length, stride in zip(shape, strides, strict=True)
-    )
+def _numbers(shape: Sequence[int]) -> int:
+    """What an array may come to cost as lists, whichever of its dimensions comes first, and whichever is empty."""
+    return math.prod(max(1, length) for length in shape) * len(shape)
 
 
 class _Decoder:
     def __init__(self, raw: memoryview, trusting: bool) -> None:
-        self._raw, self._at, self._trusting, self._items, self._pairs = raw, 0, trusting, 0, 0
-        self.arrays, self.refs = list[np.ndarray](), list[Ref]()
+        self._raw, self._at, self._trusting, self._items, self._pairs, self._numbers = raw, 0, trusting, 0, 0, 0
+        self.refs = list[Ref]()
 
     def value(self, value: Any, depth: int) -> Any:
         if type(value) is not list:
@@ -203,18 +211,17 @@ class _Decoder:
             case "g":
                 return self._dense(rest[0], (), rest[1])[()]
             case "a":
-                array = self._array(*rest)
-                self.arrays.append(array)
-                return array
+                return self._array(*rest)
         raise ValueError("an unknown kind of value")
 
     def _parts(self, rest: list[Any], depth: int) -> list[Any]:
         return [item if type(item) in AS_IT_IS else self.value(item, depth + 1) for item in rest]
 
-    def _ref(self, number: Any, type_name: Any, label: Any, kind: Any) -> Ref:
+    def _ref(self, number: Any, type_name: Any, label: Any, kind: Any, may_change: Any = False) -> Ref:
         if type(number) is not int or type(kind) is not int or type(type_name) is not str or type(label) is not str:
             raise ValueError("a handle without a number")
-        return Ref(number, _printable(type_name[:LONGEST_NAME]), _printable(label[:LONGEST_NAME]), kind)
+        names = _printable(type_name[:LONGEST_NAME]), _printable(label[:LONGEST_NAME])
+        return Ref(number, *names, kind, may_change is True)
 
     def _take(self, size: Any) -> memoryview:
         if type(size) is not int or not 0 <= size <= len(self._raw) - self._at:
@@ -225,13 +232,16 @@ class _Decoder:
     def _array(self, dtype: Any, shape: Any, size: Any, strides: Any = None, writeable: Any = True) -> np.ndarray:
         if not (len(shape) <= DIMENSIONS and all(type(length) is int and length >= 0 for length in shape)):
             raise ValueError("an impossible shape")
+        self._numbers += _numbers(shape)
+        if not self._trusting and self._numbers > NUMBERS:
+            raise ValueError("too many numbers")
         if not (self._trusting and strides is not None):
             return self._dense(dtype, tuple(shape), size)
         shape, strides = tuple(shape), tuple(strides)
-        cut = tuple([index.stop or length for index, length in zip(_once(shape, strides), shape, strict=True)])
+        cut = tuple([index.stop or length for index, length in zip(once(shape, strides), shape, strict=True)])
         array = self._dense(dtype, cut, size)
         if cut != shape or array.strides != strides:
-            array = _laid_out(array, shape, strides)
+            array = laid_out(array, shape, strides)
         array.flags.writeable = writeable
         return array
 
@@ -246,18 +256,6 @@ class _Decoder:
         if kind.kind == "b":
             array = array.view(np.uint8) != 0  # a byte of 2 would be neither True nor False
         return array
-
-
-def _laid_out(dense: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-    """The numbers in memory of these strides, zeros between them."""
-    if dense.size == 0:
-        return np.empty(shape, dense.dtype)
-    reach = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
-    first = -sum(step for step in reach if step < 0)
-    memory = np.zeros(first + sum(step for step in reach if step > 0) + dense.itemsize, np.uint8)
-    array: np.ndarray = np.ndarray(shape, dense.dtype, memory.data, first, strides)
-    array[_once(shape, strides)] = dense
-    return array
 
 
 def _printable(name: str) -> str:

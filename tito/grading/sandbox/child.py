@@ -20,7 +20,8 @@ import os
 import random
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FunctionType, MappingProxyType, ModuleType
@@ -28,11 +29,12 @@ from typing import Any
 
 import numpy as np
 
-from tito.grading.sandbox import confinement
-from tito.grading.sandbox.channel import Channel, TooLarge
+from tito.grading.sandbox import confinement, system_calls
+from tito.grading.sandbox.channel import KINDS, LONGEST_NAME, METHODS, Channel, TooLarge
 from tito.testing.proxies import InProcess, Ref, as_builtin
 
 FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+SEED = 0  # of what the code draws itself; that of the tests' inputs is not told in here
 LONGEST_TEXT = 10_000
 LAST_FRAMES = 50
 HERE = Path(__file__).parents[3]  # where what is given lies, and the modules' files would
@@ -80,6 +82,7 @@ class Planned(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         self._done = list[
             tuple[dict[str, Any], str, str]
         ]()  # of each cell: its names, what it is called, what was given
+        self._finders = list[tuple[dict[str, Any], Callable[[str], Any]]]()
         self.loaded = False  # all modules are: what happens from here on, such as a reload, is told to nobody
 
     def find_spec(
@@ -116,6 +119,28 @@ class Planned(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
                 exec(code, module.__dict__)
             flags |= code.co_flags & FUTURES  # as in a notebook, what a cell imports from the future stays
             self._done.append((module.__dict__, name, given))
+        if not self.loaded:
+            module.__dict__.setdefault("__getattr__", self._standing_in(module, flags))
+
+    def _standing_in(self, module: ModuleType, flags: int) -> Callable[[str], Any]:
+        """The module's `__getattr__` while others are loaded: hand-written files, too, import what was given."""
+
+        def find(name: str) -> Any:
+            if not name.startswith("__"):
+                self._stand_in(name, flags)
+            if name in module.__dict__:
+                return module.__dict__[name]
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+        self._finders.append((module.__dict__, find))
+        return find
+
+    def finish(self) -> None:
+        """All modules are loaded: what the notebook does not define is missing from here on."""
+        self.loaded = True
+        for names, find in self._finders:
+            if names.get("__getattr__") is find:
+                del names["__getattr__"]
 
     def _stand_in(self, needed_by: str, flags: int) -> None:
         """Define as it was given what given code needs and no cell above it defines, and tell whose that is."""
@@ -185,9 +210,9 @@ def _named(nodes: Iterable[ast.AST]) -> list[str]:
 
 
 class Inside(InProcess):
-    """The backend in the sandbox. Of each class whose objects it keeps it tells once which names are methods.
+    """The backend in the sandbox. Of the first classes whose objects it keeps it tells once which names are methods.
 
-    The judge then need not ask for a method before it calls it.
+    The judge then need not ask for such a method before it calls it.
     """
 
     def __init__(self, module: ModuleType) -> None:
@@ -199,21 +224,22 @@ class Inside(InProcess):
         ref, is_class = super()._keep(value), isinstance(value, type)
         owner = value if is_class else type(value)
         kind = self._kinds.get(owner, 0)
-        if not kind:
+        if not kind and len(self._kinds) < KINDS // 2:
             kind = self._kinds[owner] = 2 * len(self._kinds) + 2
             self.new_kinds += [
                 (kind, _methods(owner, FunctionType)),
                 (kind + 1, _methods(owner, classmethod | staticmethod)),
             ]
-        return replace(ref, kind=kind + is_class)
+        return replace(ref, kind=kind + is_class if kind else 0)
 
 
 def _methods(owner: type, how: Any) -> tuple[str, ...]:
-    """The names that a class defines in this way, by `def` or by a decorator."""
+    """The names that a class defines in this way, by `def` or by a decorator; not all where there are very many."""
     found: dict[str, Any] = {}
     for base in reversed(owner.__mro__):
         found |= vars(base)
-    return tuple(name for name, value in found.items() if isinstance(value, how))
+    names = [name for name, value in found.items() if isinstance(value, how) and len(name) <= LONGEST_NAME]
+    return tuple(names[:METHODS])
 
 
 def failure(error: BaseException, texts: Mapping[str, Text] = MappingProxyType({})) -> tuple[Any, ...]:
@@ -223,7 +249,7 @@ def failure(error: BaseException, texts: Mapping[str, Text] = MappingProxyType({
         return texts[file].locate(line) if file in texts else (file, line)
 
     try:
-        shown: Any = as_builtin(error)
+        shown: Any = error if hasattr(error, "student_frames") else as_builtin(error)  # once is enough
         frames = [place(str(file), int(line)) for file, line in shown.student_frames[-LAST_FRAMES:]]
         if isinstance(error, SyntaxError) and error.filename and error.lineno:
             return "SyntaxError", (error.msg,), error.msg, [place(error.filename, error.lineno)]
@@ -254,23 +280,19 @@ def release(backends: list[Inside], drops: tuple[tuple[int, int, int], ...]) -> 
 
 def serve(channel: Channel, planned: Planned, backends: list[Inside]) -> None:
     while True:
-        received = channel.receive()
-        request, arrays = received.message, received.arrays
-        before = [array.tobytes() if array.flags.writeable else None for array in arrays]
+        request = channel.receive().message
         reply: tuple[Any, ...]
         try:
             reply = ("value", answer(backends, request))
         except BaseException as error:
             reply = ("error", *planned.failure(error))
-        pairs = enumerate(zip(before, arrays, strict=True))
-        changed = tuple((k, array) for k, (old, array) in pairs if old is not None and array.tobytes() != old)
         new_kinds = tuple(kind for backend in backends for kind in backend.new_kinds)
         for backend in backends:
             backend.new_kinds.clear()
         try:
-            channel.send((reply, changed, new_kinds))
+            channel.send((reply, new_kinds))
         except TooLarge as error:
-            channel.send((("error", *planned.failure(error)), (), ()))
+            channel.send((("error", *planned.failure(error)), ()))
 
 
 def line() -> Channel:
@@ -284,21 +306,30 @@ def line() -> Channel:
     return Channel(os.fdopen(reading, "rb"), os.fdopen(writing, "wb"), trusting=True)
 
 
+def _confined(limits: dict[str, int], sandboxed: bool) -> None:
+    """From here on this process has what a student's code may have; where there is no sandbox, as nearly as it can."""
+    confinement.limited(limits)
+    if sandboxed:
+        return system_calls.confine()
+    sys.addaudithook(confinement.Walls([*sys.path, *map(str, Path(np.__file__).parents[1].glob("numpy*"))]))
+    if sys.platform == "linux":
+        with suppress(OSError):
+            system_calls.confine()
+
+
 def main(sandboxed: bool = True) -> None:
     channel = line()
-    seed, limits, modules = channel.receive().message
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
+    limits, modules = channel.receive().message
+    random.seed(SEED)
+    np.random.seed(SEED)
     builtins.exit = builtins.quit = _sitebuiltins.Quitter("exit", "Ctrl-D")  # what every other Python has
     builtins.help = _sitebuiltins._Helper()
     planned = Planned(channel, modules)
     sys.meta_path.insert(0, planned)
-    confinement.limited(limits)
-    if not sandboxed:
-        sys.addaudithook(confinement.Walls([*sys.path, *map(str, Path(np.__file__).parents[1].glob("numpy*"))]))
+    _confined(limits, sandboxed)
     backends = [Inside(importlib.import_module(name)) for name in modules]
     gc.freeze()  # what is loaded stays: not to be looked through for garbage again and again
     gc.set_threshold(10_000, 20, 100)
-    planned.loaded = True
+    planned.finish()
     channel.send(("loaded",))
     serve(channel, planned, backends)

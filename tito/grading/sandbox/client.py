@@ -10,15 +10,15 @@ from collections import Counter, deque
 from contextlib import suppress
 from typing import Any, Literal, NoReturn
 
-import numpy as np
-
 from tito import processes
-from tito.grading.sandbox.channel import Channel, ChannelBroken, Received, TooLarge
+from tito.grading.sandbox.channel import KINDS, LONGEST_NAME, METHODS, Channel, ChannelBroken, Received, TooLarge
 from tito.testing.protocol import Failure
 from tito.testing.proxies import MOST_UNWRITTEN, Method, Ref
 
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
-SHOWN_TEXT = 4000  # characters of an exception's text
+SHOWN_BYTES = 4000  # of an exception's text, as UTF-8: what a student's code can tell is bounded in bits
+REAPING_SECONDS = 10.0  # in which bubblewrap notes that what it started has ended, and ends; else that is a zombie
+LAST_FRAMES, LONGEST_PATH = 50, 300  # of an exception's places those kept, and the characters of each
 REFUSED = (KeyboardInterrupt, GeneratorExit, BaseExceptionGroup, SystemError)  # raised here they would end the judge
 
 
@@ -34,7 +34,7 @@ class Sandbox:
         self._process = process
         self._channel = Channel(process.stdout, process.stdin)
         self._drops: deque[tuple[int, int, int]] = deque()
-        self._changed: list[tuple[np.ndarray, np.ndarray]] = []
+        self._kinds = 0  # of objects whose methods were told
         self._lock = threading.Lock()
         self.why: Literal["", "late", "gone"] = ""  # why it is lost; empty while it lives
         self.message = ""
@@ -42,16 +42,16 @@ class Sandbox:
         self.modules: list[SandboxModule] = []
         self.unloaded: dict[str, Failure] = {}  # cell -> why it could not be loaded
 
-    def load(self, seed: int, limits: dict[str, int], modules: dict[str, list[tuple[str, str, str]]]) -> None:
+    def load(self, limits: dict[str, int], modules: dict[str, list[tuple[str, str, str]]]) -> None:
         """Send the cells and wait until they are loaded; `loading` tells how far it came."""
         names = {cell[0] for cells in modules.values() for cell in cells}
-        self._send((seed, limits, modules))
+        self._send((limits, modules))
         while True:
             match self._receive().message:
                 case ("loaded",):
                     self.modules = [SandboxModule(self, which) for which in range(len(modules))]
                     return
-                case ("loading", str(name)) if name in names:
+                case ("loading", str(name)) if name in names and len(self.loading) <= len(names):
                     self.loading.append(name)
                 case ("read", str(name)) if self.loading[-1:] == [name]:
                     self.loading.pop()
@@ -69,11 +69,10 @@ class Sandbox:
         if self.why:
             raise SandboxLost(self.message)
         drops = tuple(self._drops.popleft() for _ in range(len(self._drops)))
-        sent = self._send((request[0], drops, *request[1:]))
+        self._send((request[0], drops, *request[1:]))
         got = self._receive()
         match got.message:
-            case ((str(how), *rest), tuple(changed), tuple(kinds)) if how == "error" or len(rest) == 1:
-                self._write_back(sent, changed)
+            case ((str(how), *rest), tuple(kinds)) if how == "error" or len(rest) == 1:
                 value = rest[0] if how == "value" else rebuilt(described((*rest,)), rest)
                 return value, got.refs, self._methods_of(kinds)
         self.lose("gone", "what it said cannot be understood")
@@ -83,31 +82,14 @@ class Sandbox:
         self._drops.append((which, number, times))
 
     def _methods_of(self, kinds: tuple[Any, ...]) -> dict[int, frozenset[str]]:
-        try:
-            return {int(kind): frozenset(map(str, names)) for kind, names in kinds}
-        except (TypeError, ValueError):
+        self._kinds += len(kinds)
+        if self._kinds > KINDS or not all(map(_is_kind, kinds)):
             self.lose("gone", "what it said cannot be understood")
+        return {kind: frozenset(names) for kind, names in kinds}
 
-    def restore(self) -> None:
-        """Undo what student's code did to arrays of a test, so that no other submission sees it."""
-        while self._changed:
-            array, before = self._changed.pop()
-            array[...] = before
-
-    def _write_back(self, sent: list[np.ndarray], changed: tuple[Any, ...]) -> None:
-        for item in changed:
-            match item:
-                case (int(k), np.ndarray() as new) if 0 <= k < len(sent):
-                    old = sent[k]
-                    if new.shape == old.shape and new.dtype == old.dtype and old.flags.writeable:
-                        self._changed.append((old, old.copy()))
-                        old[...] = new
-                case _:
-                    self.lose("gone", "what it said cannot be understood")
-
-    def _send(self, message: Any) -> list[np.ndarray]:
+    def _send(self, message: Any) -> None:
         try:
-            return self._channel.send(message)
+            self._channel.send(message)
         except TooLarge as error:
             raise ValueError(f"a test sent too much: {error}") from None
         except ChannelBroken as error:
@@ -129,6 +111,9 @@ class Sandbox:
         with self._lock:
             if not self.why:
                 self.why, self.message = why, message
+                if processes.end_descendants(self._process):
+                    with suppress(subprocess.TimeoutExpired):
+                        self._process.wait(REAPING_SECONDS)
                 processes.end(self._process)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None and threading.current_thread() is threading.main_thread():
@@ -201,14 +186,24 @@ def described(error: Any) -> Failure:
     """An exception as the sandbox told it; odd shapes are made plain."""
     match error:
         case (str(kind), tuple(), str(text), list(frames)):
-            steps = [(f, n) for f, n in (s for s in frames if type(s) is tuple and len(s) == 2) if _is_step(f, n)]
+            pairs = [step for step in frames[-LAST_FRAMES:] if type(step) is tuple and len(step) == 2]
+            steps = [(file[:LONGEST_PATH], line) for file, line in pairs if _is_step(file, line)]
             return Failure(kind[:100], _steady(text), tuple(steps))
     return Failure("RuntimeError", "an exception that cannot be shown")
 
 
 def _steady(text: str) -> str:
     """A text as it is at every run: without the addresses of objects, and of a length that can be shown."""
-    return ADDRESS.sub("0x...", text[:SHOWN_TEXT])
+    start = text[:SHOWN_BYTES].encode("utf-8", "surrogatepass")[:SHOWN_BYTES]
+    return ADDRESS.sub("0x...", start.decode("utf-8", "replace"))
+
+
+def _is_kind(told: Any) -> bool:
+    """Is it the number of a kind of object, and the names of its methods, and no more of them than may be told?"""
+    match told:
+        case (int(), tuple(names)) if len(names) <= METHODS:
+            return all(type(name) is str and len(name) <= LONGEST_NAME for name in names)
+    return False
 
 
 def _is_step(file: Any, line: Any) -> bool:

@@ -1,29 +1,18 @@
-"""What a student's process may not do: limits of the kernel, and where there is no sandbox what it would lack.
+"""What a student's process may use of the machine; and where there is no sandbox, what it would lack in one.
 
-Runs in that process, before any code of the student's. There is no way back, and none for a thread or child of it.
+Runs in that process, before any code of the student's. Which system calls it may make stands in `system_calls`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import platform
-import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-# Of each machine: its number for seccomp, and the system calls fork, vfork (where it has them), clone and clone3.
-CALLS = {"x86_64": (0xC000003E, (57, 58), 56, 435), "aarch64": (0xC00000B7, (), 220, 435)}
-CLONE_THREAD = 0x10000
-OTHER_NUMBERS = 0x40000000  # from here on x86-64 numbers its calls anew
-KILL, REFUSE, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000  # what a filter answers; REFUSE carries an errno
-LOAD, EQUAL, AT_LEAST, ANY_BIT, ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06  # instructions of a filter
-NUMBER_AT, MACHINE_AT, FLAGS_AT = 0, 4, 16  # where a filter finds the call, the machine, the call's first argument
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, FILTER = 38, 22, 2
 STARTS = ["os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "os.exec", "os.startfile"]
 STARTS += ["subprocess.Popen", "_winapi.CreateProcess"]
 NEAR = ("127.", "localhost", "::1")
@@ -31,14 +20,13 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 def limited(limits: dict[str, int]) -> None:
-    """What this process may use from here on, as `resource` names it. NPROC counts threads: it starts no process."""
+    """What this process may use from here on, as `resource` names it. NPROC counts threads."""
     try:
         import resource
     except ImportError:  # Windows
         return
     if "NPROC" in limits and sys.platform == "linux":
-        threads = _refuse_processes() and _room_for_threads(resource, limits["NPROC"])
-        limits = limits | {"NPROC": threads or 0}
+        limits = limits | {"NPROC": _room_for_threads(resource, limits["NPROC"])}
     for name, value in limits.items():
         number = getattr(resource, f"RLIMIT_{name}", None)
         if number is None:
@@ -49,31 +37,6 @@ def limited(limits: dict[str, int]) -> None:
             resource.setrlimit(number, (value, value))
         except (ValueError, OSError):
             continue  # macOS knows limits that it does not let one set
-
-
-def _refuse_processes() -> bool:
-    """Have the kernel refuse to start processes, and still start threads; False where it cannot."""
-    if platform.machine() not in CALLS or sys.byteorder != "little" or sys.maxsize < 1 << 32:
-        return False
-    machine, forks, clone, clone3 = CALLS[platform.machine()]
-    steps = [(LOAD, 0, 0, MACHINE_AT), (EQUAL, 1, 0, machine), (ANSWER, 0, 0, KILL), (LOAD, 0, 0, NUMBER_AT)]
-    steps += [(AT_LEAST, 0, 1, OTHER_NUMBERS), (ANSWER, 0, 0, REFUSE | errno.ENOSYS)]
-    for fork in forks:
-        steps += [(EQUAL, 0, 1, fork), (ANSWER, 0, 0, REFUSE | errno.EPERM)]
-    # A filter cannot read the flags of clone3, which lie in memory. Told that it is missing, the C library uses clone.
-    steps += [(EQUAL, 0, 1, clone3), (ANSWER, 0, 0, REFUSE | errno.ENOSYS)]
-    steps += [(EQUAL, 1, 0, clone), (ANSWER, 0, 0, ALLOW), (LOAD, 0, 0, FLAGS_AT)]
-    steps += [(ANY_BIT, 1, 0, CLONE_THREAD), (ANSWER, 0, 0, REFUSE | errno.EPERM), (ANSWER, 0, 0, ALLOW)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *step) for step in steps))
-    program = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", len(steps), ctypes.addressof(code)))
-    try:
-        prctl = ctypes.CDLL(None).prctl
-    except (OSError, AttributeError):
-        return False
-    zero = ctypes.c_ulong(0)
-    if prctl(PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero):
-        return False
-    return not prctl(PR_SET_SECCOMP, ctypes.c_ulong(FILTER), program, zero, zero)
 
 
 def _room_for_threads(resource: Any, threads: int) -> int:

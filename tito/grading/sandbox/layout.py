@@ -16,20 +16,26 @@ from tito.course.project import Project
 from tito.testing.environment import PACKAGES
 
 SITE = "site"  # the folder of a sandbox in which NumPy lies
-HERE = ("__init__.py", "channel.py", "child.py", "confinement.py")
-OURS: tuple[str, ...] = ("__init__.py", "testing/__init__.py", "testing/proxies.py", "grading/__init__.py")
+HERE = ("__init__.py", "channel.py", "child.py", "confinement.py", "system_calls.py")
+OURS: tuple[str, ...] = ("__init__.py", "grading/__init__.py")
+OURS += ("testing/__init__.py", "testing/arguments.py", "testing/proxies.py")
 OURS += tuple(f"grading/sandbox/{name}" for name in HERE)
 
 
 def lay_out(project: Project, given: Given, folder: Path) -> None:
     """Write into `folder` what a sandbox needs."""
-    for name in OURS:
-        _copy(Path(tito.__file__).parent / name, folder / "tito" / name)
+    lay_out_ours(folder)
     for file in given.files:
         _copy(file, folder / project.package_name / file.relative_to(project.package))
     for file in folder.rglob("*.py"):
         py_compile.compile(str(file), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     lay_out_packages(folder)
+
+
+def lay_out_ours(folder: Path) -> None:
+    """Our own part of what runs inside."""
+    for name in OURS:
+        _copy(Path(tito.__file__).parent / name, folder / "tito" / name)
 
 
 def lay_out_packages(folder: Path) -> None:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, ZipInfo
 
 from tito.course import notebook
 from tito.course.module import Module
 
 from ....catalogue import solved
 from . import Attack, handed_in
-from .scene import Scene
+from .scene import Scene, answers_to_it
 
 HONEST = "honest"
 SLOW_SECONDS = 12.0  # the limit of attacks that only a limit ends; the honest student needs one, on a machine at rest
 SECONDS = 20.0  # and of all others: they end by themselves
+UNSEEN = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 GRADED = (0, 1)  # exit statuses: everybody passed, or not
 
 
@@ -37,10 +43,11 @@ class Row:
     seconds: float
     told: list[str]  # secrets that the report gives away
     message: str
+    acted: bool = True  # whether anything shows that the attack was made
 
     @property
     def held(self) -> bool:
-        return self.status == "graded" and self.earned in self.may_earn and not self.told
+        return self.status in ("graded", "refused") and self.earned in self.may_earn and not self.told and self.acted
 
 
 def fight(scene: Scene, module: Module, attacks: list[Attack], jobs: int = 2) -> Iterator[Row]:
@@ -61,7 +68,22 @@ def fight(scene: Scene, module: Module, attacks: list[Attack], jobs: int = 2) ->
             earned = sum(outcome["points"] for outcome in grade["outcomes"])
             family, may = ("", {points}) if name == HONEST else (known[name].family, known[name].may_earn(points))
             message = "; ".join(outcome["message"] for outcome in grade["outcomes"])
-            yield Row(name, family, earned, may, grade["status"], grade["seconds"], scene.told(text), message)
+            acted = name == HONEST or _acted(known[name], scene, message)
+            secrets = scene.told(text) + _unseen(out, name)
+            yield Row(name, family, earned, may, grade["status"], grade["seconds"], secrets, message, acted)
+
+
+def _unseen(out: Path, name: str) -> list[str]:
+    """The pages that hold what nobody sees: of the honest student the one about all."""
+    pages = [out / "students" / f"{name}.html"] + [out / "index.html"] * (name == HONEST)
+    return [f"unseen characters in {page.name}" for page in pages if UNSEEN.search(page.read_text(encoding="utf-8"))]
+
+
+def _acted(attack: Attack, scene: Scene, message: str) -> bool:
+    proof, answers = f"acted-{scene.token}", answers_to_it(scene.project)
+    witnessed = answers.read_text(encoding="utf-8").splitlines() if answers.exists() else []
+    told = f"{proof} {attack.name}" in witnessed or proof in message
+    return told or bool(attack.shows and re.search(attack.shows, message))
 
 
 def _hand_in(scene: Scene, module: Module, exercise: str, attacks: dict[str, Attack], folder: Path) -> None:
@@ -71,10 +93,25 @@ def _hand_in(scene: Scene, module: Module, exercise: str, attacks: dict[str, Att
     given = notebook.load(scene.project, entry.path)
     for name in [HONEST, *attacks]:
         mine = handed_in(attacks[name], cells, scene.fill) if name in attacks else cells
-        page = page_of(given, mine)
+        attack = attacks.get(name)
+        page = json.dumps(page_of(given, mine) | json.loads(attack.notebook if attack else "{}"))
         place = folder / name / entry.path.with_suffix(".ipynb").name
         place.parent.mkdir(parents=True)
-        place.write_text(json.dumps(page), encoding="utf-8")
+        if attack and attack.files:
+            _zipped(place, page, [scene.fill(file, name) for file in attack.files], scene.fill(attack.code, name))
+        else:
+            place.write_text(page, encoding="utf-8")
+
+
+def _zipped(notebook: Path, page: str, names: list[str], content: str) -> None:
+    """The notebook in a zip, with entries of these names beside it."""
+    with warnings.catch_warnings(), ZipFile(notebook.with_suffix(".zip"), "w") as archive:
+        warnings.simplefilter("ignore", UserWarning)  # that a name comes twice
+        archive.writestr(notebook.name, page)
+        for name in names:
+            member = ZipInfo(name.removeprefix("LINK "))
+            member.external_attr = (0o120777 if name.startswith("LINK ") else 0o100644) << 16
+            archive.writestr(member, content)
 
 
 def page_of(given: notebook.Document, cells: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:

@@ -22,12 +22,24 @@ from types import TracebackType
 from typing import Self
 
 from tito.course.project import PYPROJECT, Project
+from tito.grading.sandbox import system_calls
 
 from .... import copying
 
 SECRET_NAME = "TITO_SECRET_OF_THE_INSTRUCTOR"
 IGNORED = ("__pycache__", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".venv", "build")
 NESTED = "-" * 200_000 + "1"
+ASKS = """
+
+def test_the_witness_asks_whether_an_attack_was_made(student):
+    try:
+        told = student.witnessed()
+    except Exception:
+        return
+    with open({path!r}, "a", encoding="utf-8") as file:
+        print(told, file=file)
+"""
+ADD_KEY, SESSION_KEYRING = 248, -3  # as x86-64 numbers the call, and as the kernel names the keyring
 SUBREAPER = 36  # prctl: orphans of ours become our children, so that none can hide
 
 
@@ -37,15 +49,32 @@ def copied(project: Project, folder: Path) -> Project:
     return Project(folder)
 
 
+def with_a_question(project: Project) -> Project:
+    """The same course; behind the visible tests of each exercise, and behind its hidden ones, the witness asks."""
+    for file in [*project.tests.glob("*/test_*.py"), *project.tests.glob("*/hidden/test_*.py")]:
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text + ASKS.format(path=str(answers_to_it(project))), encoding="utf-8")
+    return project
+
+
+def answers_to_it(project: Project) -> Path:
+    """Who said that it was made: one attack a line."""
+    return project.root.with_name("witnessed.txt")
+
+
 @dataclass
 class Scene:
-    """`with Scene(project, out) as scene`: the attacked course, and the one folder that the grader may write to."""
+    """`with Scene(project, out) as scene`: the attacked course, and the one folder that the grader may write to.
+
+    login: grade as in a login session, whose keyring holds a secret of the instructor's.
+    """
 
     project: Project
     out: Path
     token: str = field(default_factory=lambda: f"tito{secrets.token_hex(6)}")
     secret: str = field(default_factory=secrets.token_hex)
     packets: list[str] = field(default_factory=list)
+    login: bool = False
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -58,6 +87,8 @@ class Scene:
                 line.settimeout(0.1)
                 threading.Thread(target=self._listen, args=(line,), daemon=True).start()
             os.environ[SECRET_NAME] = self.secret
+            if self.login:
+                _log_in(self.token, self.secret)
             ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
             self._processes, self._files = set(descendants()), self._written()
             self._stack = stack.pop_all()
@@ -169,6 +200,15 @@ class Scene:
         paths += [home / ".bashrc", home / ".profile"]
         paths += list(_tree(self.project.root, self.out))
         return {str(path): _stamp(path) for path in paths if path.is_symlink() or path.exists()}
+
+
+def _log_in(name: str, secret: str) -> None:
+    """Join a new session keyring that holds a key of this name."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    joined = libc.syscall(system_calls.KEYCTL[0], system_calls.JOIN_SESSION_KEYRING, None)
+    added = libc.syscall(ADD_KEY, b"user", name.encode(), secret.encode(), len(secret), SESSION_KEYRING)
+    if joined < 0 or added < 0:
+        raise OSError(ctypes.get_errno(), "this machine gives no session keyring, so nothing can be said about one")
 
 
 def _tree(folder: Path, out: Path) -> Iterator[Path]:

@@ -31,7 +31,7 @@ from ...toy_course import copy_toy
 T = TypeVar("T")
 OURS, NICER = ("0", "0"), ("19", "0")
 RIGHT = Submission("anna", {"double": ("def double(x):\n    return 2 * x",)})
-LIMIT = 24.0  # seconds for a submission; a quarter of it for a test
+LIMIT = 30.0  # seconds for a submission; a fifth of it for a test
 STOPPED_SECONDS = 9.0  # longer than a test may take
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")

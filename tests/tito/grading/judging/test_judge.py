@@ -158,9 +158,58 @@ def test_the_sandbox_judges_as_tito_test_does(answer: str, judge: Judge, module:
     assert [outcome.message.split("\n")[0].partition(" at ")[0] for outcome in there.outcomes] == claims
 
 
-def test_what_a_student_does_to_a_tests_array_is_undone_before_the_next(judge: Judge) -> None:
-    assert "[6.0, 8.0]" in message(judge.grade(handed_in("def double(x):\n    x *= 2\n    return x")))
+def test_who_changes_a_tests_array_has_failed_and_is_told_so(judge: Judge) -> None:
+    told = message(judge.grade(handed_in("def double(x):\n    x *= 2\n    return x")))
+    assert "double changed its argument x" in told and "cell 5, line 1: def double(x):" in told
     assert judge.grade(handed_in()).points == 5, "another student's inputs must not be spoiled"
+
+
+NOTES = """
+SEEN = []
+def double(x):
+    SEEN.append(x)
+    return 2 * x
+"""
+TELLS = "class Counter:\n    def __init__(self):\n        {}\n"
+FORGED = (
+    "exec(compile('\\n' * max(filter(lambda x: type(x) is int, SEEN), default=0) + {!r}, 'toy_dev.py, cell 8', 'exec'))"
+)
+
+
+@pytest.mark.parametrize(
+    "tells",
+    [
+        "raise RuntimeError(str(SEEN))",
+        "raise NotImplementedError(f'exercise counter {SEEN}')",
+        "raise NotImplementedError(f'exercise double {SEEN}')",
+        "raise ImportError(f\"No module named 'x{SEEN[-1]}'\")",
+        "raise type(f'Saw{SEEN[-1]}', (Exception,), {})",
+        "raise SystemExit(str(SEEN))",
+        "print(SEEN); import os; os._exit(SEEN[-1] % 256)",
+        FORGED.format("raise NotImplementedError('exercise counter')"),
+        FORGED.format("raise ValueError"),
+    ],
+)
+def test_what_code_learns_from_hidden_tests_it_can_tell_in_no_words(judge: Judge, tells: str) -> None:
+    """It notes what a hidden test of another exercise asks, and tells it where its own failures are shown."""
+    grade = judge.grade(handed_in(NOTES, TELLS.format(tells)))
+    assert grade.points == 2 and statuses(grade)["double"] == "passed"
+    told = json.dumps(grade.as_json() | {"seconds": 0, "digest": ""})
+    assert "731" not in told and "732" not in told, told
+
+
+def test_the_seed_of_the_tests_is_not_told_to_the_code(toy: Project, module: Module) -> None:
+    draws = "import random\nDRAWN = random.random()\ndef double(x):\n    raise ValueError(str(DRAWN))"
+    told = set[str]()
+    for seed in (1, 2):
+        with Judge(Edition(toy, module), Options(seed=seed, limit_seconds=PATIENT, exercise="double")) as other:
+            told.add(message(other.grade(handed_in(draws))))
+    assert len(told) == 1
+
+
+def test_an_error_s_text_is_bounded_in_bytes(judge: Judge) -> None:
+    loud = judge.grade(handed_in(in_double("raise ValueError('\\U0001f600' * 5000)")))
+    assert 1000 < len(message(loud).encode()) < 4200
 
 
 def test_of_a_hidden_test_only_the_claim_is_told(judge: Judge) -> None:
@@ -207,7 +256,7 @@ def test_an_endless_loop_costs_its_exercise_and_no_more(hasty: Judge, code: str)
         handed_in(counter=COUNTER + "\n    def add(self, x):\n        " + code.replace("\n", "\n        "))
     )
     assert statuses(grade) == {"double": "passed", "counter": "timeout"}
-    assert "stopped after 6 seconds" in message(grade, "counter")
+    assert "stopped after 4.8 seconds" in message(grade, "counter")
 
 
 def test_the_limit_holds_for_the_whole_submission(tested: JudgeOf) -> None:
@@ -287,7 +336,7 @@ if any(map(importlib.util.find_spec, others)): return 0""",
 if sorted(os.listdir('/sandbox')) != ['site', 'tito', 'toy'] or os.listdir('/tmp') or os.listdir('/proc'): return 0""",
     "sources": """
 if {*os.listdir('/sandbox/toy')} - {'__init__.py', '__pycache__'}: return 0
-if {*os.listdir('/sandbox/tito/testing')} - {'__init__.py', '__pycache__', 'proxies.py'}: return 0""",
+if {*os.listdir('/sandbox/tito/testing')} - {'__init__.py', '__pycache__', 'arguments.py', 'proxies.py'}: return 0""",
     "standard input": "if sys.stdin.read(): return 0",
     "a user": "if os.getuid() == 0 or os.getpid() != 1: return 0",
 }
@@ -303,7 +352,7 @@ def test_what_a_student_tries_is_refused_or_goes_nowhere(judge: Judge, what: str
 def test_an_answer_that_is_too_large_is_a_failed_test_with_a_sentence(judge: Judge) -> None:
     grade = judge.grade(handed_in("import numpy as np\ndef double(x):\n    return np.zeros(100 << 20, np.int8)"))
     assert statuses(grade)["double"] == "failed"
-    assert "MemoryError: the answer takes more than 67108864 bytes" in message(grade)
+    assert "MemoryError: the answer holds arrays of more than 4194304 numbers" in message(grade)
 
 
 def test_an_object_that_says_it_equals_everything_earns_nothing(judge: Judge) -> None:
@@ -381,7 +430,7 @@ OWN_FAULTS = {
     ),
     "a limit that is too short for the test": (
         "import time\ndef test_it(student):\n    time.sleep(3)\n    assert student.double(3) == 6\n",
-        "stopped after 1 seconds",
+        "stopped after 0.8 seconds",
     ),
 }
 

@@ -73,3 +73,21 @@ def test_a_test_without_hypothesis_stays_as_it_is() -> None:
     def test() -> None: ...
 
     assert replayed(test) is test
+
+
+def test_what_the_student_answers_while_examples_are_drawn_is_no_failure_of_the_judges() -> None:
+    """Hypothesis may look at the student, behind whose attributes stands a stranger."""
+
+    class FromOutside(ValueError):
+        student_frames = ()
+
+    def drawn(number: int) -> int:
+        raise FromOutside("told instead of an answer")
+
+    @seed(0)
+    @ALWAYS
+    @given(n=st.integers().map(drawn))
+    def test(n: int) -> None: ...
+
+    with pytest.raises(FromOutside):
+        replayed(test)()

@@ -17,8 +17,8 @@ from tito.grading.reports import writing
 from tito.grading.similarity import Pair
 from tito.testing.outcome import Finding, Outcome, Reason, outcome_of
 
-ABOUT = About(Conditions("01_toy", Options(seed=7), "3f2a", "77c1"), Shard(), "")
-UNSAFE = About(Conditions("01_toy", Options(seed=7, unsafe=True), "3f2a", "77c1"), Shard(), "")
+ABOUT = About(Conditions("01_toy", Options(seed=7), {"tito": "77c1"}, {}, {}), Shard(), "")
+UNSAFE = About(Conditions("01_toy", Options(seed=7, unsafe=True), {"tito": "77c1"}, {}, {}), Shard(), "")
 HOSTILE = [
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>{{ 7 * 7 }}{% raw %}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from tito.course.module import Module
 from tito.errors import TitoError
 from tito.grading.grade import Grade, GradeStatus
-from tito.grading.reports import adjustments
+from tito.grading.reports import adjustments, standing
+from tito.grading.reports.standing import Standing
 from tito.testing.outcome import Outcome, Reason
 
 HEAD = "submission,exercise,points,reason\n"
@@ -21,8 +23,13 @@ def grade(name: str, points: int = 3, status: GradeStatus = "graded") -> Grade:
     return Grade(name, (Outcome(reason, exercise="double", title="Double", points=points, max_points=5),), status, 1.0)
 
 
+def standings(out: Path, module: Module, grades: Iterable[Grade]) -> list[Standing]:
+    grades = list(grades)
+    return standing.read(out, module, [grade.submission for grade in grades]).standings(grades)
+
+
 def points(out: Path, module: Module, *grades: Grade) -> dict[str, Decimal | None]:
-    return {entry.name: entry.points for entry in adjustments.standings(out, module, grades)}
+    return {entry.name: entry.points for entry in standings(out, module, grades)}
 
 
 def put(out: Path, text: str, encoding: str = "utf-8") -> None:
@@ -32,7 +39,7 @@ def put(out: Path, text: str, encoding: str = "utf-8") -> None:
 
 def refusal(out: Path, module: Module, *names: str) -> str:
     with pytest.raises(TitoError) as caught:
-        adjustments.standings(out, module, [grade(name) for name in names or ("jane",)])
+        standings(out, module, [grade(name) for name in names or ("jane",)])
     said = str(caught.value)
     assert "\n" not in said, f"one sentence, in one line: {said!r}"
     return said
@@ -40,7 +47,7 @@ def refusal(out: Path, module: Module, *names: str) -> str:
 
 def test_points_are_added_and_taken_off_and_the_tests_grade_stays(tmp_path: Path, module: Module) -> None:
     put(tmp_path, HEAD + "jane,double,1.5,clear comments\njane,,-1,a day late\njoe,,+2,shown in class\n")
-    jane, joe = adjustments.standings(tmp_path, module, [grade("joe"), grade("jane")])
+    jane, joe = standings(tmp_path, module, [grade("joe"), grade("jane")])
     assert (jane.name, jane.points, jane.grade.points) == ("jane", Decimal("3.5"), 3)
     assert jane.reasons == "double: clear comments; a day late"
     assert (joe.name, joe.points) == ("joe", Decimal(5))
@@ -83,7 +90,7 @@ def test_a_failure_of_the_grader_stays_without_points(tmp_path: Path, module: Mo
 )
 def test_what_spreadsheets_make_of_the_file_is_read(tmp_path: Path, module: Module, text: str, encoding: str) -> None:
     put(tmp_path, text, encoding)
-    (entry,) = adjustments.standings(tmp_path, module, [grade("Müller")])
+    (entry,) = standings(tmp_path, module, [grade("Müller")])
     assert entry.adjusted == Decimal("2.5")
     assert entry.adjustments[-1].reason == "gute Idee, spät"
 
@@ -96,7 +103,6 @@ def test_a_reason_may_have_several_lines(tmp_path: Path, module: Module) -> None
 @pytest.mark.parametrize(
     ("row", "parts"),
     [
-        ("jnae,,1,why", ["line 2", "no submission 'jnae'", "the nearest is 'jane'"]),
         ("jane,duoble,1,why", ["line 2", "no exercise 'duoble'", "the nearest is 'double'"]),
         ("jane,,two,why", ["line 2", "points must be a number", "'two'"]),
         ("jane,,nan,why", ["points must be a number", "'nan'"]),
@@ -107,7 +113,9 @@ def test_a_reason_may_have_several_lines(tmp_path: Path, module: Module) -> None
         ("jane,,1,late, but ill", ["line 2", "wanted 4 cells, got 5", "quotes"]),
         ("jane,,1", ["line 2", "wanted 4 cells, got 3"]),
         ('jane,,1,"left open', ["line 2", "quote"]),
-        ("\x1b[2J\u202e,,1,why", ["␛[2J⟨U+202E⟩"]),
+        ("jane,\x1b[2J\u202e,1,why", ["␛[2J⟨U+202E⟩"]),
+        ("withdrawn,,two,why", ["line 2", "points must be a number"]),
+        ("withdrawn,duoble,1,why", ["line 2", "no exercise 'duoble'"]),
     ],
 )
 def test_a_slip_is_one_sentence_that_names_the_line(tmp_path: Path, module: Module, row: str, parts: list[str]) -> None:
@@ -115,6 +123,24 @@ def test_a_slip_is_one_sentence_that_names_the_line(tmp_path: Path, module: Modu
     said = refusal(tmp_path, module)
     for part in (adjustments.FILE, *parts):
         assert part in said, f"expected {part!r} in: {said}"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("withdrawn", "'withdrawn', so"),
+        ("jnae", "'jnae' (the nearest is 'jane'), so"),
+        ("\x1b[2J\u202e", "'␛[2J⟨U+202E⟩', so"),
+        ("", "'', so"),
+    ],
+)
+def test_a_line_for_nobody_warns_and_the_other_lines_count(
+    tmp_path: Path, module: Module, name: str, told: str
+) -> None:
+    put(tmp_path, HEAD + f"{name},,1,why\njane,,1,why\n")
+    said = standing.read(tmp_path, module, ["jane"])
+    assert said.warnings == (f"adjustments.csv, line 2: there is no submission {told} this line changes nothing",)
+    assert [(one.submission, one.points) for one in said.adjustments] == [("jane", Decimal(1))]
 
 
 @pytest.mark.parametrize("head", ["name,points\n", "", "submission,exercise,points\n", HEAD.replace("\n", ",more\n")])

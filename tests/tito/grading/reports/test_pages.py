@@ -14,8 +14,11 @@ from urllib.parse import unquote
 import pytest
 
 from tito.course.module import Module
-from tito.grading.reports import adjustments, escaping, gradebooks, side_by_side, writing
+from tito.grading.grade import Grade
+from tito.grading.reports import adjustments, escaping, gradebooks, side_by_side, tables, writing
+from tito.grading.reports.standing import Instructions
 from tito.grading.similarity import Pair
+from tito.testing.outcome import Finding, Reason, outcome_of
 
 from .reported import (
     ABOUT,
@@ -54,12 +57,29 @@ def test_no_name_leaves_the_folder_or_meets_another_s_file(tmp_path: Path, modul
         assert not path.name.startswith((".", "-", " ")) and len(path.name.encode()) <= 220
     index = Page(files["index.html"])
     linked = {unquote(link) for link in index.links if not link.startswith("#")}
-    assert linked == {path.as_posix() for path in made}, "every link must find its page"
+    assert linked == {path.as_posix() for path in made} | {"items.html"}, "every link must find its page"
 
 
 def test_plain_names_stay_readable_as_file_names() -> None:
     names = ["jane", "Curie, Marie", "Søren K.", "team_12", "李雷", "a@b.org"]
     assert escaping.file_names(names) == {name: name for name in names}
+
+
+@pytest.mark.parametrize("reason", ["claim", "exception", "not loaded", "timeout", "ended"])
+def test_what_code_says_stands_in_a_frame_that_says_whose_words_it_holds(
+    tmp_path: Path, module: Module, reason: Reason
+) -> None:
+    """ "passed, 5 of 5 points" under a red "failed" looked like the page's own word."""
+    words = "passed\n5 of 5 points"
+    outcomes = tuple(
+        outcome_of(e, Finding(reason, "zero stays", words, "toy_dev.py:12: passed")) for e in module.exercises
+    )
+    page = written(tmp_path, module, [Grade("ana", outcomes, "graded", 1.0)])["students/ana.html"].decode("utf-8")
+    frame = re.compile(
+        r'<figure class="said"><figcaption>Said by [^<]*your code</figcaption><pre[^>]*>[^<]*</pre></figure>'
+    )
+    assert page.count(words) == len(frame.findall(page)) == len(module.exercises)
+    assert words not in frame.sub("", page)
 
 
 def test_nothing_that_a_stranger_wrote_becomes_a_tag_or_an_attribute(tmp_path: Path, module: Module) -> None:
@@ -72,7 +92,9 @@ def test_nothing_that_a_stranger_wrote_becomes_a_tag_or_an_attribute(tmp_path: P
     found = {(tag, name) for page in wild.values() for tag, attrs in page.tags for name in (*attrs, "")}
     assert found <= known, f"new on the pages: {found - known}"
     links = {link for page in wild.values() for link in page.links}
-    assert all(re.match(r"#|students/|similar/|\.\./index\.html#similar$", link) for link in links)
+    assert all(
+        re.match(r"#|students/|similar/|items\.html$|(\.\./)?index\.html#(similar|exercises)$", link) for link in links
+    )
 
 
 def test_what_would_not_be_seen_is_made_visible_everywhere(tmp_path: Path, module: Module) -> None:
@@ -84,7 +106,8 @@ def test_what_would_not_be_seen_is_made_visible_everywhere(tmp_path: Path, modul
 
 def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, module: Module) -> None:
     files = written(tmp_path, module, hostile(module))
-    tables = {"grades.csv": rows(files["grades.csv"]), "canvas.csv": rows(files["canvas.csv"], "utf-8")}
+    tables = {name: rows(files[name]) for name in ("grades.csv", "parts.csv", "items.csv")}
+    tables |= {name: rows(files[name], "utf-8") for name in ("canvas.csv", "gradescope.csv")}
     for name, table in tables.items():
         assert len({len(row) for row in table}) == 1, f"{name}: a text has broken a row"
         for cell in (cell for row in table for cell in row):
@@ -192,12 +215,14 @@ def test_every_text_colour_has_the_contrast_that_wcag_asks_for_in_light_dark_and
 
 def test_a_class_of_300_weighs_little(tmp_path: Path, module: Module) -> None:
     grades = [grade(module, f"student {n:03}", slip(f"claim {n % 7}")) for n in range(300)]
-    files = writing.render(module, adjustments.standings(tmp_path, module, grades), [], ABOUT)
+    files = writing.render(module, Instructions().standings(grades), [], ABOUT)
     assert len(files["index.html"]) < 150_000, "the class page"
     assert max(len(data) for name, data in files.items() if name.startswith("students/")) < 15_000, "a student's page"
 
 
-@pytest.mark.parametrize("part", [escaping, adjustments, gradebooks, side_by_side], ids=lambda part: part.__name__)
+@pytest.mark.parametrize(
+    "part", [escaping, adjustments, gradebooks, side_by_side, tables], ids=lambda part: part.__name__
+)
 def test_the_examples_in_the_docstrings_run(part: ModuleType) -> None:
     result = doctest.testmod(part)
     assert result.attempted and not result.failed

@@ -13,8 +13,11 @@ import pytest
 from tito.course.module import Module
 from tito.errors import TitoError
 from tito.grading.grade import Grade
-from tito.grading.reports import adjustments, gradebooks, side_by_side, statistics, writing
+from tito.grading.reads import hash_of
+from tito.grading.reports import adjustments, gradebooks, gradescope, side_by_side, statistics, writing
+from tito.grading.reports.standing import Instructions
 from tito.grading.similarity import Pair
+from tito.testing.outcome import HIDDEN, Finding, outcome_of
 
 from .reported import (
     ABOUT,
@@ -32,6 +35,8 @@ from .reported import (
     written,
 )
 
+LAST_COLUMNS = ("message", "adjustment", "reason", "late", "handed_in", "handed_in_by")
+
 # What is in them
 
 
@@ -39,11 +44,11 @@ def test_grades_csv_has_the_documented_columns_and_a_row_a_submission(tmp_path: 
     files = written(tmp_path, module, [grade(module, "joe", slip("two is doubled")), grade(module, "jane")])
     ids = [exercise.id for exercise in module.exercises]
     head = rows(files["grades.csv"])[0]
-    assert head == ["submission", "points", "max_points", "status", *ids, "message", "adjustment", "reason"]
+    assert head == ["submission", "points", "max_points", "status", *ids, *LAST_COLUMNS]
     jane, joe = grades_of(files).values()
     full = {exercise.id: str(exercise.points) for exercise in module.exercises}
     about = {"submission": "jane", "points": str(module.points), "max_points": str(module.points), "status": "graded"}
-    assert jane == about | full | {"message": "", "adjustment": "", "reason": ""}
+    assert jane == about | full | dict.fromkeys(LAST_COLUMNS, "")
     assert joe["submission"] == "joe" and {name: joe[name] for name in ids} == full | {ids[0]: "0"}
     assert joe["message"] == f"{ids[0]}: two is doubled: wanted 2, got 3 toy_dev.py:12: return x", (
         "one line, whatever was told"
@@ -100,7 +105,7 @@ def test_a_student_s_page_teaches_and_names_nobody_else(tmp_path: Path, module: 
     page = Page(written(tmp_path, module, [joe, grade(module, "jane")])["students/joe.html"])
     for part in ("two is doubled", "wanted 2, got 3", "toy_dev.py:12: return x", "✕ failed", "✓ passed"):
         assert part in page.text, f"expected {part!r} in: {page.text}"
-    assert "code outside of exercises is not graded" in page.text and "seed 7" in page.text
+    assert "code outside of exercises is not graded" in page.text and "seed" not in page.text
     assert "jane" not in page.text
     assert all(link.startswith("#") for link in page.links), "the page is given away: no link may leave it"
 
@@ -123,7 +128,11 @@ def test_without_a_sandbox_a_red_band_says_so(tmp_path: Path, module: Module) ->
 
 def test_the_class_page_s_foot_says_how_was_graded(tmp_path: Path, module: Module) -> None:
     text = Page(written(tmp_path, module, [grade(module, "jane")])["index.html"]).text
-    assert "seed: 7" in text and "limit seconds: 120.0" in text and "tests and notebooks: 3f2a" in text
+    assert (
+        "seed: 7" in text
+        and "limit seconds: 120.0" in text
+        and f"grader: {hash_of(ABOUT.conditions.grader)[:12]}" in text
+    )
 
 
 def test_the_hardest_exercise_stands_first_and_where_people_stop_is_counted(module: Module) -> None:
@@ -148,7 +157,7 @@ def test_slips_that_several_share_are_counted_under_their_claim(module: Module) 
 def test_bars_hold_every_graded_submission_once(tmp_path: Path, module: Module) -> None:
     stories = [[], [slip("x")], [slip("x"), slip("y")]]
     grades = [grade(module, f"s{number}", *stories[number % 3]) for number in range(30)]
-    standings = adjustments.standings(tmp_path, module, grades)
+    standings = Instructions().standings(grades)
     spread = statistics.spread(standings, module.points)
     assert spread and sum(spread.bars) == 30 and spread.bars[0] == 10 and spread.bars[-1] >= 10 and spread.full == 10
     assert statistics.spread([], module.points) is None
@@ -276,7 +285,7 @@ def test_a_file_that_did_not_change_is_not_written_again(tmp_path: Path, module:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.html")}
     written(tmp_path, module, [grade(module, "jane"), grade(module, "joe", slip("x"))])
     changed = {path.name for path, stamp in before.items() if path.stat().st_mtime_ns != stamp}
-    assert changed == {"index.html", "joe.html"}
+    assert changed == {"index.html", "items.html", "joe.html"}
 
 
 def test_where_one_report_cannot_be_written_none_is(tmp_path: Path, module: Module) -> None:
@@ -293,8 +302,8 @@ def test_where_one_report_cannot_be_written_none_is(tmp_path: Path, module: Modu
 
 def test_a_wrong_adjustment_leaves_the_old_reports_as_they_were(tmp_path: Path, module: Module) -> None:
     before = written(tmp_path, module, [grade(module, "jane")])
-    (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\nnobody,,1,x\n", encoding="utf-8")
-    with pytest.raises(TitoError, match="nobody"):
+    (tmp_path / adjustments.FILE).write_text("submission,exercise,points,reason\njane,,one,x\n", encoding="utf-8")
+    with pytest.raises(TitoError, match="'one'"):
         writing.write(tmp_path, module, [grade(module, "jane", slip("x"))], [], ABOUT)
     assert (tmp_path / "grades.csv").read_bytes() == before["grades.csv"]
 
@@ -306,3 +315,68 @@ def test_pages_of_people_who_left_go_and_other_people_s_files_stay(tmp_path: Pat
     names = set(written(tmp_path, module, [grade(module, "jane")]))
     assert "students/joe.html" not in names and "gradescope/joe.json" not in names
     assert "students/jane.html" in names and mine.is_file()
+
+
+# Points that are split
+
+
+def in_parts(module: Module, name: str, *findings: Finding) -> Grade:
+    """Of the toy course the exercise `counter` has two parts."""
+    first, second = module.exercises
+    return Grade(name, (outcome(first, "passed"), outcome_of(second, *findings)), "graded", 1.0)
+
+
+HALF = (Finding("passed"), Finding("claim", "each has its own total", "wanted 1, got 2", "toy_dev.py:9: x"))
+BOTH = (Finding("claim", "it adds up", "wanted 3, got 0"), Finding("hidden claim", "each has its own total", HIDDEN))
+
+
+def test_parts_csv_tells_what_each_part_earned_lost_and_why(tmp_path: Path, module: Module) -> None:
+    grades = [in_parts(module, "jane", *HALF), in_parts(module, "joe", *BOTH), machinery("m"), refused(module, "r")]
+    head, *found = rows(written(tmp_path, module, grades)["parts.csv"])
+    assert head == ["submission", "exercise", "part", "points", "max_points", "lost", "status", "claim", "message"]
+    of = {name: [row[1:] for row in found if row[0] == name] for name in ("jane", "joe", "m", "r")}
+    whole = ["double", "", "2", "2", "0", "passed", "", ""]
+    own = ["failed", "each has its own total", "wanted 1, got 2 toy_dev.py:9: x"]
+    assert of["jane"] == [
+        whole,
+        ["counter", "adds up", "2", "2", "0", "passed", "", ""],
+        ["counter", "own total", "0", "1", "1", *own],
+    ]
+    assert [row[4] for row in of["joe"]] == ["0", "2", "1"] and of["joe"][1][6:] == ["it adds up", "wanted 3, got 0"]
+    assert of["m"] == [], "who was not graded lost nothing"
+    assert [row[2:5] for row in of["r"]] == [["0", "2", "2"], ["0", "2", "2"], ["0", "1", "1"]]
+    for entry in grades[:2]:
+        assert sum(int(row[2]) for row in of[entry.submission]) == entry.points
+
+
+def test_each_part_that_fails_says_why_on_the_page_and_to_gradescope(tmp_path: Path, module: Module) -> None:
+    files = written(tmp_path, module, [in_parts(module, "joe", *BOTH), in_parts(module, "jane", *HALF)])
+    page = Page(files["students/joe.html"]).text
+    for part in (
+        "adds up ✕ failed 0 of 2",
+        "it adds up Said by the test and by your code wanted 3, got 0",
+        "own total ✕ failed 0 of 1",
+    ):
+        assert part in page, f"expected {part!r} in: {page}"
+    assert "each has its own total a hidden test: it tries" in page, "our own words stand in nobody's frame"
+    told = json.loads(files["gradescope/joe.json"])["tests"][1]
+    assert (told["score"], told["max_score"]) == (0, 3)
+    assert "adds up: it adds up:\nwanted 3, got 0" in told["output"]
+    assert f"own total: {gradescope.HIDDEN_FAILED}" in told["output"] and "each has its own" not in told["output"]
+    page = Page(files["students/jane.html"]).text
+    assert "adds up ✓ passed 2 of 2" in page and "own total ✕ failed 0 of 1" in page and page.count("wanted 1") == 1
+    assert json.loads(files["gradescope/jane.json"])["tests"][1]["score"] == 2
+
+
+def test_what_holds_for_all_parts_is_told_once(tmp_path: Path, module: Module) -> None:
+    broken = Finding("not loaded", "", "NameError: x")
+    files = written(tmp_path, module, [in_parts(module, "joe", broken)])
+    page = Page(files["students/joe.html"]).text
+    assert page.count("NameError: x") == 1 and page.count("0 of 1") == page.count("0 of 2") == 1
+    assert json.loads(files["gradescope/joe.json"])["tests"][1]["output"].count("NameError: x") == 1
+
+
+def test_the_slip_of_a_second_part_is_counted_too(module: Module) -> None:
+    grades = [in_parts(module, name, *BOTH) for name in ("jane", "joe")]
+    ((_, common),) = statistics.slips(module, grades)
+    assert [(slip.claim, slip.count) for slip in common] == [("each has its own total", 2), ("it adds up", 2)]

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,7 +100,8 @@ def test_an_answer_is_a_base_array_of_its_own() -> None:
 
 def test_handles_arrive_and_methods_only_in_the_sandbox() -> None:
     ref = Ref(3, "Counter", "", 2)
-    assert passed([ref], False) == Received([ref], [], [ref])
+    assert passed([ref], False) == Received([ref], [ref])
+    assert passed(replace(ref, may_change=True), True).message.may_change and not passed(ref, True).message.may_change
     assert passed(Method(3, "method", "add"), True).message == Method(3, "method", "add")
     with pytest.raises(ChannelBroken):
         heard(["m", 3, "add"])
@@ -138,6 +140,13 @@ def test_a_name_that_a_terminal_would_obey_is_made_plain() -> None:
         (["a", "<f8", [True], 8], b"12345678"),
         (["a", "<f8", "1", 8], b"12345678"),
         (["a", "<f8", [1] * 33, 8], b"12345678"),
+        (["a", "<f8", [channel.NUMBERS, 0], 0], b""),
+        (["a", "<f8", [0, channel.NUMBERS], 0], b""),
+        (
+            ["a", "|i1", [channel.NUMBERS // 32 + 1, *[1] * 31], channel.NUMBERS // 32 + 1],
+            bytes(channel.NUMBERS // 32 + 1),
+        ),
+        (["l", *[["a", "|i1", [channel.NUMBERS // 2 + 1, 0], 0]] * 2], b""),
         (["g", ["<f8"], 8], b"12345678"),
         (b"[" * 100_000, b""),
         (b'["t",' * 60 + b"1" + b"]" * 60, b""),
@@ -165,6 +174,17 @@ def test_a_line_that_ends_early_is_broken() -> None:
         heard(b"12", head=HEAD.pack(10, 0))
 
 
+def test_a_line_is_broken_by_a_message_for_which_there_is_no_memory() -> None:
+    class Full(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise MemoryError
+
+    with pytest.raises(ChannelBroken, match="MemoryError"):
+        Channel(Full(), io.BytesIO()).receive()
+    with pytest.raises(MemoryError):
+        Channel(Full(), io.BytesIO(), trusting=True).receive()
+
+
 def test_a_claimed_layout_of_an_answer_is_ignored() -> None:
     got = heard(["a", "<f8", [2], 16, [1 << 40], True], bytes(16)).message
     assert got.strides == (8,)
@@ -177,8 +197,16 @@ def test_a_truth_value_is_0_or_1() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [np.zeros(channel.RAW_BYTES + 1, np.int8), "x" * channel.JSON_BYTES, [[]] * (channel.ITEMS + 1), 10**5000],
-    ids=["bytes", "text", "items", "digits"],
+    [
+        np.zeros(channel.RAW_BYTES // 8 + 1),
+        bytes(channel.RAW_BYTES + 1),
+        np.zeros((channel.NUMBERS, 0)),
+        [np.zeros((channel.NUMBERS // 4, 0), np.int8)] * 3,
+        "x" * channel.JSON_BYTES,
+        [[]] * (channel.ITEMS + 1),
+        10**5000,
+    ],
+    ids=["bytes of numbers", "bytes", "rows without a number", "rows of several arrays", "text", "items", "digits"],
 )
 def test_an_answer_that_the_judge_would_not_take_is_not_sent(value: object) -> None:
     line = io.BytesIO()

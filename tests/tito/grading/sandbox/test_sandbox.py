@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tito import doctor
+from tito import doctor, processes
 from tito.course import given
 from tito.course.edition import Edition
 from tito.course.module import load_module
@@ -241,6 +244,63 @@ def test_a_library_in_a_folder_that_is_bound_is_not_bound_once_more(monkeypatch:
     monkeypatch.setattr(bubblewrap, "_unusual_libraries", lambda: (there, elsewhere))
     arguments = bubblewrap.command(["true"], None)
     assert str(elsewhere) in arguments and str(there) not in arguments
+
+
+@needs_a_sandbox
+@pytest.mark.parametrize("user", [None, 1000], ids=["as who tests", "as an ordinary user, with one sandbox"])
+def test_nothing_outlives_its_end_even_if_it_is_told_nothing_of_its_parents(
+    monkeypatch: pytest.MonkeyPatch, user: int | None
+) -> None:
+    """Inside the filter refuses this prctl; where it was made all the same, its process is ended by its number."""
+    sign = f"a process that stays {os.urandom(8).hex()}"
+    code = "import ctypes, time\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\nprint('ready', flush=True)\n"
+    code += f"time.sleep(300)  # {sign}"
+    if user:
+        monkeypatch.setattr(os, "geteuid", lambda: user)
+    process = subprocess.Popen(
+        bubblewrap.command([str(bubblewrap._interpreter()), "-S", "-P", "-c", code], None),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n" and len(named(sign)) > 1
+        processes.end(process)
+        until = time.monotonic() + 20
+        while (left := named(sign)) and time.monotonic() < until:
+            time.sleep(0.05)
+    assert left == []
+
+
+def named(sign: str) -> list[str]:
+    """The processes in whose command line this stands."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            found += [entry.name] if sign.encode() in (entry / "cmdline").read_bytes() else []
+    return found
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of the calls are those of x86-64")
+@needs_a_sandbox
+def test_a_key_of_the_instructors_session_is_not_in_the_session_of_those_whom_grading_starts() -> None:
+    """Each step in a process of its own: a session keyring is left for good."""
+    planted = "import ctypes, subprocess, sys\nlibc = ctypes.CDLL(None)\nlibc.syscall(250, 1, None)\n"
+    planted += "assert libc.syscall(248, b'user', b'tito-secret', b'x', 1, -3) > 0, 'no keyrings here'\n"
+    left = "from tito.grading.sandbox.system_calls import leave_session_keyring\nleave_session_keyring()\n"
+    look = "print(libc.syscall(250, 10, -3, b'user', b'tito-secret', 0) > 0)\n"
+    for before, found in (("", "True"), (left, "False")):
+        done = subprocess.run(
+            [sys.executable, "-c", planted + before + look], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == found
+
+
+@needs_a_sandbox
+def test_a_machine_that_filters_no_system_calls_has_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = b"OSError: [Errno 22] this kernel does not take a filter of system calls (seccomp)\n"
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: subprocess.CompletedProcess([], 1, b"", said))
+    here = bubblewrap.protection()
+    assert here.kind == "none" and here.reason == "this kernel does not take a filter of system calls (seccomp)"
 
 
 def test_a_machine_that_is_not_linux_is_told_where_to_grade(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,31 @@
+"""docs/deployment.md does what it says: its code runs, and its commands are known."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.engines
+def test_the_pages_code_runs_and_finds_no_difference(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("in onnxruntime:\nlayers.0.input (Quantize): 1,024 values, none differs\n")
+    assert done.stdout.count("none differs") == len(done.stdout.splitlines()) - 1
+
+
+def test_the_pages_commands_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "modules" / "source" / "17_quantization"))
+    import deploy
+
+    commands = re.findall(r"^tito deploy ([^#\n]*)", PAGE, re.MULTILINE)
+    assert len(commands) >= 3
+    for words in commands:
+        assert deploy.parse(shlex.split(words)).out.name.startswith("net.")

@@ -1,0 +1,11 @@
+"""What is not installed is said in a sentence."""
+
+import pytest
+
+from tinytorch.deployment.extras import library
+
+
+def test_a_library_that_is_missing_is_named_with_its_extra() -> None:
+    with pytest.raises(ImportError) as told:
+        library("no_such_engine.interpreter", "micro")
+    assert str(told.value) == 'no-such-engine is not installed: pip install "tinytorch[micro]"'

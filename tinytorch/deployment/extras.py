@@ -1,0 +1,15 @@
+"""The engines' own libraries, which are asked for when they are needed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def library(name: str, extra: str = "deploy") -> Any:
+    """The module of that name. ImportError, in one sentence, where it is not installed."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        package = (error.name or name).partition(".")[0].replace("_", "-")
+        raise ImportError(f'{package} is not installed: pip install "tinytorch[{extra}]"') from None
