@@ -1,12 +1,15 @@
-"""How `pytest -n` shares the tests among processes, and what is left out of a run, which its last lines say."""
+"""How `pytest -n` shares the tests among processes, the seeds that are left to chance, and what is left out of a run,
+which its last lines say."""
 
 from __future__ import annotations
 
 import os
+import zlib
 from importlib.util import find_spec
 from shutil import which
 from typing import Any
 
+import numpy as np
 import pytest
 
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
@@ -59,6 +62,25 @@ def lacking(mark: str) -> str:
     extra, packages = LIBRARIES[mark]
     missing = [name for module, name in packages.items() if find_spec(module) is None]
     return f'{" and ".join(missing)} not installed. Fix: pip install -e ".[{extra}]"' if missing else ""
+
+
+seeded_rng = np.random.default_rng
+"""NumPy's own; what a test reaches is `rng_of_this_test`."""
+seeds_of_this_test = np.random.SeedSequence(0)
+
+
+def rng_of_this_test(seed: Any = None) -> np.random.Generator:
+    """As `np.random.default_rng`, but without a seed it draws one from the test's name: a layer made without `rng=` has
+    other weights in every test and at every call, and the same ones in every run, or a threshold would be missed by
+    chance."""
+    return seeded_rng(seeds_of_this_test.spawn(1)[0] if seed is None else seed)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    global seeds_of_this_test
+    seeds_of_this_test = np.random.SeedSequence(zlib.crc32(item.nodeid.encode()))
+    np.random.default_rng = rng_of_this_test
 
 
 def pytest_configure(config: pytest.Config) -> None:
