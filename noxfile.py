@@ -208,6 +208,7 @@ def nightly(session: nox.Session) -> None:
     prepare(session, "test,peers,dev,notebook", "nbgrader")
     slow = ("tests/e2e", "tests/test_points.py", "tests/test_notebooks.py")
     session.run("python", "-m", "pytest", "-m", "nightly", "-s", *slow, *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "nightly", "-n", "logical", "tests/tito/grading/test_attacks.py")
     env = {"TITO_CORTEX_M": "required"}
     session.run("python", "-m", "pytest", "-q", "-m", "cortex_m", "tests/deployment", env=env)
 

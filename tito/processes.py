@@ -66,10 +66,11 @@ def descendants(pid: int) -> Iterator[int]:
 def end_descendants(process: subprocess.Popen[bytes]) -> bool:
     """End what a process started, also in other groups: what is told nothing of its parent's end would outlive it.
 
-    Returns whether there was any.
+    Parents end before their children: bubblewrap is gone as soon as it is told that the program within has ended, and
+    would leave the process between them as a zombie. Returns whether there was any.
     """
     found = [*descendants(process.pid)] if process.returncode is None else []
-    for child in found:
+    for child in reversed(found):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(child, signal.SIGKILL)
     return bool(found)

@@ -1,7 +1,8 @@
 """Strangers' submissions, let loose on `tito grade` in a real sandbox: nobody earns more than the honest part is worth.
 
 A batch is graded in one call. Of a batch the selected attacks are let loose, with an honest student among them; when
-all is over, a witness says what they left behind.
+all is over, a witness says what they left behind. Every day some of each family are, at night all of them: `-m nightly`
+runs the others, `-m ""` all.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .attacks.scene import Scene, copied, with_a_question
 pytestmark = pytest.mark.sandbox
 HERE = Project(ROOT)
 ATTACKS = catalogue()
+EVERY_DAY = 4
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,25 @@ def batches() -> list[Batch]:
     return [Batch(one, tuple(some)) for one, some in groupby(sorted(ATTACKS, key=name), key=name)]
 
 
-BATCHES = batches()
+def of_every_day() -> set[Attack]:
+    """Of each family the first that need no limit to end, and one that does."""
+    chosen: set[Attack] = {next(attack for attack in ATTACKS if attack.slow)}
+    for _, family in groupby(sorted(ATTACKS, key=lambda attack: attack.family), key=lambda attack: attack.family):
+        chosen.update([attack for attack in family if not attack.slow][:EVERY_DAY])
+    return chosen
+
+
+BATCHES, CHOSEN = batches(), of_every_day()
 each_batch = pytest.mark.parametrize("batch", [pytest.param(one, marks=one.group, id=one.name) for one in BATCHES])
 each_attack = pytest.mark.parametrize(
     ("batch", "attack"),
     [
-        pytest.param(batch, attack, marks=batch.group, id=f"{attack.family}-{attack.name}")
+        pytest.param(
+            batch,
+            attack,
+            marks=[batch.group, *([] if attack in CHOSEN else [pytest.mark.nightly])],
+            id=f"{attack.family}-{attack.name}",
+        )
         for batch in BATCHES
         for attack in batch.attacks
     ],

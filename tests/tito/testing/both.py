@@ -16,13 +16,13 @@ def exercise(body: str) -> str:
     return f"#| export\n#| exercise: double\ndef double(x):\n    {body}"
 
 
-def by_tito_test(course: Course, *cells: str) -> str:
+def by_tito_test(course: Course, *cells: str, limit_seconds: int = 60) -> str:
     """What the command prints where these cells stand in the place of the exercise's own."""
     text = course.read(NOTEBOOK)
     begin = text.index("# %%\n#| export\n#| exercise: double")
     end = text.index("# %%", begin + 1)
     course.write(NOTEBOOK, text[:begin] + "".join(f"# %%\n{cell}\n\n" for cell in cells) + text[end:])
-    return course.tito("test", "double").out
+    return course.tito("test", "double", "--limit-seconds", str(limit_seconds)).out
 
 
 def by_check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *cells: str) -> str:

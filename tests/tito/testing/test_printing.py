@@ -55,8 +55,7 @@ def test_every_way_to_print_is_shown(course: Course, judge: Judge, prints: str, 
 
 
 def test_what_was_printed_before_a_loop_that_never_ends_is_shown(course: Course) -> None:
-    by_tito_test(course, exercise("print('begun')\n    while True: print('again')"))
-    said = course.tito("test", "double", "--limit-seconds", "1").out
+    said = by_tito_test(course, exercise("print('begun')\n    while True: print('again')"), limit_seconds=1)
     assert "is there a loop that never ends?" in said
     assert "what the code printed:\n  begun\n  again\n" in said and " more lines\n" in said
 
