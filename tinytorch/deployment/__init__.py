@@ -7,6 +7,7 @@ to_c        one C99 file for a microcontroller, without allocation or library
 compare     a file in its engine beside the network: which codes differ, layer by layer
 trace       the network as a flat list of steps, with what each of them gave: Quantize, Product, Convolution, MaxPool,
             ReluOnCodes, FlattenCodes, Table, Add, FloatLayer, Dequantize
+quantize_onnx   anybody's ONNX model, quantized, and a report of it; Scheme says how one of its products is
 computed    what the steps give with another engine's rounding
 tensorrt_faults, edgetpu_faults, micro_faults   what breaks the rules of engines that may not be here
 
@@ -19,6 +20,7 @@ from .coreml_file import *
 from .onnx_file import *
 from .onnx_targets import *
 from .output_codes import *
+from .published import *
 from .running import *
 from .steps import *
 from .tflite_file import *
@@ -34,10 +36,14 @@ __all__ = [
     "FlattenCodes",
     "FloatLayer",
     "MaxPool",
+    "OnnxSensitivity",
     "Product",
+    "ProductReport",
     "Quantize",
+    "QuantizedOnnx",
     "ReluOnCodes",
     "Rounding",
+    "Scheme",
     "Step",
     "Table",
     "Trace",
@@ -47,6 +53,7 @@ __all__ = [
     "computed",
     "edgetpu_faults",
     "micro_faults",
+    "quantize_onnx",
     "tensorrt_faults",
     "to_c",
     "to_coreml",

@@ -1,0 +1,210 @@
+"""Somebody's graph with codes in it: QuantizeLinear and DequantizeLinear around products, which engines fuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinytorch.deployment.extras import library
+from tinytorch.deployment.published.products import FloatGraph, Product, attributes_of
+from tinytorch.deployment.published.schemes import Scheme
+from tinytorch.deployment.published.weights import Weight
+from tinytorch.quantization import QParams, pack_bits
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is written. codes: the parameters of arrays that become codes, by name; weights: by the product's name.
+
+    on_codes: of these arrays those that every node reads from the codes, not only products: so engines fuse what gave
+    them with what takes them.
+    """
+
+    schemes: Mapping[str, Scheme]
+    weights: Mapping[str, Weight]
+    codes: Mapping[str, QParams]
+    on_codes: frozenset[str]
+
+
+@dataclass
+class Writer:
+    """Writes the nodes of a float graph again, the products of the plan in codes."""
+
+    graph: FloatGraph
+    plan: Plan
+    nodes: list[Any] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)
+    opset: int = 13
+
+    def written(self) -> Any:
+        """The whole model."""
+        products = {p.name: p for p in self.graph.products if p.name in self.plan.schemes}
+        for name in self.graph.inputs:
+            self._pair(name)
+        for node in self.graph.graph.node:
+            product = products.get(node.name)
+            if product is None:
+                self._copy(node)
+            else:
+                self._product(node, product, self.plan.schemes[product.name], self.plan.weights[product.name])
+            for name in node.output:
+                self._pair(name)
+        return self._model()
+
+    # Nodes and constants
+
+    def _node(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
+        made = library("onnx").helper.make_node(kind, inputs, [output], f"{output}/{kind}", domain=domain, **attributes)
+        self.nodes.append(made)
+        return output
+
+    def _constant(self, name: str, array: NDArray[Any]) -> str:
+        if name not in self.constants:
+            self.constants[name] = library("onnx").numpy_helper.from_array(np.asarray(array, order="C"), name)
+        return name
+
+    def _codes_of_four_bits(self, name: str, codes: NDArray[Any]) -> str:
+        onnx = library("onnx")
+        self.opset = 21
+        pairs = pack_bits(np.ascontiguousarray(codes, np.int8), 4).tobytes()
+        if name not in self.constants:
+            made = onnx.helper.make_tensor(name, onnx.TensorProto.INT4, codes.shape, pairs, raw=True)
+            self.constants[name] = made
+        return name
+
+    def _params(self, name: str) -> list[str]:
+        p = self.plan.codes[name]
+        zero_point = self._constant(f"{name}.zero_point", p.zero_point.astype(p.int_type.storage))
+        return [self._constant(f"{name}.scale", p.scale), zero_point]
+
+    def _pair(self, name: str) -> None:
+        """Where an array becomes codes: the codes, and the numbers they stand for."""
+        if name in self.plan.codes:
+            params = self._params(name)
+            codes = self._node("QuantizeLinear", [name, *params], f"{name}.codes")
+            self._node("DequantizeLinear", [codes, *params], f"{name}.dequantized")
+
+    def _copy(self, node: Any, inputs: list[str] | None = None) -> None:
+        """A node as it is, but for what it takes."""
+        copy = type(node)()
+        copy.CopyFrom(node)
+        reads = [f"{name}.dequantized" if name in self.plan.on_codes else name for name in node.input]
+        copy.input[:] = reads if inputs is None else inputs
+        self.nodes.append(copy)
+
+    # Products
+
+    def _product(self, node: Any, product: Product, scheme: Scheme, weight: Weight) -> None:
+        if product.is_lookup:
+            self._lookup(node, product, weight)
+        elif scheme.activations == "dynamic":
+            self._dynamic(node, product, weight)
+        else:
+            static = scheme.activations == "static" and product.x in self.plan.codes
+            on_codes = static or (product.x in self.plan.on_codes and not product.weight_first)
+            x = f"{product.x}.dequantized" if on_codes else product.x
+            names = {product.x: x, product.weight: self._dequantized_weight(product, scheme, weight)}
+            if weight.bias is not None and static and product.bias:
+                names[product.bias] = self._dequantized_bias(product, weight)
+            self._copy(node, [names.get(name, name) for name in node.input])
+
+    def _dequantized_weight(self, product: Product, scheme: Scheme, weight: Weight) -> str:
+        """The weight's codes as floats. Nodes that share a weight, and have its scales, share its codes."""
+        name = product.weight if not weight.rescaled else f"{product.name}.weight"
+        p = weight.tensor.qparams
+        attributes: dict[str, Any] = {}
+        if weight.tensor.q.ndim == 3:
+            scale, attributes = weight.group_scales, {"axis": int(weight.axis == 0), "block_size": scheme.group_size}
+        else:
+            scale = p.scale.reshape(-1) if p.scale.size > 1 else p.scale.reshape(())
+            attributes = {"axis": weight.axis} if scale.ndim else {}
+        parts = [self._weight_codes(name, weight), self._constant(f"{name}.scale", scale)]
+        if product.operator != "Conv" and p.int_type.bits > 4:  # ONNX Runtime fuses other products only with one
+            parts.append(self._constant(f"{name}.zero_point", np.zeros(scale.shape, np.int8)))
+        if not any(made.output[0] == f"{name}.dequantized" for made in self.nodes):
+            self._node("DequantizeLinear", parts, f"{name}.dequantized", **attributes)
+        return f"{name}.dequantized"
+
+    def _weight_codes(self, name: str, weight: Weight) -> str:
+        if weight.tensor.qparams.int_type.bits <= 4:
+            return self._codes_of_four_bits(f"{name}.codes", weight.codes)
+        return self._constant(f"{name}.codes", weight.codes)
+
+    def _dequantized_bias(self, product: Product, weight: Weight) -> str:
+        """The bias as int32 in steps of s_x * s_w."""
+        assert weight.bias is not None
+        name = f"{product.name}.bias"
+        unit = np.asarray(self.plan.codes[product.x].scale * weight.tensor.qparams.scale.ravel(), np.float32)
+        scale = np.broadcast_to(unit, weight.bias.shape) if unit.size > 1 else unit.reshape(())
+        parts = [self._constant(f"{name}.codes", weight.bias), self._constant(f"{name}.scale", scale)]
+        attributes: dict[str, Any] = {"axis": 0} if scale.ndim else {}
+        return self._node("DequantizeLinear", parts, f"{name}.float", **attributes)
+
+    def _lookup(self, node: Any, product: Product, weight: Weight) -> None:
+        """Rows of codes are looked up, and their scales; only they become floats."""
+        name, scale = product.weight, weight.tensor.qparams.scale
+        rows = f"{product.y}.rows"
+        self._copy(node, [self._weight_codes(name, weight), node.input[1]])
+        self.nodes[-1].output[0] = rows
+        if scale.size == 1:
+            self._node("DequantizeLinear", [rows, self._constant(f"{name}.scale", scale.reshape(()))], product.y)
+            return
+        scales = self._constant(f"{name}.scale", scale.reshape(-1, 1))
+        of_rows = self._node("Gather", [scales, node.input[1]], f"{product.y}.scales", axis=0)
+        self._node("Mul", [self._node("Cast", [rows], f"{product.y}.cast", to=1), of_rows], product.y)
+
+    def _dynamic(self, node: Any, product: Product, weight: Weight) -> None:
+        """The input's codes by its own range, integer sums, and what a unit of them is worth."""
+        x, y, name = product.x, product.y, product.weight
+        if not any(made.name == f"{x}/DynamicQuantizeLinear" for made in self.nodes):
+            outputs = [f"{x}.dynamic{part}" for part in (".codes", ".scale", ".zero_point")]
+            kind = "DynamicQuantizeLinear"
+            self.nodes.append(library("onnx").helper.make_node(kind, [x], outputs, f"{x}/{kind}"))
+        codes, scale = weight.codes, weight.tensor.qparams.scale.reshape(-1)
+        kind = "MatMulInteger"
+        attributes: dict[str, Any] = {}
+        along: tuple[int, ...] = (-1,)
+        if product.operator == "Conv":
+            kind, attributes, along = "ConvInteger", attributes_of(node), (-1, *(1,) * (codes.ndim - 2))
+        elif product.axis == 0 and codes.ndim == 2 and product.operator == "Gemm":
+            codes, name = codes.T, f"{name}.transposed"
+        stored = self._constant(f"{name}.codes", codes)
+        unit = self._constant(f"{name}.scale", scale.reshape(along) if scale.size > 1 else scale.reshape(()))
+        sums = self._node(kind, [f"{x}.dynamic.codes", stored, f"{x}.dynamic.zero_point"], f"{y}.sums", **attributes)
+        whole = self._node("Cast", [sums], f"{y}.whole", to=1)
+        worth = self._node("Mul", [f"{x}.dynamic.scale", unit], f"{y}.unit")
+        product_only = self._node("Mul", [whole, worth], y if product.bias is None else f"{y}.product")
+        if product.bias is not None:
+            self._node("Add", [product_only, self._shaped_bias(product, along)], y)
+
+    def _shaped_bias(self, product: Product, along: tuple[int, ...]) -> str:
+        assert product.bias is not None
+        if len(along) == 1 or product.bias not in self.graph.tensors:
+            return product.bias
+        return self._constant(f"{product.name}.bias", self.graph.array(product.bias).reshape(along))
+
+    # The whole
+
+    def _model(self) -> Any:
+        onnx, old = library("onnx"), self.graph.model
+        model = onnx.ModelProto()
+        for kind, value in old.ListFields():
+            if kind.name not in ("graph", "opset_import"):
+                getattr(model, kind.name).extend(value) if kind.is_repeated else setattr(model, kind.name, value)
+        model.opset_import.extend(old.opset_import)
+        for entry in model.opset_import:
+            if entry.domain in ("", "ai.onnx"):
+                entry.version = max(entry.version, self.opset)
+        model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(list(model.opset_import), True))
+        model.graph.name = self.graph.graph.name
+        for part in ("input", "output"):
+            getattr(model.graph, part).extend(getattr(self.graph.graph, part))
+        model.graph.node.extend(self.nodes)
+        taken = {name for node in self.nodes for name in node.input} | self.graph.taken_within | set(self.graph.outputs)
+        model.graph.initializer.extend(t for name, t in self.graph.tensors.items() if name in taken)
+        model.graph.initializer.extend(self.constants.values())
+        return model
