@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tito import processes
-from tito.commands import grading, learning, teaching
+from tito.commands import grading, learning, running, teaching
 from tito.commands.common import (
     JsonPath,
     LimitSeconds,
@@ -18,7 +18,6 @@ from tito.commands.common import (
     ModuleAndExercises,
     check_part,
     module_and_exercises_of,
-    module_before,
     module_of,
     project_of,
 )
@@ -166,51 +165,8 @@ def test(
         raise typer.Exit(Status.FAILED)
 
 
-@app.command(add_help_option=False, context_settings=OPEN)  # behind a module's name, --help is the demo's
-def demo(context: typer.Context, module: MaybeModule = None) -> None:
-    """Show what a module can do; options go to its demo. Example: tito demo 17 --seed 0 --json result.json"""
-    _run_script(context, module, "demo")
-
-
-@app.command(add_help_option=False, context_settings=OPEN)
-def deploy(context: typer.Context, module: MaybeModule = None) -> None:
-    """Write a module's network for another engine; options go on. Example: tito deploy 17 --to onnx --out net.onnx"""
-    _run_script(context, module, "deploy")
-
-
-def _run_script(context: typer.Context, module: str | None, what: str) -> None:
-    """Run a program that the module brings, on what the student wrote."""
-    from tito import console
-    from tito.course import exporting, markers
-    from tito.errors import WrongCall
-
-    if module in ("-h", "--help"):
-        console.say(context.get_help())
-        raise typer.Exit(Status.DONE)
-    options, module = module_before(module, context.args)
-    project = project_of(context)
-    loaded = module_of(project, module)
-    script = project.script(loaded.name, what)
-    if not script.is_file():
-        raise WrongCall(f"{loaded.name} has no {what}: {project.shown(script)} does not exist")
-    made = exporting.make(project, loaded)
-    unwritten = [item.id for item in loaded.exercises if any(markers.is_stub(file.text, item.id) for file in made)]
-    if unwritten and not {"-h", "--help"} & set(options):
-        left = f"{len(unwritten)} of {len(loaded.exercises)} exercises are not written yet, the first is {unwritten[0]}"
-        raise TitoError(f"`tito {what}` runs what you wrote, but {left}; `tito watch` leads through them")
-    exporting.write(project, made)
-    raise typer.Exit(processes.run_script(project, script, options))
-
-
-@app.command(add_help_option=False, context_settings=OPEN)
-def bench(context: typer.Context) -> None:
-    """Time the compiled kernels beside their peers; options go on. Example: tito bench --quick"""
-    from tito.errors import WrongCall
-
-    project = project_of(context)
-    if not project.benchmark.is_file():
-        raise WrongCall(f"this course has no benchmark: {project.shown(project.benchmark)} does not exist")
-    raise typer.Exit(processes.run_script(project, project.benchmark, context.args))
+for program in running.COMMANDS:
+    app.command(add_help_option=False, context_settings=OPEN)(program)  # behind a module's name --help is the program's
 
 
 @app.command()

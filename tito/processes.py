@@ -116,7 +116,17 @@ def run_script(project: Project, script: Path, arguments: list[str]) -> int:
 
     It multiplies on one thread unless the person says otherwise: what it times then does not hang on who else works.
     """
-    with python([str(script), *arguments], dict.fromkeys(THREADS, "1") | environment(project)) as process:
+    return _run([str(script), *arguments], environment(project))
+
+
+def run_module(project: Project | None, module: str, arguments: list[str]) -> int:
+    """Run a module of a package as `run_script` runs a script: the course's own, or, without one, what is installed."""
+    env = dict(os.environ) if project is None else environment(project)
+    return _run(["-P", "-m", module, *arguments], env)  # -P: what lies where the person stands is not imported
+
+
+def _run(arguments: list[str], env: dict[str, str]) -> int:
+    with python(arguments, dict.fromkeys(THREADS, "1") | env) as process:
         try:
             status = process.wait()
         except KeyboardInterrupt:

@@ -239,6 +239,38 @@ def test_help_behind_a_module_is_the_demos_and_alone_it_is_ours(course: Course) 
     assert b"Example: tito demo" in command(course, "demo", "--help").stdout
 
 
+def with_quantizer(root: Path) -> None:
+    """Give a course a package in which `tito quantize` finds what it runs."""
+    room = root / "tinytorch" / "deployment" / "published"
+    room.mkdir(parents=True)
+    for folder in (room, room.parent, room.parent.parent):
+        (folder / "__init__.py").touch()
+    room.joinpath("__main__.py").write_text("import sys\nprint('of the course', *sys.argv[1:])\n", encoding="utf-8")
+
+
+def test_in_a_course_quantize_runs_the_courses_package(course: Course) -> None:
+    with_quantizer(course.root)
+    done = command(course, "quantize", "net.onnx", "--out", "x", "--help")
+    assert (done.returncode, done.stdout.split()) == (0, b"of the course net.onnx --out x --help".split())
+    assert (course.root / "toy" / "sums.py").is_file(), "it is exported before"
+
+
+def test_quantize_of_what_is_not_written_yet_is_one_sentence(edition: Course) -> None:
+    with_quantizer(edition.root)
+    edition.tito("quantize", "net.onnx").refuses("`tito quantize` runs what you wrote, but 2 of 2 exercises are not")
+
+
+def test_where_a_course_has_no_such_package_quantize_runs_what_is_installed(course: Course) -> None:
+    done = command(course, "quantize", "no.onnx")
+    assert (done.returncode, done.stderr) == (2, b"tito quantize: no.onnx: there is no such file\n")
+    assert not (course.root / "toy" / "sums.py").exists(), "nothing is exported for it"
+
+
+def test_quantize_in_a_course_that_is_not_there_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--project", str(tmp_path), "quantize", "net.onnx"]) == Status.WRONG_CALL
+    assert "no course found in" in capsys.readouterr().err
+
+
 def test_a_course_without_a_benchmark_says_so(course: Course) -> None:
     done = command(course, "bench", "--quick")
     assert (done.returncode, done.stdout) == (2, b"") and b"has no benchmark: benchmarks/kernels.py" in done.stderr

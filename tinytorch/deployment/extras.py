@@ -11,5 +11,5 @@ def library(name: str, extra: str = "deploy") -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        package = (error.name or name).partition(".")[0].replace("_", "-")
+        package = (error.name or name).partition(".")[0].replace("_", "-").replace("PIL", "pillow")
         raise ImportError(f'{package} is not installed: pip install "tinytorch[{extra}]"') from None

@@ -1,0 +1,106 @@
+"""The written file beside the float model in ONNX Runtime: does it run, what does it give, how long does it take?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinytorch.deployment.extras import library
+from tinytorch.deployment.published.reading import in_onnxruntime, quiet_options
+from tinytorch.deployment.published.samples import Feed
+from tinytorch.quantization import speedup, time_interleaved
+
+SECONDS, ROUNDS = 10.0, 15  # that timing may take, and of how many rounds it is at most
+
+
+@dataclass(frozen=True)
+class Measured:
+    """On the first batch: seconds on one thread, in turns, of each model the fastest round, and the outputs.
+
+    speed: the median of what each round gives, above 1 where the quantized model is faster. same: the share of whole
+    numbers in the outputs that are the float model's; None: there are none. gives_floats: whether any output is float.
+    """
+
+    seconds_before: float
+    seconds: float
+    speed: float
+    same: float | None
+    gives_floats: bool
+
+
+@cache
+def saturates() -> bool:
+    """Whether ONNX Runtime adds products of uint8 and int8 in 16 bits here, as on x86 without VNNI: it is tried.
+
+    Its option "session.x64quantprecision" then makes sums exact. Elsewhere it would cost most of what int8 gains.
+    """
+    onnx = library("onnx")
+    helper, rows, w = onnx.helper, 64, np.full((64, 16), 127, np.int8)
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+        "sums",
+        [value("x", onnx.TensorProto.UINT8, [1, rows])],
+        [value("y", onnx.TensorProto.INT32, [1, 16])],
+        [onnx.numpy_helper.from_array(w, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = in_onnxruntime(model.SerializeToString(), "a sum", quiet_options())
+    (sums,) = session.run(["y"], {"x": np.full((1, rows), 255, np.uint8)})
+    return bool((sums != 255 * 127 * rows).any())
+
+
+class Engine:
+    """A model's file in ONNX Runtime, on one thread, with sums that do not saturate."""
+
+    def __init__(self, path: Path) -> None:
+        options = quiet_options()
+        if saturates():
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        self.session = in_onnxruntime(str(path), path.name, options)
+        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def __call__(self, feed: Feed) -> list[NDArray[Any]]:
+        return list(self.session.run(self.outputs, feed))
+
+
+def compared(before: Path, after: Path, feed: Feed | None) -> Measured | None:
+    """Opens both files and runs them on a batch; without one the written file is opened, and that is all.
+
+    ValueError for a written file that does not run, gives other shapes, or numbers that are not finite where the float
+    model's are.
+    """
+    quantized = Engine(after)
+    if feed is None:
+        return None
+    floats = Engine(before)
+    start = perf_counter()
+    wanted = floats(feed)
+    try:
+        got = quantized(feed)
+    except Exception as error:  # its errors have no class in common
+        cause = str(error).splitlines()[0][:300]
+        raise ValueError(f"nothing was written: the quantized model does not run in ONNX Runtime: {cause}") from None
+    seconds = perf_counter() - start
+    pairs = [(np.asarray(y), np.asarray(z)) for y, z in zip(wanted, got, strict=True)]
+    for name, (y, z) in zip(floats.outputs, pairs, strict=True):
+        _check(name, y, z)
+    taken = time_interleaved([floats, quantized], feed, int(np.clip(SECONDS / (2 * seconds), 3, ROUNDS)))
+    before_s, after_s = (float(each) for each in taken.min(1))
+    equal = [np.ravel(y == z) for y, z in pairs if y.dtype.kind in "iub" and y.size]
+    same = float(np.concatenate(equal).mean()) if equal else None
+    return Measured(before_s, after_s, speedup(taken[0], taken[1]), same, any(y.dtype.kind == "f" for y, _ in pairs))
+
+
+def _check(name: str, wanted: NDArray[Any], got: NDArray[Any]) -> None:
+    output = f"nothing was written: the quantized model's output {name}"
+    if wanted.shape != got.shape:
+        raise ValueError(f"{output} has the shape {got.shape}, the float model's {wanted.shape}")
+    if wanted.dtype.kind == "f" and not np.isfinite(got[np.isfinite(wanted)]).all():
+        raise ValueError(f"{output} holds NaN or infinity where the float model's does not")
