@@ -213,6 +213,7 @@ def test_mistakes_that_are_seen_before_anything_is_tried(quantize: Quantize) -> 
 
 
 def test_models_that_cannot_be_quantized(quantize: Quantize) -> None:
+    import onnx
     from onnx.helper import make_node
 
     Path("text.onnx").write_text("no model", encoding="utf-8")
@@ -222,6 +223,11 @@ def test_models_that_cannot_be_quantized(quantize: Quantize) -> None:
     said.refuses("mlp-int8.onnx is quantized already")
     save(Path("none.onnx"), [make_node("Relu", ["x"], ["y"])], {"x": (1, 16)}, ["y"])
     quantize("none.onnx", "--calibrate", "x.npy").refuses("there is nothing to quantize")
+    model = onnx.load("mlp.onnx")
+    model.graph.node.append(make_node("SequenceConstruct", ["y", "y"], ["both"]))
+    model.graph.output.append(onnx.helper.make_tensor_sequence_value_info("both", 1, None))
+    Path("both.onnx").write_bytes(model.SerializeToString())
+    quantize("both.onnx", "--calibrate", "x.npy").refuses("output both of the model is no array: export it without")
     save(Path("own.onnx"), [make_node("Own", ["x"], ["y"], domain="own")], {"x": (1, 16)}, ["y"])
     quantize("own.onnx", "--calibrate", "x.npy").refuses("ONNX Runtime cannot run own.onnx", "Own")
     assert not Path("own-int8.onnx").exists()

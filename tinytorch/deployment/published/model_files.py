@@ -62,14 +62,22 @@ def model_file(path: Path) -> ModelFile:
         read_onnx(path)  # says what is wrong with it
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = tuple(_input(value) for value in model.graph.input if value.name not in weights)
+    for value in model.graph.output:
+        _check_array("output", value)
     places = {entry.value for t in model.graph.initializer for entry in t.external_data if entry.key == "location"}
     return ModelFile(path, inputs, (path, *(path.with_name(place) for place in sorted(places))))
 
 
+def _check_array(kind: str, value: Any) -> None:
+    if value.type.WhichOneof("value") not in (None, "tensor_type"):  # a sequence or a map, as of scikit-learn's ZipMap
+        raise ValueError(f"{kind} {value.name} of the model is no array: export it without")
+
+
 def _input(value: Any) -> Input:
     tensor = value.type.tensor_type
+    _check_array("input", value)
     if not tensor.elem_type:
-        raise ValueError(f"input {value.name} is no array, and there is no calibration data of another kind")
+        raise ValueError(f"the model does not say which type its input {value.name} has, and no engine would take it")
     dtype = np.dtype(library("onnx").helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     known = tensor.HasField("shape")
     shape = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim)
