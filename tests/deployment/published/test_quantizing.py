@@ -293,3 +293,33 @@ def test_what_costs_the_outputs_too_much_gets_finer_inputs() -> None:
 def test_what_is_exact_enough_stays_static() -> None:
     made = quantize_onnx(network(), [numbers(32, 3, 8, 8)])
     assert {product.scheme for product in made.products} == {Scheme(INT8, "static")}
+
+
+def test_weights_of_recurrent_layers_are_quantized_where_that_is_asked_for() -> None:
+    weights = {"w": numbers(1, 64, 8), "r": numbers(1, 64, 16)}
+    model = model_of("h, last, cell = LSTM(x, w, r)\ny = Squeeze(last)", weights, (20, 2, 8))
+    model.graph.node[0].attribute.append(library("onnx").helper.make_attribute("hidden_size", 16))
+    model.graph.node[0].name = "lstm"
+    x = numbers(20, 2, 8)
+    ways: list[dict[str, Any]] = [
+        {"activations": "float"},
+        {"rules": {"LSTM": "weights"}},
+        {"rules": {"lstm.*": "weights"}},
+    ]
+    for how in ways:
+        made = quantize_onnx(model, [x], **how)
+        assert {product.name: product.how for product in made.products} == {
+            "lstm.W": "int8 weights, inputs in float",
+            "lstm.R": "int8 weights, inputs in float",
+        }
+        assert sqnr_db(answers(model, x), answers(made.model, x)) > 25
+    assert {product.scheme for product in quantize_onnx(model, [x]).products} == {None}
+
+
+def test_products_that_share_a_weight_along_other_axes_have_codes_of_their_own() -> None:
+    model = model_of("e = Gather(w, x)\ny = MatMul(e, w)", {"w": numbers(16, 16)}, ("N",), kind=7)
+    model.graph.output[0].type.tensor_type.elem_type = 1
+    ids = np.arange(16)
+    made = quantize_onnx(model, [ids], activations="float")
+    assert sum(name.endswith(".codes") for name in constants_of(made.model)) == 2
+    assert sqnr_db(answers(model, ids), answers(made.model, ids)) > 35

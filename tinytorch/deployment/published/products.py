@@ -14,17 +14,21 @@ from numpy.typing import NDArray
 from tinytorch.deployment.extras import library
 from tinytorch.deployment.published.reading import graphs_of
 
-OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather")
+RECURRENT = ("LSTM", "GRU", "RNN")
+OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
 LEAST = 64  # numbers of a weight below which codes, scales and zero points save nothing
 
 
 @dataclass(frozen=True)
 class Product:
-    """A node that can be quantized. x, weight, bias: names of its inputs. axis: of the weight's output channels.
+    """A node that can be quantized, or of a recurrent one the part with one of its weights.
 
-    axis None: one scale for all of the weight. weight_first: it is the left factor of a MatMul.
+    node: its name; name: the same, of a recurrent one with .W or .R behind it. x, weight, bias: names of its inputs.
+    axis: of the weight's output channels; None: one scale for all of the weight. weight_first: it is the left factor of
+    a MatMul.
     """
 
+    node: str
     name: str
     operator: str
     x: str
@@ -63,7 +67,7 @@ class FloatGraph:
 
     @cached_property
     def products(self) -> list[Product]:
-        return [product for node in self.graph.node if (product := self._product(node)) is not None]
+        return [product for node in self.graph.node for product in self._products_of(node)]
 
     @cached_property
     def passed_over(self) -> list[str]:
@@ -75,9 +79,20 @@ class FloatGraph:
         nodes = self.consumers[name]
         return nodes[0] if len(nodes) == 1 and name not in {*self.outputs, *self.taken_within} else None
 
-    def _product(self, node: Any) -> Product | None:
+    def _products_of(self, node: Any) -> list[Product]:
         if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
-            return None
+            return []
+        if node.op_type in RECURRENT:
+            weights = {"W": node.input[1], "R": node.input[2]}
+            return [
+                Product(node.name, f"{node.name}.{part}", node.op_type, node.input[0], weight, None, 1, node.output[0])
+                for part, weight in weights.items()
+                if self._is_weight(weight)
+            ]
+        product = self._product(node)
+        return [] if product is None else [product]
+
+    def _product(self, node: Any) -> Product | None:
         at = 0 if node.op_type == "Gather" or (node.op_type == "MatMul" and node.input[0] in self.tensors) else 1
         weight, x = node.input[at], node.input[1 - at]
         if x in self.tensors or not self._is_weight(weight):
@@ -87,7 +102,15 @@ class FloatGraph:
             return None
         axis = self._channel_axis(node, at, len(self.tensors[weight].dims))
         return Product(
-            node.name, node.op_type, x, weight, bias, axis, node.output[0], node.op_type == "MatMul" and at == 0
+            node.name,
+            node.name,
+            node.op_type,
+            x,
+            weight,
+            bias,
+            axis,
+            node.output[0],
+            node.op_type == "MatMul" and at == 0,
         )
 
     def _is_weight(self, name: str) -> bool:

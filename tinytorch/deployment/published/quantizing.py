@@ -13,7 +13,7 @@ from tinytorch.core.checks import real_number
 from tinytorch.deployment.published.budget import OnnxSensitivity, mended, sensitivities, within_budget
 from tinytorch.deployment.published.calibrating import Calibration, Feed, Runner, calibrated, output_sqnr_db
 from tinytorch.deployment.published.planning import arrays_in_codes, planned
-from tinytorch.deployment.published.products import FloatGraph, Product
+from tinytorch.deployment.published.products import OPERATORS, FloatGraph, Product
 from tinytorch.deployment.published.reading import read_onnx, write_onnx
 from tinytorch.deployment.published.schemes import Activations, Scheme, Told, schemes_of
 from tinytorch.deployment.published.writing import Plan, Writer
@@ -106,14 +106,15 @@ def quantize_onnx(
     to them, from 1 on bytes; what is most sensitive then gets its inputs, or all of it, in float, or with a budget of
     bytes the least sensitive 4 bits in groups. told: is called with what is being done, how much, and of how much.
 
-    Conv, ConvTranspose, Gemm and MatMul with constant weights are quantized, and Gather as a lookup of codes.
+    Conv, Gemm and MatMul with constant weights are quantized; of ConvTranspose the weight; of Gather the table in which
+    it looks up; of LSTM, GRU and RNN the weights where a rule or activations "float" ask for it, for it costs time.
     ValueError for a model without any, and for what `read_onnx` refuses.
     """
     if budget is not None and not real_number("budget", budget) > 0:
         raise ValueError(f"budget is an error of the outputs, such as 0.01, or a number of bytes, got {budget}")
     graph = FloatGraph(read_onnx(source))
     if not graph.products:
-        wanted = "constant weights of Conv, ConvTranspose, Gemm, MatMul or Gather"
+        wanted = f"constant weights of {', '.join(OPERATORS)}"
         raise ValueError(f"the model has no {wanted}: there is nothing to quantize")
     few = int_type.bits <= 4
     default = Scheme(int_type, activations or ("float" if few else "static"), group_size)

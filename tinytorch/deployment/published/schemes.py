@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias, get_args
 
 from tinytorch.core.checks import said, whole_number
-from tinytorch.deployment.published.products import OPERATORS, Product
+from tinytorch.deployment.published.products import OPERATORS, RECURRENT, Product
 from tinytorch.quantization import INT8, IntType
 from tinytorch.quantization.qparams import as_int_type
 
@@ -82,6 +82,8 @@ def schemes_of(products: list[Product], default: Scheme, rules: Mapping[str, Any
 def _scheme_of(product: Product, default: Scheme, rules: Mapping[str, Any]) -> Scheme | None:
     fitting = [key for key in rules if _rank(key, product) is not None]
     scheme: Scheme | None = default
+    if product.operator in RECURRENT and default.activations != "float":
+        scheme = None  # an engine makes floats of the weights at each call, which takes longer than a short sequence
     if fitting:
         scheme = as_scheme(rules[min(fitting, key=lambda key: _rank(key, product) or 0)], default)
     return scheme and possible(product, scheme)
@@ -89,7 +91,7 @@ def _scheme_of(product: Product, default: Scheme, rules: Mapping[str, Any]) -> S
 
 def possible(product: Product, scheme: Scheme) -> Scheme:
     """The scheme as this product has it: not all have integer kernels, and groups are of matrices alone."""
-    if product.is_lookup or product.weight_first or product.operator == "ConvTranspose":
+    if product.is_lookup or product.weight_first or product.operator in ("ConvTranspose", *RECURRENT):
         scheme = replace(scheme, activations="float")
     if scheme.group_size is not None and product.operator not in ("MatMul", "Gemm"):
         scheme = replace(scheme, group_size=None)

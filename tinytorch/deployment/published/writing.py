@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.deployment.extras import library
-from tinytorch.deployment.published.products import FloatGraph, Product, attributes_of
+from tinytorch.deployment.published.products import RECURRENT, FloatGraph, Product, attributes_of
 from tinytorch.deployment.published.schemes import Scheme
 from tinytorch.deployment.published.weights import Weight
 from tinytorch.quantization import QParams, pack_bits
@@ -38,18 +38,25 @@ class Writer:
     plan: Plan
     nodes: list[Any] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
     opset: int = 13
 
     def written(self) -> Any:
         """The whole model."""
-        products = {p.name: p for p in self.graph.products if p.name in self.plan.schemes}
+        products: dict[str, list[Product]] = {}
+        for product in self.graph.products:
+            if product.name in self.plan.schemes:
+                products.setdefault(product.node, []).append(product)
         for name in self.graph.inputs:
             self._pair(name)
         for node in self.graph.graph.node:
-            product = products.get(node.name)
-            if product is None:
+            of_node = products.get(node.name, [])
+            if not of_node:
                 self._copy(node)
+            elif node.op_type in RECURRENT:
+                self._recurrent(node, of_node)
             else:
+                (product,) = of_node
                 self._product(node, product, self.plan.schemes[product.name], self.plan.weights[product.name])
             for name in node.output:
                 self._pair(name)
@@ -58,8 +65,7 @@ class Writer:
     # Nodes and constants
 
     def _node(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
-        made = library("onnx").helper.make_node(kind, inputs, [output], f"{output}/{kind}", domain=domain, **attributes)
-        self.nodes.append(made)
+        self.nodes.append(library("onnx").helper.make_node(kind, inputs, [output], domain=domain, **attributes))
         return output
 
     def _constant(self, name: str, array: NDArray[Any]) -> str:
@@ -86,13 +92,14 @@ class Writer:
         if name in self.plan.codes:
             params = self._params(name)
             codes = self._node("QuantizeLinear", [name, *params], f"{name}.codes")
-            self._node("DequantizeLinear", [codes, *params], f"{name}.dequantized")
+            self._node("DequantizeLinear", [codes, *params], f"{name}.real")
 
     def _copy(self, node: Any, inputs: list[str] | None = None) -> None:
         """A node as it is, but for what it takes."""
         copy = type(node)()
         copy.CopyFrom(node)
-        reads = [f"{name}.dequantized" if name in self.plan.on_codes else name for name in node.input]
+        copy.ClearField("doc_string")  # the exporter's own lines of code
+        reads = [f"{name}.real" if name in self.plan.on_codes else name for name in node.input]
         copy.input[:] = reads if inputs is None else inputs
         self.nodes.append(copy)
 
@@ -100,21 +107,29 @@ class Writer:
 
     def _product(self, node: Any, product: Product, scheme: Scheme, weight: Weight) -> None:
         if product.is_lookup:
-            self._lookup(node, product, weight)
+            self._lookup(node, product, scheme, weight)
         elif scheme.activations == "dynamic":
-            self._dynamic(node, product, weight)
+            self._dynamic(node, product, scheme, weight)
         else:
             static = scheme.activations == "static" and product.x in self.plan.codes
             on_codes = static or (product.x in self.plan.on_codes and not product.weight_first)
-            x = f"{product.x}.dequantized" if on_codes else product.x
+            x = f"{product.x}.real" if on_codes else product.x
             names = {product.x: x, product.weight: self._dequantized_weight(product, scheme, weight)}
             if weight.bias is not None and static and product.bias:
                 names[product.bias] = self._dequantized_bias(product, weight)
             self._copy(node, [names.get(name, name) for name in node.input])
 
+    def _recurrent(self, node: Any, products: list[Product]) -> None:
+        """A node with several weights, which it takes as floats."""
+        floats = {}
+        for product in products:
+            scheme, weight = self.plan.schemes[product.name], self.plan.weights[product.name]
+            floats[product.weight] = self._dequantized_weight(product, scheme, weight)
+        self._copy(node, [floats.get(name, name) for name in node.input])
+
     def _dequantized_weight(self, product: Product, scheme: Scheme, weight: Weight) -> str:
         """The weight's codes as floats. Nodes that share a weight, and have its scales, share its codes."""
-        name = product.weight if not weight.rescaled else f"{product.name}.weight"
+        name = self._name_of_weight(product, scheme, weight)
         p = weight.tensor.qparams
         attributes: dict[str, Any] = {}
         if weight.tensor.q.ndim == 3:
@@ -125,9 +140,15 @@ class Writer:
         parts = [self._weight_codes(name, weight), self._constant(f"{name}.scale", scale)]
         if product.operator != "Conv" and p.int_type.bits > 4:  # ONNX Runtime fuses other products only with one
             parts.append(self._constant(f"{name}.zero_point", np.zeros(scale.shape, np.int8)))
-        if not any(made.output[0] == f"{name}.dequantized" for made in self.nodes):
-            self._node("DequantizeLinear", parts, f"{name}.dequantized", **attributes)
-        return f"{name}.dequantized"
+        if not any(made.output[0] == f"{name}.real" for made in self.nodes):
+            self._node("DequantizeLinear", parts, f"{name}.real", **attributes)
+        return f"{name}.real"
+
+    def _name_of_weight(self, product: Product, scheme: Scheme, weight: Weight) -> str:
+        """The weight's own, but where products that share it need other codes."""
+        how = (product.axis, scheme.weight_type, scheme.group_size, weight.rescaled)
+        same = self.shared.setdefault(product.weight, how) == how and not weight.rescaled
+        return product.weight if same else f"{product.name}.weight"
 
     def _weight_codes(self, name: str, weight: Weight) -> str:
         if weight.tensor.qparams.int_type.bits <= 4:
@@ -144,9 +165,9 @@ class Writer:
         attributes: dict[str, Any] = {"axis": 0} if scale.ndim else {}
         return self._node("DequantizeLinear", parts, f"{name}.float", **attributes)
 
-    def _lookup(self, node: Any, product: Product, weight: Weight) -> None:
+    def _lookup(self, node: Any, product: Product, scheme: Scheme, weight: Weight) -> None:
         """Rows of codes are looked up, and their scales; only they become floats."""
-        name, scale = product.weight, weight.tensor.qparams.scale
+        name, scale = self._name_of_weight(product, scheme, weight), weight.tensor.qparams.scale
         rows = f"{product.y}.rows"
         self._copy(node, [self._weight_codes(name, weight), node.input[1]])
         self.nodes[-1].output[0] = rows
@@ -157,13 +178,12 @@ class Writer:
         of_rows = self._node("Gather", [scales, node.input[1]], f"{product.y}.scales", axis=0)
         self._node("Mul", [self._node("Cast", [rows], f"{product.y}.cast", to=1), of_rows], product.y)
 
-    def _dynamic(self, node: Any, product: Product, weight: Weight) -> None:
+    def _dynamic(self, node: Any, product: Product, scheme: Scheme, weight: Weight) -> None:
         """The input's codes by its own range, integer sums, and what a unit of them is worth."""
-        x, y, name = product.x, product.y, product.weight
-        if not any(made.name == f"{x}/DynamicQuantizeLinear" for made in self.nodes):
-            outputs = [f"{x}.dynamic{part}" for part in (".codes", ".scale", ".zero_point")]
-            kind = "DynamicQuantizeLinear"
-            self.nodes.append(library("onnx").helper.make_node(kind, [x], outputs, f"{x}/{kind}"))
+        x, y, name = product.x, product.y, self._name_of_weight(product, scheme, weight)
+        outputs = [f"{x}.dynamic{part}" for part in (".codes", ".scale", ".zero_point")]
+        if not any(made.output[0] == outputs[0] for made in self.nodes):
+            self.nodes.append(library("onnx").helper.make_node("DynamicQuantizeLinear", [x], outputs))
         codes, scale = weight.codes, weight.tensor.qparams.scale.reshape(-1)
         kind = "MatMulInteger"
         attributes: dict[str, Any] = {}
