@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.deployment.published.command_models import convolutional, linear, recurrent, save
-from tinytorch.deployment.published import command, measuring, progress, reading, telling
+from tinytorch.deployment.published import command, measuring, options, progress, reading, sessions, telling
 from tinytorch.deployment.published.quantizing import QuantizedOnnx
 
 pytestmark = pytest.mark.engines
@@ -68,7 +68,7 @@ def quantize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def outputs(path: Path | str, feed: dict[str, Any]) -> Any:
-    return reading.in_onnxruntime(str(path), str(path), reading.quiet_options()).run(None, feed)[0]
+    return sessions.in_onnxruntime(str(path), str(path)).run(None, feed)[0]
 
 
 def strictly(text: str) -> Any:
@@ -371,3 +371,28 @@ def test_a_state_is_given_with_an_axis_of_samples_before_it(quantize: Quantize) 
     np.savez("states.npz", x=rng.normal(size=(6, 16)), state=rng.normal(size=(6, 2, 1, 16)), labels=np.arange(6))
     said = quantize("gru.onnx", "--calibrate", "states.npz")
     assert said.status == 0 and "6 samples of states.npz, 1 at a time" in said.out
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1%", 0.01), ("2.5 %", 0.025), ("900000", 900000.0), ("2MB", 2e6), ("300 kB", 3e5)]
+)
+def test_a_budget_is_an_error_or_bytes(text: str, value: float) -> None:
+    assert options.budget(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "much", "0%", "100%", "-1%", "0", "1.2.3", "5 apples"])
+def test_what_is_no_budget(text: str, quantize: Quantize) -> None:
+    said = quantize("mlp.onnx", "--calibrate", "x.npy", f"--budget={text}")
+    assert said.status == 2 and "wanted an error below 100%, such as 1%, or bytes, such as 2MB" in said.err
+
+
+def test_within_a_budget_the_costliest_products_are_told(quantize: Quantize) -> None:
+    how = ("--budget", "0.2%", "--json", "said.json", "--correct-bias", "--equalize")
+    said = quantize("mlp.onnx", "--calibrate", "x.npy", *how)
+    assert said.status == 0, said.err
+    assert "Of the outputs' error these alone cause: layer." in said.out
+    report = strictly(Path("said.json").read_text(encoding="utf-8"))
+    assert report["output_error"] <= 0.002
+    assert {row["how"] for row in report["sensitivities"]} >= {"float32", "int8 weights, static"}
+    alone = quantize("mlp.onnx", "--type", "int8", "--activations", "dynamic", "--budget", "1%")
+    assert alone.status == 2 and "measure on inputs: name them by --calibrate DATA" in alone.err

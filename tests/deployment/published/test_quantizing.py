@@ -144,6 +144,18 @@ def test_rules_go_from_a_name_to_a_pattern_to_an_operator() -> None:
         quantize_onnx(model, [numbers(8, 16)], rules={"head": "int8"})
 
 
+def test_four_bits_raise_an_older_model() -> None:
+    """ReduceMax has its axes as an attribute until opset 17, and as an input from 18 on."""
+    text = "h = MatMul(x, w)\nr = ReduceMax(h)\ny = MatMul(r, v)"
+    weights = {"w": numbers(64, 32), "v": numbers(32, 8)}
+    model = model_of(text, weights, (3, "N", 64), opset=15, attributes={"r": {"axes": [0], "keepdims": 0}})
+    x = numbers(3, 5, 64)
+    for how in ({"int_type": INT4, "group_size": 32}, {"rules": {"MatMul": INT4}}, {"budget": 9000.0}):
+        made = quantize_onnx(model, [x], **how)
+        assert made.model.opset_import[0].version == 21
+        assert sqnr_db(answers(model, x), answers(made.model, x)) > 12
+
+
 def test_a_model_of_halves_keeps_its_inputs_and_outputs() -> None:
     weights = {name: array.astype(np.float16) for name, array in MATRIX.items()}
     model, x = model_of("y = Gemm(x, w, b)", weights, ("N", 16), kind=FLOAT16), numbers(8, 16).astype(np.float16)
@@ -220,7 +232,7 @@ def test_dead_channels_with_a_bias_cost_nothing() -> None:
         models, x = (with_dead_channels(0.3, seed), with_dead_channels(0.0, seed)), [numbers(200, 16)]
         dead, alive = (quantize_onnx(model, x, activations="static") for model in models)
         errors[:, seed] = dead.output_error, alive.output_error
-        assert dead.products[0].note == "12 channels with a scale chosen by their bias"
+        assert dead.products[0].note == "12 channels with a scale chosen by the bias"
         assert not alive.products[0].note
     assert errors[0].mean() <= errors[1].mean()
 
@@ -323,3 +335,41 @@ def test_products_that_share_a_weight_along_other_axes_have_codes_of_their_own()
     made = quantize_onnx(model, [ids], activations="float")
     assert sum(name.endswith(".codes") for name in constants_of(made.model)) == 2
     assert sqnr_db(answers(model, ids), answers(made.model, ids)) > 35
+
+
+def uneven(seed: int) -> Any:
+    """Channels of very different ranges, which the next product evens out."""
+    r = np.random.default_rng(seed)
+    sizes = np.logspace(-1, 1, 8, dtype=np.float32)
+    weights = {
+        "w1": r.normal(size=(8, 4, 3, 3)) * sizes[:, None, None, None],
+        "b1": r.normal(size=8) * sizes,
+        "w2": r.normal(size=(8, 1, 3, 3)),
+        "b2": r.normal(size=8) * sizes,
+        "w3": r.normal(size=(10, 8, 1, 1)) / sizes[:, None, None],
+    }
+    text = "c = Conv(x, w1, b1)\nr = Relu(c)\nd = Conv(r, w2, b2)\ne = Relu(d)\ny = Conv(e, w3)"
+    arrays = {name: array.astype(np.float32) for name, array in weights.items()}
+    return model_of(text, arrays, ("N", 4, 9, 9), attributes={"d": {"group": 8}})
+
+
+def test_equalization_evens_out_channels_and_changes_no_answer() -> None:
+    model, x = uneven(0), [numbers(32, 4, 9, 9)]
+    how: dict[str, Any] = {"axis": None, "activations": "float"}
+    plain, even = (quantize_onnx(model, x, equalize=each, **how) for each in (False, True))
+    assert plain.output_sqnr_db is not None and even.output_sqnr_db is not None
+    assert even.output_sqnr_db > plain.output_sqnr_db + 3
+    exact = quantize_onnx(model, x, equalize=True, rules={"Conv": "float"})
+    np.testing.assert_allclose(answers(model, *x), answers(exact.model, *x), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_corrected_biases_leave_no_error_on_average(groups: int) -> None:
+    weights = {"w": numbers(8, 4 // groups, 3, 3), "b": numbers(8)}
+    model = model_of("y = Conv(x, w, b)", weights, ("N", 4, 9, 9), attributes={"y": {"group": groups}})
+    x = numbers(64, 4, 9, 9) + np.array([1, 2, 3, -4], np.float32)[:, None, None]
+    errors = []
+    for correct in (False, True):
+        made = quantize_onnx(model, [x], int_type=IntType(4), correct_bias=correct)
+        errors.append(np.abs((answers(made.model, x) - answers(model, x)).mean((0, 2, 3))).max())
+    assert errors[1] < 0.05 * errors[0]

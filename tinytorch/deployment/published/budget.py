@@ -16,7 +16,7 @@ from tinytorch.quantization import INT4, INT8, pareto_front
 __all__ = ["OnnxSensitivity"]
 
 GROUP = 32
-FINE, COARSER = 0.02, 1.5
+FINE, COARSER = 0.03, 1.5
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,18 @@ def mended(
     seen: Calibration,
     axis: int | None,
     told: Told,
-) -> dict[str, Scheme]:
+) -> tuple[dict[str, Scheme], dict[str, str]]:
     """Static schemes, in which products take finer inputs where codes of a fixed range cost the outputs too much.
 
     Too much is an error of the outputs above FINE, and above COARSER times that of quantizing the weights alone. Then
-    the products named in free that cost most take inputs by their own range, or in float, as few as will do.
+    the products named in free that cost most take inputs by their own range, or in float, as few as will do. Returns
+    also a note for each of these.
     """
     codes = [name for name in free if schemes[name].activations == "static"]
     finer = {name: replace(schemes[name], activations="float") for name in codes}
     limit = max(FINE, COARSER * _error(graph, {**schemes, **finer}, seen, axis))
     if not codes or _error(graph, schemes, seen, axis) <= limit:
-        return dict(schemes)
+        return dict(schemes), {}
     costs = {}
     for done, product in enumerate(p for p in graph.products if p.name in codes):
         costs[product.name] = _error(graph, {product.name: schemes[product.name]}, seen, axis)
@@ -110,7 +111,9 @@ def mended(
         middle = (least + most) // 2
         tried = {**schemes, **{name: finer[name] for name in worst[:middle]}}
         least, most = (least, middle) if _error(graph, tried, seen, axis) <= limit else (middle + 1, most)
-    return {**schemes, **{name: finer[name] for name in worst[:least]}}
+    changed = {name: finer[name] for name in worst[:least]}
+    notes = {name: f"its input in codes of a fixed range alone makes outputs err {costs[name]:.1%}" for name in changed}
+    return {**schemes, **changed}, notes
 
 
 def _error(graph: FloatGraph, schemes: Mapping[str, Scheme], seen: Calibration, axis: int | None) -> float:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.deployment.extras import library
-from tinytorch.deployment.published.reading import in_onnxruntime, quiet_options, stored
+from tinytorch.deployment.published.correcting import ChannelMeans
+from tinytorch.deployment.published.reading import stored
 from tinytorch.deployment.published.schemes import Told
+from tinytorch.deployment.published.sessions import exact_session
 from tinytorch.quantization import Observer, sqnr_db
 
 Feed: TypeAlias = dict[str, NDArray[Any]]
@@ -37,7 +39,7 @@ class Runner:
         self.inputs = {value.name: value.type.tensor_type for value in model.graph.input}
         self.computed = [name for name in names if name not in self.inputs]
         with showing(model, self.computed), stored(model) as content:
-            self.session = in_onnxruntime(content, "the model", quiet_options())
+            self.session = exact_session(content, "the model")
 
     def __call__(self, feed: Feed) -> dict[str, NDArray[Any]]:
         try:
@@ -94,14 +96,16 @@ def calibrated(
     watched: Mapping[str, Callable[[], Observer]],
     batches: Iterable[Any],
     told: Told,
+    means: Mapping[str, ChannelMeans],
 ) -> Calibration:
-    """Runs every batch once. told: is called with "calibrating" and the number of batches that have been run.
+    """Runs every batch once, past the observers of these arrays, and past those of means.
 
-    ValueError without batches, and for one that the model does not take or that holds NaN.
+    told: is called with "calibrating" and the number of batches that have been run. ValueError without batches, and for
+    one that the model does not take or that holds NaN.
     """
     outputs = [value.name for value in model.graph.output]
     seen = Calibration({name: observer() for name, observer in watched.items()})
-    run, samples, work = Runner(model, [*dict.fromkeys([*watched, *outputs])]), 0, 0
+    run, samples, work = Runner(model, [*dict.fromkeys([*watched, *means, *outputs])]), 0, 0
     for batch in batches:
         feed = run.feed_of(batch)
         arrays = run(feed)
@@ -110,10 +114,12 @@ def calibrated(
                 observer.observe(arrays[name])
             except ValueError as error:
                 raise ValueError(f"calibration batch {seen.batches}, {name}: {error}") from None
+        for name, channels in means.items():
+            channels.observe(arrays[name])
         if samples < KEPT and work < WORK:
             seen.feeds.append(feed)
             seen.outputs.append([arrays[name] for name in outputs])
-            samples += max((len(array) for array in feed.values() if array.ndim), default=1)
+            samples += min((len(array) for array in feed.values() if array.ndim), default=1)
             work += sum(array.size for array in arrays.values())
         seen.batches += 1
         told("calibrating", seen.batches, None)
@@ -123,14 +129,14 @@ def calibrated(
 
 
 def output_sqnr_db(model: Any, seen: Calibration) -> float:
-    """Signal to noise of the model's outputs beside the float model's, all float numbers together."""
+    """Signal to noise of the model's outputs beside the float model's, all float numbers together; NaN without any."""
     names = [value.name for value in model.graph.output]
     run = Runner(model, names)
     pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
     for feed, wanted in zip(seen.feeds, seen.outputs, strict=True):
         got = run(feed)
         pairs += [(y, got[name]) for name, y in zip(names, wanted, strict=True) if y.dtype.kind == "f"]
-    return _of_finite(pairs) if pairs else float("inf")
+    return _of_finite(pairs) if pairs else float("nan")
 
 
 def _of_finite(pairs: list[tuple[NDArray[Any], NDArray[Any]]]) -> float:

@@ -70,6 +70,10 @@ def quantized(args: argparse.Namespace, samples: FirstKept | None, told: Told) -
         int_type=TYPES[args.type],
         activations=args.activations,
         group_size=args.group_size,
+        equalize=args.equalize,
+        correct_bias=args.correct_bias,
+        budget=args.budget,
+        sensitivity=args.sensitivity or args.budget is not None,
         told=told,
     )
 

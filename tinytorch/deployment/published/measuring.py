@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.deployment.extras import library
-from tinytorch.deployment.published.reading import in_onnxruntime, quiet_options
 from tinytorch.deployment.published.samples import Feed
+from tinytorch.deployment.published.sessions import exact_session
 from tinytorch.quantization import speedup, time_interleaved
 
 SECONDS, ROUNDS = 10.0, 15  # that timing may take, and of how many rounds it is at most
@@ -34,36 +32,11 @@ class Measured:
     gives_floats: bool
 
 
-@cache
-def saturates() -> bool:
-    """Whether ONNX Runtime adds products of uint8 and int8 in 16 bits here, as on x86 without VNNI: it is tried.
-
-    Its option "session.x64quantprecision" then makes sums exact. Elsewhere it would cost most of what int8 gains.
-    """
-    onnx = library("onnx")
-    helper, rows, w = onnx.helper, 64, np.full((64, 16), 127, np.int8)
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
-        "sums",
-        [value("x", onnx.TensorProto.UINT8, [1, rows])],
-        [value("y", onnx.TensorProto.INT32, [1, 16])],
-        [onnx.numpy_helper.from_array(w, "w")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    session = in_onnxruntime(model.SerializeToString(), "a sum", quiet_options())
-    (sums,) = session.run(["y"], {"x": np.full((1, rows), 255, np.uint8)})
-    return bool((sums != 255 * 127 * rows).any())
-
-
 class Engine:
     """A model's file in ONNX Runtime, on one thread, with sums that do not saturate."""
 
     def __init__(self, path: Path) -> None:
-        options = quiet_options()
-        if saturates():
-            options.add_session_config_entry("session.x64quantprecision", "1")
-        self.session = in_onnxruntime(str(path), path.name, options)
+        self.session = exact_session(str(path), path.name)
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def __call__(self, feed: Feed) -> list[NDArray[Any]]:

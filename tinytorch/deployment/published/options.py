@@ -92,6 +92,20 @@ def rule(text: str) -> tuple[str, Any]:
     return pattern, RULES[scheme]
 
 
+def budget(text: str) -> float:
+    """ "1%" -> 0.01, "900000" -> 900000.0, "2MB" -> 2000000.0."""
+    found = re.fullmatch(r"([\d.]+)\s*(%|kB|KB|MB|GB)?", text.strip())
+    try:
+        number = float(found[1]) if found else 0.0
+    except ValueError:
+        number = 0.0
+    value = number * {"%": 0.01, "kb": 1e3, "mb": 1e6, "gb": 1e9}.get((found[2] or "").lower() if found else "", 1)
+    percent = bool(found) and text.strip().endswith("%")
+    if not (0 < value < 1 if percent else value >= 1):
+        raise argparse.ArgumentTypeError(f"wanted an error below 100%, such as 1%, or bytes, such as 2MB, got {text}")
+    return value
+
+
 def parser() -> Parser:
     made = Parser(
         prog="tito quantize",
@@ -135,6 +149,14 @@ def _add_schemes(group: Any) -> None:
     group.add_argument(
         "--group-size", type=group_size, metavar="N", help="int4: so many weights share a scale: 16, 32, ..."
     )
+    told = "1%%: at most this error of the outputs; 900000 or 2MB: at most so large; products are then chosen"
+    group.add_argument("--budget", type=budget, metavar="1%|BYTES", help=told)
+    told = "measure what each product alone does to the outputs"
+    group.add_argument("--sensitivity", action="store_true", help=told)
+    told = "even out ranges of channels between products"
+    group.add_argument("--equalize", action="store_true", help=told)
+    told = "take from biases what rounding adds on average"
+    group.add_argument("--correct-bias", action="store_true", help=told)
     keep: dict[str, Any] = {"dest": "rules", "action": "append", "default": []}
     keep_help = "leave this product in float: its name, a pattern or an operator; may be repeated"
     group.add_argument("--keep", type=lambda text: (text, "float"), metavar="NAME", help=keep_help, **keep)
@@ -171,6 +193,8 @@ def mistake_in(args: argparse.Namespace) -> str | None:
     if args.plot and args.plot.suffix.lower() not in (".png", ".svg"):
         return f"--plot wants a file ending in .png or .svg, got {args.plot.name}"
     few = args.type == "int4"
+    if (args.budget or args.sensitivity or args.correct_bias) and args.calibrate is None and args.random is None:
+        return "--budget, --sensitivity and --correct-bias measure on inputs: name them by --calibrate DATA"
     if args.group_size and not few:
         return "--group-size is for --type int4"
     if few and args.activations not in (None, "float"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,7 +44,7 @@ class Product:
 
 
 class FloatGraph:
-    """A float model, with who gives and who takes each array. Nothing of it is changed."""
+    """A float model, with who gives and who takes each array. Nothing in it is changed."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.graph = model, model.graph
@@ -59,6 +59,19 @@ class FloatGraph:
 
     def array(self, name: str) -> NDArray[Any]:
         return np.asarray(library("onnx").numpy_helper.to_array(self.tensors[name]))
+
+    def with_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> FloatGraph:
+        """A graph with other numbers in its constants of these names."""
+        model = type(self.model)()
+        model.CopyFrom(self.model)
+        for tensor in model.graph.initializer:
+            if tensor.name in arrays:
+                new = np.asarray(arrays[tensor.name], np.float32).reshape(tuple(tensor.dims))
+                tensor.CopyFrom(library("onnx").numpy_helper.from_array(new, tensor.name))
+        return FloatGraph(model)
+
+    def node(self, product: Product) -> Any:
+        return self.producer[product.y]
 
     @cached_property
     def taken_within(self) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,25 @@ import numpy as np
 from tinytorch.core.checks import real_number
 from tinytorch.deployment.published.budget import OnnxSensitivity, mended, sensitivities, within_budget
 from tinytorch.deployment.published.calibrating import Calibration, Feed, Runner, calibrated, output_sqnr_db
+from tinytorch.deployment.published.correcting import corrected, watched_for_means
+from tinytorch.deployment.published.equalizing import equalized
 from tinytorch.deployment.published.planning import arrays_in_codes, planned
 from tinytorch.deployment.published.products import OPERATORS, FloatGraph, Product
-from tinytorch.deployment.published.reading import read_onnx, write_onnx
-from tinytorch.deployment.published.schemes import Activations, Scheme, Told, schemes_of
+from tinytorch.deployment.published.reading import LOWEST_OPSET, OPSET_OF_4_BITS, read_onnx, write_onnx
+from tinytorch.deployment.published.schemes import Activations, Scheme, Told, schemes_of, stated
 from tinytorch.deployment.published.writing import Plan, Writer
 from tinytorch.quantization import INT8, IntType, MinMaxObserver, Observer, dequantize, quantize, sqnr_db
 
 __all__ = ["ProductReport", "QuantizedOnnx", "quantize_onnx"]
+
+
+def how_of(scheme: Scheme | None) -> str:
+    """A scheme in words."""
+    if scheme is None:
+        return "float32"
+    groups = f", groups of {scheme.group_size}" if scheme.group_size else ""
+    inputs = {"static": "static", "dynamic": "dynamic", "float": "inputs in float"}[scheme.activations]
+    return f"{scheme.weight_type} weights{groups}, {inputs}"
 
 
 @dataclass(frozen=True)
@@ -42,12 +54,7 @@ class ProductReport:
 
     @property
     def how(self) -> str:
-        if self.scheme is None:
-            return "float32"
-        s = self.scheme
-        groups = f", groups of {s.group_size}" if s.group_size else ""
-        inputs = {"static": "static", "dynamic": "dynamic", "float": "inputs in float"}[s.activations]
-        return f"{s.weight_type} weights{groups}, {inputs}"
+        return how_of(self.scheme)
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ class QuantizedOnnx:
     """A quantized model and what was found about it.
 
     model: `onnx.ModelProto`. nbytes_before, nbytes: of the float model, as ONNX Runtime folds it, and of this one.
-    output_sqnr_db: signal to noise of all outputs on the first calibration batches; None where there were none.
+    output_sqnr_db: signal to noise of all outputs on the first calibration batches; None where there were none, or no
+    float outputs.
     passed_over: names of nodes with graphs of their own, in which nothing was quantized. sensitivities: what single
     products do to the outputs, if that was measured.
     """
@@ -87,6 +95,8 @@ def quantize_onnx(
     int_type: IntType = INT8,
     activations: Activations | None = None,
     group_size: int | None = None,
+    equalize: bool = False,
+    correct_bias: bool = False,
     budget: float | None = None,
     sensitivity: bool = False,
     told: Told = lambda what, done, of: None,
@@ -102,6 +112,8 @@ def quantize_onnx(
     group_size: of 4-bit weights, how many numbers of a row share a scale. rules: other schemes by the name of a node, a
     pattern, or an operator; see `Scheme`.
 
+    equalize: even out ranges between one product and the next, which helps where one scale serves a whole weight.
+    correct_bias: take from biases what rounding the weights adds on average, by the mean of each input channel.
     sensitivity: measure what each product alone does to the outputs. budget: below 1 the error of the outputs relative
     to them, from 1 on bytes; what is most sensitive then gets its inputs, or all of it, in float, or with a budget of
     bytes the least sensitive 4 bits in groups. told: is called with what is being done, how much, and of how much.
@@ -112,18 +124,29 @@ def quantize_onnx(
     """
     if budget is not None and not real_number("budget", budget) > 0:
         raise ValueError(f"budget is an error of the outputs, such as 0.01, or a number of bytes, got {budget}")
-    graph = FloatGraph(read_onnx(source))
-    if not graph.products:
-        wanted = f"constant weights of {', '.join(OPERATORS)}"
-        raise ValueError(f"the model has no {wanted}: there is nothing to quantize")
     few = int_type.bits <= 4
     default = Scheme(int_type, activations or ("float" if few else "static"), group_size)
+    fewest = min([int_type.bits, *(scheme.weight_type.bits for scheme in stated(rules, default))])
+    small = fewest <= 4 or (budget is not None and budget >= 1)
+    graph = FloatGraph(read_onnx(source, OPSET_OF_4_BITS if small else LOWEST_OPSET))
+    graph = equalized(graph) if equalize else graph
+    if not graph.products:
+        wanted = f"constant weights of {', '.join(OPERATORS)}"
+        nodes = f" outside of {', '.join(graph.passed_over[:3])}, which hold graphs" if graph.passed_over else ""
+        raise ValueError(f"the model has no {wanted}{nodes}: there is nothing to quantize")
     schemes = {name: s for name, s in schemes_of(graph.products, default, rules).items() if s is not None}
     names, _ = arrays_in_codes(graph, schemes)
     if batches is None and names:
         raise ValueError('static quantization needs batches of inputs: pass some, or activations="dynamic"')
-    seen = Calibration() if batches is None else calibrated(graph.model, dict.fromkeys(names, observer), batches, told)
+    means = watched_for_means(graph) if correct_bias else {}
+    if batches is None:
+        seen = Calibration()
+    else:
+        seen = calibrated(graph.model, dict.fromkeys(names, observer), batches, told, means)
+    if means and seen.batches:
+        graph = corrected(graph, schemes, axis, means)
     rows: list[OnnxSensitivity] = []
+    changes: dict[str, str] = {}
     if sensitivity or budget is not None:
         if not seen.feeds:
             raise ValueError("errors of the outputs are measured on batches of inputs: pass some")
@@ -132,9 +155,9 @@ def quantize_onnx(
         schemes = within_budget(graph, rows, budget, seen, axis)
     elif activations is None and seen.feeds:
         free = [name for name, scheme in schemes.items() if scheme == default]
-        schemes = mended(graph, schemes, free, seen, axis, told)
+        schemes, changes = mended(graph, schemes, free, seen, axis, told)
     plan, notes = planned(graph, schemes, seen.observers, axis)
-    return _result(graph, plan, notes, seen, tuple(rows))
+    return _result(graph, plan, {**changes, **notes}, seen, tuple(rows))
 
 
 def _result(
@@ -145,13 +168,14 @@ def _result(
     rows: tuple[OnnxSensitivity, ...],
 ) -> QuantizedOnnx:
     model = Writer(graph, plan).written()
+    measured = output_sqnr_db(model, seen) if seen.feeds else float("nan")
     return QuantizedOnnx(
         model,
         tuple(_reports(graph, plan, notes, seen)),
         tuple(graph.passed_over),
         graph.model.ByteSize(),
         model.ByteSize(),
-        output_sqnr_db(model, seen) if seen.feeds else None,
+        None if isnan(measured) else measured,
         rows,
     )
 
@@ -177,5 +201,6 @@ def _report(
     if weight is not None:
         of_weight = float(sqnr_db(graph.array(product.weight), weight.dequantized))
         if weight.rescaled:
-            note = f"{len(weight.rescaled)} channels with a scale chosen by their bias"
+            many = "channel" if len(weight.rescaled) == 1 else "channels"
+            note = f"{len(weight.rescaled)} {many} with a scale chosen by the bias"
     return ProductReport(product.name, product.operator, scheme, lo, hi, clipped, of_input, of_weight, note)

@@ -14,15 +14,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tinytorch.deployment.extras import library
+from tinytorch.deployment.published.sessions import in_onnxruntime, quiet_options
 
-LOWEST_OPSET = 13  # a scale for each channel
+LOWEST_OPSET, OPSET_OF_4_BITS = 13, 21  # a scale for each channel; codes of 4 bits, and scales of groups
 QUANTIZED = ("DequantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "MatMulNBits")
 MUCH = 2**26  # bytes of a model from which on its weights stay on disk while ONNX Runtime has it
 LEAST_BESIDE = 1024  # bytes of a weight that is worth it
 
 
-def read_onnx(source: Any) -> Any:
-    """The float model of a path, of bytes or as `onnx.ModelProto`: a new one, ready to be quantized.
+def read_onnx(source: Any, opset: int = LOWEST_OPSET) -> Any:
+    """The float model of a path, of bytes or as `onnx.ModelProto`: a new one of at least this opset.
 
     ValueError, in a sentence, for what is no ONNX model, is quantized already, or cannot run in ONNX Runtime.
     """
@@ -32,7 +33,10 @@ def read_onnx(source: Any) -> Any:
     for node in nodes_of(model.graph):
         if node.op_type in QUANTIZED or node.op_type.startswith("QLinear"):
             raise ValueError(f"{name} is quantized already, as {node.op_type} shows: quantize the float model")
-    model = _raised(model, name)
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.WhichOneof("value") not in (None, "tensor_type"):
+            raise ValueError(f"{name} takes or gives {value.name}, which is no array: only arrays are calibrated")
+    model = _raised(model, name, opset)
     _drop_weights_from_inputs(model)
     _as_float32(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -58,23 +62,6 @@ def nodes_of(graph: Any) -> Iterator[Any]:
 
 def opset_of(model: Any) -> int:
     return next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-
-
-def in_onnxruntime(content: Any, name: str, options: Any = None) -> Any:
-    """A session on one thread of the file, or the bytes, of a model. ValueError for what ONNX Runtime cannot run."""
-    onnxruntime = library("onnxruntime")
-    options = options or quiet_options()
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no class in common
-        cause = str(error).partition(" : ")[2].splitlines() or [str(error)]
-        raise ValueError(f"ONNX Runtime cannot run {name}: {cause[0][:300]}") from None
-
-
-def quiet_options() -> Any:
-    options = library("onnxruntime").SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, 1  # an error is raised as well
-    return options
 
 
 def _parsed(source: Any) -> tuple[Any, str]:
@@ -160,17 +147,17 @@ def _cast_at_the_ends(graph: Any, ends: set[str]) -> None:
     graph.node.extend(nodes)
 
 
-def _raised(model: Any, name: str) -> Any:
-    """The model in the lowest opset that serves, if its own is lower."""
+def _raised(model: Any, name: str, wanted: int) -> Any:
+    """The model in the opset that is wanted, if its own is lower."""
     onnx = library("onnx")
     opset = opset_of(model)
-    if not 0 < opset < LOWEST_OPSET:
+    if not 0 < opset < wanted:
         return model
     try:
-        return onnx.version_converter.convert_version(model, LOWEST_OPSET)
+        return onnx.version_converter.convert_version(model, wanted)
     except Exception as error:  # it raises what its C++ part threw
         cause = str(error).splitlines()[0][:200]
-        raise ValueError(f"{name} has opset {opset}, and ONNX cannot raise it to {LOWEST_OPSET}: {cause}") from None
+        raise ValueError(f"{name} has opset {opset}, and ONNX cannot raise it to {wanted}: {cause}") from None
 
 
 def _folded(before: Path, name: str) -> Any:

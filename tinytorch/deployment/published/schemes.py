@@ -65,6 +65,11 @@ def as_scheme(value: Any, default: Scheme) -> Scheme | None:
     raise TypeError(f"a rule is {wanted}, got {said(value)}")
 
 
+def stated(rules: Mapping[str, Any] | None, default: Scheme) -> list[Scheme]:
+    """What rules say, but "float"."""
+    return [scheme for rule in (rules or {}).values() if (scheme := as_scheme(rule, default)) is not None]
+
+
 def schemes_of(products: list[Product], default: Scheme, rules: Mapping[str, Any] | None) -> dict[str, Scheme | None]:
     """The scheme of each product by its name; None: it stays in float.
 

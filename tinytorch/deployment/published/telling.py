@@ -11,9 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tinytorch.deployment.published.measuring import Measured, saturates
-from tinytorch.deployment.published.quantizing import ProductReport, QuantizedOnnx
+from tinytorch.deployment.published.budget import OnnxSensitivity
+from tinytorch.deployment.published.measuring import Measured
+from tinytorch.deployment.published.quantizing import ProductReport, QuantizedOnnx, how_of
 from tinytorch.deployment.published.schemes import Scheme
+from tinytorch.deployment.published.sessions import saturates
 
 SHOWN, WORST = 20, 10  # products of which all are shown; of more, how many
 LONGEST, NOTES = 40, 5  # letters of a name; notes that are shown
@@ -120,6 +122,8 @@ def sentences(outcome: Outcome) -> list[str]:
         said += error_in_words(result.output_error, result.output_sqnr_db)
     if outcome.measured and outcome.measured.same is not None:
         said.append(f"Of whole numbers in the outputs {outcome.measured.same:.2%} are the float model's.")
+    if worst := costliest(result.sensitivities):
+        said.append(f"Of the outputs' error these alone cause: {worst}.")
     notes = [f"{p.name}: {p.note}" for p in result.products if p.note]
     said += notes[:NOTES]
     if len(notes) > NOTES:
@@ -131,6 +135,13 @@ def sentences(outcome: Outcome) -> list[str]:
         more = f" and {len(result.passed_over) - 5} more" if len(result.passed_over) > 5 else ""
         said.append(f"Passed over, and in float, is what the graphs within these nodes hold: {names}{more}.")
     return said
+
+
+def costliest(rows: tuple[OnnxSensitivity, ...]) -> str:
+    """The products that alone make the outputs err most, as they were asked for."""
+    asked = {row.layer: row for row in reversed(rows)}.values()  # the first row of a product is what was asked
+    worst = sorted(asked, key=lambda row: row.sqnr_db)[:NOTES]
+    return ", ".join(f"{row.layer} {10 ** (-row.sqnr_db / 20):.2%}" for row in worst)
 
 
 def error_in_words(error: float | None, sqnr: float | None) -> list[str]:
@@ -164,6 +175,10 @@ def as_json(outcome: Outcome) -> str:
         "output_sqnr_db": result.output_sqnr_db,
         "output_error": result.output_error,
         "passed_over": list(result.passed_over),
+        "sensitivities": [
+            {"product": row.layer, "how": how_of(row.scheme), "bytes": row.nbytes, "output_sqnr_db": row.sqnr_db}
+            for row in result.sensitivities
+        ],
         "products": [_product(product) for product in result.products],
     }
     return json.dumps(_finite(report), indent=1, allow_nan=False) + "\n"

@@ -74,8 +74,8 @@ def quantized_weight(
     tensor = QuantizedTensor.from_float(
         rows, scheme.weight_type, symmetric=True, axis=of_rows, group_size=scheme.group_size
     )
-    bias = _bias_of(graph, product, len(rows))
-    if input_qparams is None or bias is None:
+    bias = bias_of(graph, product)
+    if input_qparams is None or bias is None or len(bias) != len(rows):
         return Weight(tensor, real.shape, product.axis)
     roomy, codes = integer_bias(tensor, bias, input_qparams.scale)
     before = np.broadcast_to(tensor.qparams.scale.ravel(), bias.shape)
@@ -83,9 +83,10 @@ def quantized_weight(
     return Weight(roomy, real.shape, product.axis, codes, tuple(np.flatnonzero(before != after).tolist()))
 
 
-def _bias_of(graph: FloatGraph, product: Product, rows: int) -> NDArray[np.float32] | None:
-    """A constant bias, one number for each row of the weight."""
+def bias_of(graph: FloatGraph, product: Product) -> NDArray[np.float32] | None:
+    """A constant bias, one finite number for each output channel."""
     if product.bias is None or product.bias not in graph.tensors:
         return None
     bias = graph.array(product.bias).ravel()
-    return bias if bias.shape == (rows,) and np.isfinite(bias).all() else None
+    channels = graph.tensors[product.weight].dims[product.axis or 0]
+    return bias if bias.shape == (channels,) and np.isfinite(bias).all() else None

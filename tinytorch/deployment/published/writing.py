@@ -39,7 +39,6 @@ class Writer:
     nodes: list[Any] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
-    opset: int = 13
 
     def written(self) -> Any:
         """The whole model."""
@@ -75,7 +74,6 @@ class Writer:
 
     def _codes_of_four_bits(self, name: str, codes: NDArray[Any]) -> str:
         onnx = library("onnx")
-        self.opset = 21
         pairs = pack_bits(np.ascontiguousarray(codes, np.int8), 4).tobytes()
         if name not in self.constants:
             made = onnx.helper.make_tensor(name, onnx.TensorProto.INT4, codes.shape, pairs, raw=True)
@@ -216,9 +214,6 @@ class Writer:
             if kind.name not in ("graph", "opset_import"):
                 getattr(model, kind.name).extend(value) if kind.is_repeated else setattr(model, kind.name, value)
         model.opset_import.extend(old.opset_import)
-        for entry in model.opset_import:
-            if entry.domain in ("", "ai.onnx"):
-                entry.version = max(entry.version, self.opset)
         model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(list(model.opset_import), True))
         model.graph.name = self.graph.graph.name
         for part in ("input", "output"):
