@@ -132,7 +132,7 @@ def voice_activity(seed: int = 7) -> Task:
 
 def speech_quality(seed: int = 8) -> Task:
     """How good does this sound (DNSMOS: signal, background, overall, 1 to 5)?"""
-    rng, n, few = np.random.default_rng(seed), 24, 8
+    rng, n, few = np.random.default_rng(seed), 16, 6
     feeds: list[Feed] = [{"input_1": clip(rng, 144_160, 0.1)[0][None]} for _ in range(n + few)]
     model = onnx.load(model_file("speechmos", "speechmos/dnsmos_models/sig_bak_ovr.onnx"))
 

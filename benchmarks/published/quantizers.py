@@ -2,7 +2,8 @@
 
 Work-arounds: files are given their shapes by ONNX alone, since ONNX Runtime's symbolic shape inference stops on several
 of these models; operator sets before 13 are converted, since scales for each channel need 13; nodes without a name are
-named, since the tool tells nodes apart by name.
+named, since the tool tells nodes apart by name; where a setting fails on the model as the tool rewrites it (it merges
+MatMul and Add into Gemm, whose biases it cannot always quantize per channel), it is tried without that rewriting.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ def runner(model: onnx.ModelProto) -> Run:
     return lambda feed: list(opened.run(None, feed))
 
 
-def prepared(model: onnx.ModelProto, folder: Path) -> Path:
-    """The model as ONNX Runtime's tool can take it: see the work-arounds above."""
+def prepared(model: onnx.ModelProto, folder: Path, rewrite: bool) -> Path:
+    """The model as ONNX Runtime's tool can take it: see the work-arounds above. rewrite: by its own optimization."""
     own = onnx.ModelProto()
     own.CopyFrom(model)
     if max(o.version for o in own.opset_import if not o.domain) < 13:
@@ -82,7 +83,7 @@ def prepared(model: onnx.ModelProto, folder: Path) -> Path:
         node.name = node.name or f"node {i}"
     raw, ready = folder / "raw.onnx", folder / "ready.onnx"
     onnx.save(own, raw)
-    quant_pre_process(raw, ready, skip_symbolic_shape=True)
+    quant_pre_process(raw, ready, skip_symbolic_shape=True, skip_optimization=not rewrite)
     return ready
 
 
@@ -114,6 +115,7 @@ def static(per_channel: bool, operators: list[str] | None, method: CalibrationMe
 DYNAMIC = [dynamic(QuantType.QUInt8, None), dynamic(QuantType.QInt8, ["MatMul", "Gemm", "LSTM", "Gather", "Attention"])]
 STATIC = [
     static(False, None, CalibrationMethod.MinMax),
+    static(False, PRODUCTS, CalibrationMethod.MinMax),
     static(True, None, CalibrationMethod.MinMax),
     static(True, PRODUCTS, CalibrationMethod.MinMax),
     static(True, PRODUCTS, CalibrationMethod.Percentile),
@@ -124,15 +126,21 @@ def quantized(
     model: onnx.ModelProto, feeds: list[Feed], settings: list[Setting]
 ) -> Iterator[tuple[str, onnx.ModelProto | Refused]]:
     """A model for each setting, by its name."""
+    for setting in settings:
+        made = attempt(model, feeds, setting, rewrite=True)
+        if isinstance(made, Refused):
+            made = attempt(model, feeds, setting, rewrite=False)
+        yield setting.name, made
+
+
+def attempt(model: onnx.ModelProto, feeds: list[Feed], setting: Setting, rewrite: bool) -> onnx.ModelProto | Refused:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for setting in settings:
-            try:
-                with contextlib.redirect_stdout(io.StringIO()):  # the tool prints as it goes
-                    setting.quantized(prepared(model, folder), feeds, folder / "quantized.onnx")
-                made = onnx.load(folder / "quantized.onnx")
-                session(made)
-            except Exception as error:  # whatever a stranger's tool raises is its answer
-                yield setting.name, Refused(f"{type(error).__name__}: {str(error).splitlines()[0][:100]}")
-            else:
-                yield setting.name, made
+        to = Path(name) / "quantized.onnx"
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # the tool prints as it goes
+                setting.quantized(prepared(model, Path(name), rewrite), feeds, to)
+            made = onnx.load(to)
+            session(made)
+            return made
+        except Exception as error:  # whatever a stranger's tool raises is its answer
+            return Refused(f"{type(error).__name__}: {str(error).splitlines()[0][:100]}")

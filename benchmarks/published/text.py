@@ -168,9 +168,9 @@ def overlap(a: Box, b: Box) -> float:
 
 def detection(seed: int = 3) -> Task:
     """Where are the lines of a page? Found is a line that a box overlaps by half (intersection over union)."""
-    rng, n, few = np.random.default_rng(seed), 40, 12
-    pages = [page(rng, 480, 480) for _ in range(n + few)]
-    feeds: list[Feed] = [{"x": network_input(p.image, 480, 480)} for p in pages]
+    rng, n, few = np.random.default_rng(seed), 30, 8
+    pages = [page(rng, 384, 384) for _ in range(n + few)]
+    feeds: list[Feed] = [{"x": network_input(p.image, 384, 384)} for p in pages]
     model = onnx.load(model_file("rapidocr-onnxruntime", f"{MODELS}/ch_PP-OCRv4_det_infer.onnx"))
 
     def answers(run: Run) -> Array:
@@ -189,7 +189,7 @@ MEAN, DEVIATION = (np.array(v, np.float32).reshape(3, 1, 1) for v in ((0.485, 0.
 
 def orientation(seed: int = 4) -> Task:
     """By how many quarter turns is a page turned?"""
-    rng, n, few = np.random.default_rng(seed), 300, 48
+    rng, n, few = np.random.default_rng(seed), 200, 32
     turns = rng.integers(0, 4, n + few)
     images = [np.rot90(page(rng, 320, 320).image, -turn) for turn in turns]
     feeds: list[Feed] = [{"x": ((i / np.float32(255) - MEAN) / DEVIATION)[None].astype(np.float32)} for i in images]
