@@ -71,10 +71,10 @@ def test_codes_scales_and_biases_are_the_modules_own() -> None:
     observer = MinMaxObserver()
     observer.observe(x)
     of_x, of_w = observer.qparams(UINT8), QuantizedTensor.from_float(MATRIX["w"].T, INT8, axis=0)
-    assert made["x.scale"] == of_x.scale and made["x.zero_point"] == of_x.zero_point
-    np.testing.assert_array_equal(made["w.codes"], of_w.q.T)
+    assert made["x.scale"] == of_x.scale and made["x.zero"] == of_x.zero_point
+    np.testing.assert_array_equal(made["w.q"], of_w.q.T)
     np.testing.assert_array_equal(made["w.scale"], of_w.qparams.scale.ravel())
-    (bias,) = [array for name, array in made.items() if name.endswith(".bias.codes")]
+    (bias,) = [array for name, array in made.items() if name.endswith(".bias.q")]
     np.testing.assert_array_equal(bias, np.rint(MATRIX["b"] / np.float64(of_x.scale * of_w.qparams.scale.ravel())))
 
 
@@ -105,7 +105,7 @@ def test_a_shared_weight_is_stored_once() -> None:
     ways: list[Any] = ["static", "dynamic", "float"]
     for activations in ways:
         made = quantize_onnx(model, [numbers(9, 16)], activations=activations)
-        assert [name for name in constants_of(made.model) if name.endswith(".codes")] == ["w.codes"]
+        assert [name for name in constants_of(made.model) if name.endswith(".q")] == ["w.q"]
 
 
 def test_an_embedding_is_looked_up_in_codes() -> None:
@@ -113,7 +113,7 @@ def test_an_embedding_is_looked_up_in_codes() -> None:
     model.graph.output[0].type.tensor_type.elem_type = 1
     ids = np.arange(50)
     made = quantize_onnx(model, [ids])
-    assert constants_of(made.model)["w.codes"].dtype == np.int8 and made.nbytes < 0.5 * made.nbytes_before
+    assert constants_of(made.model)["w.q"].dtype == np.int8 and made.nbytes < 0.5 * made.nbytes_before
     rows = QuantizedTensor.from_float(numbers(100, 16), INT8, axis=0).dequantize()
     np.testing.assert_array_equal(answers(made.model, ids), rows[:50])
 
@@ -333,7 +333,7 @@ def test_products_that_share_a_weight_along_other_axes_have_codes_of_their_own()
     model.graph.output[0].type.tensor_type.elem_type = 1
     ids = np.arange(16)
     made = quantize_onnx(model, [ids], activations="float")
-    assert sum(name.endswith(".codes") for name in constants_of(made.model)) == 2
+    assert sum(name.endswith(".q") for name in constants_of(made.model)) == 2
     assert sqnr_db(answers(model, ids), answers(made.model, ids)) > 35
 
 

@@ -17,6 +17,7 @@ __all__ = ["OnnxSensitivity"]
 
 GROUP = 32
 FINE, COARSER = 0.03, 1.5
+SMALL = 0.01  # of the model's bytes
 
 
 @dataclass(frozen=True)
@@ -91,29 +92,35 @@ def mended(
     """Static schemes, in which products take finer inputs where codes of a fixed range cost the outputs too much.
 
     Too much is an error of the outputs above FINE, and above COARSER times that of quantizing the weights alone. Then
-    the products named in free that cost most take inputs by their own range, or in float, as few as will do. Returns
-    also a note for each of these.
+    the products named in free that cost most change, as few as will do: Gemm and MatMul take inputs by their own range,
+    Conv in float, and of small ones the weight stays in float, too, for engines then have it ready for each call.
+    Returns also a note for each of these.
     """
     codes = [name for name in free if schemes[name].activations == "static"]
-    finer = {name: replace(schemes[name], activations="float") for name in codes}
-    limit = max(FINE, COARSER * _error(graph, {**schemes, **finer}, seen, axis))
+    finer: dict[str, Scheme | None] = {name: replace(schemes[name], activations="float") for name in codes}
+    limit = max(FINE, COARSER * _error(graph, _with(schemes, finer), seen, axis))
     if not codes or _error(graph, schemes, seen, axis) <= limit:
         return dict(schemes), {}
     costs = {}
     for done, product in enumerate(p for p in graph.products if p.name in codes):
         costs[product.name] = _error(graph, {product.name: schemes[product.name]}, seen, axis)
         if product.operator in ("Gemm", "MatMul"):
-            finer[product.name] = replace(finer[product.name], activations="dynamic")
+            finer[product.name] = replace(schemes[product.name], activations="dynamic")
+        elif graph.array(product.weight).nbytes < SMALL * graph.model.ByteSize():
+            finer[product.name] = None
         told("measuring", done + 1, len(codes))
     worst = sorted(codes, key=lambda name: -costs[name])
     least, most = 1, len(worst)
     while least < most:
         middle = (least + most) // 2
-        tried = {**schemes, **{name: finer[name] for name in worst[:middle]}}
+        tried = _with(schemes, {name: finer[name] for name in worst[:middle]})
         least, most = (least, middle) if _error(graph, tried, seen, axis) <= limit else (middle + 1, most)
-    changed = {name: finer[name] for name in worst[:least]}
-    notes = {name: f"its input in codes of a fixed range alone makes outputs err {costs[name]:.1%}" for name in changed}
-    return {**schemes, **changed}, notes
+    notes = {name: f"static, it alone makes outputs err {costs[name]:.1%}" for name in worst[:least]}
+    return _with(schemes, {name: finer[name] for name in worst[:least]}), notes
+
+
+def _with(schemes: Mapping[str, Scheme], others: Mapping[str, Scheme | None]) -> dict[str, Scheme]:
+    return {name: scheme for name, scheme in {**schemes, **others}.items() if scheme is not None}
 
 
 def _error(graph: FloatGraph, schemes: Mapping[str, Scheme], seen: Calibration, axis: int | None) -> float:

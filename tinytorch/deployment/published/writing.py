@@ -15,6 +15,8 @@ from tinytorch.deployment.published.schemes import Scheme
 from tinytorch.deployment.published.weights import Weight
 from tinytorch.quantization import QParams, pack_bits
 
+FEW = 32  # scales that take no more bytes than a node that computes them
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -82,22 +84,22 @@ class Writer:
 
     def _params(self, name: str) -> list[str]:
         p = self.plan.codes[name]
-        zero_point = self._constant(f"{name}.zero_point", p.zero_point.astype(p.int_type.storage))
+        zero_point = self._constant(f"{name}.zero", p.zero_point.astype(p.int_type.storage))
         return [self._constant(f"{name}.scale", p.scale), zero_point]
 
     def _pair(self, name: str) -> None:
         """Where an array becomes codes: the codes, and the numbers they stand for."""
         if name in self.plan.codes:
             params = self._params(name)
-            codes = self._node("QuantizeLinear", [name, *params], f"{name}.codes")
-            self._node("DequantizeLinear", [codes, *params], f"{name}.real")
+            codes = self._node("QuantizeLinear", [name, *params], f"{name}.q")
+            self._node("DequantizeLinear", [codes, *params], f"{name}.dq")
 
     def _copy(self, node: Any, inputs: list[str] | None = None) -> None:
         """A node as it is, but for what it takes."""
         copy = type(node)()
         copy.CopyFrom(node)
         copy.ClearField("doc_string")  # the exporter's own lines of code
-        reads = [f"{name}.real" if name in self.plan.on_codes else name for name in node.input]
+        reads = [f"{name}.dq" if name in self.plan.on_codes else name for name in node.input]
         copy.input[:] = reads if inputs is None else inputs
         self.nodes.append(copy)
 
@@ -111,10 +113,10 @@ class Writer:
         else:
             static = scheme.activations == "static" and product.x in self.plan.codes
             on_codes = static or (product.x in self.plan.on_codes and not product.weight_first)
-            x = f"{product.x}.real" if on_codes else product.x
+            x = f"{product.x}.dq" if on_codes else product.x
             names = {product.x: x, product.weight: self._dequantized_weight(product, scheme, weight)}
             if weight.bias is not None and static and product.bias:
-                names[product.bias] = self._dequantized_bias(product, weight)
+                names[product.bias] = self._dequantized_bias(product, scheme, weight)
             self._copy(node, [names.get(name, name) for name in node.input])
 
     def _recurrent(self, node: Any, products: list[Product]) -> None:
@@ -137,10 +139,10 @@ class Writer:
             attributes = {"axis": weight.axis} if scale.ndim else {}
         parts = [self._weight_codes(name, weight), self._constant(f"{name}.scale", scale)]
         if product.operator != "Conv" and p.int_type.bits > 4:  # ONNX Runtime fuses other products only with one
-            parts.append(self._constant(f"{name}.zero_point", np.zeros(scale.shape, np.int8)))
-        if not any(made.output[0] == f"{name}.real" for made in self.nodes):
-            self._node("DequantizeLinear", parts, f"{name}.real", **attributes)
-        return f"{name}.real"
+            parts.append(self._constant(f"{name}.zero", np.zeros(scale.shape, np.int8)))
+        if not any(made.output[0] == f"{name}.dq" for made in self.nodes):
+            self._node("DequantizeLinear", parts, f"{name}.dq", **attributes)
+        return f"{name}.dq"
 
     def _name_of_weight(self, product: Product, scheme: Scheme, weight: Weight) -> str:
         """The weight's own, but where products that share it need other codes."""
@@ -150,18 +152,22 @@ class Writer:
 
     def _weight_codes(self, name: str, weight: Weight) -> str:
         if weight.tensor.qparams.int_type.bits <= 4:
-            return self._codes_of_four_bits(f"{name}.codes", weight.codes)
-        return self._constant(f"{name}.codes", weight.codes)
+            return self._codes_of_four_bits(f"{name}.q", weight.codes)
+        return self._constant(f"{name}.q", weight.codes)
 
-    def _dequantized_bias(self, product: Product, weight: Weight) -> str:
-        """The bias as int32 in steps of s_x * s_w."""
+    def _dequantized_bias(self, product: Product, scheme: Scheme, weight: Weight) -> str:
+        """The bias as int32 in steps of s_x * s_w. Many steps are not stored, but a product that engines fold."""
         assert weight.bias is not None
-        name = f"{product.name}.bias"
-        unit = np.asarray(self.plan.codes[product.x].scale * weight.tensor.qparams.scale.ravel(), np.float32)
-        scale = np.broadcast_to(unit, weight.bias.shape) if unit.size > 1 else unit.reshape(())
-        parts = [self._constant(f"{name}.codes", weight.bias), self._constant(f"{name}.scale", scale)]
-        attributes: dict[str, Any] = {"axis": 0} if scale.ndim else {}
-        return self._node("DequantizeLinear", parts, f"{name}.float", **attributes)
+        name, of_weight = f"{product.name}.bias", weight.tensor.qparams.scale.ravel()
+        if of_weight.size > FEW:
+            of_x = f"{product.x}.scale"
+            scale = self._node("Mul", [of_x, f"{self._name_of_weight(product, scheme, weight)}.scale"], f"{name}.scale")
+        else:
+            unit = np.asarray(self.plan.codes[product.x].scale * of_weight, np.float32)
+            scale = self._constant(f"{name}.scale", unit if unit.size > 1 else unit.reshape(()))
+        attributes: dict[str, Any] = {"axis": 0} if of_weight.size > 1 else {}
+        codes = self._constant(f"{name}.q", weight.bias)
+        return self._node("DequantizeLinear", [codes, scale], f"{name}.dq", **attributes)
 
     def _lookup(self, node: Any, product: Product, scheme: Scheme, weight: Weight) -> None:
         """Rows of codes are looked up, and their scales; only they become floats."""
@@ -179,7 +185,7 @@ class Writer:
     def _dynamic(self, node: Any, product: Product, scheme: Scheme, weight: Weight) -> None:
         """The input's codes by its own range, integer sums, and what a unit of them is worth."""
         x, y, name = product.x, product.y, self._name_of_weight(product, scheme, weight)
-        outputs = [f"{x}.dynamic{part}" for part in (".codes", ".scale", ".zero_point")]
+        outputs = [f"{x}.dynamic{part}" for part in (".q", ".scale", ".zero")]
         if not any(made.output[0] == outputs[0] for made in self.nodes):
             self.nodes.append(library("onnx").helper.make_node("DynamicQuantizeLinear", [x], outputs))
         codes, scale = weight.codes, weight.tensor.qparams.scale.reshape(-1)
@@ -190,9 +196,9 @@ class Writer:
             kind, attributes, along = "ConvInteger", attributes_of(node), (-1, *(1,) * (codes.ndim - 2))
         elif product.axis == 0 and codes.ndim == 2 and product.operator == "Gemm":
             codes, name = codes.T, f"{name}.transposed"
-        stored = self._constant(f"{name}.codes", codes)
+        stored = self._constant(f"{name}.q", codes)
         unit = self._constant(f"{name}.scale", scale.reshape(along) if scale.size > 1 else scale.reshape(()))
-        sums = self._node(kind, [f"{x}.dynamic.codes", stored, f"{x}.dynamic.zero_point"], f"{y}.sums", **attributes)
+        sums = self._node(kind, [f"{x}.dynamic.q", stored, f"{x}.dynamic.zero"], f"{y}.sums", **attributes)
         whole = self._node("Cast", [sums], f"{y}.whole", to=1)
         worth = self._node("Mul", [f"{x}.dynamic.scale", unit], f"{y}.unit")
         product_only = self._node("Mul", [whole, worth], y if product.bias is None else f"{y}.product")
