@@ -344,7 +344,7 @@ def test_where_sums_saturate_the_option_is_named(quantize: Quantize, monkeypatch
     for here in (True, False):
         monkeypatch.setattr(telling, "saturates", lambda here=here: here)
         said = quantize("mlp.onnx", "--calibrate", "x.npy")
-        assert ("session.x64quantprecision" in said.out) is here
+        assert ("--type int7" in said.out) is here
 
 
 def test_a_node_with_graphs_of_its_own_is_told(quantize: Quantize) -> None:

@@ -239,7 +239,7 @@ def test_dead_channels_with_a_bias_cost_nothing() -> None:
 
 def test_an_input_that_was_always_zero_is_quantized_by_its_own_range() -> None:
     made = quantize_onnx(PRODUCTS["Gemm"], [np.zeros((4, 16), np.float32)])
-    assert made.products[0].note == "its input was always 0: dynamic"
+    assert made.products[0].note == "its input was always the same number: dynamic"
     x = numbers(8, 16)
     assert sqnr_db(answers(PRODUCTS["Gemm"], x), answers(made.model, x)) > 30
 
@@ -373,3 +373,81 @@ def test_corrected_biases_leave_no_error_on_average(groups: int) -> None:
         made = quantize_onnx(model, [x], int_type=IntType(4), correct_bias=correct)
         errors.append(np.abs((answers(made.model, x) - answers(model, x)).mean((0, 2, 3))).max())
     assert errors[1] < 0.05 * errors[0]
+
+
+WAYS, PREPARED = ("static", "dynamic"), {"equalize": True, "correct_bias": True}
+ODD: dict[str, Any] = {
+    "a bias of another axis": model_of("y = Gemm(x, w, b)", {"w": numbers(16, 12), "b": numbers(12, 1)}, (12, 16)),
+    "names that are taken": model_of(
+        "h = Conv(x, w, b)\ny = Add(h, w.scale)",
+        {"w": numbers(8, 4, 3, 3), "b": numbers(8), "w.scale": numbers(8)[:, None, None], "x.q": numbers(3)},
+        ("N", 4, 9, 9),
+    ),
+    "a weight for two, one of them with a large bias": model_of(
+        "c = Conv(x, w, b2)\nd = Conv(x, w, b1)\ny = Add(c, d)",
+        {
+            "w": numbers(8, 4, 3, 3) * np.array([1e-7, *[1] * 7], np.float32)[:, None, None, None],
+            "b1": np.eye(8, dtype=np.float32)[0],
+            "b2": np.zeros(8, np.float32),
+        },
+        ("N", 4, 9, 9),
+    ),
+    "a convolution and a matrix of its last axis": model_of(
+        "h = Conv(x, w)\ny = MatMul(h, v)",
+        {"w": numbers(8, 4, 3) * np.logspace(0, 2, 8, dtype=np.float32)[:, None, None], "v": numbers(8, 10)},
+        ("N", 4, 10),
+    ),
+    "a table that is a matrix, too": model_of(
+        "i = Cast(x)\ne = Gather(w, i)\ny = Gemm(e, w)",
+        {"w": numbers(16, 16)},
+        ("N",),
+        attributes={"i": {"to": 7}, "y": {"transB": 1}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize(
+    "how",
+    [{"activations": "static"}, {"activations": "dynamic"}, {}, {"equalize": True, "correct_bias": True}],
+    ids=str,
+)
+def test_odd_models_keep_their_answers(name: str, how: dict[str, Any]) -> None:
+    model = ODD[name]
+    x = batch_for(model) if "table" not in name else np.arange(16, dtype=np.float32)
+    made = quantize_onnx(model, [x], **how)
+    assert sqnr_db(answers(model, x), answers(made.model, x)) > 25
+
+
+def test_a_bias_that_is_no_constant_goes_along_the_channels() -> None:
+    text = "t = ReduceMax(x)\nb = Mul(t, v)\ny = Conv(x, w, b)"
+    attributes: dict[str, Any] = {"t": {"keepdims": 0}, "y": {"pads": [1] * 4}}
+    model = model_of(text, {"v": numbers(8), "w": numbers(8, 4, 3, 3)}, ("N", 4, 8, 8), attributes=attributes)
+    x = numbers(16, 4, 8, 8)
+    for activations in ("static", "dynamic", "float"):
+        made = quantize_onnx(model, [x], activations=activations)
+        assert sqnr_db(answers(model, x), answers(made.model, x)) > 30
+
+
+def test_whole_numbers_alone_stay_static_and_have_no_budget() -> None:
+    model = model_of("h = Gemm(x, w, b)\ny = ArgMax(h)", MATRIX, ("N", 16), attributes={"y": {"axis": 1}})
+    model.graph.output[0].type.tensor_type.elem_type = 7
+    made = quantize_onnx(model, [numbers(64, 16)])
+    assert made.products[0].scheme == Scheme() and made.output_sqnr_db is None
+    with pytest.raises(ValueError, match="the model gives whole numbers alone, whose error is not measured"):
+        quantize_onnx(model, [numbers(64, 16)], budget=0.1)
+
+
+def test_names_that_are_given_to_nodes_without_one_are_free() -> None:
+    model = model_of("a = MatMul(x, w1)\ny = MatMul(a, w2)", {"w1": numbers(16, 16), "w2": numbers(16, 16)}, ("N", 16))
+    model.graph.node[1].name = "MatMul_0"
+    made = quantize_onnx(model, [numbers(8, 16)], rules={"MatMul_0": "float"})
+    assert [product.scheme is None for product in made.products] == [False, True]
+
+
+def test_a_budget_in_bytes_takes_tables_and_stacks_of_matrices() -> None:
+    table = model_of("i = Cast(x)\ny = Gather(w, i)", {"w": numbers(100, 16)}, ("N",), attributes={"i": {"to": 7}})
+    assert quantize_onnx(table, [np.arange(50, dtype=np.float32)], budget=1e9).nbytes > 0
+    stack = PRODUCTS["MatMul of many"]
+    assert quantize_onnx(stack, [batch_for(stack)], budget=1e9).output_error == 0
+    assert quantize_onnx(stack, [batch_for(stack)], int_type=INT4, group_size=16).nbytes < 1000

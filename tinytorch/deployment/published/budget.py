@@ -99,7 +99,7 @@ def mended(
     codes = [name for name in free if schemes[name].activations == "static"]
     finer: dict[str, Scheme | None] = {name: replace(schemes[name], activations="float") for name in codes}
     limit = max(FINE, COARSER * _error(graph, _with(schemes, finer), seen, axis))
-    if not codes or _error(graph, schemes, seen, axis) <= limit:
+    if not codes or not _error(graph, schemes, seen, axis) > limit:
         return dict(schemes), {}
     costs = {}
     for done, product in enumerate(p for p in graph.products if p.name in codes):

@@ -14,7 +14,7 @@ from tinytorch.deployment.extras import library
 from tinytorch.deployment.published.correcting import ChannelMeans
 from tinytorch.deployment.published.reading import stored
 from tinytorch.deployment.published.schemes import Told
-from tinytorch.deployment.published.sessions import exact_session
+from tinytorch.deployment.published.sessions import in_onnxruntime
 from tinytorch.quantization import Observer, sqnr_db
 
 Feed: TypeAlias = dict[str, NDArray[Any]]
@@ -39,7 +39,7 @@ class Runner:
         self.inputs = {value.name: value.type.tensor_type for value in model.graph.input}
         self.computed = [name for name in names if name not in self.inputs]
         with showing(model, self.computed), stored(model) as content:
-            self.session = exact_session(content, "the model")
+            self.session = in_onnxruntime(content, "the model")
 
     def __call__(self, feed: Feed) -> dict[str, NDArray[Any]]:
         try:

@@ -43,7 +43,7 @@ def corrected(
     for product in graph.products:
         if product.x in means and product.name in schemes and product.bias is not None:
             weight, bias = graph.array(product.weight), bias_of(graph, product)
-            if bias is None or len(graph.consumers[product.bias]) > 1:
+            if bias is None or graph.only_consumer(product.bias) is None:
                 continue
             rounded = quantized_weight(graph, product, schemes[product.name], axis, None).dequantized
             error = rows_of(rounded - weight, product.axis)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.deployment.published.products import FloatGraph, Product, attributes_of, chain_of
-from tinytorch.deployment.published.weights import rows_of
+from tinytorch.deployment.published.weights import bias_of, rows_of
 from tinytorch.quantization.qat import equalization_scales
 
 LINEAR = ("Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool")  # of scale(x), scale(that of x)
@@ -23,7 +23,7 @@ def equalized(graph: FloatGraph) -> FloatGraph:
     """
     arrays: dict[str, NDArray[Any]] = {}
     for first, after in _pairs(graph):
-        if any(len(graph.consumers[name]) > 1 or name in graph.taken_within for name in _names(first, after)):
+        if any(graph.only_consumer(name) is None for name in _names(first, after)):
             continue
         current = {name: arrays.get(name, graph.array(name)) for name in _names(first, after)}
         rows, columns = rows_of(current[first.weight], first.axis), _columns(graph, after, current[after.weight])
@@ -55,9 +55,12 @@ def _fit(graph: FloatGraph, first: Product, after: Product) -> bool:
     groups = attributes_of(graph.node(after)).get("group", 1) if after.operator == "Conv" else 1
     channels = of_first[first.axis or 0]
     depthwise = groups == channels and of_after[0] == channels
-    biased = first.bias is None or int(np.prod(graph.tensors[first.bias].dims)) == channels
+    biased = first.bias is None or bias_of(graph, first) is not None
+    of_channels = (
+        after.operator == "Conv" if first.operator == "Conv" else after.operator != "Conv" and len(of_after) == 2
+    )
     plain = groups == 1 and not after.weight_first and of_after[_input_axis(graph, after)] == channels
-    return bool(biased and (depthwise or plain))
+    return bool(biased and of_channels and (depthwise or plain))
 
 
 def _input_axis(graph: FloatGraph, product: Product) -> int:

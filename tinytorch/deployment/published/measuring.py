@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.deployment.published.samples import Feed
-from tinytorch.deployment.published.sessions import exact_session
+from tinytorch.deployment.published.sessions import in_onnxruntime
 from tinytorch.quantization import speedup, time_interleaved
 
 SECONDS, ROUNDS = 10.0, 15  # that timing may take, and of how many rounds it is at most
@@ -33,10 +33,10 @@ class Measured:
 
 
 class Engine:
-    """A model's file in ONNX Runtime, on one thread, with sums that do not saturate."""
+    """A model's file in ONNX Runtime, on one thread."""
 
     def __init__(self, path: Path) -> None:
-        self.session = exact_session(str(path), path.name)
+        self.session = in_onnxruntime(str(path), path.name)
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def __call__(self, feed: Feed) -> list[NDArray[Any]]:

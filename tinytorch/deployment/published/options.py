@@ -16,6 +16,7 @@ from tinytorch.quantization import (
     INT4,
     INT8,
     HistogramObserver,
+    IntType,
     MinMaxObserver,
     MovingAverageObserver,
     Observer,
@@ -29,7 +30,7 @@ OBSERVERS: dict[str, Callable[[], Observer]] = {
     "mse": lambda: HistogramObserver("mse"),
     "entropy": lambda: HistogramObserver("entropy"),
 }
-TYPES = {"int8": INT8, "int4": INT4}
+TYPES = {"int8": INT8, "int7": IntType(7), "int4": INT4}
 RULES: dict[str, Any] = {name: name for name in (*ACTIVATIONS, "weights")} | TYPES
 NEGATIVE = ("--range", "--mean")  # whose values may begin with a minus
 

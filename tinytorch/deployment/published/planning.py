@@ -58,8 +58,8 @@ def planned(
         if scheme is None:
             continue
         if scheme.activations == "static" and product.x not in codes:
-            scheme, notes[product.name] = Scheme(scheme.weight_type, "dynamic"), "its input was always 0: dynamic"
-            schemes[product.name] = scheme
+            schemes[product.name] = scheme = Scheme(scheme.weight_type, "dynamic")
+            notes[product.name] = "its input was always the same number: dynamic"
         static = codes[product.x] if scheme.activations == "static" else None
         try:
             weights[product.name] = quantized_weight(graph, product, scheme, axis, static)

@@ -74,6 +74,18 @@ class FloatGraph:
         return self.producer[product.y]
 
     @cached_property
+    def names(self) -> set[str]:
+        """Of all arrays, in inner graphs, too."""
+        of_nodes = {n for g in graphs_of(self.graph) for node in g.node for n in (*node.input, *node.output)}
+        return of_nodes | {t.name for g in graphs_of(self.graph) for t in g.initializer} | {*self.inputs, *self.outputs}
+
+    def new(self, name: str) -> str:
+        """A name like this that the model does not have."""
+        while name in self.names:
+            name += "_"
+        return name
+
+    @cached_property
     def taken_within(self) -> set[str]:
         """Names that nodes of inner graphs take, which nobody rewires."""
         return {name for inner in [*graphs_of(self.graph)][1:] for node in inner.node for name in node.input}

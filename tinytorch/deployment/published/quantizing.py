@@ -22,6 +22,8 @@ from tinytorch.deployment.published.schemes import Activations, Scheme, Told, sc
 from tinytorch.deployment.published.writing import Plan, Writer
 from tinytorch.quantization import INT8, IntType, MinMaxObserver, Observer, dequantize, quantize, sqnr_db
 
+FLOATS = (0, 1, 10, 11, 16)  # of ONNX: not said, float32, float16, float64, bfloat16
+
 __all__ = ["ProductReport", "QuantizedOnnx", "quantize_onnx"]
 
 
@@ -138,6 +140,11 @@ def quantize_onnx(
     names, _ = arrays_in_codes(graph, schemes)
     if batches is None and names:
         raise ValueError('static quantization needs batches of inputs: pass some, or activations="dynamic"')
+    no_floats = all(value.type.tensor_type.elem_type not in FLOATS for value in graph.graph.output)
+    if no_floats and (sensitivity or budget is not None):
+        raise ValueError("the model gives whole numbers alone, whose error is not measured: no budget, no sensitivity")
+    if batches is not None and not isinstance(batches, Iterable):
+        raise TypeError(f"batches are calibration inputs, one after the other, got {type(batches).__name__}")
     means = watched_for_means(graph) if correct_bias else {}
     if batches is None:
         seen = Calibration()
@@ -192,7 +199,7 @@ def _report(
     scheme, weight = plan.schemes.get(product.name), plan.weights.get(product.name)
     lo = hi = None
     clipped, of_input, of_weight = 0.0, float("inf"), float("inf")
-    if scheme is not None and scheme.activations == "static" and product.x in shown:
+    if scheme is not None and scheme.activations == "static" and shown.get(product.x, np.empty(0)).size:
         qparams, x = plan.codes[product.x], shown[product.x].astype(np.float32)
         lo, hi = (float(end) for end in seen.observers[product.x].range())
         steps = np.rint(x / qparams.scale) + qparams.zero_point

@@ -36,6 +36,9 @@ def read_onnx(source: Any, opset: int = LOWEST_OPSET) -> Any:
     for value in (*model.graph.input, *model.graph.output):
         if value.type.WhichOneof("value") not in (None, "tensor_type"):
             raise ValueError(f"{name} takes or gives {value.name}, which is no array: only arrays are calibrated")
+    if model.functions:
+        library("onnx.inliner")
+        model = library("onnx").inliner.inline_local_functions(model)
     model = _raised(model, name, opset)
     _drop_weights_from_inputs(model)
     _as_float32(model)
@@ -236,9 +239,12 @@ def _external(tensor: Any, file: BinaryIO) -> Any:
 
 def _named(model: Any) -> Any:
     """Every node has a name of its own: its own, its operator with a number, or both."""
+    own = {node.name for node in model.graph.node}
     taken: set[str] = set()
     for number, node in enumerate(model.graph.node):
-        wanted = node.name or f"{node.op_type}_{number}"
-        node.name = wanted if wanted not in taken else f"{wanted}_{number}"
-        taken.add(node.name)
+        wanted = node.name
+        while not wanted or wanted in taken or (not node.name and wanted in own):
+            wanted = f"{wanted or node.op_type}_{number}"
+        node.name = wanted
+        taken.add(wanted)
     return model

@@ -98,7 +98,9 @@ def possible(product: Product, scheme: Scheme) -> Scheme:
     """The scheme as this product has it: not all have integer kernels, and groups are of matrices alone."""
     if product.is_lookup or product.weight_first or product.operator in ("ConvTranspose", *RECURRENT):
         scheme = replace(scheme, activations="float")
-    if scheme.group_size is not None and product.operator not in ("MatMul", "Gemm"):
+    if product.is_lookup and scheme.weight_type.bits <= 4:
+        scheme = replace(scheme, weight_type=INT8, group_size=None)
+    if scheme.group_size is not None and (product.operator not in ("MatMul", "Gemm") or product.axis is None):
         scheme = replace(scheme, group_size=None)
     return scheme
 

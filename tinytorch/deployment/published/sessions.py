@@ -34,26 +34,12 @@ def _cause(error: Exception) -> str:
     return lines[0][:300]
 
 
-def exact_session(content: Any, name: str) -> Any:
-    """A session whose sums do not saturate, also on this machine.
-
-    The option for that fails where two nodes share a weight; there sums are as ONNX Runtime has them by default.
-    """
-    if not saturates():
-        return in_onnxruntime(content, name)
-    options = quiet_options()
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    try:
-        return in_onnxruntime(content, name, options)
-    except ValueError:
-        return in_onnxruntime(content, name)
-
-
 @cache
 def saturates() -> bool:
     """Whether ONNX Runtime adds products of uint8 and int8 in 16 bits here, as on x86 without VNNI: it is tried.
 
-    Its option "session.x64quantprecision" then makes sums exact. Elsewhere it would cost most of what int8 gains.
+    Codes of 7 bits do not reach so far. Its option "session.x64quantprecision" makes sums of 8 bits exact, too, but
+    takes most of what they gain.
     """
     onnx = library("onnx")
     helper, rows, w = onnx.helper, 64, np.full((64, 16), 127, np.int8)

@@ -129,7 +129,7 @@ def sentences(outcome: Outcome) -> list[str]:
     if len(notes) > NOTES:
         said.append(f"{len(notes) - NOTES} notes more are in --json FILE.")
     if outcome.measured and saturates():
-        said.append('ONNX Runtime\'s sums are exact here with session.x64quantprecision = "1" alone: open the file so.')
+        said.append("ONNX Runtime's sums of 8 bits may saturate on this processor, which --type int7 avoids.")
     if result.passed_over:
         names = ", ".join(result.passed_over[:5])
         more = f" and {len(result.passed_over) - 5} more" if len(result.passed_over) > 5 else ""

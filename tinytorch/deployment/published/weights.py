@@ -87,6 +87,7 @@ def bias_of(graph: FloatGraph, product: Product) -> NDArray[np.float32] | None:
     """A constant bias, one finite number for each output channel."""
     if product.bias is None or product.bias not in graph.tensors:
         return None
-    bias = graph.array(product.bias).ravel()
+    bias = graph.array(product.bias)
     channels = graph.tensors[product.weight].dims[product.axis or 0]
-    return bias if bias.shape == (channels,) and np.isfinite(bias).all() else None
+    of_channels = bias.ndim > 0 and bias.shape[-1] == bias.size == channels
+    return bias.ravel() if of_channels and np.isfinite(bias).all() else None

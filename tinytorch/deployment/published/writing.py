@@ -69,6 +69,10 @@ class Writer:
         self.nodes.append(library("onnx").helper.make_node(kind, inputs, [output], domain=domain, **attributes))
         return output
 
+    def _of(self, name: str, part: str) -> str:
+        """The name of what is added to an array, which the model does not have yet."""
+        return self.graph.new(f"{name}.{part}")
+
     def _constant(self, name: str, array: NDArray[Any]) -> str:
         if name not in self.constants:
             self.constants[name] = library("onnx").numpy_helper.from_array(np.asarray(array, order="C"), name)
@@ -84,22 +88,22 @@ class Writer:
 
     def _params(self, name: str) -> list[str]:
         p = self.plan.codes[name]
-        zero_point = self._constant(f"{name}.zero", p.zero_point.astype(p.int_type.storage))
-        return [self._constant(f"{name}.scale", p.scale), zero_point]
+        zero_point = self._constant(self._of(name, "zero"), p.zero_point.astype(p.int_type.storage))
+        return [self._constant(self._of(name, "scale"), p.scale), zero_point]
 
     def _pair(self, name: str) -> None:
         """Where an array becomes codes: the codes, and the numbers they stand for."""
         if name in self.plan.codes:
             params = self._params(name)
-            codes = self._node("QuantizeLinear", [name, *params], f"{name}.q")
-            self._node("DequantizeLinear", [codes, *params], f"{name}.dq")
+            codes = self._node("QuantizeLinear", [name, *params], self._of(name, "q"))
+            self._node("DequantizeLinear", [codes, *params], self._of(name, "dq"))
 
     def _copy(self, node: Any, inputs: list[str] | None = None) -> None:
         """A node as it is, but for what it takes."""
         copy = type(node)()
         copy.CopyFrom(node)
         copy.ClearField("doc_string")  # the exporter's own lines of code
-        reads = [f"{name}.dq" if name in self.plan.on_codes else name for name in node.input]
+        reads = [self._of(name, "dq") if name in self.plan.on_codes else name for name in node.input]
         copy.input[:] = reads if inputs is None else inputs
         self.nodes.append(copy)
 
@@ -113,7 +117,7 @@ class Writer:
         else:
             static = scheme.activations == "static" and product.x in self.plan.codes
             on_codes = static or (product.x in self.plan.on_codes and not product.weight_first)
-            x = f"{product.x}.dq" if on_codes else product.x
+            x = self._of(product.x, "dq") if on_codes else product.x
             names = {product.x: x, product.weight: self._dequantized_weight(product, scheme, weight)}
             if weight.bias is not None and static and product.bias:
                 names[product.bias] = self._dequantized_bias(product, scheme, weight)
@@ -137,55 +141,57 @@ class Writer:
         else:
             scale = p.scale.reshape(-1) if p.scale.size > 1 else p.scale.reshape(())
             attributes = {"axis": weight.axis} if scale.ndim else {}
-        parts = [self._weight_codes(name, weight), self._constant(f"{name}.scale", scale)]
+        parts = [self._weight_codes(name, weight), self._constant(self._of(name, "scale"), scale)]
         if product.operator != "Conv" and p.int_type.bits > 4:  # ONNX Runtime fuses other products only with one
-            parts.append(self._constant(f"{name}.zero", np.zeros(scale.shape, np.int8)))
-        if not any(made.output[0] == f"{name}.dq" for made in self.nodes):
-            self._node("DequantizeLinear", parts, f"{name}.dq", **attributes)
-        return f"{name}.dq"
+            parts.append(self._constant(self._of(name, "zero"), np.zeros(scale.shape, np.int8)))
+        if not any(made.output[0] == self._of(name, "dq") for made in self.nodes):
+            self._node("DequantizeLinear", parts, self._of(name, "dq"), **attributes)
+        return self._of(name, "dq")
 
     def _name_of_weight(self, product: Product, scheme: Scheme, weight: Weight) -> str:
         """The weight's own, but where products that share it need other codes."""
         how = (product.axis, scheme.weight_type, scheme.group_size, weight.rescaled)
         same = self.shared.setdefault(product.weight, how) == how and not weight.rescaled
-        return product.weight if same else f"{product.name}.weight"
+        return product.weight if same else f"{product.name}.{product.weight}"
 
     def _weight_codes(self, name: str, weight: Weight) -> str:
         if weight.tensor.qparams.int_type.bits <= 4:
-            return self._codes_of_four_bits(f"{name}.q", weight.codes)
-        return self._constant(f"{name}.q", weight.codes)
+            return self._codes_of_four_bits(self._of(name, "q"), weight.codes)
+        return self._constant(self._of(name, "q"), weight.codes)
 
     def _dequantized_bias(self, product: Product, scheme: Scheme, weight: Weight) -> str:
         """The bias as int32 in steps of s_x * s_w. Many steps are not stored, but a product that engines fold."""
         assert weight.bias is not None
         name, of_weight = f"{product.name}.bias", weight.tensor.qparams.scale.ravel()
+        scale = self._of(name, "scale")
         if of_weight.size > FEW:
-            of_x = f"{product.x}.scale"
-            scale = self._node("Mul", [of_x, f"{self._name_of_weight(product, scheme, weight)}.scale"], f"{name}.scale")
+            weight_name = self._name_of_weight(product, scheme, weight)
+            self._node("Mul", [self._of(product.x, "scale"), self._of(weight_name, "scale")], scale)
         else:
             unit = np.asarray(self.plan.codes[product.x].scale * of_weight, np.float32)
-            scale = self._constant(f"{name}.scale", unit if unit.size > 1 else unit.reshape(()))
+            self._constant(scale, unit if unit.size > 1 else unit.reshape(()))
         attributes: dict[str, Any] = {"axis": 0} if of_weight.size > 1 else {}
-        codes = self._constant(f"{name}.q", weight.bias)
-        return self._node("DequantizeLinear", [codes, scale], f"{name}.dq", **attributes)
+        codes = self._constant(self._of(name, "q"), weight.bias)
+        return self._node("DequantizeLinear", [codes, scale], self._of(name, "dq"), **attributes)
 
     def _lookup(self, node: Any, product: Product, scheme: Scheme, weight: Weight) -> None:
         """Rows of codes are looked up, and their scales; only they become floats."""
         name, scale = self._name_of_weight(product, scheme, weight), weight.tensor.qparams.scale
-        rows = f"{product.y}.rows"
+        rows = self._of(product.y, "rows")
         self._copy(node, [self._weight_codes(name, weight), node.input[1]])
         self.nodes[-1].output[0] = rows
         if scale.size == 1:
-            self._node("DequantizeLinear", [rows, self._constant(f"{name}.scale", scale.reshape(()))], product.y)
+            whole = self._constant(self._of(name, "scale"), scale.reshape(()))
+            self._node("DequantizeLinear", [rows, whole], product.y)
             return
-        scales = self._constant(f"{name}.scale", scale.reshape(-1, 1))
-        of_rows = self._node("Gather", [scales, node.input[1]], f"{product.y}.scales", axis=0)
-        self._node("Mul", [self._node("Cast", [rows], f"{product.y}.cast", to=1), of_rows], product.y)
+        scales = self._constant(self._of(name, "scales_of_rows"), scale.reshape(-1, 1))
+        of_rows = self._node("Gather", [scales, node.input[1]], self._of(product.y, "scales"), axis=0)
+        self._node("Mul", [self._node("Cast", [rows], self._of(product.y, "cast"), to=1), of_rows], product.y)
 
     def _dynamic(self, node: Any, product: Product, scheme: Scheme, weight: Weight) -> None:
         """The input's codes by its own range, integer sums, and what a unit of them is worth."""
         x, y, name = product.x, product.y, self._name_of_weight(product, scheme, weight)
-        outputs = [f"{x}.dynamic{part}" for part in (".q", ".scale", ".zero")]
+        outputs = [self._of(x, f"dynamic.{part}") for part in ("q", "scale", "zero")]
         if not any(made.output[0] == outputs[0] for made in self.nodes):
             self.nodes.append(library("onnx").helper.make_node("DynamicQuantizeLinear", [x], outputs))
         codes, scale = weight.codes, weight.tensor.qparams.scale.reshape(-1)
@@ -195,21 +201,23 @@ class Writer:
         if product.operator == "Conv":
             kind, attributes, along = "ConvInteger", attributes_of(node), (-1, *(1,) * (codes.ndim - 2))
         elif product.axis == 0 and codes.ndim == 2 and product.operator == "Gemm":
-            codes, name = codes.T, f"{name}.transposed"
-        stored = self._constant(f"{name}.q", codes)
-        unit = self._constant(f"{name}.scale", scale.reshape(along) if scale.size > 1 else scale.reshape(()))
-        sums = self._node(kind, [f"{x}.dynamic.q", stored, f"{x}.dynamic.zero"], f"{y}.sums", **attributes)
-        whole = self._node("Cast", [sums], f"{y}.whole", to=1)
-        worth = self._node("Mul", [f"{x}.dynamic.scale", unit], f"{y}.unit")
-        product_only = self._node("Mul", [whole, worth], y if product.bias is None else f"{y}.product")
+            codes, name = codes.T, self._of(name, "transposed")
+        q, scale_of_x, zero = outputs
+        inputs = [q, self._constant(self._of(name, "q"), codes), zero]
+        sums = self._node(kind, inputs, self._of(y, "sums"), **attributes)
+        whole = self._node("Cast", [sums], self._of(y, "whole"), to=1)
+        unit = self._constant(self._of(name, "unit"), scale.reshape(along) if scale.size > 1 else scale.reshape(()))
+        worth = self._node("Mul", [scale_of_x, unit], self._of(y, "unit"))
+        without_bias = self._node("Mul", [whole, worth], y if product.bias is None else self._of(y, "product"))
         if product.bias is not None:
-            self._node("Add", [product_only, self._shaped_bias(product, along)], y)
+            self._node("Add", [without_bias, self._shaped_bias(product, along)], y)
 
     def _shaped_bias(self, product: Product, along: tuple[int, ...]) -> str:
         assert product.bias is not None
-        if len(along) == 1 or product.bias not in self.graph.tensors:
+        if len(along) == 1:
             return product.bias
-        return self._constant(f"{product.name}.bias", self.graph.array(product.bias).reshape(along))
+        shape = self._constant(self._of(product.y, "bias_shape"), np.asarray(along, np.int64))
+        return self._node("Reshape", [product.bias, shape], self._of(product.y, "bias_along"))
 
     # The whole
 
@@ -228,4 +236,5 @@ class Writer:
         taken = {name for node in self.nodes for name in node.input} | self.graph.taken_within | set(self.graph.outputs)
         model.graph.initializer.extend(t for name, t in self.graph.tensors.items() if name in taken)
         model.graph.initializer.extend(self.constants.values())
+        model.graph.sparse_initializer.extend(self.graph.graph.sparse_initializer)
         return model
