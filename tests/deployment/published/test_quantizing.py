@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
-from copy import deepcopy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +28,21 @@ from .models import FLOAT16, answers, constants_of, model_of, network, numbers, 
 
 pytestmark = pytest.mark.engines
 MATRIX = {"w": numbers(16, 8), "b": numbers(8, seed=1)}
-PRODUCTS: dict[str, Any] = {
-    "Gemm": model_of("y = Gemm(x, w, b)", MATRIX, ("N", 16)),
-    "Gemm, transposed": model_of(
+PRODUCTS: dict[str, Callable[[], Any]] = {
+    "Gemm": lambda: model_of("y = Gemm(x, w, b)", MATRIX, ("N", 16)),
+    "Gemm, transposed": lambda: model_of(
         "y = Gemm(x, w, b)", MATRIX | {"w": numbers(8, 16)}, ("N", 16), attributes={"y": {"transB": 1}}
     ),
-    "Gemm without bias": model_of("y = Gemm(x, w)", {"w": numbers(16, 8)}, ("N", 16)),
-    "MatMul": model_of("y = MatMul(x, w)", MATRIX, (2, "N", 16)),
-    "MatMul, weight first": model_of("y = MatMul(w, x)", {"w": numbers(9, 12)}, (12, "N")),
-    "MatMul of many": model_of("y = MatMul(x, w)", {"w": numbers(3, 16, 8)}, (3, "N", 16)),
-    "Conv": model_of("y = Conv(x, w, b)", {"w": numbers(6, 4, 3, 3), "b": numbers(6)}, ("N", 4, 9, 9)),
-    "Conv of one axis": model_of("y = Conv(x, w, b)", {"w": numbers(6, 4, 5), "b": numbers(6)}, ("N", 4, 30)),
-    "Conv in groups": model_of(
+    "Gemm without bias": lambda: model_of("y = Gemm(x, w)", {"w": numbers(16, 8)}, ("N", 16)),
+    "MatMul": lambda: model_of("y = MatMul(x, w)", MATRIX, (2, "N", 16)),
+    "MatMul, weight first": lambda: model_of("y = MatMul(w, x)", {"w": numbers(9, 12)}, (12, "N")),
+    "MatMul of many": lambda: model_of("y = MatMul(x, w)", {"w": numbers(3, 16, 8)}, (3, "N", 16)),
+    "Conv": lambda: model_of("y = Conv(x, w, b)", {"w": numbers(6, 4, 3, 3), "b": numbers(6)}, ("N", 4, 9, 9)),
+    "Conv of one axis": lambda: model_of("y = Conv(x, w, b)", {"w": numbers(6, 4, 5), "b": numbers(6)}, ("N", 4, 30)),
+    "Conv in groups": lambda: model_of(
         "y = Conv(x, w)", {"w": numbers(8, 1, 3, 3)}, ("N", 8, 9, 9), attributes={"y": {"group": 8, "pads": [1] * 4}}
     ),
-    "ConvTranspose": model_of("y = ConvTranspose(x, w)", {"w": numbers(4, 6, 3, 3)}, ("N", 4, 5, 5)),
+    "ConvTranspose": lambda: model_of("y = ConvTranspose(x, w)", {"w": numbers(4, 6, 3, 3)}, ("N", 4, 5, 5)),
 }
 
 
@@ -56,7 +55,7 @@ def batch_for(model: Any, n: int = 32, seed: int = 7) -> Any:
 @pytest.mark.parametrize("name", PRODUCTS)
 @pytest.mark.parametrize("axis", [0, None])
 def test_a_product_in_codes_is_near_the_float_one(name: str, activations: Any, axis: int | None) -> None:
-    model = PRODUCTS[name]
+    model = PRODUCTS[name]()
     x = batch_for(model)
     made = quantize_onnx(model, [x], activations=activations, axis=axis)
     assert sqnr_db(answers(model, x), answers(made.model, x)) > 30
@@ -67,7 +66,7 @@ def test_a_product_in_codes_is_near_the_float_one(name: str, activations: Any, a
 
 def test_codes_scales_and_biases_are_the_modules_own() -> None:
     x = numbers(64, 16, seed=3)
-    made = constants_of(quantize_onnx(PRODUCTS["Gemm"], [x[:32], x[32:]]).model)
+    made = constants_of(quantize_onnx(PRODUCTS["Gemm"](), [x[:32], x[32:]]).model)
     observer = MinMaxObserver()
     observer.observe(x)
     of_x, of_w = observer.qparams(UINT8), QuantizedTensor.from_float(MATRIX["w"].T, INT8, axis=0)
@@ -82,7 +81,7 @@ def test_observers_choose_the_ranges() -> None:
     x = numbers(64, 16, seed=3)
     x[0, 0] = 1000
     wide, narrow = (
-        quantize_onnx(PRODUCTS["Gemm"], [x], each, activations="static").products[0]
+        quantize_onnx(PRODUCTS["Gemm"](), [x], each, activations="static").products[0]
         for each in (MinMaxObserver, lambda: PercentileObserver(99.0))
     )
     assert wide.hi == 1000 and wide.clipped == 0
@@ -166,16 +165,16 @@ def test_a_model_of_halves_keeps_its_inputs_and_outputs() -> None:
 
 def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
     onnx, path = library("onnx"), tmp_path / "net.onnx"
-    onnx.save_model(deepcopy(PRODUCTS["Gemm"]), path, save_as_external_data=True, location="weights", size_threshold=0)
+    onnx.save_model(PRODUCTS["Gemm"](), path, save_as_external_data=True, location="weights", size_threshold=0)
     x = numbers(8, 16)
-    assert quantize_onnx(path, [x]).model == quantize_onnx(PRODUCTS["Gemm"], [x]).model
+    assert quantize_onnx(path, [x]).model == quantize_onnx(PRODUCTS["Gemm"](), [x]).model
     (tmp_path / "weights").unlink()
     with pytest.raises(ValueError, match=r"net.onnx lacks some of its weights"):
         quantize_onnx(path, [x])
 
 
 def test_a_large_model_keeps_its_weights_in_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, x = PRODUCTS["MatMul of many"], numbers(3, 8, 16)
+    model, x = PRODUCTS["MatMul of many"](), numbers(3, 8, 16)
     wanted = answers(quantize_onnx(model, [x]).model, x)
     monkeypatch.setattr("tinytorch.deployment.published.reading.MUCH", 100)
     monkeypatch.setattr("tinytorch.deployment.published.reading.LEAST_BESIDE", 100)
@@ -238,10 +237,10 @@ def test_dead_channels_with_a_bias_cost_nothing() -> None:
 
 
 def test_an_input_that_was_always_zero_is_quantized_by_its_own_range() -> None:
-    made = quantize_onnx(PRODUCTS["Gemm"], [np.zeros((4, 16), np.float32)])
+    made = quantize_onnx(PRODUCTS["Gemm"](), [np.zeros((4, 16), np.float32)])
     assert made.products[0].note == "its input was always the same number: dynamic"
     x = numbers(8, 16)
-    assert sqnr_db(answers(PRODUCTS["Gemm"], x), answers(made.model, x)) > 30
+    assert sqnr_db(answers(PRODUCTS["Gemm"](), x), answers(made.model, x)) > 30
 
 
 def test_calibration_keeps_few_batches_in_memory() -> None:
@@ -256,7 +255,7 @@ def test_calibration_keeps_few_batches_in_memory() -> None:
             gc.collect()
             assert sum(one() is not None for one in alive) <= 4
 
-    assert quantize_onnx(PRODUCTS["Gemm"], batches()).output_sqnr_db is not None
+    assert quantize_onnx(PRODUCTS["Gemm"](), batches()).output_sqnr_db is not None
     assert len(alive) == 30
 
 
@@ -376,14 +375,16 @@ def test_corrected_biases_leave_no_error_on_average(groups: int) -> None:
 
 
 WAYS, PREPARED = ("static", "dynamic"), {"equalize": True, "correct_bias": True}
-ODD: dict[str, Any] = {
-    "a bias of another axis": model_of("y = Gemm(x, w, b)", {"w": numbers(16, 12), "b": numbers(12, 1)}, (12, 16)),
-    "names that are taken": model_of(
+ODD: dict[str, Callable[[], Any]] = {
+    "a bias of another axis": lambda: model_of(
+        "y = Gemm(x, w, b)", {"w": numbers(16, 12), "b": numbers(12, 1)}, (12, 16)
+    ),
+    "names that are taken": lambda: model_of(
         "h = Conv(x, w, b)\ny = Add(h, w.scale)",
         {"w": numbers(8, 4, 3, 3), "b": numbers(8), "w.scale": numbers(8)[:, None, None], "x.q": numbers(3)},
         ("N", 4, 9, 9),
     ),
-    "a weight for two, one of them with a large bias": model_of(
+    "a weight for two, one of them with a large bias": lambda: model_of(
         "c = Conv(x, w, b2)\nd = Conv(x, w, b1)\ny = Add(c, d)",
         {
             "w": numbers(8, 4, 3, 3) * np.array([1e-7, *[1] * 7], np.float32)[:, None, None, None],
@@ -392,12 +393,12 @@ ODD: dict[str, Any] = {
         },
         ("N", 4, 9, 9),
     ),
-    "a convolution and a matrix of its last axis": model_of(
+    "a convolution and a matrix of its last axis": lambda: model_of(
         "h = Conv(x, w)\ny = MatMul(h, v)",
         {"w": numbers(8, 4, 3) * np.logspace(0, 2, 8, dtype=np.float32)[:, None, None], "v": numbers(8, 10)},
         ("N", 4, 10),
     ),
-    "a table that is a matrix, too": model_of(
+    "a table that is a matrix, too": lambda: model_of(
         "i = Cast(x)\ne = Gather(w, i)\ny = Gemm(e, w)",
         {"w": numbers(16, 16)},
         ("N",),
@@ -413,7 +414,7 @@ ODD: dict[str, Any] = {
     ids=str,
 )
 def test_odd_models_keep_their_answers(name: str, how: dict[str, Any]) -> None:
-    model = ODD[name]
+    model = ODD[name]()
     x = batch_for(model) if "table" not in name else np.arange(16, dtype=np.float32)
     made = quantize_onnx(model, [x], **how)
     assert sqnr_db(answers(model, x), answers(made.model, x)) > 25
@@ -448,6 +449,6 @@ def test_names_that_are_given_to_nodes_without_one_are_free() -> None:
 def test_a_budget_in_bytes_takes_tables_and_stacks_of_matrices() -> None:
     table = model_of("i = Cast(x)\ny = Gather(w, i)", {"w": numbers(100, 16)}, ("N",), attributes={"i": {"to": 7}})
     assert quantize_onnx(table, [np.arange(50, dtype=np.float32)], budget=1e9).nbytes > 0
-    stack = PRODUCTS["MatMul of many"]
+    stack = PRODUCTS["MatMul of many"]()
     assert quantize_onnx(stack, [batch_for(stack)], budget=1e9).output_error == 0
     assert quantize_onnx(stack, [batch_for(stack)], int_type=INT4, group_size=16).nbytes < 1000
