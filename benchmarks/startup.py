@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 MODULE = "17_quantization"
 PYTHON = [sys.executable, "-c"]
 TITO = [sys.executable, "-m", "tito"]
-ROUNDS = 5
+ROUNDS = 3
 AT_REST = 0.18  # seconds of the yardstick, on a machine that does nothing else
 FIRST = {  # what gives a first result
     "int8_matmul": "int8_matmul(np.ones((8, 64), np.int8), pack_int8(np.ones((64, 64), np.int8)))",
