@@ -17,9 +17,10 @@ import numba
 import numpy as np
 
 from benchmarks.contest import Contest, limit_threads, machine
-from tinytorch.acceleration import engine, int8_matmul, kernel, pack_int8, set_num_threads
-from tinytorch.acceleration.compiled import call
-from tinytorch.acceleration.gemm import CONFIGURE, HIGH, STEP, TILE, WIDE
+from tinytorch.acceleration import int8_matmul, kernel, pack_int8, set_num_threads
+from tinytorch.acceleration.loops import jit
+from tinytorch.acceleration.loops.gemm import CONFIGURE, HIGH, STEP, TILE, WIDE
+from tinytorch.acceleration.runtime.compiled import call
 
 BYTES = 256  # of K: both operands of a tile fit the first cache
 SHAPES = [(512, 512, 512), *((m, k, n) for k, n in [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000)]
@@ -34,7 +35,7 @@ def repeat(times: int, tile: int, arguments: tuple[int, ...]) -> None:
 
 def ceiling(operations: int, zeros: bool = False) -> Callable[[], Any]:
     """A call that does this many operations with the largest tile of the rung in use, one thread, nothing else."""
-    table = engine.rung(kernel()).addresses
+    table = jit.rung(kernel()).addresses
     high, wide, step = (int(table[i]) for i in (HIGH, WIDE, STEP))
     sizes = high * BYTES, wide * 16 * BYTES, high * wide * 64, wide * 64  # rows, weights, sums, what sums start from
     arrays = [np.zeros(size + 64, np.uint8) for size in sizes]

@@ -52,7 +52,7 @@ def lacking(mark: str) -> str:
         here = bubblewrap.protection()
         return f"{here.reason}. Fix: {here.fix}" if here.kind == "none" else ""
     if mark == "compiler":
-        from tinytorch.acceleration.features import compiler_fault
+        from tinytorch.acceleration.runtime.features import compiler_fault
 
         fault = compiler_fault()
         return f"{fault.reason}. Fix: {fault.fix}" if fault else ""

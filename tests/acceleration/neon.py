@@ -11,7 +11,8 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from tinytorch.acceleration import engine, sweeps
+from tinytorch.acceleration.codegen import sweeps
+from tinytorch.acceleration.loops import jit
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 
@@ -101,8 +102,8 @@ int main(void) {
 def main() -> int:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    ir = engine.tile_ir("neon_dotprod")[0] + engine.passes_ir() + sweeps.sweeps_by_rows()
-    module = llvm.parse_assembly(engine.text(ir))
+    ir = jit.tile_ir("neon_dotprod")[0] + jit.passes_ir() + sweeps.sweeps_by_rows()
+    module = llvm.parse_assembly(jit.text(ir))
     machine = llvm.Target.from_triple(TRIPLE).create_target_machine(features="+dotprod", opt=3, reloc="static")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tinytorch.acceleration import Int8Conv2d, set_num_threads
-from tinytorch.acceleration.conv import Uint8Ruler
-from tinytorch.acceleration.elementwise import choose_dynamic
+from tinytorch.acceleration.operations.conv import Uint8Ruler
+from tinytorch.acceleration.operations.elementwise import choose_dynamic
 from tinytorch.core import Tensor
 from tinytorch.quantization import INT8, UINT8, QParams, QuantizedConv2d, QuantizedTensor, choose_qparams, quantize
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tinytorch.acceleration import disk
+from tinytorch.acceleration.runtime import disk
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = """
@@ -102,7 +102,7 @@ class TestFiles:
 
     @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users have numbers on POSIX alone")
     def test_trusted_are_root_the_user_and_the_package_s_owner(self) -> None:
-        mine = {0, os.geteuid(), Path(disk.__file__).stat().st_uid}
+        mine = {0, os.geteuid(), disk.PACKAGE.stat().st_uid}
         assert all(map(disk._is_trusted, mine)) and not disk._is_trusted(max(mine) + 1)
 
     def test_a_writer_in_between_is_enough(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,9 +125,8 @@ class TestFolders:
         monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
         monkeypatch.setattr(disk, "folder_name", lambda: name)
-        monkeypatch.setattr(disk, "__file__", str(tmp_path / "package" / "disk.py"))
+        monkeypatch.setattr(disk, "PACKAGE", tmp_path / "package")
         (tmp_path / "package").mkdir()
-        (tmp_path / "package" / "disk.py").touch()
 
     @staticmethod
     def blocked(folder: Path) -> None:
@@ -230,12 +229,13 @@ def test_the_folder_is_another_for_another_processor_version_python_or_source() 
 def test_a_kernel_is_kept_for_each_set_of_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import platform
 
-    from tinytorch.acceleration import engine, micro
+    from tinytorch.acceleration.codegen import microkernels
+    from tinytorch.acceleration.loops import jit
 
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     every_processor_has = "+neon" if platform.machine().lower() in ("aarch64", "arm64") else "+sse2"
     for features in ("", every_processor_has, ""):  # of the host LLVM may know none, as on macOS
-        inspect.unwrap(engine._compile)(micro.NO_TILES, features)
+        inspect.unwrap(jit._compile)(microkernels.NO_TILES, features)
     assert len(list((tmp_path / disk.folder_name()).iterdir())) == 2
 
 

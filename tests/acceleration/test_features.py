@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tinytorch.acceleration import features
+from tinytorch.acceleration.runtime import features
 
 HASWELL = {"avx2", "fma", "f16c", "bmi2"}
 ALDER_LAKE = HASWELL | {"avxvnni", "vaes", "gfni"}
@@ -83,11 +83,11 @@ def test_an_x86_processor_is_not_asked_for_arm64s_dot_product(monkeypatch: pytes
 
 @pytest.mark.compiler
 def test_llvm_is_told_of_the_dot_product_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinytorch.acceleration import engine
+    from tinytorch.acceleration.loops import jit
 
     pretend(monkeypatch, "arm64", set(), numpy=False, system=True)
-    monkeypatch.setattr(engine, "host_flags", features.host_flags)
-    assert engine.target_features("neon_dotprod") == "+dotprod"
+    monkeypatch.setattr(jit, "host_flags", features.host_flags)
+    assert jit.target_features("neon_dotprod") == "+dotprod"
 
 
 @pytest.mark.parametrize("word, wanted", [(1 << 20, True), (0, False), (~(1 << 20) & 0xFFFFFFFF, False)])

@@ -31,7 +31,7 @@ ARM = {"upward": 1 << 22, "downward": 2 << 22, "toward zero": 3 << 22, "flush to
 def modes() -> dict[str, int]:
     if kernels() == ("numpy",):
         return {}
-    from tinytorch.acceleration.compiled import MODE
+    from tinytorch.acceleration.runtime.compiled import MODE
 
     return {} if MODE is None else X86 if MODE.flags else ARM
 
@@ -42,7 +42,7 @@ def mode() -> Iterator[tuple[Callable[[], int], Callable[[int], None]]]:
     import numba
     from numba.core import cgutils
 
-    from tinytorch.acceleration import compiled
+    from tinytorch.acceleration.runtime import compiled
 
     @compiled._intrinsic
     def read(typing: Any) -> Any:
@@ -152,7 +152,7 @@ def test_a_kernel_that_raises_leaves_the_mode_as_it_was(
 ) -> None:
     import numba
 
-    from tinytorch.acceleration.compiled import _in_default_mode
+    from tinytorch.acceleration.runtime.compiled import _in_default_mode
 
     (read, write), before = mode, mode[0]()
     kernel, upward = numba.njit("int64(int64)")(_in_default_mode(function)), modes()["upward"]

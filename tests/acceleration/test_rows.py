@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tinytorch.acceleration import Int8Conv2d, Int8Linear, accelerate, pack_int8, set_num_threads
-from tinytorch.acceleration.elementwise import choose_dynamic
+from tinytorch.acceleration.operations.elementwise import choose_dynamic
 from tinytorch.core import Conv2d, ReLU, Sequential
 from tinytorch.quantization import (
     INT4,

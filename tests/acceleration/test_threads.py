@@ -24,7 +24,7 @@ from tinytorch.acceleration import (
     quantize,
     use_kernel,
 )
-from tinytorch.acceleration.once import MAKING, once
+from tinytorch.acceleration.runtime.once import MAKING, once
 from tinytorch.quantization import INT8, UINT8, QParams, QuantizedLinear, QuantizedTensor
 
 CPUS = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 0
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.compiler
 
 @pytest.mark.skipif(CPUS < 2, reason="only Linux lets a thread be kept off a processor, and there must be another one")
 def test_a_worker_may_run_anywhere_but_where_its_caller_is(two_threads: None) -> None:
-    from tinytorch.acceleration.threads import THREAD, WORKERS, pool
+    from tinytorch.acceleration.runtime.threads import THREAD, WORKERS, pool
 
     everywhere, worker = os.sched_getaffinity(0), int(pool()._words[(WORKERS + THREAD) // 8])
     a, packed = np.ones((512, 512), np.uint8), pack_int8(np.ones((512, 512), np.int8))

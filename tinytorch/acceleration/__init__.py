@@ -13,17 +13,17 @@ is quick: numba is imported when a kernel first runs, and what it compiles is ke
 
 import numpy as np
 
-from . import features
-from .bf16 import PackedBf16, bf16_matmul, pack_bf16
-from .conv import Int8Conv2d
-from .elementwise import dequantize, quantize
-from .features import kernel, kernels, use_kernel
-from .int4 import PackedInt4, int4_linear, int4_matmul, pack_int4
-from .int8 import int8_matmul
-from .linear import Int8Linear, int8_linear
-from .models import accelerate
-from .once import load
-from .pack import PackedInt8, pack_int8
+from .operations.bf16 import PackedBf16, bf16_matmul, pack_bf16
+from .operations.conv import Int8Conv2d
+from .operations.elementwise import dequantize, quantize
+from .operations.int4 import PackedInt4, int4_linear, int4_matmul, pack_int4
+from .operations.int8 import int8_matmul
+from .operations.linear import Int8Linear, int8_linear
+from .operations.models import accelerate
+from .operations.pack import PackedInt8, pack_int8
+from .runtime import features
+from .runtime.features import kernel, kernels, use_kernel
+from .runtime.once import load
 
 __all__ = [
     "Int8Conv2d",
@@ -71,11 +71,11 @@ def try_kernels() -> str:
 def set_num_threads(n: int) -> None:
     """Let products use `n` threads, the caller's among them. Answers do not depend on it."""
     if len(kernels()) > 1:
-        load("threads").set_num_threads(n)
+        load("runtime.threads").set_num_threads(n)
 
 
 def get_num_threads() -> int:
     """How many threads products use: at first one for each processor this process may use. NumPy has its own."""
     if len(kernels()) == 1:
         return 1
-    return int(load("threads").get_num_threads())
+    return int(load("runtime.threads").get_num_threads())

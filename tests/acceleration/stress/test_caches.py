@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tinytorch.acceleration import disk
+from tinytorch.acceleration.runtime import disk
 
 pytestmark = [
     pytest.mark.compiler,

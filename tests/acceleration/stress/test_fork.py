@@ -124,7 +124,7 @@ def import_under_the_lock() -> None:
     import numpy.random
 
     from tinytorch.acceleration import Int8Linear, int4_linear, int8_matmul, pack_int4, pack_int8, quantize
-    from tinytorch.acceleration.once import MAKING
+    from tinytorch.acceleration.runtime.once import MAKING
     from tinytorch.quantization import INT8, QParams
 
     seen: list[str] = []

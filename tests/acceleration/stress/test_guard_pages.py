@@ -80,8 +80,8 @@ def write_beyond_scratch() -> None:
     fence_scratch()
     import numba
 
-    from tinytorch.acceleration.compiled import keep, poke
-    from tinytorch.acceleration.gemm import aligned
+    from tinytorch.acceleration.loops.gemm import aligned
+    from tinytorch.acceleration.runtime.compiled import keep, poke
 
     @numba.njit("void(int64)")  # type: ignore[untyped-decorator]
     def write(offset: int) -> None:

@@ -67,7 +67,7 @@ def allocations_fail(kernel: str, threads: int) -> None:
         set_num_threads,
         use_kernel,
     )
-    from tinytorch.acceleration.features import bf16_kernel
+    from tinytorch.acceleration.runtime.features import bf16_kernel
     from tinytorch.quantization import INT8, QParams
 
     memory, rng = ctypes.PyDLL(None), np.random.default_rng(0)
@@ -218,7 +218,7 @@ def threads_without_addresses(spaces: list[int]) -> None:
     import numpy as np
 
     from tinytorch.acceleration import get_num_threads, int8_matmul, pack_int8, set_num_threads
-    from tinytorch.acceleration.once import once
+    from tinytorch.acceleration.runtime.once import once
 
     faulthandler.dump_traceback_later(200, exit=True)
     a, packed = np.full((300, 300), 2, np.uint8), pack_int8(np.full((300, 300), 3, np.int8))

@@ -97,7 +97,7 @@ def make_one_pool() -> None:
     import threading
 
     from tinytorch.acceleration import get_num_threads, set_num_threads
-    from tinytorch.acceleration.threads import pool
+    from tinytorch.acceleration.runtime.threads import pool
 
     together, before, found = threading.Barrier(16), threads_beside_main(), list[object]()
 
@@ -134,7 +134,8 @@ def start_refused(limit: int) -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import get_num_threads, int8_matmul, pack_int8, set_num_threads, threads
+    from tinytorch.acceleration import get_num_threads, int8_matmul, pack_int8, set_num_threads
+    from tinytorch.acceleration.runtime import threads
 
     a, packed = np.full((300, 300), 2, np.uint8), pack_int8(np.full((300, 300), 3, np.int8))
     set_num_threads(1)
@@ -166,7 +167,8 @@ def test_where_threads_cannot_be_started_there_are_fewer_and_it_is_said_once(lim
 
 def late() -> None:
     """What an interrupted call of set_num_threads began may be finished after a later call: the later one holds."""
-    from tinytorch.acceleration import get_num_threads, threads
+    from tinytorch.acceleration import get_num_threads
+    from tinytorch.acceleration.runtime import threads
 
     threads.set_num_threads(2)
     earlier, later = next(threads._numbers), next(threads._numbers)

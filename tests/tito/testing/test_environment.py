@@ -230,8 +230,8 @@ def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_i
         "import tinytorch.acceleration as fast\ndef f(a, b):\n    return fast.int8_matmul(a, b)",
         "import tinytorch.acceleration\ndef f(a, b):\n    return tinytorch.acceleration.int8_matmul(a, b)",
         "from tinytorch import acceleration\ndef f(a, b):\n    return acceleration.int8_matmul(a, b)",
-        "from tinytorch.acceleration.int8 import int8_matmul",
-        "from tinytorch.acceleration.int4 import pack_int4",
+        "from tinytorch.acceleration.operations.int8 import int8_matmul",
+        "from tinytorch.acceleration.operations.int4 import pack_int4",
         "from tinytorch.acceleration import bf16_matmul as fast, kernels",
     ],
 )

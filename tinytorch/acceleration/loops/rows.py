@@ -4,20 +4,20 @@ Where one scale serves a whole input, x is read twice: for its range, then to be
 while the row goes to the first cache, so quantizing it by its own range costs no more. What is left is in the last
 pass: it takes a row's zero point times the sum of each column's weights from the sums, and multiplies two scales.
 
-A row's quantization parameters are ROW bytes, as floats: zero point, lowest code, highest code, scale, and then its
-least and greatest number. Threads that need the same few rows find them at the same time, each for itself, and write
-the same bits to the same places: so no place ever holds anything else.
+A row's quantization parameters are ROW_BYTES bytes, as floats: zero point, lowest code, highest code, scale, then
+its least and greatest number. Threads that need the same few rows find them at the same time, each for itself, and
+write the same bits to the same places: so no place ever holds anything else.
 """
 
 from typing import Any
 
 import numpy as np
 
-from .compiled import Array, Entry, at, call, compiled, inlined, keep, matrix_pass, reals, words
+from ..runtime.compiled import Array, Entry, at, call, compiled, inlined, keep, matrix_pass, reals, words
+from ..runtime.layout import ROW_BYTES, ROW_FLOATS
 from .fused import REALS, dynamic_ruler
 from .gemm import FOUR, NONE, product, sweep
 from .small import AFTER, DATA, DONE, INFINITE, INPUT, NAN, OTHER, PANEL, RUNG, ZERO, K, scratch, small_product
-from .sweeps import ROW, ROW_FLOATS
 
 QUANTIZE_ROWS = ZERO  # of a plan of rows, which has no zero point: the address of `quantize_rows`
 COLUMNS, START, QUANTIZER = range(10, 13)  # arrays: see `plans.of_rows`
@@ -31,7 +31,7 @@ def quantize_rows(x: int, ldx: int, rows: int, cols: int, y: int, ldy: int, u: i
     """Each row of reals by its own range: its codes to y, its quantization parameters to v. u: a quantizer's words."""
     quantizer, seen = words(u), 0
     for r in range(rows):
-        row, place = x + r * ldx, v + r * ROW
+        row, place = x + r * ldx, v + r * ROW_BYTES
         if call(quantizer[EXTREMES], (row, 0, 1, cols, place + 4 * RANGE, 0, 0, 0)) != 0:
             seen += 1
             continue
@@ -60,7 +60,7 @@ def codes_of_rows(
 ) -> int:
     """Codes of x [M, K] and the quantization parameters of its rows, [M, 8]. function: where `quantize_rows` begins."""
     m, k = x.shape
-    seen = sweep(pool, rung, function, at(x), k * 4, m, k, at(codes), k, at(quantizer), at(qparams), ROW)
+    seen = sweep(pool, rung, function, at(x), k * 4, m, k, at(codes), k, at(quantizer), at(qparams), ROW_BYTES)
     keep(quantizer)
     return status_of(seen)
 
@@ -74,7 +74,7 @@ def _small_layer(plan: Array, x: Array, out: Array) -> int:
     qparams = np.empty((m, ROW_FLOATS), np.float32)
     seen = small_product(
         plan, rung, at(x), x.strides[0], plan[QUANTIZE_ROWS], plan[QUANTIZER], at(qparams), m, at(out), 4, plan[START],
-        plan[AFTER], plan[COLUMNS], at(qparams), 0, codes, sums, ROW,
+        plan[AFTER], plan[COLUMNS], at(qparams), 0, codes, sums, ROW_BYTES,
     )  # fmt: skip
     keep(block)
     keep(qparams)
@@ -90,7 +90,7 @@ def _large_layer(pool: int, threads: int, plan: Array, x: Array, out: Array) -> 
     seen = product(
         pool, threads, rung, at(x), x.strides[0], FOUR, plan[QUANTIZE_ROWS], plan[QUANTIZER], at(qparams), plan[DATA],
         plan[PANEL], plan[K], m, n, at(out), n * 4, FOUR, plan[START], plan[AFTER], plan[COLUMNS], at(qparams), NONE,
-        ROW,
+        ROW_BYTES,
     )  # fmt: skip
     keep(qparams)
     return status_of(seen)

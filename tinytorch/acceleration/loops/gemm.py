@@ -1,14 +1,14 @@
 """The drivers: walk over tiles, cut the work into tasks, lead codes, sums and results through the passes around it.
 
-Numba compiles them once for a processor; what differs between rungs comes in as addresses (`engine.Rung.addresses`).
+Numba compiles them once for a processor; what differs between rungs comes in as addresses (`kernels.Rung.addresses`).
 """
 
 from typing import Any
 
 import numpy as np
 
-from .compiled import Array, add, at, call, compiled, inlined, keep, peek, task
-from .threads import EVERYBODY, run
+from ..runtime.compiled import Array, add, at, call, compiled, inlined, keep, peek, task
+from ..runtime.threads import EVERYBODY, run
 
 L2 = 1 << 20  # bytes of weights that stay near one core while all rows pass by
 L1 = 1 << 15  # bytes of a tile's rows that the first cache keeps while panels pass by

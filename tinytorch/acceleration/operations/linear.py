@@ -9,13 +9,15 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
-from . import plain
+from ..runtime.features import kernel
+from ..runtime.once import load
+from . import fallback
+from .arrays import FLOAT32, filled, readable, room, rows_of
+from .dispatch import compiled_kernel
 from .elementwise import choose_dynamic, quantize_plain
-from .features import kernel
-from .int8 import FLOAT32, check, filled, readable, room, rows_of, rung
-from .once import load
+from .int8 import check
 from .pack import PackedInt8
-from .rulers import DYNAMIC, Ruler, bias_of, check_scales, refuse, ruler_of
+from .qparams import DYNAMIC, Ruler, bias_of, check_scales, refuse, ruler_of
 
 NO_FLOATS, NO_INTS = np.zeros(0, np.float32), np.zeros(0, np.int32)
 TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # passes, counted from gemm.FINISH
@@ -112,7 +114,7 @@ class Int8Linear:
         """The plan (see `plans`) of small inputs of type `kind` on rung `name`; None where there is none."""
         if name == "numpy" or kind not in ("f" if self.input_qparams is None else "fbB"):
             return None
-        self.plans[name, kind, few] = load("plans").of_layer(self, rung(name, few), kind)
+        self.plans[name, kind, few] = load("loops.plans").of_layer(self, compiled_kernel(name, few), kind)
         return self.plans[name, kind, few]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -175,7 +177,7 @@ class Int8Linear:
         if name == "numpy" or 0 in (m, k, n):
             y = self.from_codes(rows, ruler[0], ruler[3]) if codes else self._plain(rows)
             return y.reshape(*x.shape[:-1], n)
-        run, target = rung(name, m <= self.weights.few), self.target
+        run, target = compiled_kernel(name, m <= self.weights.few), self.target
         nbytes = m * n * target.itemsize
         out = room(nbytes, np.uint8, 1)
         if codes:
@@ -188,12 +190,12 @@ class Int8Linear:
 
     def _of_codes(self, run: Any, rows: NDArray[Any], ruler: tuple[Any, ...], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(rows.dtype.char == "b")
-        driver, codes = load("fused").linear_codes, rows.view(np.uint8)
+        driver, codes = load("loops.fused").linear_codes, rows.view(np.uint8)
         return int(driver(*run.pool(), run.addresses, codes, flip, ruler[0] + shift, ruler[3], *self.after, out))
 
     def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(self.ruler_in[1] < 0)
-        driver = load("fused").linear
+        driver = load("loops.fused").linear
         return int(driver(*run.pool(), run.addresses, run.extremes, rows, self.ruler, flip, shift, *self.after, out))
 
     def _of_rows(self, run: Any, rows: NDArray[np.float32], out: NDArray[np.uint8]) -> int:
@@ -215,8 +217,8 @@ class Int8Linear:
 
     def from_codes(self, rows: NDArray[Any], zero_point: Any, scale_in: Any) -> NDArray[Any]:
         """The definition in NumPy, from codes [M, K] on. zero_point, scale_in: one, or [M, 1]."""
-        plain.tell_cost()
-        acc = plain.matmul(rows, self.weights) - zero_point * self.weights.column_sums
+        fallback.tell_cost()
+        acc = fallback.matmul(rows, self.weights) - zero_point * self.weights.column_sums
         if self.integers.size:
             acc += self.integers
         scale = np.broadcast_to(np.multiply(scale_in, self.scale), np.shape(scale_in)[:1] + self.weights.shape[1:])

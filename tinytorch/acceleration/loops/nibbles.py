@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import Array, at, call, compiled, inlined, ints, keep, peek, task
+from ..runtime.compiled import Array, at, call, compiled, inlined, ints, keep, peek, task
+from ..runtime.threads import run
 from .fused import FLOATS, REALS, find_ruler
 from .gemm import (
     ALONE,
@@ -26,7 +27,6 @@ from .gemm import (
     row_bytes,
     up,
 )
-from .threads import run
 
 PIECE = 512  # steps of K unpacked at once: 8 KB for each panel
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import Array, at, call, compiled, inlined, keep, task
+from ..runtime.compiled import Array, at, call, compiled, inlined, keep, task
+from ..runtime.threads import EVERYBODY, run
 from .gemm import ALONE, BYTES, DIRECT, FOUR, MANY, NONE, aligned, product, row_bytes, up
-from .threads import EVERYBODY, run
 
 
 @task

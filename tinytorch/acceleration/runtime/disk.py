@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+PACKAGE = Path(__file__).parent.parent
 DIGEST = 32  # bytes of SHA-256
 _told: list[bool] = []
 
@@ -26,7 +27,7 @@ def folder_name() -> str:
     import llvmlite.binding as llvm
     import numba
 
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(PACKAGE.rglob("*.py"))
     parts = [numba.__version__, llvm.get_process_triple(), llvm.get_host_cpu_name(), *map(str, llvm.llvm_version_info)]
     parts += [str(sys.implementation.cache_tag), getattr(sys, "abiflags", ""), llvm.get_host_cpu_features().flatten()]
     parts += [path.read_text(encoding="utf-8") for path in sources]
@@ -56,12 +57,12 @@ def folders() -> list[Path]:
     wanted = os.environ.get("NUMBA_CACHE_DIR")
     if wanted and _takes_files(folder := Path(wanted, folder_name())):
         return [folder]
-    return [folder / folder_name() for folder in (Path(__file__).parent / "__pycache__", *_of_user())]
+    return [folder / folder_name() for folder in (PACKAGE / "__pycache__", *_of_user())]
 
 
 def _is_trusted(owner: int) -> bool:
     """Whether to run what this user wrote: root, the owner of this package, or the user who runs it."""
-    return not hasattr(os, "geteuid") or owner in (0, os.geteuid()) or owner == Path(__file__).stat().st_uid
+    return not hasattr(os, "geteuid") or owner in (0, os.geteuid()) or owner == PACKAGE.stat().st_uid
 
 
 def _read(file: Path) -> bytes | None:

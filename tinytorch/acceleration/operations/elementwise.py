@@ -9,12 +9,13 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import NDArray
 
-from ..core.checks import check_fits
-from .features import kernel
-from .int8 import FLOAT32, readable, rung
-from .once import load
-from .rulers import Ruler, refuse
-from .sweeps import ROW_FLOATS
+from ...core.checks import check_fits
+from ..runtime.features import kernel
+from ..runtime.layout import ROW_FLOATS
+from ..runtime.once import load
+from .arrays import FLOAT32, readable
+from .dispatch import compiled_kernel
+from .qparams import Ruler, refuse
 
 TINY = np.finfo(np.float32).tiny
 DEQUANTIZE = {"b": "dequantize_int8", "B": "dequantize_uint8"}  # by the type of codes
@@ -49,8 +50,8 @@ def find_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
     name, x = kernel(), readable(x)
     if name == "numpy" or x.size == 0:
         return choose_dynamic(x)
-    run, ruler = rung(name), np.zeros(4, np.float32)
-    refuse(x, load("fused").range_of(run.pool()[0], run.addresses, run.extremes, x.ravel(order="K"), ruler))
+    run, ruler = compiled_kernel(name), np.zeros(4, np.float32)
+    refuse(x, load("loops.fused").range_of(run.pool()[0], run.addresses, run.extremes, x.ravel(order="K"), ruler))
     return ruler[3], int(ruler[0])
 
 
@@ -60,7 +61,8 @@ def quantize_rows(x: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np
     if name == "numpy" or x.size == 0:
         scale, zero_point = choose_dynamic(x, by_rows=True)
         return quantize_plain(x, scale, zero_point.astype(np.float32), 0, 255), scale, zero_point
-    run, driver, quantizer = rung(name), load("rows"), load("plans").quantizer_of(rung(name), 0)
+    run, driver = compiled_kernel(name), load("loops.rows")
+    quantizer = load("loops.plans").quantizer_of(run, 0)
     rows, qparams = x.reshape(len(x), -1), np.empty((len(x), ROW_FLOATS), np.float32)
     codes, function = np.empty(rows.shape, np.uint8), driver.quantize_rows.address
     refuse(x, driver.codes_of_rows(run.pool()[0], run.addresses, function, quantizer, rows, codes, qparams))
@@ -112,7 +114,7 @@ def _is_fixed(qparams: Any) -> bool:
 
 def _address(name: str, verb: str) -> int:
     """Where a pass begins that is compiled for kernel `name`. Nothing that products need is compiled for it."""
-    address: int = load("engine").passes(name)[verb]
+    address: int = load("loops.jit").passes(name)[verb]
     return address
 
 
@@ -120,7 +122,7 @@ def _find_pass(qparams: Ruler, name: str, kind: str) -> Pass | None:
     """The pass of a ruler on rung `name`, from reals ("f") or codes; None where it is not one for the whole tensor."""
     if name == "numpy" or np.ndim(qparams.scale) != 0:
         return None
-    lo, hi, streams = qparams.int_type.qmin, qparams.int_type.qmax, load("streams")
+    lo, hi, streams = qparams.int_type.qmin, qparams.int_type.qmax, load("loops.streams")
     ruler = np.array([qparams.zero_point, lo, hi, qparams.scale, 0], np.float32)  # at last: no bit of codes is flipped
     verb, target = ("quantize", "b" if lo < 0 else "B") if kind == "f" else (DEQUANTIZE[kind], "f")
     words = np.array([streams.stream_task.address, _address(name, verb), ruler.ctypes.data], np.int64)
@@ -139,7 +141,7 @@ def _by_rows(scale: Any, shape: tuple[int, ...]) -> bool:
 
 def _pool(size: int) -> int:
     """The threads that share a pass over `size` elements: their address, 0 for none."""
-    return load("threads").pool().address if size >= SHARED else 0
+    return load("runtime.threads").pool().address if size >= SHARED else 0
 
 
 def _rows(qparams: Ruler) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -153,7 +155,7 @@ def _quantize_otherwise(x: NDArray[np.float32], qparams: Ruler, name: str) -> ND
     if name == "numpy" or x.size == 0 or not _by_rows(qparams.scale, x.shape):
         check_fits("a scale", qparams.scale.shape, x.shape)
         return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
-    q, streams, function = np.empty(x.shape, np.uint8), load("streams"), _address(name, "quantize")
+    q, streams, function = np.empty(x.shape, np.uint8), load("loops.streams"), _address(name, "quantize")
     pool, task = _pool(x.size), streams.stream_task.address
     if streams.quantize_rows(pool, task, function, readable(x).ravel(), *_rows(qparams), lo, hi, q.ravel()):
         refuse(x, -1)
@@ -166,7 +168,11 @@ def _dequantize_otherwise(q: NDArray[Any], qparams: Ruler, name: str) -> NDArray
         check_fits("a scale", qparams.scale.shape, q.shape)
         steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
         return np.asarray(steps * np.asarray(qparams.scale, np.float32))
-    x, streams, function = np.empty(q.shape, np.float32), load("streams"), _address(name, DEQUANTIZE[q.dtype.char])
+    x, streams, function = (
+        np.empty(q.shape, np.float32),
+        load("loops.streams"),
+        _address(name, DEQUANTIZE[q.dtype.char]),
+    )
     pool, task, codes = _pool(q.size), streams.stream_task.address, q.ravel().view(np.uint8)
     streams.dequantize_rows(pool, task, function, codes, *_rows(qparams), x.ravel())
     return x

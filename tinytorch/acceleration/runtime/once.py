@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+PACKAGE = __package__.rpartition(".")[0]  # tinytorch.acceleration
 MAKING = threading.RLock()
 _here: list[bool] = []  # whether the main thread makes something itself, as there is no other thread to be had
 
@@ -114,7 +115,7 @@ def once(make: Callable[..., T]) -> Callable[..., T]:
 @once
 def load(name: str) -> Any:
     """A module of this package that needs numba. So it is imported when it is first wanted, and never by half."""
-    return import_module(f"{__package__}.{name}")
+    return import_module(f"{PACKAGE}.{name}")
 
 
 @atexit.register

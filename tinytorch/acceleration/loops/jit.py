@@ -12,10 +12,12 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blocks, gemm, micro, rounding, sweeps, threads
-from .disk import kept
-from .features import host_features, host_flags
-from .once import load, once
+from ..codegen import blocks, microkernels, rounding, sweeps
+from ..runtime import threads
+from ..runtime.disk import kept
+from ..runtime.features import host_features, host_flags
+from ..runtime.once import load, once
+from . import gemm
 
 SWEEPS = (
     "extremes", "copy_codes", "quantize", "to_int32", "to_float", "to_float_relu", "to_codes",
@@ -39,7 +41,7 @@ class Rung:
     @property
     def extremes(self) -> int:
         """The address of the task that finds a range; only those who quantize wait for its compilation."""
-        address: int = load("fused").extremes_task.address
+        address: int = load("loops.fused").extremes_task.address
         return address
 
     def conversion(self, signed: bool) -> tuple[int, int]:
@@ -69,32 +71,34 @@ def target_features(rung: str) -> str:
     return without("amx", "avx10", "avx512", "avxvnni")
 
 
-def _in_registers(dot: micro.Dot) -> tuple[str, list[list[str]]]:
+def _in_registers(dot: microkernels.Dot) -> tuple[str, list[list[str]]]:
     names = [[f"tile_{r}_{p}" for p in range(1, dot.panels + 1)] for r in range(1, dot.rows + 1)]
     kernels = [
-        micro.register_kernel(name, dot, r + 1, p + 1) for r, row in enumerate(names) for p, name in enumerate(row)
+        microkernels.register_kernel(name, dot, r + 1, p + 1)
+        for r, row in enumerate(names)
+        for p, name in enumerate(row)
     ]
-    return "\n".join([micro.NO_TILES, dot.declare, *kernels]), names * 2
+    return "\n".join([microkernels.NO_TILES, dot.declare, *kernels]), names * 2
 
 
 def _in_tiles(instruction: str) -> tuple[str, list[list[str]]]:
     kinds, sizes = ("tile", "deep"), (1, 2)
     names = [[f"{kind}_{1 + rows // 16}_{panels}" for panels in sizes] for kind in kinds for rows in range(32)]
     kernels = [
-        micro.amx_kernel(f"{kind}_{r}_{p}", r, p, instruction, kind == "deep")
+        microkernels.amx_kernel(f"{kind}_{r}_{p}", r, p, instruction, kind == "deep")
         for kind in kinds for r in sizes for p in sizes
     ]  # fmt: skip
-    return "\n".join([micro.amx_support(), *kernels]), names
+    return "\n".join([microkernels.amx_support(), *kernels]), names
 
 
 def tile_ir(rung: str) -> tuple[str, list[list[str]]]:
     """The IR of a rung's tiles, and the name of the one for [rows - 1][panels - 1]; then once more, for a deep K."""
-    return _in_tiles("tdpbusd") if rung == "amx" else _in_registers(micro.dots()[rung])
+    return _in_tiles("tdpbusd") if rung == "amx" else _in_registers(microkernels.dots()[rung])
 
 
 def bf16_ir(rung: str) -> tuple[str, list[list[str]]]:
     """The same for bfloat16."""
-    return _in_tiles("tdpbf16ps") if rung == "amx" else _in_registers(micro.bf16_dot())
+    return _in_tiles("tdpbf16ps") if rung == "amx" else _in_registers(microkernels.bf16_dot())
 
 
 def passes_ir() -> str:
@@ -195,7 +199,7 @@ def halves(name: str) -> Halves:
     engine, at = _compile(ir, features), passes(name)
     tile = [[engine.get_function_address(n) for n in row] for row in names]
     addresses = _table(tile, 64 if name == "amx" else 4, engine, at)
-    return Halves(addresses, load("halves"))
+    return Halves(addresses, load("loops.halves"))
 
 
 @once
@@ -210,4 +214,4 @@ def nibbles(name: str) -> tuple[NDArray[np.int64], Any]:
     """(addresses of the passes around the INT4 product of rung `name`, drivers)."""
     engine = _compile(blocks.unpack_nibbles() + blocks.gather_nibbles(), target_features(name))
     around = [engine.get_function_address(f"{verb}_nibbles") for verb in ("unpack", "gather", "count", "scale")]
-    return np.array(around, np.int64), load("nibbles")
+    return np.array(around, np.int64), load("loops.nibbles")

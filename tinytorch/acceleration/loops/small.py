@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import Array, Entry, at, call, inlined, ints, keep, peek, words
+from ..runtime.compiled import Array, Entry, at, call, inlined, ints, keep, peek, words
 from .gemm import (
     ALONE,
     CONFIGURE,

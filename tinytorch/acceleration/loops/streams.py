@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import Array, Entry, add, at, call, compiled, inlined, keep, prefetch, task
+from ..runtime.compiled import Array, Entry, add, at, call, compiled, inlined, keep, prefetch, task
+from ..runtime.threads import EVERYBODY, run
 from .gemm import CHUNK, MANY, NONE, up
-from .threads import EVERYBODY, run
 
 ZEROS = "Array(int32, 1, 'C', readonly=True)"
 TYPES = {"b": "int8", "B": "uint8", "f": "float32"}  # by NumPy's characters

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import plain
+from ..runtime.features import kernel
+from ..runtime.layout import ALIGNMENT
+from ..runtime.once import load
+from . import fallback
+from .arrays import readable, rows_of
+from .dispatch import compiled_kernel
 from .elementwise import choose_dynamic, quantize_plain
-from .features import kernel
-from .int8 import readable, rows_of, rung
-from .once import load
-from .pack import ALIGNMENT, aligned
-from .rulers import DYNAMIC, Ruler, bias_of, check_scales, refuse, ruler_of, zero_point_of
+from .pack import aligned
+from .qparams import DYNAMIC, Ruler, bias_of, check_scales, refuse, ruler_of, zero_point_of
 
 UNIT = 64  # K is padded to it
 
@@ -109,11 +111,11 @@ def _check(x: NDArray[Any], b: PackedInt4) -> None:
 
 def _rung(b: PackedInt4, m: int) -> Any:
     """AMX multiplies 64 steps of 16 rows at once: groups that do not fit that, and few rows, run on VNNI."""
-    return rung(kernel(), m <= 8 or b.group_size % UNIT != 0)
+    return compiled_kernel(kernel(), m <= 8 or b.group_size % UNIT != 0)
 
 
 def _weights(b: PackedInt4, name: str) -> tuple[Any, ...]:
-    passes, driver = load("engine").nibbles(name)
+    passes, driver = load("loops.jit").nibbles(name)
     return driver.nibble_task.address, passes, b.data, b.padded * 8, b.shape[1], b.group_size, b.scale, b.column_sums
 
 
@@ -134,7 +136,7 @@ def int4_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt4, a_zero_point: Arr
     _check_reach(b)
     n, rows = b.shape[1], rows_of(a, b.shape[0])
     if kernel() == "numpy" or type(zero_point) is not int or 0 in (*rows.shape, n):
-        acc: NDArray[Any] = plain.product(rows, b.unpack()) - zero_point * b.column_sums.sum(0, np.int64)[:n]
+        acc: NDArray[Any] = fallback.product(rows, b.unpack()) - zero_point * b.column_sums.sum(0, np.int64)[:n]
         return np.asarray(acc, np.int32).reshape(*a.shape[:-1], n)
     run, out = _rung(b, len(rows)), np.empty((prod(a.shape[:-1]), n), np.int32)
     _of_codes(run, rows, b, zero_point, 0.0, b.scale[0], 0, out)
@@ -151,7 +153,7 @@ def _of_codes(
 ) -> None:
     flip, shift = run.conversion(rows.dtype == np.int8)
     weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
-    load("engine").nibbles(run.name)[1].of_codes(
+    load("loops.jit").nibbles(run.name)[1].of_codes(
         *run.pool(), run.addresses, *weights, rows.view(np.uint8), flip, zero_point + shift, scale, bias, floats, at
     )
 
@@ -189,7 +191,7 @@ def int4_linear(
     else:
         flip, shift = run.conversion(ruler[1] < 0)
         weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
-        _, driver = load("engine").nibbles(run.name)
+        _, driver = load("loops.jit").nibbles(run.name)
         status = driver.of_reals(
             *run.pool(), run.addresses, *weights, run.extremes, rows,
             np.array(ruler, np.float32), flip, shift, addend, at,
@@ -203,7 +205,7 @@ def _plain(
     rows: NDArray[Any], b: PackedInt4, bias: NDArray[np.float32], ruler: tuple[int, int, int, np.float32], dynamic: bool
 ) -> NDArray[np.float32]:
     """The definition, in NumPy."""
-    plain.tell_cost()
+    fallback.tell_cost()
     zero_point, lo, hi, scale_in = ruler
     if rows.dtype == np.float32:
         if dynamic:
@@ -212,6 +214,6 @@ def _plain(
     weights, n, y = b.unpack(), b.shape[1], np.tile(bias[: b.shape[1]], (len(rows), 1))
     for g, (scale, sums) in enumerate(zip(b.scale[:, :n], b.column_sums[:, :n], strict=True)):
         part = slice(g * b.group_size, (g + 1) * b.group_size)
-        acc = plain.product(rows[:, part], weights[part]) - zero_point * sums
+        acc = fallback.product(rows[:, part], weights[part]) - zero_point * sums
         y += acc.astype(np.float32) * (scale_in * scale)
     return y

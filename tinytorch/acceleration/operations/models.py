@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Flatten, MaxPool1d, MaxPool2d, Module, ReLU, Sequential, Tensor
-from ..core.layers import Remaining, as_module, is_exactly, names_in
-from ..core.windows import Pair, padded
+from ...core import Flatten, MaxPool1d, MaxPool2d, Module, ReLU, Sequential, Tensor
+from ...core.layers import Remaining, as_module, is_exactly, names_in
+from ...core.windows import Pair, padded
 from .conv import Int8Conv2d
 from .elementwise import dequantize, quantize
 from .linear import Int8Linear
 from .pack import pack_int8
-from .rulers import Ruler
+from .qparams import Ruler
 
 
 @dataclass(frozen=True, eq=False)

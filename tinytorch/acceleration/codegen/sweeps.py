@@ -8,8 +8,7 @@ met a NaN. Vectors are wider than registers: LLVM cuts them up, and so unrolls t
 
 import re
 
-ROW_FLOATS = 8  # the quantization parameters of a row that has its own: see `rows`
-ROW = 4 * ROW_FLOATS  # their bytes
+from ..runtime.layout import ROW_BYTES
 
 SIGNATURE = "(ptr %x, i64 %ldx, i64 %rows, i64 %cols, ptr %y, i64 %ldy, ptr %u, ptr %v)"
 
@@ -239,12 +238,12 @@ def _to_float(name: str, relu: bool, lanes: int = 16) -> str:
 def _to_float_by_rows(name: str, relu: bool, lanes: int = 16) -> str:
     """int32 sums -> (sum - zero point * column sum) * (scale * scale[column]) + bias[column]; if wanted, ReLU.
 
-    v: for each row ROW bytes, as in `rows`. u: for 16 columns each their scales, biases, column sums.
+    v: for each row ROW_BYTES bytes, as in `rows`. u: for 16 columns each their scales, biases, column sums.
     """
     f, i = f"<{lanes} x float>", f"<{lanes} x i32>"
     each_row = (
         f"""
-  %v.off = mul i64 %r, {ROW}
+  %v.off = mul i64 %r, {ROW_BYTES}
   %v.row = getelementptr i8, ptr %v, i64 %v.off"""
         + number("offset", "v.row", 0, lanes)
         + number("step", "v.row", 3, lanes)

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
-from . import plain
-from .features import kernel
-from .once import load, once
+from ..runtime.features import kernel
+from . import fallback
+from .arrays import INT32, filled, room, rows_of
+from .dispatch import compiled_kernel
 from .pack import PackedInt8
-from .rulers import zero_point_of
-
-INT32, FLOAT32 = np.dtype(np.int32), np.dtype(np.float32)  # ready made: np.int32 would be looked up at each call
-ALIGN_FROM = 1 << 16  # bytes of a result from which an aligned start is worth its slicing
-
-
-@once
-def rung(name: str, few_rows: bool = False) -> Any:
-    """The compiled rung; this is where numba is imported. Few rows use little of an AMX tile, but all of VNNI."""
-    return load("engine").rung("avx512_vnni" if name == "amx" and few_rows else name)
+from .qparams import zero_point_of
 
 
 def check(a: NDArray[Any], b: PackedInt8) -> None:
@@ -31,29 +22,6 @@ def check(a: NDArray[Any], b: PackedInt8) -> None:
         raise TypeError(f"weights must be packed, got {type(b).__name__}: pack_int8(b) once, then use the pack")
     if a.shape[-1:] != b.shape[:1]:
         raise ValueError(f"wanted [..., {b.shape[0]}] for weights {list(b.shape)}, got shape {a.shape}")
-
-
-def rows_of(a: NDArray[Any], k: int) -> NDArray[Any]:
-    """a as [M, K] whose rows are contiguous."""
-    rows = a if a.ndim == 2 else a.reshape(prod(a.shape[:-1]), k)
-    return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
-
-
-def readable(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """x, or a copy of it, in this processor's byte order and each number at an address that its size divides."""
-    if type(x) is ndarray and x.dtype is FLOAT32 and x.flags.aligned:
-        return x
-    return np.require(x, np.float32, "A")
-
-
-def room(count: int, kind: type[np.generic], size: int) -> NDArray[Any]:
-    """Room for `count` elements of `size` bytes; for 64 bytes more where a start that divides by 64 pays."""
-    return np.empty(count if count * size < ALIGN_FROM else count + 64 // size, kind)
-
-
-def filled(out: NDArray[Any], skip: int, count: int) -> NDArray[Any]:
-    """What was written to `room`: `count` elements after `skip`."""
-    return out if out.size == count else out[skip : skip + count]
 
 
 def _fits(acc: NDArray[np.int64], k: int) -> NDArray[np.int32]:
@@ -65,7 +33,7 @@ def _fits(acc: NDArray[np.int64], k: int) -> NDArray[np.int32]:
 
 def _exact(a: NDArray[Any], b: PackedInt8, zero_point: Any) -> NDArray[np.int32]:
     """The product by NumPy, in int64: for rows with zero points of their own, and where int32 might not do."""
-    return _fits(plain.matmul(a, b) - zero_point * b.column_sums, b.shape[0])
+    return _fits(fallback.matmul(a, b) - zero_point * b.column_sums, b.shape[0])
 
 
 def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: ArrayLike = 0) -> NDArray[np.int32]:
@@ -103,12 +71,12 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     m, shape = rows.shape[0], a.shape[:-1] + b.shape[1:]
     zero_point, name = zero_point_of(zero_point, a.shape), kernel()
     if name == "numpy" or type(zero_point) is not int or (255 + abs(zero_point)) * b.reach >= 2**31:
-        plain.tell_cost()
+        fallback.tell_cost()
         return _exact(rows, b, zero_point).reshape(shape)
     count = m * n
     if count * k == 0:
         return np.zeros(shape, np.int32)
-    run, out = rung(name, m <= b.few), room(count, np.int32, 4)
+    run, out = compiled_kernel(name, m <= b.few), room(count, np.int32, 4)
     flip, shift = run.conversion(kind == "b")
     rows = rows if kind == "B" else rows.view(np.uint8)
     skip = run.matmul(*run.pool(), run.addresses, rows, b.data, b.panel, b.column_sums, flip, zero_point + shift, out)

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.compiled import Array, Entry, add, at, call, compiled, inlined, ints, keep, reals, task, words
+from ..runtime.threads import EVERYBODY, run
 from . import small
-from .compiled import Array, Entry, add, at, call, compiled, inlined, ints, keep, reals, task, words
 from .gemm import (
     CHUNK,
     CODES,
@@ -44,7 +45,6 @@ from .small import (
     scratch,
     small_product,
 )
-from .threads import EVERYBODY, run
 
 BIAS, FLOATS = "Array(int32, 1, 'C', readonly=True)", "Array(float32, 1, 'C', readonly=True)"
 ONE: Any = np.float32(1)

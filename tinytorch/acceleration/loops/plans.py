@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import gemm, small, threads
-from .compiled import Entry
-from .int8 import ALIGN_FROM
-from .once import load
-from .pack import PackedInt8
+from ..runtime import threads
+from ..runtime.compiled import Entry
+from ..runtime.layout import ALIGN_FROM
+from ..runtime.once import load
+from . import gemm, small
 
 if TYPE_CHECKING:
-    from .linear import Int8Linear
+    from ..operations.linear import Int8Linear
+    from ..operations.pack import PackedInt8
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class Plan:
 
 
 def _plan(
-    entries: tuple[Entry, Entry], b: PackedInt8, rung: Any, signed: bool, zero: int, after: int, *arrays: NDArray[Any]
+    entries: tuple[Entry, Entry], b: "PackedInt8", rung: Any, signed: bool, zero: int, after: int, *arrays: NDArray[Any]
 ) -> Plan:
     """`zero`, `after`, a pass, and `arrays` are a layer's. signed: whether the codes that meet the weights are int8."""
     (k, n), (flip, shift) = b.shape, rung.conversion(signed)
@@ -50,7 +51,7 @@ def _plan(
     return Plan(*entries, words, min(small.most_rows(k, n), most), most, n, arrays)
 
 
-def of_pack(b: PackedInt8, rung: Any, kind: str) -> Plan:
+def of_pack(b: "PackedInt8", rung: Any, kind: str) -> Plan:
     """The plan of `int8_matmul` with weights b and codes of type `kind`."""
     farthest = (2**31 - 1) // max(b.reach, 1) - 255  # the zero point with which no sum of products leaves int32
     return _plan((small.MATMUL[kind], small.LARGE[kind]), b, rung, kind == "b", farthest, 0)
@@ -67,7 +68,7 @@ def of_rows(layer: "Int8Linear", rung: Any) -> Plan:
     start = np.zeros(n + 32, np.int64)
     start[:n] = -shift * layer.weights.column_sums
     start[: layer.integers.size] += layer.integers
-    rows, finish = load("rows"), load("engine").passes_by_rows(rung.name)[layer.relu]
+    rows, finish = load("loops.rows"), load("loops.jit").passes_by_rows(rung.name)[layer.relu]
     arrays = layer.columns, start.astype(np.int32), quantizer_of(rung, flip)
     entries, before = (rows.SMALL, rows.LARGE), rows.quantize_rows.address
     return _plan(entries, layer.weights, rung, False, before, finish, *arrays)
@@ -82,7 +83,7 @@ def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Plan:
     floats[: layer.floats.size], integers[: layer.integers.size] = layer.floats, layer.integers
     scale = np.ascontiguousarray(np.broadcast_to(layer.scale, n))
     signed = layer.ruler_in[1] < 0 if kind == "f" else kind == "b"
-    fused = load("fused")
+    fused = load("loops.fused")
     entries = fused.SMALL[kind, layer.target.char], fused.LARGE[kind, layer.target.char]
     arrays = scale, floats, integers, layer.ruler, layer.ruler_out
     return _plan(entries, layer.weights, rung, signed, layer.ruler_in[0], layer.after[-1], *arrays)

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .features import compiler_fault, wanted_kernel
+from ..runtime.features import compiler_fault, wanted_kernel
 from .pack import PackedInt8
 
 PIECE = 512

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .once import load
+from ..runtime.layout import ALIGNMENT
+from ..runtime.once import load
+from .dispatch import compiled_kernel
 
-ALIGNMENT = 64
 TILES_FROM = 1 << 17  # products, the second row's on; AMX sleeps after half a microsecond, and takes as long to wake
 
 
@@ -51,9 +52,7 @@ class PackedInt8:
         """The plan (see `plans`) of small products of codes of type `kind` on rung `name`; None where there is none."""
         if name == "numpy" or kind not in "bB":
             return None
-        from .int8 import rung
-
-        self.plans[name, kind, few] = load("plans").of_pack(self, rung(name, few), kind)
+        self.plans[name, kind, few] = load("loops.plans").of_pack(self, compiled_kernel(name, few), kind)
         return self.plans[name, kind, few]
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import Array, at, call, compiled, inlined, keep, peek, reals, task, words
+from ..runtime.compiled import Array, at, call, compiled, inlined, keep, peek, reals, task, words
+from ..runtime.layout import ROW_BYTES
+from ..runtime.threads import run
 from .fused import BIAS, FLOATS, LAYER, per_column
 from .gemm import (
     ALONE,
@@ -23,8 +25,6 @@ from .gemm import (
     sums_bytes,
     up,
 )
-from .sweeps import ROW
-from .threads import run
 
 WORDS = 256  # bytes of what `product_task` reads
 NEAR = 96 << 10  # bytes of windows that stay in the second cache until all weights have met them
@@ -50,7 +50,7 @@ def window_task(v: Any, index: int, thread: int) -> None:
             for r in range(kernel_rows):
                 call(copy, (x + r * row, pixel, kernel_columns, channels, y + r * segment, channels, mask, 0))
         if of_images != NONE:
-            qparams, of_image = reals(of_windows + i * ROW), reals(of_images + n * ROW)
+            qparams, of_image = reals(of_windows + i * ROW_BYTES), reals(of_images + n * ROW_BYTES)
             qparams[0], qparams[3] = of_image[0], of_image[3]
     w = words(address + block * ld)
     for i in range(31):
@@ -58,7 +58,7 @@ def window_task(v: Any, index: int, thread: int) -> None:
     w[0], w[1], w[5], w[7], w[16] = address, ld, rows, w[7] + first * w[8], rows
     w[27], w[28], w[29] = of_windows, 0, 0
     if of_images != NONE:
-        w[13], w[27] = of_windows, of_windows + up(block * ROW, 64)
+        w[13], w[27] = of_windows, of_windows + up(block * ROW_BYTES, 64)
     call(peek(rung + 8 * PRODUCT), (at(w), 0, 0))
 
 
@@ -70,7 +70,7 @@ def blocks_of_windows(
     pool: int, threads: int, rung: Array, function: int, images: Array, shape: Array, flip: int, weights: Array,
     panel: int, n: int, start: int, size: int, finish: int, u: int, v: int, v_step: int, of_images: int, out: int,
 ) -> None:  # fmt: skip
-    """The product of all windows. of_images: 0, or where the quantization parameters of the images are, ROW bytes
+    """The product of all windows. of_images: 0, or where the quantization parameters of the images are, ROW_BYTES bytes
     each: then those of its windows are what the pass `finish` takes as v, and u has three numbers for a column."""
     count, height, width, pixel = images.shape
     kernel_rows, kernel_columns, high, wide = shape[0], shape[1], shape[6], shape[7]
@@ -94,7 +94,7 @@ def blocks_of_windows(
     w[31], w[32], w[33], w[34] = out + column * size, columns * size, size, start
     w[35], w[36], w[37], w[38] = finish, u, v, v_step
     w[39], w[41], w[42], w[43], w[44], w[45], w[46], w[50] = at(rung), up(n, 16) // 16, 1, w[28], k, 1, NONE, 0
-    w[54] = ROW if of_images != NONE else 0
+    w[54] = ROW_BYTES if of_images != NONE else 0
     room = threads if pool != 0 else 1
     w[16] = block * ld + WORDS + up(block * w[54], 64) + sums_bytes(rung, block, w[41], False)
     scratch, w[15] = aligned(room * w[16])

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.windows import Both, Pair, as_pair, count_both
+from ...core.windows import Both, Pair, as_pair, count_both
+from ..runtime.features import kernel
+from ..runtime.layout import ROW_FLOATS
+from ..runtime.once import load
+from .arrays import readable
+from .dispatch import compiled_kernel
 from .elementwise import find_dynamic, quantize, quantize_rows
-from .features import kernel
-from .int8 import readable, rung
 from .linear import Int8Linear
-from .once import load
 from .pack import pack_int8
-from .rulers import Ruler, bias_of
-from .sweeps import ROW_FLOATS
+from .qparams import Ruler, bias_of
 
 
 @dataclass(frozen=True)
@@ -176,14 +177,14 @@ class Int8Conv2d:
         return self.layers[0].target
 
     def _compiled(self, images: NDArray[Any], out: NDArray[Any], zero_point: Any, scale: Any) -> None:
-        run, driver = rung(kernel()), load("windows")
+        run, driver = compiled_kernel(kernel()), load("loops.windows")
         flip, shift = run.conversion(images.dtype == np.int8)
         source, target = np.ascontiguousarray(images).view(np.uint8), out.reshape(-1).view(np.uint8)
         channels, by_images = self.channels // self.groups, np.ndim(scale) > 0
         if by_images:
             qparams = np.zeros((len(images), ROW_FLOATS), np.float32)
             qparams[:, 0], qparams[:, 3] = zero_point.reshape(-1), scale.reshape(-1)
-            finish = load("engine").passes_by_rows(run.name)[self.layers[0].relu]
+            finish = load("loops.jit").passes_by_rows(run.name)[self.layers[0].relu]
         for g, layer in enumerate(self.layers):
             n = layer.weights.shape[1]
             steps = *as_pair(self.stride), *as_pair(self.dilation)

@@ -11,11 +11,12 @@ from math import prod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import plain
-from .features import bf16_kernel, kernel
-from .int8 import readable, room
-from .once import load
-from .pack import ALIGNMENT, aligned
+from ..runtime.features import bf16_kernel, kernel
+from ..runtime.layout import ALIGNMENT
+from ..runtime.once import load
+from . import fallback
+from .arrays import readable, room
+from .pack import aligned
 
 Matrix = NDArray[np.float32]
 
@@ -89,17 +90,17 @@ def pack_bf16(b: Matrix) -> PackedBf16:
             2, 0, 3, 1
         )
         return PackedBf16(data, (k, n))
-    driver, data, readable = load("engine").halves(name).driver, aligned(panel * -(-n // 16), np.empty), _readable(b)
-    block = load("engine").block(name, "k" if readable.strides[1] == 4 else "n", "k")
-    driver.pack(load("threads").pool().address, driver.convert_task.address, block, readable, panel, data)
+    driver, data, readable = load("loops.jit").halves(name).driver, aligned(panel * -(-n // 16), np.empty), _readable(b)
+    block = load("loops.jit").block(name, "k" if readable.strides[1] == 4 else "n", "k")
+    driver.pack(load("runtime.threads").pool().address, driver.convert_task.address, block, readable, panel, data)
     return PackedBf16(data, (k, n))
 
 
 def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
     """a [M, K] @ b, compiled."""
-    m, n, run, pool = len(a), b.shape[1], load("engine").halves(name), load("threads").pool()
+    m, n, run, pool = len(a), b.shape[1], load("loops.jit").halves(name), load("runtime.threads").pool()
     out, convert, readable = room(m * n, np.float32, 4), run.driver.convert_task.address, _readable(a)
-    block = load("engine").block(name, "n" if readable.strides[1] == 4 else "k", "n")
+    block = load("loops.jit").block(name, "n" if readable.strides[1] == 4 else "k", "n")
     skip = run.driver.matmul(
         pool.address, pool.threads, run.addresses, convert, block, readable, b.data, b.panel, n, out
     )
@@ -130,7 +131,7 @@ def bf16_matmul(a: Matrix, b: PackedBf16 | Matrix) -> Matrix:
         raise ValueError(f"wanted a [..., {b.shape[-2]}] for b {tuple(b.shape)}, got shape {a.shape}")
     name = bf16_kernel(kernel())
     if name is None or 0 in (*a.shape, *b.shape):
-        plain.tell_cost()
+        fallback.tell_cost()
         with np.errstate(invalid="ignore", over="ignore"):
             return np.asarray(round_to_bf16(a) @ (b.unpack() if isinstance(b, PackedBf16) else round_to_bf16(b)))
     if isinstance(b, PackedBf16) or b.ndim == 2:

@@ -1,0 +1,1 @@
+"""What Numba compiles: the loops around the micro-kernels, in blocks for caches and threads. It imports Numba."""

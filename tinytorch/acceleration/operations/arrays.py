@@ -1,0 +1,35 @@
+"""Arrays as compiled code takes them: contiguous rows, aligned numbers, room for a result on cache lines."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+from numpy.typing import NDArray
+
+from ..runtime.layout import ALIGN_FROM
+
+INT32, FLOAT32 = np.dtype(np.int32), np.dtype(np.float32)  # ready made: np.int32 would be looked up at each call
+
+
+def rows_of(a: NDArray[Any], k: int) -> NDArray[Any]:
+    """a as [M, K] whose rows are contiguous."""
+    rows = a if a.ndim == 2 else a.reshape(prod(a.shape[:-1]), k)
+    return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+
+
+def readable(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """x, or a copy of it, in this processor's byte order and each number at an address that its size divides."""
+    if type(x) is ndarray and x.dtype is FLOAT32 and x.flags.aligned:
+        return x
+    return np.require(x, np.float32, "A")
+
+
+def room(count: int, kind: type[np.generic], size: int) -> NDArray[Any]:
+    """Room for `count` elements of `size` bytes; for 64 bytes more where a start that divides by 64 pays."""
+    return np.empty(count if count * size < ALIGN_FROM else count + 64 // size, kind)
+
+
+def filled(out: NDArray[Any], skip: int, count: int) -> NDArray[Any]:
+    """What was written to `room`: `count` elements after `skip`."""
+    return out if out.size == count else out[skip : skip + count]
