@@ -216,7 +216,7 @@ def test_a_limit_on_the_size_of_files_costs_speed_only(warm: Path, tmp_path: Pat
 
 
 def test_the_folder_is_another_for_another_processor_version_python_or_source() -> None:
-    code = "{}\nfrom tinytorch.acceleration import disk\nprint(disk.folder_name())"
+    code = "{}\nfrom tinytorch.acceleration.runtime import disk\nprint(disk.folder_name())"
     changes = [
         "", "import llvmlite.binding as llvm; llvm.get_host_cpu_name = lambda: 'another'",
         "import numba; numba.__version__ = '0'", "import llvmlite.binding as llvm; llvm.llvm_version_info = (99, 0, 0)",

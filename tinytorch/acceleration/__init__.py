@@ -8,7 +8,7 @@
 
 `kernels()` names what this machine has, fastest first: amx, avx512_vnni, avx_vnni, avx2, neon_dotprod, generic, numpy;
 all give the same bits. TINYTORCH_KERNEL in the environment, or `use_kernel`, forces one of them. Importing this package
-is quick: numba is imported when a kernel first runs, and what it compiles is kept on disk (see `disk`).
+is quick: numba is imported when a kernel first runs, and what it compiles is kept on disk (see `runtime.disk`).
 """
 
 import numpy as np

@@ -108,4 +108,4 @@ def test_of_this_course_compiled_kernels_and_files_for_engines_are_withheld() ->
     here = Project(Path(__file__).parents[3])
     names = withheld.withheld(here, load_module(here, "17_quantization"))
     assert {name.split(".")[1] for name in names} == {"acceleration", "deployment"}
-    assert "tinytorch.acceleration.bf16" in names
+    assert "tinytorch.acceleration.operations.bf16" in names
