@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinytorch.acceleration import Int8Conv2d, set_num_threads
-from tinytorch.acceleration.operations.conv import Uint8Ruler
+from tinytorch.acceleration.operations.conv import Uint8QParams
 from tinytorch.acceleration.operations.elementwise import choose_dynamic
 from tinytorch.core import Tensor
 from tinytorch.quantization import INT8, UINT8, QParams, QuantizedConv2d, QuantizedTensor, choose_qparams, quantize
@@ -147,7 +147,7 @@ def test_a_dynamic_layer_finds_the_range_in_either_order_of_memory(on_kernel: st
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     weights = rng.integers(-127, 128, (5, 3, 3, 3)).astype(np.int8)
     dynamic = Int8Conv2d(weights, 0.01)
-    static = Int8Conv2d(weights, 0.01, input_qparams=Uint8Ruler(*choose_dynamic(x)))
+    static = Int8Conv2d(weights, 0.01, input_qparams=Uint8QParams(*choose_dynamic(x)))
     np.testing.assert_array_equal(dynamic(x), static(np.ascontiguousarray(x)))
     x[1, 2, 3, 4] = np.nan
     with pytest.raises(ValueError, match=r"NaN, got one at index \[1, 2, 3, 4\]"):

@@ -112,7 +112,7 @@ def test_wrong_input_is_one_sentence() -> None:
 def test_a_pack_with_missing_bytes_is_refused_before_anything_reads_it() -> None:
     packed = pack_int8(np.ones((64, 32), np.int8))
     with pytest.raises(ValueError, match="make it with pack_int8"):
-        PackedInt8(packed.data[:-1].copy(), packed.shape, packed.column_sums, packed.reach)
+        PackedInt8(packed.data[:-1].copy(), packed.shape, packed.column_sums, packed.max_abs_sum)
 
 
 def test_a_pack_is_a_copy_nobody_can_change() -> None:

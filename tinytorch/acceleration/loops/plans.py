@@ -45,7 +45,7 @@ def _plan(
     """`zero`, `after`, a pass, and `arrays` are a layer's. signed: whether the codes that meet the weights are int8."""
     (k, n), (flip, shift) = b.shape, rung.conversion(signed)
     arrays = (rung.addresses, b.data, b.column_sums, *arrays)
-    head = [b.panel, k, n, flip, shift, zero, after]
+    head = [b.panel_bytes, k, n, flip, shift, zero, after]
     words = np.array([*head, *(array.ctypes.data for array in arrays)], np.int64)
     most = (ALIGN_FROM - 1) // (4 * n) if k * n > 0 else 0
     return Plan(*entries, words, min(small.most_rows(k, n), most), most, n, arrays)
@@ -53,7 +53,7 @@ def _plan(
 
 def of_pack(b: "PackedInt8", rung: Any, kind: str) -> Plan:
     """The plan of `int8_matmul` with weights b and codes of type `kind`."""
-    farthest = (2**31 - 1) // max(b.reach, 1) - 255  # the zero point with which no sum of products leaves int32
+    farthest = (2**31 - 1) // max(b.max_abs_sum, 1) - 255  # the zero point with which no sum of products leaves int32
     return _plan((small.MATMUL[kind], small.LARGE[kind]), b, rung, kind == "b", farthest, 0)
 
 
@@ -67,9 +67,9 @@ def of_rows(layer: "Int8Linear", rung: Any) -> Plan:
     (_, n), (flip, shift) = layer.weights.shape, rung.conversion(signed=False)
     start = np.zeros(n + 32, np.int64)
     start[:n] = -shift * layer.weights.column_sums
-    start[: layer.integers.size] += layer.integers
+    start[: layer.int_bias.size] += layer.int_bias
     rows, finish = load("loops.rows"), load("loops.jit").passes_by_rows(rung.name)[layer.relu]
-    arrays = layer.columns, start.astype(np.int32), quantizer_of(rung, flip)
+    arrays = layer.column_constants, start.astype(np.int32), quantizer_of(rung, flip)
     entries, before = (rows.SMALL, rows.LARGE), rows.quantize_rows.address
     return _plan(entries, layer.weights, rung, False, before, finish, *arrays)
 
@@ -80,10 +80,10 @@ def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Plan:
         return of_rows(layer, rung)
     n = layer.weights.shape[1]
     floats, integers = np.zeros(n + 32, np.float32), np.zeros(n, np.int32)  # passes read whole vectors
-    floats[: layer.floats.size], integers[: layer.integers.size] = layer.floats, layer.integers
+    floats[: layer.float_bias.size], integers[: layer.int_bias.size] = layer.float_bias, layer.int_bias
     scale = np.ascontiguousarray(np.broadcast_to(layer.scale, n))
-    signed = layer.ruler_in[1] < 0 if kind == "f" else kind == "b"
+    signed = layer.qparams_in.qmin < 0 if kind == "f" else kind == "b"
     fused = load("loops.fused")
-    entries = fused.SMALL[kind, layer.target.char], fused.LARGE[kind, layer.target.char]
-    arrays = scale, floats, integers, layer.ruler, layer.ruler_out
-    return _plan(entries, layer.weights, rung, signed, layer.ruler_in[0], layer.after[-1], *arrays)
+    entries = fused.SMALL[kind, layer.result_dtype.char], fused.LARGE[kind, layer.result_dtype.char]
+    arrays = scale, floats, integers, layer.qparams_in_floats, layer.qparams_out_floats
+    return _plan(entries, layer.weights, rung, signed, layer.qparams_in.zero_point, layer.epilogue, *arrays)

@@ -39,12 +39,12 @@ class PackedBf16:
 
     data: NDArray[np.uint8] = field(repr=False)
     shape: tuple[int, int]
-    panel: int = field(init=False, repr=False)  # bytes of 16 columns
+    panel_bytes: int = field(init=False, repr=False)  # bytes of 16 columns
 
     def __post_init__(self) -> None:
         k, n = self.shape
-        object.__setattr__(self, "panel", max(-(-k // 32), 1) * 1024)
-        if self.data.dtype != np.uint8 or self.data.shape != (self.panel * -(-n // 16),):
+        object.__setattr__(self, "panel_bytes", max(-(-k // 32), 1) * 1024)
+        if self.data.dtype != np.uint8 or self.data.shape != (self.panel_bytes * -(-n // 16),):
             raise ValueError(f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with pack_bf16")
         self.data.flags.writeable = False
 
@@ -56,8 +56,8 @@ class PackedBf16:
     def unpack(self) -> Matrix:
         """The rounded weights: float32 [K, N]."""
         k, n = self.shape
-        pairs = self.data.view(np.uint16).reshape(-1, self.panel // 64, 16, 2).transpose(1, 3, 0, 2)
-        bits = pairs.reshape(self.panel // 32, -1)[:k, :n].astype(np.uint32) << np.uint32(16)
+        pairs = self.data.view(np.uint16).reshape(-1, self.panel_bytes // 64, 16, 2).transpose(1, 3, 0, 2)
+        bits = pairs.reshape(self.panel_bytes // 32, -1)[:k, :n].astype(np.uint32) << np.uint32(16)
         return bits.view(np.float32)
 
 
@@ -102,7 +102,7 @@ def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
     out, convert, readable = room(m * n, np.float32, 4), run.driver.convert_task.address, _readable(a)
     block = load("loops.jit").block(name, "n" if readable.strides[1] == 4 else "k", "n")
     skip = run.driver.matmul(
-        pool.address, pool.threads, run.addresses, convert, block, readable, b.data, b.panel, n, out
+        pool.address, pool.threads, run.addresses, convert, block, readable, b.data, b.panel_bytes, n, out
     )
     return out[skip : skip + m * n].reshape(m, n)
 

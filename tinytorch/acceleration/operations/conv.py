@@ -22,18 +22,18 @@ from .dispatch import compiled_kernel
 from .elementwise import find_dynamic, quantize, quantize_rows
 from .linear import Int8Linear
 from .pack import pack_int8
-from .qparams import Ruler, bias_of
+from .qparams import QParamsLike, bias_of
 
 
 @dataclass(frozen=True)
-class Uint8Ruler:
+class Uint8QParams:
     """The ruler of a dynamic input."""
 
     scale: np.float32
     zero_point: int
 
     @property
-    def int_type(self) -> Uint8Ruler:
+    def int_type(self) -> Uint8QParams:
         return self
 
     qmin, qmax, storage = 0, 255, np.uint8
@@ -68,8 +68,8 @@ class Int8Conv2d:
     weights: InitVar[NDArray[np.int8]]
     scale: InitVar[ArrayLike]
     bias: InitVar[ArrayLike | None] = None
-    input_qparams: Ruler | None = None
-    output_qparams: InitVar[Ruler | None] = None
+    input_qparams: QParamsLike | None = None
+    output_qparams: InitVar[QParamsLike | None] = None
     relu: InitVar[bool] = False
     stride: Both = 1  # kept as pairs
     padding: Both = 0
@@ -80,7 +80,7 @@ class Int8Conv2d:
     kernel: tuple[int, int] = field(init=False)
 
     def __post_init__(
-        self, weights: NDArray[np.int8], scale: ArrayLike, bias: ArrayLike | None, out: Ruler | None, relu: bool
+        self, weights: NDArray[np.int8], scale: ArrayLike, bias: ArrayLike | None, out: QParamsLike | None, relu: bool
     ) -> None:
         weights = np.asarray(weights)
         for name, least in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1)):
@@ -124,9 +124,9 @@ class Int8Conv2d:
         static = self.input_qparams
         if static is None:
             scale, zero_point = find_dynamic(x)
-            ruler: Ruler = Uint8Ruler(scale, zero_point)
+            ruler: QParamsLike = Uint8QParams(scale, zero_point)
         else:
-            ruler, (zero_point, _, _, scale) = static, self.layers[0].ruler_in
+            ruler, (zero_point, _, _, scale) = static, self.layers[0].qparams_in
         images = x.transpose(0, 2, 3, 1)  # as a layer before has left them
         codes = quantize(images, ruler).transpose(0, 3, 1, 2) if images.flags.c_contiguous else quantize(x, ruler)
         return self._convolve(codes, zero_point, scale)
@@ -144,13 +144,13 @@ class Int8Conv2d:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"wanted images [N, {self.channels}, height, width], got shape {x.shape}")
 
-    def of_codes(self, q: NDArray[Any], ruler: Ruler) -> NDArray[Any]:
+    def of_codes(self, q: NDArray[Any], ruler: QParamsLike) -> NDArray[Any]:
         """The same for codes of any ruler, such as a dynamic layer before gave them."""
         self._check(q)
         zero_point: Any = np.asarray(ruler.zero_point, np.int64)
         scale: Any = np.asarray(ruler.scale, np.float32)
         for layer in self.layers:
-            layer.check_reach(int(np.abs(zero_point).max(initial=0)))
+            layer.check_overflow(int(np.abs(zero_point).max(initial=0)))
         if self.per_row and scale.ndim:
             zero_point, scale = (np.broadcast_to(a, (len(q), 1, 1, 1)) for a in (zero_point, scale))
         else:
@@ -174,7 +174,7 @@ class Int8Conv2d:
 
     @property
     def _target(self) -> np.dtype[Any]:
-        return self.layers[0].target
+        return self.layers[0].result_dtype
 
     def _compiled(self, images: NDArray[Any], out: NDArray[Any], zero_point: Any, scale: Any) -> None:
         run, driver = compiled_kernel(kernel()), load("loops.windows")
@@ -191,10 +191,10 @@ class Int8Conv2d:
             shape = [*self.kernel, *steps, *out.shape[1:3], g * channels, channels, g * n, out.shape[3]]
             around = *run.pool(), run.addresses, driver.window_task.address, source, np.array(shape, np.int64), flip
             if by_images:
-                weights = layer.columns, *layer.after[:3], layer.integers
+                weights = layer.column_constants, *layer.driver_operands[:3], layer.int_bias
                 driver.convolve_by_images(*around, shift, qparams, finish, *weights, target)
             else:
-                driver.convolve(*around, zero_point + shift, scale, *layer.after, target)
+                driver.convolve(*around, zero_point + shift, scale, *layer.driver_operands, target)
 
     def _plain(self, images: NDArray[Any], out: NDArray[Any], zero_point: Any, scale: Any) -> None:
         (down, right), (far, wide) = as_pair(self.stride), as_pair(self.dilation)

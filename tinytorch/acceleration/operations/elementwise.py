@@ -15,7 +15,7 @@ from ..runtime.layout import ROW_FLOATS
 from ..runtime.once import load
 from .arrays import FLOAT32, readable
 from .dispatch import compiled_kernel
-from .qparams import Ruler, refuse
+from .qparams import QParamsLike, refuse
 
 TINY = np.finfo(np.float32).tiny
 DEQUANTIZE = {"b": "dequantize_int8", "B": "dequantize_uint8"}  # by the type of codes
@@ -118,7 +118,7 @@ def _address(name: str, verb: str) -> int:
     return address
 
 
-def _find_pass(qparams: Ruler, name: str, kind: str) -> Pass | None:
+def _find_pass(qparams: QParamsLike, name: str, kind: str) -> Pass | None:
     """The pass of a ruler on rung `name`, from reals ("f") or codes; None where it is not one for the whole tensor."""
     if name == "numpy" or np.ndim(qparams.scale) != 0:
         return None
@@ -144,12 +144,12 @@ def _pool(size: int) -> int:
     return load("runtime.threads").pool().address if size >= SHARED else 0
 
 
-def _rows(qparams: Ruler) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def _rows(qparams: QParamsLike) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """A scale for each row, and a zero point for each or for all."""
     return np.asarray(qparams.scale, np.float32).reshape(-1), np.asarray(qparams.zero_point, np.int32).reshape(-1)
 
 
-def _quantize_otherwise(x: NDArray[np.float32], qparams: Ruler, name: str) -> NDArray[Any]:
+def _quantize_otherwise(x: NDArray[np.float32], qparams: QParamsLike, name: str) -> NDArray[Any]:
     """By a ruler for each slice of the first axis, compiled; by any other, or without a compiler, in NumPy."""
     lo, hi = qparams.int_type.qmin, qparams.int_type.qmax
     if name == "numpy" or x.size == 0 or not _by_rows(qparams.scale, x.shape):
@@ -162,7 +162,7 @@ def _quantize_otherwise(x: NDArray[np.float32], qparams: Ruler, name: str) -> ND
     return q.view(np.int8) if lo < 0 else q
 
 
-def _dequantize_otherwise(q: NDArray[Any], qparams: Ruler, name: str) -> NDArray[np.float32]:
+def _dequantize_otherwise(q: NDArray[Any], qparams: QParamsLike, name: str) -> NDArray[np.float32]:
     """The way back."""
     if name == "numpy" or q.size == 0 or not _by_rows(qparams.scale, q.shape):
         check_fits("a scale", qparams.scale.shape, q.shape)
@@ -196,7 +196,7 @@ def _into(out: NDArray[Any] | None, source: NDArray[Any], result: NDArray[Any]) 
     return out
 
 
-def quantize(x: NDArray[Any], qparams: Ruler, out: NDArray[Any] | None = None) -> NDArray[Any]:
+def quantize(x: NDArray[Any], qparams: QParamsLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """`clip(rint(x / scale) + zero_point, qmin, qmax)` as int8 or uint8 [shape of x]; bit-equal to the definition.
 
     x: float32, any shape; other reals are converted. NaN is refused (ValueError), what lies outside saturates. Rulers
@@ -219,7 +219,7 @@ def quantize(x: NDArray[Any], qparams: Ruler, out: NDArray[Any] | None = None) -
     return q if out is None else out
 
 
-def dequantize(q: NDArray[Any], qparams: Ruler, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+def dequantize(q: NDArray[Any], qparams: QParamsLike, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """`scale * (q - zero_point)`, float32 [shape of q]. q: int8 or uint8 codes, any shape. out: as in `quantize`."""
     if type(q) is not ndarray:
         q = np.asarray(q)

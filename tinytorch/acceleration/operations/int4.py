@@ -21,7 +21,7 @@ from .arrays import readable, rows_of
 from .dispatch import compiled_kernel
 from .elementwise import choose_dynamic, quantize_plain
 from .pack import aligned
-from .qparams import DYNAMIC, Ruler, bias_of, check_scales, refuse, ruler_of, zero_point_of
+from .qparams import DYNAMIC, QParamsLike, bias_of, check_scales, refuse, tensor_qparams, zero_point_of
 
 UNIT = 64  # K is padded to it
 
@@ -159,7 +159,7 @@ def _of_codes(
 
 
 def int4_linear(
-    x: NDArray[Any], b: PackedInt4, bias: ArrayLike | None = None, input_qparams: Ruler | None = None
+    x: NDArray[Any], b: PackedInt4, bias: ArrayLike | None = None, input_qparams: QParamsLike | None = None
 ) -> NDArray[np.float32]:
     """x @ (codes * scale) + bias with x in 8 bits: float32 [..., N].
 
@@ -181,7 +181,7 @@ def int4_linear(
         raise TypeError(f"x must be a float32 array, or int8 or uint8 codes, got {x.dtype}: x.astype(np.float32)")
     addend, given = np.zeros(b.scale.shape[1], np.float32), bias_of(bias, n)
     addend[: given.size] = given
-    ruler = DYNAMIC if input_qparams is None else ruler_of(input_qparams, "input_qparams")
+    ruler = DYNAMIC if input_qparams is None else tensor_qparams(input_qparams, "input_qparams")
     rows = rows_of(x if codes else np.ascontiguousarray(readable(x)), b.shape[0])
     if kernel() == "numpy" or 0 in (*rows.shape, n):
         return _plain(rows, b, addend, ruler, input_qparams is None).reshape(*x.shape[:-1], n)

@@ -51,7 +51,7 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     of_two_axes = type(a) is ndarray and a.ndim == 2
     if of_two_axes and type(b) is PackedInt8 and type(zero_point) is int and -128 <= zero_point <= 255:
         name, kind, m = kernel(), a.dtype.char, len(a)
-        plan = b.plans.get((name, kind, m <= b.few)) or b.find_plan(name, kind, m <= b.few)
+        plan = b.plans.get((name, kind, m <= b.few_rows)) or b.find_plan(name, kind, m <= b.few_rows)
         if plan is not None and 0 < m <= plan.most:
             out = np.empty((m, plan.columns), INT32)
             if m <= plan.rows:
@@ -70,14 +70,16 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     rows = rows_of(a, k)
     m, shape = rows.shape[0], a.shape[:-1] + b.shape[1:]
     zero_point, name = zero_point_of(zero_point, a.shape), kernel()
-    if name == "numpy" or type(zero_point) is not int or (255 + abs(zero_point)) * b.reach >= 2**31:
+    if name == "numpy" or type(zero_point) is not int or (255 + abs(zero_point)) * b.max_abs_sum >= 2**31:
         fallback.tell_cost()
         return _exact(rows, b, zero_point).reshape(shape)
     count = m * n
     if count * k == 0:
         return np.zeros(shape, np.int32)
-    run, out = compiled_kernel(name, m <= b.few), room(count, np.int32, 4)
+    run, out = compiled_kernel(name, m <= b.few_rows), room(count, np.int32, 4)
     flip, shift = run.conversion(kind == "b")
     rows = rows if kind == "B" else rows.view(np.uint8)
-    skip = run.matmul(*run.pool(), run.addresses, rows, b.data, b.panel, b.column_sums, flip, zero_point + shift, out)
+    skip = run.matmul(
+        *run.pool(), run.addresses, rows, b.data, b.panel_bytes, b.column_sums, flip, zero_point + shift, out
+    )
     return filled(out, skip, count).reshape(shape)

@@ -17,10 +17,11 @@ from .dispatch import compiled_kernel
 from .elementwise import choose_dynamic, quantize_plain
 from .int8 import check
 from .pack import PackedInt8
-from .qparams import DYNAMIC, Ruler, bias_of, check_scales, refuse, ruler_of
+from .qparams import DYNAMIC, QParamsLike, TensorQParams, bias_of, check_scales, refuse, tensor_qparams
 
 NO_FLOATS, NO_INTS = np.zeros(0, np.float32), np.zeros(0, np.int32)
-TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # passes, counted from gemm.FINISH
+NO_OUTPUT_QPARAMS = TensorQParams(0, 0, 0, np.float32(1))  # of a layer whose results are reals
+TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # epilogues, counted from gemm.FINISH
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +29,10 @@ class Int8Linear:
     """A quantized layer, checked once and called many times: [..., K] -> float32 [..., N], or codes.
 
     weights: [K, N], by `pack_int8`. scale: of the weights, float32 [N] or one for all. bias: float32 [N], added to the
-    result, or int32 [N], added to the sums. input_qparams: the ruler that x is quantized by, or whose codes it holds;
-    None: x's own range, at each call (ONNX DynamicQuantizeLinear). output_qparams: the ruler of the codes to return;
-    it needs input_qparams, and an int32 bias or none. relu: results below 0 become 0. per_row: without input_qparams,
-    the range of each row of x, not of all.
+    result, or int32 [N], added to the sums. input_qparams: the quantization parameters that x is quantized with, or
+    whose codes it holds; None: those of x's own range, found at each call (ONNX DynamicQuantizeLinear). output_qparams:
+    those of the codes to return; they need input_qparams, and an int32 bias or none. relu: results below 0 become 0.
+    per_row: without input_qparams, each row of x is quantized by its own range.
 
     Reals out are `sums * (s_x * scale) + bias`, codes `clip(rint(sums * (s_x * scale / s_y)) + zero_point)`, each step
     rounded to float32: the bits of `QuantizedLinear`. ValueError for what does not fit together; OverflowError if the
@@ -41,50 +42,60 @@ class Int8Linear:
     weights: PackedInt8
     scale: ArrayLike  # kept as float32 [N] or [1]
     bias: InitVar[ArrayLike | None] = None
-    input_qparams: Ruler | None = None
-    output_qparams: Ruler | None = None
+    input_qparams: QParamsLike | None = None
+    output_qparams: QParamsLike | None = None
     relu: bool = False
     per_row: bool = False
-    floats: NDArray[np.float32] = field(init=False)  # the bias, as one of the two; the other is empty
-    integers: NDArray[np.int32] = field(init=False)
-    largest_bias: int = field(init=False)  # of the sums
-    ruler_in: tuple[int, int, int, np.float32] = field(init=False)
-    ruler_out: NDArray[np.float32] = field(init=False)  # zero point, lowest, highest code, scale
-    target: np.dtype[Any] = field(init=False)  # of the result
-    ruler: NDArray[np.float32] = field(init=False)  # ruler_in
-    after: tuple[Any, ...] = field(init=False)  # what the drivers take of a layer
-    columns: NDArray[np.float32] = field(init=False)  # what `sweeps.sweeps_by_rows` take, if per_row
+    float_bias: NDArray[np.float32] = field(init=False)  # the bias is one of these two; the other one is empty
+    int_bias: NDArray[np.int32] = field(init=False)
+    largest_bias: int = field(init=False)  # the largest |int_bias|
+    qparams_in: TensorQParams = field(init=False)
+    qparams_in_floats: NDArray[np.float32] = field(init=False)  # zero point, lowest and highest code, scale
+    qparams_out_floats: NDArray[np.float32] = field(init=False)  # likewise
+    result_dtype: np.dtype[Any] = field(init=False)
+    epilogue: int = field(init=False)  # TO_FLOAT, TO_FLOAT_RELU or TO_CODES
+    driver_operands: tuple[Any, ...] = field(init=False)  # what the compiled drivers take of a layer
+    column_constants: NDArray[np.float32] = field(init=False)  # what `sweeps.sweeps_by_rows` read, if per_row
     plans: dict[tuple[str, str, bool], Any] = field(init=False)  # of small calls: see find_plan
 
     def __post_init__(self, bias: ArrayLike | None) -> None:
         (_, n), bias = self.weights.shape, bias_of(bias, self.weights.shape[1])
-        scale, whole = np.array(self.scale, np.float32).reshape(-1), bias.dtype == np.int32
+        scale, bias_is_int = np.array(self.scale, np.float32).reshape(-1), bias.dtype == np.int32
         if scale.size not in (1, n):
             raise ValueError(f"scale must have 1 or {n} values, one a column of the weights, got {scale.size}")
         check_scales(scale)
-        if self.output_qparams is not None and (self.input_qparams is None or (bias.size and not whole)):
+        if self.output_qparams is not None and (self.input_qparams is None or (bias.size and not bias_is_int)):
             raise ValueError("codes out need input_qparams and an int32 bias: or quantize the float32 result")
         if self.per_row and self.input_qparams is not None:
             raise ValueError("input_qparams are one scale for all rows: leave them out, or per_row")
-        ruler = DYNAMIC if self.input_qparams is None else ruler_of(self.input_qparams, "input_qparams")
-        out = (
-            (0, 0, 0, np.float32(1)) if self.output_qparams is None else ruler_of(self.output_qparams, "output_qparams")
-        )
-        floats, integers = (NO_FLOATS, bias) if whole else (bias, NO_INTS)
-        lowest = max(out[0], out[1]) if self.relu else out[1]  # the code of 0
-        for name, value in {
-            "scale": scale, "floats": floats, "integers": integers,
-            "largest_bias": int(np.abs(integers.astype(np.int64)).max(initial=0)), "ruler_in": ruler,
-            "ruler_out": np.array([out[0], lowest, *out[2:]], np.float32), "ruler": np.array(ruler, np.float32),
-            "target": np.dtype(np.float32 if self.output_qparams is None else self.output_qparams.int_type.storage),
-        }.items():  # fmt: skip
+        float_bias, int_bias = (NO_FLOATS, bias) if bias_is_int else (bias, NO_INTS)
+        self._set(scale=scale, float_bias=float_bias, int_bias=int_bias, plans={})
+        self._set(largest_bias=int(np.abs(int_bias.astype(np.int64)).max(initial=0)))
+        self._set_qparams()
+        b = self.weights
+        operands = b.data, b.panel_bytes, b.column_sums, scale, float_bias, int_bias, self.qparams_out_floats
+        self._set(driver_operands=(*operands, self.epilogue))
+        self._set(column_constants=self._column_constants() if self.per_row else NO_FLOATS)
+        self.check_overflow(self.qparams_in.zero_point)
+
+    def _set(self, **values: Any) -> None:
+        """Fields that are found when the layer is made; nothing changes afterwards."""
+        for name, value in values.items():
             object.__setattr__(self, name, value)
-        b, finish = self.weights, TO_CODES if self.output_qparams is not None else TO_FLOAT + self.relu
-        after = b.data, b.panel, b.column_sums, self.scale, self.floats, self.integers, self.ruler_out, finish
-        object.__setattr__(self, "after", after)
-        object.__setattr__(self, "columns", self._columns() if self.per_row else NO_FLOATS)
-        object.__setattr__(self, "plans", {})
-        self.check_reach(ruler[0])
+
+    def _set_qparams(self) -> None:
+        """What depends on the quantization parameters of the input and of the result."""
+        before, after = DYNAMIC, NO_OUTPUT_QPARAMS
+        if self.input_qparams is not None:
+            before = tensor_qparams(self.input_qparams, "input_qparams")
+        dtype, epilogue = np.dtype(np.float32), TO_FLOAT_RELU if self.relu else TO_FLOAT
+        if self.output_qparams is not None:
+            after = tensor_qparams(self.output_qparams, "output_qparams")
+            dtype, epilogue = np.dtype(self.output_qparams.int_type.storage), TO_CODES
+        if self.relu:
+            after = after._replace(qmin=max(after.zero_point, after.qmin))  # the code of 0
+        self._set(qparams_in=before, qparams_in_floats=np.array(before, np.float32), result_dtype=dtype)
+        self._set(qparams_out_floats=np.array(after, np.float32), epilogue=epilogue)
 
     def __repr__(self) -> str:
         (k, n), dynamic = self.weights.shape, "dynamic per row" if self.per_row else "dynamic"
@@ -92,20 +103,20 @@ class Int8Linear:
         said += [] if self.output_qparams is None else [f"output {self.output_qparams!r}"]
         return f"{type(self).__name__}({', '.join(said + ['ReLU'] * self.relu)})"
 
-    def _columns(self) -> NDArray[np.float32]:
+    def _column_constants(self) -> NDArray[np.float32]:
         """For 16 columns each their scales, biases, and column sums, which are int32; filled up with zeros."""
         n = self.weights.shape[1]
         columns = np.zeros((-(-n // 16), 3, 16), np.float32)
-        biases = self.floats if self.floats.size else np.float32(0)
+        biases = self.float_bias if self.float_bias.size else np.float32(0)
         for i, values in enumerate((self.scale, biases, self.weights.column_sums.astype(np.int32).view(np.float32))):
             padded = np.zeros(len(columns) * 16, np.float32)
             padded[:n] = values
             columns[:, i] = padded.reshape(-1, 16)
         return columns.reshape(-1)
 
-    def check_reach(self, zero_point: int) -> None:
+    def check_overflow(self, zero_point: int) -> None:
         """Refuse codes of a zero point with which a sum might not fit int32."""
-        reach = (255 + abs(zero_point)) * self.weights.reach + self.largest_bias
+        reach = (255 + abs(zero_point)) * self.weights.max_abs_sum + self.largest_bias
         if reach >= 2**31:
             k = self.weights.shape[0]
             raise OverflowError(f"the sums of K = {k} products and their bias may reach {reach}, beyond int32: split K")
@@ -125,10 +136,10 @@ class Int8Linear:
         # Numba tells types apart by their letters, which float32 of another byte order shares: that goes the long way.
         if type(x) is ndarray and x.ndim == 2 and (x.dtype is FLOAT32 or x.dtype.itemsize == 1):
             name, kind, m = kernel(), x.dtype.char, len(x)
-            few = m <= self.weights.few
+            few = m <= self.weights.few_rows
             plan = self.plans.get((name, kind, few)) or self.find_plan(name, kind, few)
             if plan is not None and 0 < m <= plan.most:
-                out, status = np.empty((m, plan.columns), self.target), 1
+                out, status = np.empty((m, plan.columns), self.result_dtype), 1
                 try:
                     if m <= plan.rows:
                         status = (plan.run or plan.compiled())(plan.words, x, out)
@@ -150,22 +161,22 @@ class Int8Linear:
             )
         if kind != "f" and not codes:
             raise TypeError(f"x must be a float32 array, or int8 or uint8 codes, got {x.dtype}: x.astype(np.float32)")
-        return self._general(x, self.ruler_in)
+        return self._general(x, self.qparams_in)
 
-    def of_codes(self, q: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
+    def of_codes(self, q: NDArray[Any], qparams: QParamsLike) -> NDArray[Any]:
         """The same for codes of other quantization parameters, such as a dynamic layer before gave them."""
         check(q, self.weights)
         if self.per_row and np.ndim(qparams.scale):
             return self._of_codes_by_rows(q, qparams)
-        ruler = ruler_of(qparams, "qparams")
-        self.check_reach(ruler[0])
+        ruler = tensor_qparams(qparams, "qparams")
+        self.check_overflow(ruler[0])
         return self._general(q, ruler)
 
-    def _of_codes_by_rows(self, q: NDArray[Any], qparams: Ruler) -> NDArray[Any]:
+    def _of_codes_by_rows(self, q: NDArray[Any], qparams: QParamsLike) -> NDArray[Any]:
         """For codes with a scale and zero point for each row, which no layer hands to the next: in NumPy."""
         one_each = (*q.shape[:-1], 1)
         scale, zero_point = (np.broadcast_to(a, one_each).reshape(-1, 1) for a in (qparams.scale, qparams.zero_point))
-        self.check_reach(int(np.abs(zero_point).max(initial=0)))
+        self.check_overflow(int(np.abs(zero_point).max(initial=0)))
         k, n = self.weights.shape
         return self.from_codes(rows_of(q, k), zero_point, scale).reshape(*q.shape[:-1], n)
 
@@ -177,7 +188,7 @@ class Int8Linear:
         if name == "numpy" or 0 in (m, k, n):
             y = self.from_codes(rows, ruler[0], ruler[3]) if codes else self._plain(rows)
             return y.reshape(*x.shape[:-1], n)
-        run, target = compiled_kernel(name, m <= self.weights.few), self.target
+        run, target = compiled_kernel(name, m <= self.weights.few_rows), self.result_dtype
         nbytes = m * n * target.itemsize
         out = room(nbytes, np.uint8, 1)
         if codes:
@@ -191,16 +202,30 @@ class Int8Linear:
     def _of_codes(self, run: Any, rows: NDArray[Any], ruler: tuple[Any, ...], out: NDArray[np.uint8]) -> int:
         flip, shift = run.conversion(rows.dtype.char == "b")
         driver, codes = load("loops.fused").linear_codes, rows.view(np.uint8)
-        return int(driver(*run.pool(), run.addresses, codes, flip, ruler[0] + shift, ruler[3], *self.after, out))
+        return int(
+            driver(*run.pool(), run.addresses, codes, flip, ruler[0] + shift, ruler[3], *self.driver_operands, out)
+        )
 
     def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
-        flip, shift = run.conversion(self.ruler_in[1] < 0)
+        flip, shift = run.conversion(self.qparams_in.qmin < 0)
         driver = load("loops.fused").linear
-        return int(driver(*run.pool(), run.addresses, run.extremes, rows, self.ruler, flip, shift, *self.after, out))
+        return int(
+            driver(
+                *run.pool(),
+                run.addresses,
+                run.extremes,
+                rows,
+                self.qparams_in_floats,
+                flip,
+                shift,
+                *self.driver_operands,
+                out,
+            )
+        )
 
     def _of_rows(self, run: Any, rows: NDArray[np.float32], out: NDArray[np.uint8]) -> int:
         """Each row by its own range. Returns the first byte of the result, or what is wrong."""
-        name, few, (m, n) = kernel(), len(rows) <= self.weights.few, (len(rows), self.weights.shape[1])
+        name, few, (m, n) = kernel(), len(rows) <= self.weights.few_rows, (len(rows), self.weights.shape[1])
         plan = self.plans.get((name, "f", few)) or self.find_plan(name, "f", few)
         skip = -out.ctypes.data % 64 if out.size > 4 * m * n else 0
         result = out[skip : skip + 4 * m * n].view(np.float32).reshape(m, n)
@@ -209,7 +234,7 @@ class Int8Linear:
 
     def _plain(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         """The definition, in NumPy."""
-        zero_point, lo, hi, scale_in = self.ruler_in
+        zero_point, lo, hi, scale_in = self.qparams_in
         is_dynamic = self.input_qparams is None
         if is_dynamic:
             scale_in, zero_point = choose_dynamic(rows, by_rows=self.per_row)
@@ -219,20 +244,22 @@ class Int8Linear:
         """The definition in NumPy, from codes [M, K] on. zero_point, scale_in: one, or [M, 1]."""
         fallback.tell_cost()
         acc = fallback.matmul(rows, self.weights) - zero_point * self.weights.column_sums
-        if self.integers.size:
-            acc += self.integers
+        if self.int_bias.size:
+            acc += self.int_bias
         scale = np.broadcast_to(np.multiply(scale_in, self.scale), np.shape(scale_in)[:1] + self.weights.shape[1:])
         if self.output_qparams is not None:
-            zero, lowest, highest, step = self.ruler_out
+            zero, lowest, highest, step = self.qparams_out_floats
             q = np.rint(acc.astype(np.float32) * (scale / step)) + zero
-            return np.asarray(np.clip(q, lowest, highest)).astype(self.target)
-        y = scale * acc.astype(np.float32) + (self.floats if self.floats.size else np.float32(0))  # no -0.0 stays
+            return np.asarray(np.clip(q, lowest, highest)).astype(self.result_dtype)
+        y = scale * acc.astype(np.float32) + (
+            self.float_bias if self.float_bias.size else np.float32(0)
+        )  # no -0.0 stays
         return np.where(y > 0, y, np.float32(0)) if self.relu else y
 
 
 def int8_linear(
-    x: NDArray[Any], b: PackedInt8, scale: ArrayLike, bias: ArrayLike | None = None, input_qparams: Ruler | None = None,
-    output_qparams: Ruler | None = None, relu: bool = False,
+    x: NDArray[Any], b: PackedInt8, scale: ArrayLike, bias: ArrayLike | None = None,
+    input_qparams: QParamsLike | None = None, output_qparams: QParamsLike | None = None, relu: bool = False,
 ) -> NDArray[Any]:  # fmt: skip
     """`Int8Linear(b, scale, bias, input_qparams, output_qparams, relu)(x)`; make the layer once if you call it often.
 

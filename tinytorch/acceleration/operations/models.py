@@ -24,7 +24,7 @@ from .conv import Int8Conv2d
 from .elementwise import dequantize, quantize
 from .linear import Int8Linear
 from .pack import pack_int8
-from .qparams import Ruler
+from .qparams import QParamsLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ class AcceleratedLinear(Accelerated):
         out_codes, self.per_row = out if static else None, bool(layer.per_row)
         self._product = Int8Linear(packed, scale, layer.bias, layer.input_qparams, out_codes, relu, self.per_row)
         self.codes, self.column_sums, self.scale = packed.data, packed.column_sums, self._product.scale
-        self.bias = self._product.integers if static else self._product.floats
+        self.bias = self._product.int_bias if static else self._product.float_bias
         self._explanation, self._repr = explained(layer, relu), repr_like(layer, "AcceleratedLinear", relu)
 
     def __repr__(self) -> str:
@@ -180,7 +180,7 @@ class AcceleratedConv2d(Accelerated):
         self.codes = [part.weights.data for part in self._product.layers]
         self.column_sums = [part.weights.column_sums for part in self._product.layers]
         self.scale = [part.scale for part in self._product.layers]
-        self.bias = [part.integers if static else part.floats for part in self._product.layers]
+        self.bias = [part.int_bias if static else part.float_bias for part in self._product.layers]
         self._explanation = explained(layer, relu)
         self._repr = repr_like(layer, "AcceleratedConv2d", relu)
 
@@ -198,7 +198,7 @@ class AcceleratedConv2d(Accelerated):
         return finished(y, self.output_qparams, self.kind)
 
 
-def finished(y: NDArray[Any], ruler: Ruler | None, kind: Any) -> Any:
+def finished(y: NDArray[Any], ruler: QParamsLike | None, kind: Any) -> Any:
     """A layer's result: codes as Codes, reals as a Tensor, or as Codes if a dynamic layer is to give some."""
     if ruler is None:
         return Tensor(y)

@@ -28,23 +28,23 @@ class PackedInt8:
     """int8 weights [K, N], packed once for every kernel; made by `pack_int8`.
 
     data: uint8, the weights as (N/16, K/4, 16, 4), K padded to 64 and N to 16 with zeros. column_sums: int64 [N].
-    reach: the largest sum of |weights| of a column, which bounds every int32 sum.
+    max_abs_sum: the largest sum of |weights| of a column, which bounds every int32 sum.
     """
 
     data: NDArray[np.uint8] = field(repr=False)
     shape: tuple[int, int]
     column_sums: NDArray[np.int64] = field(repr=False)
-    reach: int
-    panel: int = field(init=False, repr=False)  # bytes of 16 columns
-    few: int = field(init=False, repr=False)  # rows that are not worth a tile
+    max_abs_sum: int
+    panel_bytes: int = field(init=False, repr=False)  # bytes of 16 columns
+    few_rows: int = field(init=False, repr=False)  # rows that are not worth a tile
     plans: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small products: see find_plan
 
     def __post_init__(self) -> None:
         k, n = self.shape
-        object.__setattr__(self, "panel", max(-(-k // 64), 1) * 1024)
-        if self.data.shape != (self.panel * -(-n // 16),) or self.column_sums.shape != (n,):
+        object.__setattr__(self, "panel_bytes", max(-(-k // 64), 1) * 1024)
+        if self.data.shape != (self.panel_bytes * -(-n // 16),) or self.column_sums.shape != (n,):
             raise ValueError(f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with pack_int8")
-        object.__setattr__(self, "few", max(1, 1 + TILES_FROM // max(k * n, 1)))
+        object.__setattr__(self, "few_rows", max(1, 1 + TILES_FROM // max(k * n, 1)))
         object.__setattr__(self, "plans", {})
         self.data.flags.writeable = self.column_sums.flags.writeable = False
 
@@ -57,7 +57,7 @@ class PackedInt8:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Plans hold addresses of this process: a copy or a pickle goes without."""
-        return PackedInt8, (self.data, self.shape, self.column_sums, self.reach)
+        return PackedInt8, (self.data, self.shape, self.column_sums, self.max_abs_sum)
 
     @property
     def nbytes(self) -> int:
@@ -67,8 +67,8 @@ class PackedInt8:
     def unpack(self) -> NDArray[np.int8]:
         """The weights again: int8 [K, N]."""
         k, n = self.shape
-        blocks = self.data.view(np.int8).reshape(-1, self.panel // 64, 16, 4)
-        return np.ascontiguousarray(blocks.transpose(1, 3, 0, 2).reshape(self.panel // 16, -1)[:k, :n])
+        blocks = self.data.view(np.int8).reshape(-1, self.panel_bytes // 64, 16, 4)
+        return np.ascontiguousarray(blocks.transpose(1, 3, 0, 2).reshape(self.panel_bytes // 16, -1)[:k, :n])
 
 
 def pack_int8(b: NDArray[np.int8]) -> PackedInt8:
@@ -90,5 +90,5 @@ def pack_int8(b: NDArray[np.int8]) -> PackedInt8:
     full = np.zeros((groups * 4, panels * 16), np.int8)
     full[:k, :n] = b
     data.view(np.int8).reshape(panels, groups, 16, 4)[...] = full.reshape(groups, 4, panels, 16).transpose(2, 0, 3, 1)
-    reach = np.abs(b.astype(np.int16)).sum(0, np.int64)
-    return PackedInt8(data, (k, n), b.sum(0, np.int64), int(reach.max(initial=0)))
+    max_abs_sum = np.abs(b.astype(np.int16)).sum(0, np.int64)
+    return PackedInt8(data, (k, n), b.sum(0, np.int64), int(max_abs_sum.max(initial=0)))

@@ -1,16 +1,26 @@
-"""Rulers as the kernels take them: what is needed of a QParams, and which inputs no ruler fits."""
+"""Quantization parameters as the kernels take them, and which zero points, scales, biases and inputs are refused."""
 
 from math import prod
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-DYNAMIC = (0, 0, 255, np.float32(0))  # uint8, its zero point and scale to be found from each input
+
+class TensorQParams(NamedTuple):
+    """The quantization parameters of one whole tensor, in the order in which compiled code reads them."""
+
+    zero_point: int
+    qmin: int
+    qmax: int
+    scale: np.float32
 
 
-class Ruler(Protocol):
-    """What is needed of a QParams of one tensor: x ~ scale * (q - zero_point)."""
+DYNAMIC = TensorQParams(0, 0, 255, np.float32(0))  # uint8; the scale 0 asks to find scale and zero point in each input
+
+
+class QParamsLike(Protocol):
+    """What is read of a `QParams`: x ~ scale * (q - zero_point)."""
 
     @property
     def scale(self) -> Any: ...
@@ -27,15 +37,16 @@ def check_scales(scale: NDArray[np.float32]) -> None:
         raise ValueError(f"scale must be > 0 and finite, got {scale[~usable].flat[0]:g}")
 
 
-def ruler_of(qparams: Ruler, what: str) -> tuple[int, int, int, np.float32]:
-    """(zero point, lowest code, highest code, scale) of a ruler for one whole tensor."""
+def tensor_qparams(qparams: QParamsLike, what: str) -> TensorQParams:
+    """The quantization parameters of one whole tensor. ValueError, which names `what`, for more than one scale."""
     scale, zero_point = np.asarray(qparams.scale, np.float32), np.asarray(qparams.zero_point)
     if scale.size != 1 or zero_point.size != 1:
         raise ValueError(
             f"{what} must be one scale and zero point for the whole tensor, got a scale of shape {scale.shape}"
         )
     check_scales(scale)
-    return int(zero_point.item()), int(qparams.int_type.qmin), int(qparams.int_type.qmax), np.float32(scale.item())
+    int_type = qparams.int_type
+    return TensorQParams(int(zero_point.item()), int(int_type.qmin), int(int_type.qmax), np.float32(scale.item()))
 
 
 def zero_point_of(zero_point: Any, shape: tuple[int, ...]) -> int | NDArray[np.int64]:
