@@ -11,8 +11,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from tinytorch.acceleration.codegen import sweeps
-from tinytorch.acceleration.loops import jit
+from tinytorch.acceleration.codegen import modules
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 
@@ -102,8 +101,8 @@ int main(void) {
 def main() -> int:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    ir = jit.tile_ir("neon_dotprod")[0] + jit.passes_ir() + sweeps.sweeps_by_rows()
-    module = llvm.parse_assembly(jit.text(ir))
+    parts = modules.micro_kernels("neon_dotprod").ir, modules.matrix_loops(), modules.epilogues_by_rows()
+    module = llvm.parse_assembly(modules.module(*parts))
     machine = llvm.Target.from_triple(TRIPLE).create_target_machine(features="+dotprod", opt=3, reloc="static")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

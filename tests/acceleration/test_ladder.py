@@ -99,10 +99,11 @@ print(sum(gemm.matmul.made.stats.cache_hits.values()), len(kernels_made))
 
     def test_no_kernel_uses_a_saturating_instruction(self) -> None:
         """VPMADDUBSW and VPDPBUSDS saturate: they are how other libraries differ between processors."""
+        from tinytorch.acceleration.codegen import modules
         from tinytorch.acceleration.loops import jit
 
         for rung in kernels()[:-1]:
-            text = jit.assemble(jit.tile_ir(rung)[0], jit.host_triple(), jit.target_features(rung))
+            text = jit.assemble(modules.micro_kernels(rung).ir, jit.host_triple(), jit.target_features(rung))
             assert "vpmaddubsw" not in text and "vpdpbusds" not in text, rung
 
     @pytest.mark.parametrize(
@@ -117,25 +118,28 @@ print(sum(gemm.matmul.made.stats.cache_hits.values()), len(kernels_made))
     def test_each_x86_rung_is_made_of_its_instruction(
         self, rung: str, features: str, wanted: str, unwanted: str
     ) -> None:
+        from tinytorch.acceleration.codegen import modules
         from tinytorch.acceleration.loops import jit
 
-        text = jit.assemble(jit.tile_ir(rung)[0], "x86_64-unknown-linux-gnu", features)
+        text = jit.assemble(modules.micro_kernels(rung).ir, "x86_64-unknown-linux-gnu", features)
         assert wanted in text and unwanted not in text
 
     @pytest.mark.parametrize("triple", ["aarch64-unknown-linux-gnu", "arm64-apple-darwin"])
     def test_the_neon_rung_compiles_to_dot_products(self, triple: str) -> None:
+        from tinytorch.acceleration.codegen import modules
         from tinytorch.acceleration.loops import jit
 
-        text = jit.assemble(jit.tile_ir("neon_dotprod")[0], triple, "+dotprod")
+        text = jit.assemble(modules.micro_kernels("neon_dotprod").ir, triple, "+dotprod")
         assert text.count("sdot") >= 6 * 4, "six rows times four vectors of four columns"
 
     def test_the_passes_compile_for_a_bare_processor_of_either_kind(self) -> None:
-        from tinytorch.acceleration.codegen import sweeps
+        from tinytorch.acceleration.codegen import modules
         from tinytorch.acceleration.loops import jit
 
         for triple in ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"):
-            assert "quantize" in jit.assemble(jit.passes_ir() + jit.tile_ir("generic")[0], triple)
-            assert "to_float_relu_by_rows" in jit.assemble(sweeps.sweeps_by_rows(), triple)
+            ir = modules.module(modules.matrix_loops(), modules.micro_kernels("generic").ir)
+            assert "quantize" in jit.assemble(ir, triple)
+            assert "to_float_relu_by_rows" in jit.assemble(modules.epilogues_by_rows(), triple)
 
 
 EVERYTHING = (

@@ -12,24 +12,19 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codegen import blocks, microkernels, rounding, sweeps
+from ..codegen import modules
 from ..runtime import threads
 from ..runtime.disk import kept
 from ..runtime.features import host_features, host_flags
 from ..runtime.once import load, once
 from . import gemm
 
-SWEEPS = (
-    "extremes", "copy_codes", "quantize", "to_int32", "to_float", "to_float_relu", "to_codes",
-    "dequantize_int8", "dequantize_uint8",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Rung:
     """One compiled rung.
 
-    addresses: int64, what `gemm` needs, in its order; then the tiles, see `tile_ir`. signed: whether
+    addresses: int64, what `gemm` needs, in its order; then the tiles, see `MicroKernels`. signed: whether
     activations are int8 here (else uint8); codes of the other type get their sign bit flipped on the way in.
     """
 
@@ -71,48 +66,6 @@ def target_features(rung: str) -> str:
     return without("amx", "avx10", "avx512", "avxvnni")
 
 
-def _in_registers(dot: microkernels.Dot) -> tuple[str, list[list[str]]]:
-    names = [[f"tile_{r}_{p}" for p in range(1, dot.panels + 1)] for r in range(1, dot.rows + 1)]
-    kernels = [
-        microkernels.register_kernel(name, dot, r + 1, p + 1)
-        for r, row in enumerate(names)
-        for p, name in enumerate(row)
-    ]
-    return "\n".join([microkernels.NO_TILES, dot.declare, *kernels]), names * 2
-
-
-def _in_tiles(instruction: str) -> tuple[str, list[list[str]]]:
-    kinds, sizes = ("tile", "deep"), (1, 2)
-    names = [[f"{kind}_{1 + rows // 16}_{panels}" for panels in sizes] for kind in kinds for rows in range(32)]
-    kernels = [
-        microkernels.amx_kernel(f"{kind}_{r}_{p}", r, p, instruction, kind == "deep")
-        for kind in kinds for r in sizes for p in sizes
-    ]  # fmt: skip
-    return "\n".join([microkernels.amx_support(), *kernels]), names
-
-
-def tile_ir(rung: str) -> tuple[str, list[list[str]]]:
-    """The IR of a rung's tiles, and the name of the one for [rows - 1][panels - 1]; then once more, for a deep K."""
-    return _in_tiles("tdpbusd") if rung == "amx" else _in_registers(microkernels.dots()[rung])
-
-
-def bf16_ir(rung: str) -> tuple[str, list[list[str]]]:
-    """The same for bfloat16."""
-    return _in_tiles("tdpbf16ps") if rung == "amx" else _in_registers(microkernels.bf16_dot())
-
-
-def passes_ir() -> str:
-    """The IR of all passes."""
-    return sweeps.all_sweeps() + rounding.all_roundings()
-
-
-def text(ir: str) -> str:
-    """A module of LLVM IR: every declaration once."""
-    lines = ir.split("\n")
-    declarations = dict.fromkeys(line for line in lines if line.startswith("declare"))
-    return "\n".join([*declarations, *(line for line in lines if not line.startswith("declare"))])
-
-
 def host_triple() -> str:
     """This machine, as LLVM calls it."""
     return str(llvm.get_process_triple())
@@ -122,7 +75,7 @@ def assemble(ir: str, triple: str, features: str = "", cpu: str = "") -> str:
     """The assembly text of a module for any target that LLVM knows, to look at."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    module = llvm.parse_assembly(text(ir))
+    module = llvm.parse_assembly(ir)
     module.verify()
     target = llvm.Target.from_triple(triple)
     return str(target.create_target_machine(cpu=cpu, features=features, opt=3).emit_assembly(module))
@@ -138,7 +91,7 @@ def _compile(ir: str, features: str) -> Any:
     machine = target.create_target_machine(cpu=cpu, features=features, opt=3)
 
     def make() -> bytes:
-        module = llvm.parse_assembly(text(ir))
+        module = llvm.parse_assembly(ir)
         module.verify()
         return bytes(machine.emit_object(module))
 
@@ -150,10 +103,10 @@ def _compile(ir: str, features: str) -> Any:
 
 
 def _table(tile: list[list[int]], step: int, tiles: Any, at: dict[str, int]) -> NDArray[np.int64]:
-    """`Rung.addresses`: `tile` as `tile_ir` names them, `step` bytes of K at once."""
+    """`Rung.addresses`: `tile` as `MicroKernels` names them, `step` bytes of K at once."""
     steer = [tiles.get_function_address(name) for name in ("configure", "release")]
     head = [len(tile) // 2, len(tile[0]), step, 0, *steer, gemm.product_task.address, gemm.sweep_task.address]
-    head += [at[name] for name in SWEEPS]
+    head += [at[name] for name in modules.MATRIX_LOOPS]
     addresses = np.array([*head, *(address for row in tile for address in row)], np.int64)
     addresses[gemm.TILE] = addresses.ctypes.data + 8 * len(head)
     return addresses
@@ -162,22 +115,22 @@ def _table(tile: list[list[int]], step: int, tiles: Any, at: dict[str, int]) -> 
 @once
 def passes(name: str) -> dict[str, int]:
     """The addresses of the passes of kernel `name`, by their names: all that quantize and dequantize need of it."""
-    engine = _compile(passes_ir(), target_features(name))
-    return {name: engine.get_function_address(name) for name in SWEEPS}
+    engine = _compile(modules.matrix_loops(), target_features(name))
+    return {name: engine.get_function_address(name) for name in modules.MATRIX_LOOPS}
 
 
 @once
 def passes_by_rows(name: str) -> tuple[int, int]:
     """The addresses of `to_float_by_rows` of kernel `name`, without and with ReLU."""
-    engine = _compile(sweeps.sweeps_by_rows(), target_features(name))
-    without_relu, with_relu = (int(engine.get_function_address(each)) for each in sweeps.BY_ROWS)
+    engine = _compile(modules.epilogues_by_rows(), target_features(name))
+    without_relu, with_relu = (int(engine.get_function_address(each)) for each in modules.EPILOGUES_BY_ROWS)
     return without_relu, with_relu
 
 
 @once
 def rung(name: str) -> Rung:
     """Compile rung `name` for this machine."""
-    features, (ir, names) = target_features(name), tile_ir(name)
+    features, (ir, names) = target_features(name), modules.micro_kernels(name)
     tiles, at = _compile(ir, features), passes(name)
     tile = [[tiles.get_function_address(n) for n in row] for row in names]
     addresses = _table(tile, 64 if name == "amx" else 4, tiles, at)
@@ -195,7 +148,7 @@ class Halves:
 @once
 def halves(name: str) -> Halves:
     """The bfloat16 product of rung `name`, "amx" or "avx512_vnni", for this machine."""
-    features, (ir, names) = target_features(name), bf16_ir(name)
+    features, (ir, names) = target_features(name), modules.bf16_micro_kernels(name)
     engine, at = _compile(ir, features), passes(name)
     tile = [[engine.get_function_address(n) for n in row] for row in names]
     addresses = _table(tile, 64 if name == "amx" else 4, engine, at)
@@ -204,14 +157,14 @@ def halves(name: str) -> Halves:
 
 @once
 def block(name: str, source: str, target: str) -> int:
-    """The address of a conversion (see `blocks`); each is compiled when it is first wanted, for that takes a while."""
-    made = _compile(blocks.block(source, target), target_features(name))
+    """The address of `modules.bf16_block`; each is compiled when it is first wanted, for that takes a while."""
+    made = _compile(modules.bf16_block(source, target), target_features(name))
     return int(made.get_function_address(f"block_{source}{target}"))
 
 
 @once
 def nibbles(name: str) -> tuple[NDArray[np.int64], Any]:
     """(addresses of the passes around the INT4 product of rung `name`, drivers)."""
-    engine = _compile(blocks.unpack_nibbles() + blocks.gather_nibbles(), target_features(name))
-    around = [engine.get_function_address(f"{verb}_nibbles") for verb in ("unpack", "gather", "count", "scale")]
+    engine = _compile(modules.int4_loops(), target_features(name))
+    around = [engine.get_function_address(each) for each in modules.INT4_LOOPS]
     return np.array(around, np.int64), load("loops.nibbles")

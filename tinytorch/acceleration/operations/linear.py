@@ -55,7 +55,7 @@ class Int8Linear:
     result_dtype: np.dtype[Any] = field(init=False)
     epilogue: int = field(init=False)  # TO_FLOAT, TO_FLOAT_RELU or TO_CODES
     driver_operands: tuple[Any, ...] = field(init=False)  # what the compiled drivers take of a layer
-    column_constants: NDArray[np.float32] = field(init=False)  # what `sweeps.sweeps_by_rows` read, if per_row
+    column_constants: NDArray[np.float32] = field(init=False)  # what `modules.epilogues_by_rows` read, if per_row
     plans: dict[tuple[str, str, bool], Any] = field(init=False)  # of small calls: see find_plan
 
     def __post_init__(self, bias: ArrayLike | None) -> None:
