@@ -13,7 +13,7 @@ from benchmarks.contest import REST, Contest, limit_threads, machine, plot, prog
 
 SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
 ROWS = [1, 8, 32, 128, 512, 1024]
-PARTS = ("int8_matmul", "layers", "rows", "apart", "passes", "bf16", "int4", "models", "training")
+PARTS = ("int8_matmul", "layers", "rows", "apart", "passes", "bf16", "int4", "models", "training", "conv", "networks")
 
 
 def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
@@ -250,7 +250,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plot", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
     limit_threads(options.threads)
-    from benchmarks import peers  # after the limit, because it imports NumPy
+    from benchmarks import networks, peers  # after the limit, because it imports NumPy
     from tinytorch.acceleration import kernel, set_num_threads
 
     set_num_threads(options.threads)
@@ -277,6 +277,8 @@ def main(arguments: list[str]) -> int:
         "int4": (4, lambda: nibbles(contest, [1, 8])),
         "models": (8 * len(batches), lambda: models(contest, batches)),
         "training": (2, lambda: training(contest, 2048, 512)),
+        "conv": (7, lambda: networks.convolutions(contest, others, networks.CONVOLUTIONS)),
+        "networks": (19, lambda: networks.whole_networks(contest, options.threads, batches)),
     }
     wanted = [part for name, part in parts.items() if options.only in ("", name)]
     with progress(contest, sum(cases for cases, _ in wanted)):
@@ -298,6 +300,10 @@ def main(arguments: list[str]) -> int:
         ("bf16", ["numpy float32"]),
         ("int4", ["our INT8"]),
         ("model", ["float32 NumPy"]),
+        ("conv", sorted(n for n in names if n.startswith("ort Q") or n == "ort channels last")),
+        ("network", ["ort qdq", "ort qoperator"]),
+        ("network", ["litert"]),
+        ("network", ["ort qdq", "ort qoperator", "litert"]),
     ]
     cases = [row.case for row in contest.rows]
     for prefix, against in contests:

@@ -37,15 +37,23 @@ class OnnxRuntime:
         self.session = onnxruntime.InferenceSession
 
     def model(
-        self, op: str, inputs: dict[str, Any], weights: dict[str, Any], out: Any, order: str, domain: str = ""
-    ) -> Any:
+        self, op: str, inputs: dict[str, Any], weights: dict[str, Any], out: Any, order: str, domain: str = "",
+        **attributes: Any,
+    ) -> Any:  # fmt: skip
+        """A call of one operator."""
+        from onnx import helper
+
+        node = helper.make_node(op, order.split(" "), ["y"], domain=domain, **attributes)
+        return self.graph([node], inputs, weights, out)
+
+    def graph(self, nodes: list[Any], inputs: dict[str, Any], weights: dict[str, Any], out: Any) -> Any:
+        """A call of a few, the last of which gives y."""
         from onnx import TensorProto, helper, numpy_helper
 
-        names = order.split(" ")
         kinds = {n: helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in inputs.items()}
         shapes = {n: ["m", *a.shape[1:]] for n, a in inputs.items()}
         graph = helper.make_graph(
-            [helper.make_node(op, names, ["y"], domain=domain)], "g",
+            nodes, "g",
             [helper.make_tensor_value_info(n, kinds[n], shapes[n]) for n in inputs],
             [helper.make_tensor_value_info("y", getattr(TensorProto, out), None)],
             [numpy_helper.from_array(a, n) for n, a in weights.items()],
@@ -65,6 +73,35 @@ class OnnxRuntime:
         return {
             "ort DynamicQuantizeMatMul": dynamic,
             "ort float32": self.model("Gemm", {"a": x}, {"b": real, "c": bias}, "FLOAT", "a b c"),
+        }
+
+    def conv(self, x: Any, q: Any, layer: dict[str, Any]) -> dict[str, Call]:
+        """x: uint8 [N, C, H, W]; q: int8 [out, in / groups, rows, columns]. Three ways to say one convolution: the
+        operator of the standard, float between DequantizeLinear and QuantizeLinear, and ONNX Runtime's own, whose
+        channels come last as ours do in memory."""
+        from onnx import helper
+
+        windows = {name: layer[name] for name in ("strides", "pads", "group")}
+        weights = {name: layer[name] for name in ("xs", "xz", "ws", "wz", "ys", "yz", "b")} | {"w": q}
+        order = "x xs xz w ws wz ys yz b"
+        last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        own = {"channels_last": 1, **windows}
+        steps = layer["xs"] * layer["ws"]
+        floats = weights | {"bs": steps.astype(np.float32), "bz": np.zeros(len(q), np.int32)}
+        node = helper.make_node
+        nodes = [
+            node("DequantizeLinear", ["x", "xs", "xz"], ["xf"]),
+            node("DequantizeLinear", ["w", "ws", "wz"], ["wf"], axis=0),
+            node("DequantizeLinear", ["b", "bs", "bz"], ["bf"], axis=0),
+            node("Conv", ["xf", "wf", "bf"], ["yf"], **windows),
+            node("QuantizeLinear", ["yf", "ys", "yz"], ["y"]),
+        ]
+        return {
+            "ort QLinearConv": self.model("QLinearConv", {"x": x}, weights, "UINT8", order, **windows),
+            "ort QDQ": self.graph(nodes, {"x": x}, floats, "UINT8"),
+            "ort channels last": self.model(
+                "QLinearConv", {"x": last}, weights, "UINT8", order, "com.microsoft", **own
+            ),
         }
 
     def quantize(self, x: Any, q: Any, scale: float, zero_point: int) -> tuple[dict[str, Call], dict[str, Call]]:
