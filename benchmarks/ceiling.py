@@ -20,7 +20,7 @@ from benchmarks.contest import Contest, limit_threads, machine
 from tinytorch.acceleration import int8_matmul, kernel, pack_int8, set_num_threads
 from tinytorch.acceleration.loops import jit
 from tinytorch.acceleration.loops.gemm import CONFIGURE, HIGH, STEP, TILE, WIDE
-from tinytorch.acceleration.runtime.compiled import call
+from tinytorch.acceleration.runtime.intrinsics import call
 
 BYTES = 256  # of K: both operands of a tile fit the first cache
 SHAPES = [(512, 512, 512), *((m, k, n) for k, n in [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000)]

@@ -31,7 +31,7 @@ ARM = {"upward": 1 << 22, "downward": 2 << 22, "toward zero": 3 << 22, "flush to
 def modes() -> dict[str, int]:
     if kernels() == ("numpy",):
         return {}
-    from tinytorch.acceleration.runtime.compiled import MODE
+    from tinytorch.acceleration.runtime.float_mode import MODE
 
     return {} if MODE is None else X86 if MODE.flags else ARM
 
@@ -42,22 +42,23 @@ def mode() -> Iterator[tuple[Callable[[], int], Callable[[int], None]]]:
     import numba
     from numba.core import cgutils
 
-    from tinytorch.acceleration.runtime import compiled
+    from tinytorch.acceleration.runtime import float_mode
+    from tinytorch.acceleration.runtime.intrinsics import I64, intrinsic
 
-    @compiled._intrinsic
+    @intrinsic
     def read(typing: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            place = cgutils.alloca_once_value(builder, compiled.I64(0))
-            compiled._move_mode(builder, compiled.MODE.read, place)  # type: ignore[union-attr]
+            place = cgutils.alloca_once_value(builder, I64(0))
+            float_mode._move_mode(builder, float_mode.MODE.read, place)  # type: ignore[union-attr]
             return builder.load(place)
 
         return numba.types.int64(), generate
 
-    @compiled._intrinsic
+    @intrinsic
     def write(typing: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             place = cgutils.alloca_once_value(builder, values[0])
-            compiled._move_mode(builder, compiled.MODE.write, place)  # type: ignore[union-attr]
+            float_mode._move_mode(builder, float_mode.MODE.write, place)  # type: ignore[union-attr]
             return context.get_dummy_value()
 
         return numba.types.void(numba.types.int64), generate

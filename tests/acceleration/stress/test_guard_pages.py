@@ -81,13 +81,13 @@ def write_beyond_scratch() -> None:
     import numba
 
     from tinytorch.acceleration.loops.gemm import aligned
-    from tinytorch.acceleration.runtime.compiled import keep, poke
+    from tinytorch.acceleration.runtime.intrinsics import atomic_store, keep_alive
 
     @numba.njit("void(int64)")  # type: ignore[untyped-decorator]
     def write(offset: int) -> None:
         block, address = aligned(128)
-        poke(address + offset, 1)
-        keep(block)
+        atomic_store(address + offset, 1)
+        keep_alive(block)
 
     write(120)
     print("within", flush=True)

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.compiled import Array, Entry, add, at, call, compiled, inlined, keep, prefetch, task
+from ..runtime.compiled import Array, Entry, compiled, inlined, task
+from ..runtime.intrinsics import address_of, atomic_add, call, keep_alive, prefetch
 from ..runtime.threads import EVERYBODY, run
 from .gemm import CHUNK, MANY, NONE, up
 
@@ -39,7 +40,7 @@ def stream_task(w: Any, index: int, thread: int) -> None:
         function, x + first * x_size, y + first * y_size, min(CHUNK, n - first), x_size, y_size, w[6], w[7], far
     )
     if seen != 0:
-        add(at(w) + 72, seen)
+        atomic_add(address_of(w) + 72, seen)
 
 
 @inlined
@@ -55,7 +56,7 @@ def elementwise(
         return seen + walk(function, x, y, n, x_size, y_size, u, v, far)
     w = np.empty(10, np.int64)
     w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9] = function, x, y, n, x_size, y_size, u, v, far, seen
-    run(pool, stream, at(w), up(n, CHUNK) // CHUNK, EVERYBODY, far)
+    run(pool, stream, address_of(w), up(n, CHUNK) // CHUNK, EVERYBODY, far)
     seen = w[9]  # also what keeps w alive until here
     return seen
 
@@ -63,7 +64,9 @@ def elementwise(
 def _all_by_one(pool: int, plan: Array, x: Array, y: Array) -> int:
     """x through a pass into y, by one ruler. Returns not 0 for NaN. Each argument takes as long as 500 elements."""
     stream, function, ruler = plan[STREAM], plan[FUNCTION], plan[RULER]
-    seen: int = elementwise(pool, stream, function, at(x), at(y), x.size, x.itemsize, y.itemsize, ruler, ruler + 16)
+    seen: int = elementwise(
+        pool, stream, function, address_of(x), address_of(y), x.size, x.itemsize, y.itemsize, ruler, ruler + 16
+    )
     return seen
 
 
@@ -80,9 +83,9 @@ def quantize_piece(
     """Codes of n numbers by one ruler. Returns not 0 for NaN."""
     ruler, plain = np.empty(4, np.float32), np.zeros(1, np.uint8)
     ruler[0], ruler[1], ruler[2], ruler[3] = zero, lo, hi, scale
-    seen: int = elementwise(pool, stream, function, x, q, n, 4, 1, at(ruler), at(plain))
-    keep(ruler)
-    keep(plain)
+    seen: int = elementwise(pool, stream, function, x, q, n, 4, 1, address_of(ruler), address_of(plain))
+    keep_alive(ruler)
+    keep_alive(plain)
     return seen
 
 
@@ -95,7 +98,16 @@ def quantize_rows(
     for r in range(scales.size):
         place = r * columns
         seen += quantize_piece(
-            pool, stream, function, at(x) + place * 4, columns, scales[r], zeros[r % zeros.size], lo, hi, at(q) + place
+            pool,
+            stream,
+            function,
+            address_of(x) + place * 4,
+            columns,
+            scales[r],
+            zeros[r % zeros.size],
+            lo,
+            hi,
+            address_of(q) + place,
         )
     return seen
 
@@ -105,8 +117,8 @@ def dequantize_piece(pool: int, stream: int, function: int, q: int, n: int, scal
     """Reals that n codes stand for, by one ruler."""
     ruler = np.empty(4, np.float32)
     ruler[0], ruler[3] = zero, scale
-    elementwise(pool, stream, function, q, x, n, 1, 4, at(ruler), NONE)
-    keep(ruler)
+    elementwise(pool, stream, function, q, x, n, 1, 4, address_of(ruler), NONE)
+    keep_alive(ruler)
 
 
 @compiled(f"void(int64, int64, int64, {CODES}, {REALS}, {ZEROS}, float32[::1])")
@@ -116,5 +128,12 @@ def dequantize_rows(pool: int, stream: int, function: int, q: Array, scales: Arr
     for r in range(scales.size):
         place = r * columns
         dequantize_piece(
-            pool, stream, function, at(q) + place, columns, scales[r], zeros[r % zeros.size], at(x) + place * 4
+            pool,
+            stream,
+            function,
+            address_of(q) + place,
+            columns,
+            scales[r],
+            zeros[r % zeros.size],
+            address_of(x) + place * 4,
         )

@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import add, call, compiled, inlined, peek, poke, relax
+from .compiled import compiled, inlined
+from .intrinsics import atomic_add, atomic_load, atomic_store, call, spin_pause
 from .once import MAKING, Thread, whole
 
 # Offsets in bytes into the pool's shared words, a cache line each: what several threads write does not share one.
@@ -55,43 +56,43 @@ def taken(both: int) -> int:
 @inlined
 def take(pool: int, side: int, thread: int) -> None:
     """Do tasks of the open job until none is left, from the FRONT or from the BACK."""
-    function, arguments, count = peek(pool + FUNCTION), peek(pool + ARGUMENTS), peek(pool + COUNT)
-    before = add(pool + NEXT, side)
+    function, arguments, count = atomic_load(pool + FUNCTION), atomic_load(pool + ARGUMENTS), atomic_load(pool + COUNT)
+    before = atomic_add(pool + NEXT, side)
     while taken(before) < count:
         index = before & LOWER if side == FRONT else count - 1 - (before >> 32)
         call(function, (arguments, index, thread))
-        before = add(pool + NEXT, side)
+        before = atomic_add(pool + NEXT, side)
 
 
 @inlined
 def keep_off(pool: int, worker: int, here: int) -> None:
     """Let a worker run on any processor but `here`."""
     for byte in range(0, MASK_BYTES, 8):
-        poke(pool + OTHERS + byte, peek(pool + MASK + byte))
+        atomic_store(pool + OTHERS + byte, atomic_load(pool + MASK + byte))
     word = pool + OTHERS + here // 64 * 8
-    poke(word, peek(word) & ~(1 << (here % 64)))
-    call(peek(pool + MOVE), (peek(worker + THREAD), MASK_BYTES, pool + OTHERS))
-    poke(worker + AWAY, here + 1)
+    atomic_store(word, atomic_load(word) & ~(1 << (here % 64)))
+    call(atomic_load(pool + MOVE), (atomic_load(worker + THREAD), MASK_BYTES, pool + OTHERS))
+    atomic_store(worker + AWAY, here + 1)
 
 
 @inlined
 def ring(pool: int, enough: int, long: bool) -> None:
     """Wake workers that sleep, up to `enough`, if the job is long. Only the pool's present owner rings."""
-    worker, last = pool + WORKERS, pool + WORKERS + 64 * min(enough, peek(pool + STARTED))
-    wake, missed, here = long or peek(pool + MISSED) >= PATIENCE, 0, -1
-    if peek(pool + HERE) != 0:
-        here = call(peek(pool + HERE), (0,)) & 0xFFFF
+    worker, last = pool + WORKERS, pool + WORKERS + 64 * min(enough, atomic_load(pool + STARTED))
+    wake, missed, here = long or atomic_load(pool + MISSED) >= PATIENCE, 0, -1
+    if atomic_load(pool + HERE) != 0:
+        here = call(atomic_load(pool + HERE), (0,)) & 0xFFFF
     while worker < last:
-        if 0 <= here < 8 * MASK_BYTES and peek(worker + AWAY) != here + 1 and peek(worker + THREAD) != 0:
+        if 0 <= here < 8 * MASK_BYTES and atomic_load(worker + AWAY) != here + 1 and atomic_load(worker + THREAD) != 0:
             keep_off(pool, worker, here)
-        if peek(worker + ASLEEP) == 1:
+        if atomic_load(worker + ASLEEP) == 1:
             if wake:
-                poke(worker + ASLEEP, 0)
-                call(peek(pool + RELEASE), (peek(worker + LOCK),))
+                atomic_store(worker + ASLEEP, 0)
+                call(atomic_load(pool + RELEASE), (atomic_load(worker + LOCK),))
             else:
-                missed = peek(pool + MISSED) + 1
+                missed = atomic_load(pool + MISSED) + 1
         worker += 64
-    poke(pool + MISSED, missed)
+    atomic_store(pool + MISSED, missed)
 
 
 @inlined
@@ -106,54 +107,56 @@ def run(pool: int, function: int, arguments: int, count: int, room: int, long: b
         for index in range(count):
             call(function, (arguments, index, 0))
         return
-    if add(pool + BUSY, 1) == 0:
-        poke(pool + FUNCTION, function)
-        poke(pool + ARGUMENTS, arguments)
-        poke(pool + COUNT, count)
-        poke(pool + ROOM, room)
-        poke(pool + NEXT, 0)
-        poke(pool + OPEN, 1)
+    if atomic_add(pool + BUSY, 1) == 0:
+        atomic_store(pool + FUNCTION, function)
+        atomic_store(pool + ARGUMENTS, arguments)
+        atomic_store(pool + COUNT, count)
+        atomic_store(pool + ROOM, room)
+        atomic_store(pool + NEXT, 0)
+        atomic_store(pool + OPEN, 1)
         ring(pool, min(count, room) - 1, long)
         take(pool, FRONT, 0)
-        poke(pool + OPEN, 0)
-        while peek(pool + ACTIVE) != 0:  # those who came are still at their last task
-            relax()
+        atomic_store(pool + OPEN, 0)
+        while atomic_load(pool + ACTIVE) != 0:  # those who came are still at their last task
+            spin_pause()
     else:
         for index in range(count):
             call(function, (arguments, index, 0))
-    add(pool + BUSY, -1)
+    atomic_add(pool + BUSY, -1)
 
 
 @compiled("void(int64, int64, int64)")
 def work(pool: int, worker: int, patience: int) -> None:
     """A worker's life: join every job that opens; after `patience` looks in vain, sleep until somebody rings."""
     looks, thread = 0, (worker - pool - WORKERS) // 64 + 1
-    while peek(worker + END) == 0:
+    while atomic_load(worker + END) == 0:
         looks += 1
-        if peek(pool + OPEN) == 1 and taken(peek(pool + NEXT)) < peek(pool + COUNT):
-            add(pool + ACTIVE, 1)  # first say so, then look again: the caller closes first, then asks who is there
-            if peek(pool + OPEN) == 1 and thread < peek(pool + ROOM):
+        if atomic_load(pool + OPEN) == 1 and taken(atomic_load(pool + NEXT)) < atomic_load(pool + COUNT):
+            atomic_add(
+                pool + ACTIVE, 1
+            )  # first say so, then look again: the caller closes first, then asks who is there
+            if atomic_load(pool + OPEN) == 1 and thread < atomic_load(pool + ROOM):
                 take(pool, BACK, thread)
                 looks = 0
-            add(pool + ACTIVE, -1)
+            atomic_add(pool + ACTIVE, -1)
         elif looks > patience:
-            poke(worker + ASLEEP, 1)
-            if peek(worker + END) == 0:  # here, too: first say so, then look again
-                call(peek(pool + ACQUIRE), (peek(worker + LOCK), 1))
+            atomic_store(worker + ASLEEP, 1)
+            if atomic_load(worker + END) == 0:  # here, too: first say so, then look again
+                call(atomic_load(pool + ACQUIRE), (atomic_load(worker + LOCK), 1))
             looks = 0
-        relax()
-    poke(worker + ASLEEP, 0)
-    poke(worker + THREAD, 0)
+        spin_pause()
+    atomic_store(worker + ASLEEP, 0)
+    atomic_store(worker + THREAD, 0)
 
 
 @compiled("void(int64, int64)")
 def end(pool: int, worker: int) -> None:
     """Tell a worker to end. If a caller rings just now, too, the lock is released twice: who sleeps there next is woken
     once in vain."""
-    poke(worker + END, 1)
-    if peek(worker + ASLEEP) == 1:
-        poke(worker + ASLEEP, 0)
-        call(peek(pool + RELEASE), (peek(worker + LOCK),))
+    atomic_store(worker + END, 1)
+    if atomic_load(worker + ASLEEP) == 1:
+        atomic_store(worker + ASLEEP, 0)
+        call(atomic_load(pool + RELEASE), (atomic_load(worker + LOCK),))
 
 
 def _cpus() -> int:
