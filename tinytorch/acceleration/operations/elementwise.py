@@ -94,12 +94,12 @@ def _reals(x: Any) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a ruler for a whole tensor needs on one rung, from one type: `run` takes (pool, words, x, y)."""
+    """What a ruler for a whole tensor needs on one rung, from one type: `run` takes (pool, loop, x, y)."""
 
     run: Any
-    words: NDArray[np.int64]
+    loop: NDArray[np.int64]  # a LOOP of `loops.elementwise`
     target: np.dtype[Any]
-    keep: tuple[Any, ...]  # what the addresses among the words belong to
+    keep: tuple[Any, ...]  # what the addresses in the loop belong to
 
 
 _passes: dict[tuple[int, str, str], Pass] = {}  # by the ruler's id, which is its own as long as `keep` holds the ruler
@@ -122,11 +122,11 @@ def _find_pass(qparams: QParamsLike, name: str, kind: str) -> Pass | None:
     """The pass of a ruler on rung `name`, from reals ("f") or codes; None where it is not one for the whole tensor."""
     if name == "numpy" or np.ndim(qparams.scale) != 0:
         return None
-    lo, hi, streams = qparams.int_type.qmin, qparams.int_type.qmax, load("loops.streams")
+    lo, hi, loops = qparams.int_type.qmin, qparams.int_type.qmax, load("loops.elementwise")
     ruler = np.array([qparams.zero_point, lo, hi, qparams.scale, 0], np.float32)  # at last: no bit of codes is flipped
     verb, target = ("quantize", "b" if lo < 0 else "B") if kind == "f" else (DEQUANTIZE[kind], "f")
-    words = np.array([streams.stream_task.address, _address(name, verb), ruler.ctypes.data], np.int64)
-    made = Pass(streams.all_by_one[kind, target].made, words, np.dtype(target), (ruler, qparams))
+    loop = loops.loop_of(_address(name, verb), kind, target, ruler)
+    made = Pass(loops.WHOLE_TENSOR[kind, target].made, loop, np.dtype(target), (ruler, qparams))
     if _is_fixed(qparams):
         if len(_passes) >= KEPT:
             _passes.clear()
@@ -144,9 +144,15 @@ def _pool(size: int) -> int:
     return load("runtime.threads").pool().address if size >= SHARED else 0
 
 
-def _rows(qparams: QParamsLike) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """A scale for each row, and a zero point for each or for all."""
-    return np.asarray(qparams.scale, np.float32).reshape(-1), np.asarray(qparams.zero_point, np.int32).reshape(-1)
+def _run_by_rows(x: NDArray[Any], y: NDArray[Any], qparams: QParamsLike, function: int) -> int:
+    """x through the loop at `function` into y, with a scale for each row. Returns not 0 for NaN."""
+    loops, scales = load("loops.elementwise"), np.asarray(qparams.scale, np.float32).reshape(-1)
+    zero_points = np.asarray(qparams.zero_point, np.int32).reshape(-1)
+    ruler = np.array([0, qparams.int_type.qmin, qparams.int_type.qmax, 0, 0], np.float32)
+    kinds = x.dtype.char, y.dtype.char
+    loop = loops.loop_of(function, *kinds, ruler)
+    seen: int = loops.BY_ROWS[kinds](_pool(x.size), loop, x.ravel(), scales, zero_points, y.ravel())
+    return seen
 
 
 def _quantize_otherwise(x: NDArray[np.float32], qparams: QParamsLike, name: str) -> NDArray[Any]:
@@ -155,11 +161,10 @@ def _quantize_otherwise(x: NDArray[np.float32], qparams: QParamsLike, name: str)
     if name == "numpy" or x.size == 0 or not _by_rows(qparams.scale, x.shape):
         check_fits("a scale", qparams.scale.shape, x.shape)
         return quantize_plain(x, qparams.scale, np.asarray(qparams.zero_point, np.float32), lo, hi)
-    q, streams, function = np.empty(x.shape, np.uint8), load("loops.streams"), _address(name, "quantize")
-    pool, task = _pool(x.size), streams.stream_task.address
-    if streams.quantize_rows(pool, task, function, readable(x).ravel(), *_rows(qparams), lo, hi, q.ravel()):
+    q = np.empty(x.shape, np.int8 if lo < 0 else np.uint8)
+    if _run_by_rows(readable(x), q, qparams, _address(name, "quantize")):
         refuse(x, -1)
-    return q.view(np.int8) if lo < 0 else q
+    return q
 
 
 def _dequantize_otherwise(q: NDArray[Any], qparams: QParamsLike, name: str) -> NDArray[np.float32]:
@@ -168,13 +173,8 @@ def _dequantize_otherwise(q: NDArray[Any], qparams: QParamsLike, name: str) -> N
         check_fits("a scale", qparams.scale.shape, q.shape)
         steps = q.astype(np.float32) - np.asarray(qparams.zero_point, np.float32)
         return np.asarray(steps * np.asarray(qparams.scale, np.float32))
-    x, streams, function = (
-        np.empty(q.shape, np.float32),
-        load("loops.streams"),
-        _address(name, DEQUANTIZE[q.dtype.char]),
-    )
-    pool, task, codes = _pool(q.size), streams.stream_task.address, q.ravel().view(np.uint8)
-    streams.dequantize_rows(pool, task, function, codes, *_rows(qparams), x.ravel())
+    x = np.empty(q.shape, np.float32)
+    _run_by_rows(q, x, qparams, _address(name, DEQUANTIZE[q.dtype.char]))
     return x
 
 
@@ -211,9 +211,9 @@ def quantize(x: NDArray[Any], qparams: QParamsLike, out: NDArray[Any] | None = N
         return _into(out, x, _quantize_otherwise(x, qparams, name))
     q = np.empty(x.shape, whole.target) if out is None else _checked(out, x, whole.target)
     try:
-        seen = whole.run(_pool(x.size), whole.words, x.ravel(), q.ravel())
+        seen = whole.run(_pool(x.size), whole.loop, x.ravel(), q.ravel())
     except TypeError:  # not `readable`
-        seen = whole.run(_pool(x.size), whole.words, readable(x).ravel(), q.ravel())
+        seen = whole.run(_pool(x.size), whole.loop, readable(x).ravel(), q.ravel())
     if seen:
         refuse(x, -1)
     return q if out is None else out
@@ -230,5 +230,5 @@ def dequantize(q: NDArray[Any], qparams: QParamsLike, out: NDArray[np.float32] |
     if whole is None:
         return _into(out, q, _dequantize_otherwise(q, qparams, name))
     x = np.empty(q.shape, FLOAT32) if out is None else _checked(out, q, FLOAT32)
-    whole.run(_pool(q.size), whole.words, q.ravel(), x.ravel())
+    whole.run(_pool(q.size), whole.loop, q.ravel(), x.ravel())
     return x if out is None else out
