@@ -8,7 +8,6 @@ A product has to copy its rows, read its weights and write its result besides. `
 of these alone, on arrays of the same size, in turns with the product, and says what they take one after the other.
 """
 
-import ctypes
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,6 @@ import numpy as np
 from benchmarks.contest import Contest, limit_threads, machine
 from tinytorch.acceleration import int8_matmul, kernel, pack_int8, set_num_threads
 from tinytorch.acceleration.loops import jit
-from tinytorch.acceleration.loops.gemm import CONFIGURE, HIGH, STEP, TILE, WIDE
 from tinytorch.acceleration.runtime.intrinsics import call
 
 BYTES = 256  # of K: both operands of a tile fit the first cache
@@ -34,21 +32,22 @@ def repeat(times: int, tile: int, arguments: tuple[int, ...]) -> None:
 
 
 def ceiling(operations: int, zeros: bool = False) -> Callable[[], Any]:
-    """A call that does this many operations with the largest tile of the rung in use, one thread, nothing else."""
-    table = jit.rung(kernel()).addresses
-    high, wide, step = (int(table[i]) for i in (HIGH, WIDE, STEP))
+    """A call that does this many operations with the largest tile of the kernel in use, one thread, nothing else."""
+    compiled = jit.kernel(kernel())
+    names = "tile_rows", "tile_panels", "step_bytes", "configure"
+    high, wide, step, configure = (int(compiled.record[name][0]) for name in names)
     sizes = high * BYTES, wide * 16 * BYTES, high * wide * 64, wide * 64  # rows, weights, sums, what sums start from
     arrays = [np.zeros(size + 64, np.uint8) for size in sizes]
     if not zeros:
         for operand in arrays[:2]:
             operand[:] = np.random.default_rng(0).integers(0, 256, operand.size)
     at = [array.ctypes.data + -array.ctypes.data % 64 for array in arrays]
-    tile = int(np.ctypeslib.as_array((ctypes.c_int64 * (high * wide)).from_address(int(table[TILE])))[-1])
+    tile = int(compiled.micro_kernels[high * wide - 1])
     arguments = (at[0], BYTES, at[1], 16 * BYTES, BYTES // step, at[2], wide * 64, at[3], 0, 0, 0)
     times = round(operations / (2 * high * wide * 16 * BYTES))
 
     def run() -> Any:
-        repeat(1, int(table[CONFIGURE]), (high,))
+        repeat(1, configure, (high,))
         repeat(times, tile, arguments)
         return arrays
 

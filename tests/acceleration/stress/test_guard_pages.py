@@ -80,7 +80,7 @@ def write_beyond_scratch() -> None:
     fence_scratch()
     import numba
 
-    from tinytorch.acceleration.loops.gemm import aligned
+    from tinytorch.acceleration.loops.memory import aligned
     from tinytorch.acceleration.runtime.intrinsics import atomic_store, keep_alive
 
     @numba.njit("void(int64)")  # type: ignore[untyped-decorator]

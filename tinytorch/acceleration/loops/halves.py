@@ -6,7 +6,12 @@ import numpy as np
 
 from ..runtime.compiled import Array, at, call, compiled, inlined, keep, task
 from ..runtime.threads import EVERYBODY, run
-from .gemm import ALONE, BYTES, DIRECT, FOUR, MANY, NONE, aligned, product, row_bytes, up
+from .blocking import ALONE
+from .gemm import product
+from .matrix import MANY
+from .memory import aligned, row_bytes
+from .memory import round_up as up
+from .records import DIRECT, PRODUCT
 
 
 @task
@@ -38,6 +43,7 @@ def convert(
     keep(w)
 
 
+BYTES = "Array(uint8, 1, 'C', readonly=True)"
 FLOATS = "Array(float32, 2, 'A', readonly=True)"
 
 
@@ -49,23 +55,22 @@ def pack(pool: int, function: int, block: int, b: Array, panel: int, out: Array)
     convert(pool, function, block, at(b), k_step, n_step, ldx, k, n, at(out), 1024, panel, 64)
 
 
-@compiled(f"int64(int64, int64, int64[::1], int64, int64, {FLOATS}, {BYTES}, int64, int64, float32[::1])")
+@compiled(f"void(int64, int64, int64, int64, int64, {FLOATS}, {BYTES}, int64, float32[:, ::1])")
 def matmul(
-    pool: int, threads: int, rung: Array, function: int, block: int, a: Array, weights: Array, panel: int, n: int,
-    out: Array,
-) -> int:  # fmt: skip
-    """a [M, K] @ weights into `out`, from the element that is returned on. block: as in `pack`, along K first."""
-    (m, k), (m_step, k_step) = a.shape, a.strides
+    pool: int, threads: int, kernel: int, function: int, block: int, a: Array, weights: Array, panel: int, out: Array,
+) -> None:  # fmt: skip
+    """a [M, K] @ weights into `out`. block: as in `pack`, along K first."""
+    (m, k), (m_step, k_step), n = a.shape, a.strides, out.shape[1]
     ld = row_bytes(2 * k)
     rows, address = aligned(up(m, 16) * ld)
     ldx = m_step if k_step == 4 else k_step
     convert(pool, function, block, at(a), k_step, m_step, ldx, k, m, address, 64, 16 * ld, ld)
-    skip = -at(out) % 64 // 4 if out.size > m * n else 0
-    start = np.zeros(up(n, 16) + 16, np.float32)
-    product(
-        pool, threads, rung, address, ld, 1, NONE, NONE, NONE, at(weights), panel, 2 * k, m, n, at(out) + skip * 4,
-        n * 4, FOUR, at(start), DIRECT, NONE, NONE, NONE, NONE,
-    )  # fmt: skip
+    start, record = np.zeros(up(n, 16) + 16, np.float32), np.zeros(1, PRODUCT)
+    p = record[0]
+    p.kernel, p.a, p.a_stride, p.a_itemsize, p.m, p.k = kernel, address, ld, 1, m, 2 * k
+    p.b, p.panel_bytes, p.n, p.start, p.epilogue = at(weights), panel, n, at(start), DIRECT
+    p.c, p.c_stride, p.c_itemsize = at(out), n * 4, 4
+    product(pool, threads, p)
+    keep(record)
     keep(rows)
     keep(start)
-    return skip

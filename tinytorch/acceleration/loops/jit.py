@@ -17,36 +17,38 @@ from ..runtime import threads
 from ..runtime.disk import kept
 from ..runtime.features import host_features, host_flags
 from ..runtime.once import load, once
-from . import gemm
+from . import gemm, matrix
+from .records import KERNEL
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One compiled rung.
+class Kernel:
+    """One compiled kernel.
 
-    addresses: int64, what `gemm` needs, in its order; then the tiles, see `MicroKernels`. signed: whether
+    record: a KERNEL (see `records`); micro_kernels: the table in it, as `MicroKernels` orders them. takes_int8: whether
     activations are int8 here (else uint8); codes of the other type get their sign bit flipped on the way in.
     """
 
     name: str
-    addresses: NDArray[np.int64]
-    signed: bool
-    matmul: Any  # gemm's compiled driver
+    record: NDArray[Any]
+    micro_kernels: NDArray[np.int64]
+    takes_int8: bool
+    address: int  # of the record
 
     @property
-    def extremes(self) -> int:
+    def range_task(self) -> int:
         """The address of the task that finds a range; only those who quantize wait for its compilation."""
-        address: int = load("loops.fused").extremes_task.address
+        address: int = load("loops.layer").range_task.address
         return address
 
-    def conversion(self, signed: bool) -> tuple[int, int]:
-        """(flip, shift) for int8 (signed) or uint8 codes: flip is xor-ed to them, shift added to their zero point."""
-        if signed == self.signed:
+    def conversion(self, is_int8: bool) -> tuple[int, int]:
+        """(flip, shift) for int8 or uint8 codes: flip is xor-ed to them, shift added to their zero point."""
+        if is_int8 == self.takes_int8:
             return 0, 0
-        return 128, -128 if self.signed else 128
+        return 128, -128 if self.takes_int8 else 128
 
     def pool(self) -> tuple[int, int]:
-        """(address, threads) of the pool, for the drivers."""
+        """(address, threads) of the thread pool."""
         pool = threads.pool()
         return pool.address, pool.threads
 
@@ -102,14 +104,19 @@ def _compile(ir: str, features: str) -> Any:
     return engine
 
 
-def _table(tile: list[list[int]], step: int, tiles: Any, at: dict[str, int]) -> NDArray[np.int64]:
-    """`Rung.addresses`: `tile` as `MicroKernels` names them, `step` bytes of K at once."""
-    steer = [tiles.get_function_address(name) for name in ("configure", "release")]
-    head = [len(tile) // 2, len(tile[0]), step, 0, *steer, gemm.product_task.address, gemm.sweep_task.address]
-    head += [at[name] for name in modules.MATRIX_LOOPS]
-    addresses = np.array([*head, *(address for row in tile for address in row)], np.int64)
-    addresses[gemm.TILE] = addresses.ctypes.data + 8 * len(head)
-    return addresses
+def _kernel(name: str, ir: str, names: list[list[str]], takes_int8: bool = False) -> Kernel:
+    """A kernel whose micro-kernels are the functions `names` of `ir`: [rows - 1][panels - 1], and again for deep K."""
+    engine, record = _compile(ir, target_features(name)), np.zeros(1, KERNEL)
+    table = np.array([engine.get_function_address(each) for row in names for each in row], np.int64)
+    values = {
+        "tile_rows": len(names) // 2, "tile_panels": len(names[0]), "step_bytes": 64 if name == "amx" else 4,
+        "micro_kernels": table.ctypes.data, "product_task": gemm.product_task.address,
+        "matrix_task": matrix.matrix_task.address, **passes(name),
+        **{each: engine.get_function_address(each) for each in ("configure", "release")},
+    }  # fmt: skip
+    for field, value in values.items():
+        record[field] = value
+    return Kernel(name, record, table, takes_int8, record.ctypes.data)
 
 
 @once
@@ -128,31 +135,15 @@ def passes_by_rows(name: str) -> tuple[int, int]:
 
 
 @once
-def rung(name: str) -> Rung:
-    """Compile rung `name` for this machine."""
-    features, (ir, names) = target_features(name), modules.micro_kernels(name)
-    tiles, at = _compile(ir, features), passes(name)
-    tile = [[tiles.get_function_address(n) for n in row] for row in names]
-    addresses = _table(tile, 64 if name == "amx" else 4, tiles, at)
-    return Rung(name, addresses, name == "neon_dotprod", gemm.matmul)
-
-
-@dataclass(frozen=True)
-class Halves:
-    """What the bfloat16 product needs: a table like `Rung.addresses`, and the drivers."""
-
-    addresses: NDArray[np.int64]
-    driver: Any
+def kernel(name: str) -> Kernel:
+    """Compile kernel `name` for this machine."""
+    return _kernel(name, *modules.micro_kernels(name), name == "neon_dotprod")
 
 
 @once
-def halves(name: str) -> Halves:
-    """The bfloat16 product of rung `name`, "amx" or "avx512_vnni", for this machine."""
-    features, (ir, names) = target_features(name), modules.bf16_micro_kernels(name)
-    engine, at = _compile(ir, features), passes(name)
-    tile = [[engine.get_function_address(n) for n in row] for row in names]
-    addresses = _table(tile, 64 if name == "amx" else 4, engine, at)
-    return Halves(addresses, load("loops.halves"))
+def bf16_kernel(name: str) -> Kernel:
+    """The bfloat16 product of kernel `name`, "amx" or "avx512_vnni", for this machine."""
+    return _kernel(name, *modules.bf16_micro_kernels(name))
 
 
 @once

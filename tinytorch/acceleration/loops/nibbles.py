@@ -6,28 +6,15 @@ import numpy as np
 
 from ..runtime.compiled import Array, at, call, compiled, inlined, ints, keep, peek, task
 from ..runtime.threads import run
-from .fused import FLOATS, REALS, find_ruler
-from .gemm import (
-    ALONE,
-    BYTES,
-    CODES,
-    CONFIGURE,
-    COPY,
-    FINISH,
-    HIGH,
-    LONG,
-    NONE,
-    QUANTIZE,
-    RELEASE,
-    STEP,
-    TILE,
-    WIDE,
-    aligned,
-    passed,
-    row_bytes,
-    up,
-)
+from .blocking import ALONE, LONG
+from .layer import find_qparams_by_threads
+from .matrix import read_all_rows
+from .memory import aligned, row_bytes
+from .memory import round_up as up
+from .records import NONE, PRODUCT, kernel_at, qparams_at
 
+BYTES, CODES = "Array(uint8, 1, 'C', readonly=True)", "Array(uint8, 2, 'A', readonly=True)"
+FLOATS, REALS = "Array(float32, 1, 'C', readonly=True)", "Array(float32, 2, 'C', readonly=True)"
 PIECE = 512  # steps of K unpacked at once: 8 KB for each panel
 
 
@@ -39,8 +26,9 @@ def nibble_task(w: Any, index: int, thread: int) -> None:
     group, groups, zero_point, rung, passes, block = w[8], w[9], w[10], w[11], w[12], w[13]
     floats, scale, column_sums, scale_in, bias = w[14], w[15], w[16], w[17], w[18]
     unpack, gather, settle = peek(passes), peek(passes + 8), peek(passes + 16 + 8 * floats)
-    high, wide, step = peek(rung + 8 * HIGH), peek(rung + 8 * WIDE), peek(rung + 8 * STEP)
-    tile, configure, copy = peek(rung + 8 * TILE), peek(rung + 8 * CONFIGURE), peek(rung + 8 * FINISH)
+    kernel = kernel_at(rung)
+    high, wide, step = kernel.tile_rows, kernel.tile_panels, kernel.step_bytes
+    tile, configure, copy = kernel.micro_kernels, kernel.configure, kernel.to_int32
     codes = w[19] + thread * w[20]
     sums = codes + wide * PIECE * 16
     total = sums + high * wide * 64
@@ -60,36 +48,45 @@ def nibble_task(w: Any, index: int, thread: int) -> None:
                     call(unpack, (data + (p + q) * panel + first * 8, length * 8, codes + q * PIECE * 16))
                 for i in range(0, m, high):
                     rows = min(high, m - i)
-                    kernel = peek(tile + 8 * ((rows - 1) * wide + panels - 1))
+                    micro_kernel = peek(tile + 8 * ((rows - 1) * wide + panels - 1))
                     call(configure, (rows,))
                     x, steps = a + i * lda + first, length // step
-                    call(kernel, (x, lda, codes, PIECE * 16, steps, sums, cols * 4, start, NONE, NONE, NONE))
+                    call(micro_kernel, (x, lda, codes, PIECE * 16, steps, sums, cols * 4, start, NONE, NONE, NONE))
                     call(gather, (total + i * cols * 4, sums, rows * cols))
             call(settle, (y, total, m, cols, column_sums + of_group, scale + of_group, zero_point, scale_in))
         result, width = y if floats else total, min(cols, n - p * 16)
         call(copy, (result, cols * 4, m, width, c + j, n * 4, 0, 0))
-    call(peek(rung + 8 * RELEASE), (0,))
+    call(kernel.release, (0,))
 
 
 @inlined
 def product(
-    pool: int, threads: int, rung: Array, function: int, passes: Array, address: int, lda: int, m: int, k: int, n: int,
+    pool: int, threads: int, rung: int, function: int, passes: Array, address: int, lda: int, m: int, k: int, n: int,
     data: Array, panel: int, group: int, scales: Array, column_sums: Array, zero_point: int, scale_in: float,
     bias: Array, floats: int, c: int,
 ) -> None:  # fmt: skip
     """Tasks of some panels each; with floats the sums are scaled group by group, else int32 sums are the result."""
-    groups, wide, panels = scales.shape[0], rung[WIDE], up(n, 16) // 16
+    groups, wide, panels = scales.shape[0], kernel_at(rung).tile_panels, up(n, 16) // 16
     w, scale = np.empty(24, np.int64), np.empty(1, np.float32)
     scale[0] = scale_in
     work = k * n * (m + 24)
     if work < ALONE:
         pool = 0
     block = panels if pool == 0 else up(up(panels, 4 * threads) // (4 * threads), wide)
-    w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7] = address, lda, at(data), panel, m, n, up(k, rung[STEP]), c
-    w[8], w[9], w[10], w[11], w[12], w[13], w[14] = group, groups, zero_point, at(rung), at(passes), block, floats
+    w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7] = (
+        address,
+        lda,
+        at(data),
+        panel,
+        m,
+        n,
+        up(k, kernel_at(rung).step_bytes),
+        c,
+    )
+    w[8], w[9], w[10], w[11], w[12], w[13], w[14] = group, groups, zero_point, rung, at(passes), block, floats
     w[15], w[16], w[17], w[18] = at(scales), at(column_sums), at(scale), at(bias)
     room, start = threads if pool != 0 else 1, np.zeros(wide * 16, np.int32)
-    w[20], w[21] = wide * (PIECE * 16 + rung[HIGH] * 64 + m * 64 * (1 + floats)), at(start)
+    w[20], w[21] = wide * (PIECE * 16 + kernel_at(rung).tile_rows * 64 + m * 64 * (1 + floats)), at(start)
     scratch, w[19] = aligned(room * w[20])
     run(pool, function, at(w), up(panels, block) // block, room, work >= LONG)
     keep(w)
@@ -102,9 +99,9 @@ SCALES, COUNTS = "Array(float32, 2, 'C', readonly=True)", "Array(int32, 2, 'C', 
 WEIGHTS = f"int64, int64[::1], {BYTES}, int64, int64, int64, {SCALES}, {COUNTS}"
 
 
-@compiled(f"void(int64, int64, int64[::1], {WEIGHTS}, {CODES}, int64, int64, float32, {FLOATS}, int64, int64[::1])")
+@compiled(f"void(int64, int64, int64, {WEIGHTS}, {CODES}, int64, int64, float32, {FLOATS}, int64, int64[::1])")
 def of_codes(
-    pool: int, threads: int, rung: Array, function: int, passes: Array, data: Array, panel: int, n: int, group: int,
+    pool: int, threads: int, rung: int, function: int, passes: Array, data: Array, panel: int, n: int, group: int,
     scales: Array, column_sums: Array, a: Array, flip: int, zero_point: int, scale_in: float, bias: Array,
     floats: int, out: Array,
 ) -> None:  # fmt: skip
@@ -112,7 +109,12 @@ def of_codes(
     (m, k), mask = a.shape, np.empty(1, np.uint8)
     mask[0] = flip
     lda = row_bytes(k)
-    copy, address, _ = passed(pool, rung, rung[COPY], at(a), a.strides[0], m, k, at(mask), NONE, lda, NONE)
+    record = np.zeros(1, PRODUCT)
+    p = record[0]
+    p.kernel, p.a, p.a_stride, p.m, p.k, p.prologue_u = rung, at(a), a.strides[0], m, k, at(mask)
+    p.prologue = kernel_at(rung).copy_codes
+    copy = read_all_rows(pool, p, lda)
+    address = p.a
     product(
         pool, threads, rung, function, passes, address, lda, m, k, n, data, panel, group,
         scales, column_sums, zero_point, scale_in, bias, floats, out[0],
@@ -121,22 +123,26 @@ def of_codes(
     keep(copy)
 
 
-@compiled(
-    f"int64(int64, int64, int64[::1], {WEIGHTS}, int64, {REALS}, float32[::1], int64, int64, {FLOATS}, int64[::1])"
-)
+@compiled(f"int64(int64, int64, int64, {WEIGHTS}, int64, {REALS}, float32[::1], int64, int64, {FLOATS}, int64[::1])")
 def of_reals(
-    pool: int, threads: int, rung: Array, function: int, passes: Array, data: Array, panel: int, n: int, group: int,
+    pool: int, threads: int, rung: int, function: int, passes: Array, data: Array, panel: int, n: int, group: int,
     scales: Array, column_sums: Array, extremes: int, x: Array, ruler: Array, flip: int, shift: int, bias: Array,
     out: Array,
 ) -> int:  # fmt: skip
-    """x: float32 [M, K], quantized by ruler or by its own range. Returns the status of `fused.find_ruler`."""
-    (m, k), mask, status = x.shape, np.empty(1, np.uint8), find_ruler(pool, rung, extremes, x, ruler)
+    """x: float32 [M, K], quantized by ruler or by its own range. Returns the status of `layer.find_qparams`."""
+    (m, k), mask = x.shape, np.empty(1, np.uint8)
+    status = find_qparams_by_threads(pool, kernel_at(rung), extremes, x, qparams_at(at(ruler)))
     if status != 0:
         return status
     mask[0] = flip
     lda = row_bytes(k)
-    codes, address, nan = passed(pool, rung, rung[QUANTIZE], at(x), k * 4, m, k, at(ruler), at(mask), lda, NONE)
-    if nan != 0:
+    record = np.zeros(1, PRODUCT)
+    p = record[0]
+    p.kernel, p.a, p.a_stride, p.m, p.k, p.prologue_u, p.prologue_v = rung, at(x), k * 4, m, k, at(ruler), at(mask)
+    p.prologue = kernel_at(rung).quantize
+    codes = read_all_rows(pool, p, lda)
+    address = p.a
+    if p.nan_count != 0:
         return -1
     zero_point: Any = np.int64(ruler[0])
     product(

@@ -1,4 +1,4 @@
-"""Plans: what a small call needs, found once for a pack or a layer, a rung, and a type of input."""
+"""Plans: what the calls of a pack or a layer have in common, found once for each kernel and type of input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,82 +8,134 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime import threads
-from ..runtime.compiled import Entry
-from ..runtime.layout import ALIGN_FROM
+from ..runtime.compiled import Entry, Task
+from ..runtime.layout import ALIGN_FROM, ROW_BYTES, row_bytes
 from ..runtime.once import load
-from . import gemm, small
+from . import matmul
+from .jit import Kernel
+from .records import DIRECT, PLAN, PRODUCT
 
 if TYPE_CHECKING:
     from ..operations.linear import Int8Linear
     from ..operations.pack import PackedInt8
 
+ALL = 1 << 40  # rows or panels of a block that holds them all
+
 
 @dataclass(slots=True)
 class Plan:
-    """small: compiled, takes `words`, input and result; large: the same after a thread pool. rows: the most that
-    are small. most: the most whose result is not worth an aligned start. columns: of the result."""
+    """small: compiled, takes `words`, input and result; large: the same after a thread pool and `tasks`.
+
+    words: a PLAN as int64, the first argument of both. max_small_rows: the largest number of rows that is small.
+    max_rows_unaligned: the largest number whose result is not worth an aligned start. columns: of the result.
+    """
 
     small: Entry
     large: Entry
     words: NDArray[np.int64]
-    rows: int
-    most: int
+    max_small_rows: int
+    max_rows_unaligned: int
     columns: int
-    keep: tuple[Any, ...]  # what the addresses among the words belong to
-    run: Any = None
+    owners: tuple[Any, ...]  # what the addresses among the words belong to
+    tasks: tuple[Task, ...] = ()
+    run: Any = None  # `small`, compiled when it is first called
     pool: Callable[[], Any] = threads.pool
 
     def compiled(self) -> Any:
-        """`run`: `small`, compiled when it is first called."""
+        """Compile `run`."""
         self.run = self.small.made
         return self.run
 
+    def run_large(self, *arguments: Any) -> Any:
+        """Call `large`, compiled when it is first called."""
+        pool = self.pool()
+        return self.large.made(pool.address, pool.threads, *(task.address for task in self.tasks), *arguments)
+
+
+def _record(dtype: np.dtype[Any], values: dict[str, Any]) -> NDArray[Any]:
+    """One record; an array among the values stands for its address."""
+    record = np.zeros(1, dtype)
+    for name, value in values.items():
+        record[name] = value.ctypes.data if isinstance(value, np.ndarray) else value
+    return record
+
+
+def _product(b: "PackedInt8", kernel: Kernel, values: dict[str, Any]) -> NDArray[Any]:
+    """The PRODUCT with weights b, blocked as if it were small: one block."""
+    (k, n), rows, panels, step = (
+        b.shape,
+        *(int(kernel.record[f][0]) for f in ("tile_rows", "tile_panels", "step_bytes")),
+    )
+    k_steps = -(-max(k, 1) // step)
+    blocking: dict[str, Any] = {
+        "k_steps": k_steps, "depth": k_steps, "block_rows": ALL, "block_panels": ALL, "row_blocks": 1,
+        "codes_stride": row_bytes(k_steps * step), "sums_bytes": rows * panels * 64,
+    }  # fmt: skip
+    given = {"kernel": kernel.address, "b": b.data, "panel_bytes": b.panel_bytes, "k": k, "n": n}
+    return _record(PRODUCT, {**blocking, **given, **values})
+
 
 def _plan(
-    entries: tuple[Entry, Entry], b: "PackedInt8", rung: Any, signed: bool, zero: int, after: int, *arrays: NDArray[Any]
-) -> Plan:
-    """`zero`, `after`, a pass, and `arrays` are a layer's. signed: whether the codes that meet the weights are int8."""
-    (k, n), (flip, shift) = b.shape, rung.conversion(signed)
-    arrays = (rung.addresses, b.data, b.column_sums, *arrays)
-    head = [b.panel_bytes, k, n, flip, shift, zero, after]
-    words = np.array([*head, *(array.ctypes.data for array in arrays)], np.int64)
-    most = (ALIGN_FROM - 1) // (4 * n) if k * n > 0 else 0
-    return Plan(*entries, words, min(small.most_rows(k, n), most), most, n, arrays)
+    entries: tuple[Entry, Entry], b: "PackedInt8", kernel: Kernel, is_int8: bool, product: dict[str, Any],
+    common: dict[str, Any], owners: tuple[Any, ...] = (),
+) -> Plan:  # fmt: skip
+    """product, common: fields of PRODUCT and PLAN. is_int8: whether the codes that meet the weights are int8."""
+    (k, n), (flip, shift), made = b.shape, kernel.conversion(is_int8), _product(b, kernel, product)
+    plan = _record(PLAN, {"product": made, "flip": flip, "shift": shift, "column_sums": b.column_sums, **common})
+    max_rows = (ALIGN_FROM - 1) // (4 * n) if k * n > 0 else 0
+    arrays = tuple(value for value in (*product.values(), *common.values()) if isinstance(value, np.ndarray))
+    owners = (made, kernel, b.data, b.column_sums, *arrays, *owners)
+    small_rows = min(matmul.max_small_rows(k, n), max_rows)
+    return Plan(*entries, plan.view(np.int64), small_rows, max_rows, n, owners)
 
 
-def of_pack(b: "PackedInt8", rung: Any, kind: str) -> Plan:
+def of_pack(b: "PackedInt8", kernel: Kernel, kind: str) -> Plan:
     """The plan of `int8_matmul` with weights b and codes of type `kind`."""
     farthest = (2**31 - 1) // max(b.max_abs_sum, 1) - 255  # the zero point with which no sum of products leaves int32
-    return _plan((small.MATMUL[kind], small.LARGE[kind]), b, rung, kind == "b", farthest, 0)
+    product = {"epilogue": int(DIRECT)}
+    return _plan(
+        (matmul.SMALL[kind], matmul.LARGE[kind]), b, kernel, kind == "b", product, {"max_zero_point": farthest}
+    )
 
 
-def quantizer_of(rung: Any, flip: int) -> NDArray[np.int64]:
-    """The words that `rows.quantize_rows` takes."""
-    return np.array([rung.addresses[gemm.EXTREMES], rung.addresses[gemm.QUANTIZE], flip], np.int64)
+def quantizer_of(kernel: Kernel, flip: int) -> NDArray[np.int64]:
+    """The QUANTIZER that `rows.quantize_rows` takes."""
+    return np.array([kernel.record["extremes"][0], kernel.record["quantize"][0], flip], np.int64)
 
 
-def of_rows(layer: "Int8Linear", rung: Any) -> Plan:
+def _of_rows(layer: "Int8Linear", kernel: Kernel) -> Plan:
     """The plan of a layer whose input comes in reals, each row of which gets a scale of its own."""
-    (_, n), (flip, shift) = layer.weights.shape, rung.conversion(signed=False)
+    (_, n), (flip, shift) = layer.weights.shape, kernel.conversion(is_int8=False)
     start = np.zeros(n + 32, np.int64)
     start[:n] = -shift * layer.weights.column_sums
     start[: layer.int_bias.size] += layer.int_bias
-    rows, finish = load("loops.rows"), load("loops.jit").passes_by_rows(rung.name)[layer.relu]
-    arrays = layer.column_constants, start.astype(np.int32), quantizer_of(rung, flip)
-    entries, before = (rows.SMALL, rows.LARGE), rows.quantize_rows.address
-    return _plan(entries, layer.weights, rung, False, before, finish, *arrays)
+    rows, epilogue = load("loops.rows"), load("loops.jit").passes_by_rows(kernel.name)[layer.relu]
+    product = {
+        "prologue": rows.quantize_rows.address, "prologue_u": quantizer_of(kernel, flip),
+        "start": start.astype(np.int32),
+        "epilogue": epilogue, "epilogue_u": layer.column_constants, "column_u": 12, "row_v": ROW_BYTES,
+    }  # fmt: skip
+    return _plan((rows.SMALL, rows.LARGE), layer.weights, kernel, False, product, {})
 
 
-def of_layer(layer: "Int8Linear", rung: Any, kind: str) -> Plan:
+def of_layer(layer: "Int8Linear", kernel: Kernel, kind: str) -> Plan:
     """The plan of a layer whose input has type `kind`."""
-    if layer.per_row:
-        return of_rows(layer, rung)
-    n = layer.weights.shape[1]
-    floats, integers = np.zeros(n + 32, np.float32), np.zeros(n, np.int32)  # passes read whole vectors
+    if layer.per_row and kind == "f":
+        return _of_rows(layer, kernel)
+    n, to_codes = layer.weights.shape[1], layer.output_qparams is not None
+    floats, integers = np.zeros(n + 32, np.float32), np.zeros(n, np.int32)  # epilogues read whole vectors
     floats[: layer.float_bias.size], integers[: layer.int_bias.size] = layer.float_bias, layer.int_bias
-    scale = np.ascontiguousarray(np.broadcast_to(layer.scale, n))
-    signed = layer.qparams_in.qmin < 0 if kind == "f" else kind == "b"
-    fused = load("loops.fused")
-    entries = fused.SMALL[kind, layer.result_dtype.char], fused.LARGE[kind, layer.result_dtype.char]
-    arrays = scale, floats, integers, layer.qparams_in_floats, layer.qparams_out_floats
-    return _plan(entries, layer.weights, rung, signed, layer.qparams_in.zero_point, layer.epilogue, *arrays)
+    is_int8 = layer.qparams_in.qmin < 0 if kind == "f" else kind == "b"
+    epilogue = "to_codes" if to_codes else "to_float_relu" if layer.relu else "to_float"
+    product = {
+        "epilogue": int(kernel.record[epilogue][0]), "epilogue_v": layer.qparams_out_floats if to_codes else floats,
+        "column_u": 4, "column_v": 0 if to_codes else 4,
+    }  # fmt: skip
+    common = {
+        "scales": np.ascontiguousarray(np.broadcast_to(layer.scale, n)), "int_biases": integers,
+        "qparams_in": layer.qparams_in_floats, "qparams_out": layer.qparams_out_floats, "to_codes": to_codes,
+    }  # fmt: skip
+    compiled, key = load("loops.layer"), (kind, layer.result_dtype.char)
+    made = _plan((compiled.SMALL[key], compiled.LARGE[key]), layer.weights, kernel, is_int8, product, common)
+    made.tasks = (compiled.range_task,)
+    return made

@@ -1,11 +1,10 @@
-"""The drivers of layers whose rows have a scale and zero point each: they are found and used where a row is quantized.
+"""Layers whose rows have a scale and zero point each: they are found and used where a row is quantized.
 
 Where one scale serves a whole input, x is read twice: for its range, then to be quantized. A row's range is found
-while the row goes to the first cache, so quantizing it by its own range costs no more. What is left is in the last
-pass: it takes a row's zero point times the sum of each column's weights from the sums, and multiplies two scales.
+while the row goes to the first cache, so quantizing it by its own range costs no more. What is left is in the
+epilogue: it takes a row's zero point times the sum of each column's weights from the sums, and multiplies two scales.
 
-A row's quantization parameters are ROW_BYTES bytes, as floats: zero point, lowest code, highest code, scale, then
-its least and greatest number. Threads that need the same few rows find them at the same time, each for itself, and
+Each row has a QPARAMS record. Threads that need the same few rows find them at the same time, each for itself, and
 write the same bits to the same places: so no place ever holds anything else.
 """
 
@@ -13,86 +12,104 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.compiled import Array, Entry, at, call, compiled, inlined, keep, matrix_pass, reals, words
+from ..runtime.compiled import Array, Entry, compiled, inlined, matrix_pass
+from ..runtime.intrinsics import address_of, call, keep_alive
 from ..runtime.layout import ROW_BYTES, ROW_FLOATS
-from .fused import REALS, dynamic_ruler
-from .gemm import FOUR, NONE, product, sweep
-from .small import AFTER, DATA, DONE, INFINITE, INPUT, NAN, OTHER, PANEL, RUNG, ZERO, K, scratch, small_product
+from ..runtime.records import fields, view_of
+from .gemm import product
+from .layer import dynamic_qparams
+from .matmul import DONE, INFINITE, INPUT, NAN, OTHER, new_product, set_operands, small_product, small_scratch
+from .matrix import run_matrix
+from .records import LEAST, MATRIX, plan_at, product_at, qparams_at
 
-QUANTIZE_ROWS = ZERO  # of a plan of rows, which has no zero point: the address of `quantize_rows`
-COLUMNS, START, QUANTIZER = range(10, 13)  # arrays: see `plans.of_rows`
-EXTREMES, QUANTIZE, FLIP = range(3)  # words of a quantizer: two passes, and the bits to flip in each code
-RANGE = 4  # where the smallest number of a row stands among its parameters
-BEYOND = 1 << 32  # what a row of an infinite range counts, more than all rows that hold a NaN
+REALS = "Array(float32, 2, 'C', readonly=True)"
+QUANTIZER = fields("extremes quantize flip")  # two functions, and the bits to flip in each code
+quantizer_at = view_of(QUANTIZER)
+FLIP: Any = np.int64(QUANTIZER.itemsize - 8)
+INFINITE_ROW = 1 << 32  # what a row of an infinite range counts, more than all rows that hold a NaN
 
 
 @matrix_pass
-def quantize_rows(x: int, ldx: int, rows: int, cols: int, y: int, ldy: int, u: int, v: int) -> int:
-    """Each row of reals by its own range: its codes to y, its quantization parameters to v. u: a quantizer's words."""
-    quantizer, seen = words(u), 0
+def quantize_rows(x: int, x_stride: int, rows: int, columns: int, y: int, y_stride: int, u: int, v: int) -> int:
+    """Each row of reals by its own range: its codes to y, its QPARAMS to v. u: a QUANTIZER."""
+    quantizer, seen = quantizer_at(u), 0
     for r in range(rows):
-        row, place = x + r * ldx, v + r * ROW_BYTES
-        if call(quantizer[EXTREMES], (row, 0, 1, cols, place + 4 * RANGE, 0, 0, 0)) != 0:
+        row, place = x + r * x_stride, v + r * ROW_BYTES
+        if call(quantizer.extremes, (row, 0, 1, columns, place + LEAST, 0, 0, 0)) != 0:
             seen += 1
             continue
-        qparams: Any = reals(place)
-        lo, hi = qparams[RANGE], qparams[RANGE + 1]
-        if lo == -np.inf or hi == np.inf:
-            seen += BEYOND
+        qparams: Any = qparams_at(place)
+        if qparams.least == -np.inf or qparams.greatest == np.inf:
+            seen += INFINITE_ROW
             continue
-        scale, zero_point = dynamic_ruler(lo, hi)
-        qparams[0], qparams[1], qparams[2], qparams[3] = zero_point, 0, 255, scale
-        call(quantizer[QUANTIZE], (row, 0, 1, cols, y + r * ldy, 0, place, u + 8 * FLIP))
+        scale, zero_point = dynamic_qparams(qparams.least, qparams.greatest)
+        qparams.zero_point, qparams.lowest, qparams.highest, qparams.scale = zero_point, 0, 255, scale
+        call(quantizer.quantize, (row, 0, 1, columns, y + r * y_stride, 0, place, u + FLIP))
     return seen
 
 
 @inlined
 def status_of(seen: int) -> int:
     """What became of rows, from what `quantize_rows` returned for all of them."""
-    if seen % BEYOND != 0:
+    if seen % INFINITE_ROW != 0:
         return NAN
     return INFINITE if seen != 0 else DONE
 
 
-@compiled(f"int64(int64, int64[::1], int64, int64[::1], {REALS}, uint8[:, ::1], float32[:, ::1])")
+@compiled(f"int64(int64, int64, int64, int64[::1], {REALS}, uint8[:, ::1], float32[:, ::1])")
 def codes_of_rows(
-    pool: int, rung: Array, function: int, quantizer: Array, x: Array, codes: Array, qparams: Array
+    pool: int, kernel: int, function: int, quantizer: Array, x: Array, codes: Array, qparams: Array
 ) -> int:
-    """Codes of x [M, K] and the quantization parameters of its rows, [M, 8]. function: where `quantize_rows` begins."""
-    m, k = x.shape
-    seen = sweep(pool, rung, function, at(x), k * 4, m, k, at(codes), k, at(quantizer), at(qparams), ROW_BYTES)
-    keep(quantizer)
+    """Codes of x [M, K] and the QPARAMS of its rows, [M, 8]. function: where `quantize_rows` begins."""
+    (m, k), record = x.shape, np.empty(1, MATRIX)
+    matrix = record[0]
+    matrix.function, matrix.rows, matrix.columns = function, m, k
+    matrix.x, matrix.x_stride, matrix.y, matrix.y_stride = address_of(x), k * 4, address_of(codes), k
+    matrix.u, matrix.v, matrix.row_v = address_of(quantizer), address_of(qparams), ROW_BYTES
+    seen = run_matrix(pool, kernel, matrix)
+    keep_alive(record)
+    keep_alive(quantizer)
     return status_of(seen)
 
 
-def _small_layer(plan: Array, x: Array, out: Array) -> int:
-    """A layer of few products: see `small`."""
-    if x.shape[1] != plan[K] or x.strides[1] != x.itemsize:
+@inlined
+def is_refused(plan: Any, x: Array) -> bool:
+    """Whether the elements of a row of x lie apart."""
+    return x.shape[1] != product_at(plan.product).k or x.strides[1] != x.itemsize
+
+
+@inlined
+def set_rows(p: Any, x: Array, out: Array, qparams: Array) -> None:
+    """Operands of a layer whose rows write their QPARAMS to `qparams`, one after the other."""
+    set_operands(p, x, out)
+    p.prologue_v = p.epilogue_v = address_of(qparams)
+
+
+def _small_layer(plan_words: Array, x: Array, out: Array) -> int:
+    """Reals -> reals, where the product is small."""
+    plan, m = plan_at(address_of(plan_words)), out.shape[0]
+    if is_refused(plan, x):
         return OTHER
-    rung, m = words(plan[RUNG]), out.shape[0]
-    block, _, _, codes, sums = scratch(plan, rung, m)
+    block, address = new_product(plan, small_scratch(plan, m))
     qparams = np.empty((m, ROW_FLOATS), np.float32)
-    seen = small_product(
-        plan, rung, at(x), x.strides[0], plan[QUANTIZE_ROWS], plan[QUANTIZER], at(qparams), m, at(out), 4, plan[START],
-        plan[AFTER], plan[COLUMNS], at(qparams), 0, codes, sums, ROW_BYTES,
-    )  # fmt: skip
-    keep(block)
-    keep(qparams)
+    set_rows(product_at(address), x, out, qparams)
+    seen = small_product(product_at(address))
+    keep_alive(block)
+    keep_alive(qparams)
     return status_of(seen)
 
 
-def _large_layer(pool: int, threads: int, plan: Array, x: Array, out: Array) -> int:
-    """The same by `product`, for any shape."""
-    if x.shape[1] != plan[K] or x.strides[1] != x.itemsize:
+def _large_layer(pool: int, threads: int, plan_words: Array, x: Array, out: Array) -> int:
+    """The same for any size."""
+    plan, m = plan_at(address_of(plan_words)), out.shape[0]
+    if is_refused(plan, x):
         return OTHER
-    rung, (m, n) = words(plan[RUNG]), out.shape
+    block, address = new_product(plan, 0)
     qparams = np.empty((m, ROW_FLOATS), np.float32)
-    seen = product(
-        pool, threads, rung, at(x), x.strides[0], FOUR, plan[QUANTIZE_ROWS], plan[QUANTIZER], at(qparams), plan[DATA],
-        plan[PANEL], plan[K], m, n, at(out), n * 4, FOUR, plan[START], plan[AFTER], plan[COLUMNS], at(qparams), NONE,
-        ROW_BYTES,
-    )  # fmt: skip
-    keep(qparams)
+    set_rows(product_at(address), x, out, qparams)
+    seen = product(pool, threads, product_at(address))
+    keep_alive(block)
+    keep_alive(qparams)
     return status_of(seen)
 
 

@@ -4,42 +4,27 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.compiled import Array, at, call, compiled, inlined, keep, peek, reals, task, words
+from ..runtime.compiled import Array, at, call, compiled, inlined, keep, reals, task, words
 from ..runtime.layout import ROW_BYTES
 from ..runtime.threads import run
-from .fused import BIAS, FLOATS, LAYER, per_column
-from .gemm import (
-    ALONE,
-    COPY,
-    DIRECT,
-    FINISH,
-    HIGH,
-    LONG,
-    NONE,
-    PACK,
-    PRODUCT,
-    STEP,
-    aligned,
-    column_start,
-    row_bytes,
-    sums_bytes,
-    up,
-)
+from .blocking import ALONE, LONG
+from .memory import aligned, row_bytes
+from .memory import round_up as up
+from .records import DIRECT, NONE, PRODUCT_BYTES, PRODUCT_FIELDS, kernel_at, product_at
 
-WORDS = 256  # bytes of what `product_task` reads
 NEAR = 96 << 10  # bytes of windows that stay in the second cache until all weights have met them
 
 
 @task
 def window_task(v: Any, index: int, thread: int) -> None:
     """A block of windows: copied row by row to where the product reads, then multiplied. Scratch is at v[15], v[16]
-    bytes for each thread: windows, what `product_task` reads, and its scratch."""
+    bytes for each thread: windows, a PRODUCT, and its scratch."""
     image, image_step, down, right, high, wide = v[0], v[1], v[2], v[3], v[5], v[6]
     kernel_rows, kernel_columns, channels, block, m, ld, rung = v[7], v[8], v[9], v[10], v[11], v[12], v[13]
-    mask, row, pixel, copy, of_images = v[14], v[17], v[18], peek(rung + 8 * COPY), v[19]
+    mask, row, pixel, copy, of_images = v[14], v[17], v[18], kernel_at(rung).copy_codes, v[19]
     first, segment = index * block, kernel_columns * channels
     rows, address = min(block, m - first), v[15] + thread * v[16]
-    of_windows = address + block * ld + WORDS
+    of_windows = address + block * ld + PRODUCT_BYTES
     for i in range(rows):
         n, place = (first + i) // (high * wide), (first + i) % (high * wide)
         x = image + n * image_step + place // wide * down + place % wide * right
@@ -53,13 +38,60 @@ def window_task(v: Any, index: int, thread: int) -> None:
             qparams, of_image = reals(of_windows + i * ROW_BYTES), reals(of_images + n * ROW_BYTES)
             qparams[0], qparams[3] = of_image[0], of_image[3]
     w = words(address + block * ld)
-    for i in range(31):
+    for i in range(PRODUCT_FIELDS):
         w[i] = v[24 + i]
-    w[0], w[1], w[5], w[7], w[16] = address, ld, rows, w[7] + first * w[8], rows
-    w[27], w[28], w[29] = of_windows, 0, 0
+    p = product_at(address + block * ld)
+    p.a, p.a_stride, p.m, p.c, p.block_rows, p.scratch = address, ld, rows, p.c + first * p.c_stride, rows, of_windows
     if of_images != NONE:
-        w[13], w[27] = of_windows, of_windows + up(block * ROW_BYTES, 64)
-    call(peek(rung + 8 * PRODUCT), (at(w), 0, 0))
+        p.epilogue_v, p.scratch = of_windows, of_windows + up(block * ROW_BYTES, 64)
+    call(kernel_at(rung).product_task, (at(w), 0, 0))
+
+
+BIAS, FLOATS = "Array(int32, 1, 'C', readonly=True)", "Array(float32, 1, 'C', readonly=True)"
+PACK = "Array(uint8, 1, 'C', readonly=True), int64, Array(int64, 1, 'C', readonly=True)"  # data, panel, column sums
+LAYER = f"{PACK}, {FLOATS}, {FLOATS}, {BIAS}, {FLOATS}, int64, uint8[::1]"
+ONE: Any = np.float32(1)
+
+
+@inlined
+def epilogue_of(kernel: Any, finish: int) -> int:
+    """The epilogue of number `finish`."""
+    epilogue: int = kernel.to_codes if finish == 3 else kernel.to_float_relu if finish == 2 else kernel.to_float
+    return epilogue if finish != 0 else DIRECT
+
+
+@inlined
+def column_start(sums: Array, zero_point: int, bias: Array) -> Array:
+    """int32 [N, padded]: bias - zero_point * (sum of the column's weights); it wraps as the sums do."""
+    start = np.zeros(up(sums.size, 16) + 16, np.int32)
+    for j in range(sums.size):
+        start[j] = -zero_point * sums[j]
+    for j in range(bias.size):
+        start[j] += bias[j]
+    return start
+
+
+@inlined
+def padded(values: Array, factor: float, n: int) -> Array:
+    """float32 [n, padded with 0]: values * factor, rounded to float32; of one value, repeated."""
+    out = np.zeros(up(n, 16) + 16, np.float32)
+    for j in range(n if values.size else 0):
+        out[j] = values[j if values.size > 1 else 0] * factor
+    return out
+
+
+@inlined
+def per_column(
+    sums: Array, scale: Array, bias: Array, int_bias: Array, qparams_out: Array, codes: bool, scale_in: float,
+    zero_point: int,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """What each column needs: (where its sums start, what they are multiplied by, what is added)."""
+    n = sums.size
+    start, u, v = column_start(sums, zero_point, int_bias), padded(scale, scale_in, n), padded(bias, ONE, n)
+    if codes:
+        for j in range(n):
+            u[j] /= qparams_out[3]
+    return start, u, v
 
 
 IMAGES = "Array(uint8, 4, 'C', readonly=True)"
@@ -67,7 +99,7 @@ IMAGES = "Array(uint8, 4, 'C', readonly=True)"
 
 @inlined
 def blocks_of_windows(
-    pool: int, threads: int, rung: Array, function: int, images: Array, shape: Array, flip: int, weights: Array,
+    pool: int, threads: int, rung: int, function: int, images: Array, shape: Array, flip: int, weights: Array,
     panel: int, n: int, start: int, size: int, finish: int, u: int, v: int, v_step: int, of_images: int, out: int,
 ) -> None:  # fmt: skip
     """The product of all windows. of_images: 0, or where the quantization parameters of the images are, ROW_BYTES bytes
@@ -82,21 +114,24 @@ def blocks_of_windows(
     if work < ALONE:
         pool = 0
     share = up(m, 4 * threads) // (4 * threads) if pool != 0 else m
-    block = up(max(1, min(share, NEAR // ld)), rung[HIGH])
-    w = np.empty(55, np.int64)
+    block = up(max(1, min(share, NEAR // ld)), kernel_at(rung).tile_rows)
+    w = np.zeros(24 + PRODUCT_FIELDS, np.int64)
     row = width * pixel
     w[0], w[1], w[2], w[3] = at(images) + channel, height * row, shape[2] * row, shape[3] * pixel
     w[5], w[6], w[7], w[8], w[9] = high, wide, kernel_rows, kernel_columns, channels
     w[17], w[18], w[19] = shape[4] * row, shape[5] * pixel, of_images  # between the pixels of a window
-    w[10], w[11], w[12], w[13], w[14] = block, m, ld, at(rung), at(mask)
-    # What product_task reads; address, rows and place of a block are filled in by window_task.
-    w[26], w[27], w[28], w[30] = at(weights), panel, up(k, rung[STEP]) // rung[STEP], n
-    w[31], w[32], w[33], w[34] = out + column * size, columns * size, size, start
-    w[35], w[36], w[37], w[38] = finish, u, v, v_step
-    w[39], w[41], w[42], w[43], w[44], w[45], w[46], w[50] = at(rung), up(n, 16) // 16, 1, w[28], k, 1, NONE, 0
-    w[54] = ROW_BYTES if of_images != NONE else 0
+    w[10], w[11], w[12], w[13], w[14] = block, m, ld, rung, at(mask)
+    # A PRODUCT; address, rows and place of a block are filled in by window_task.
+    kernel, p = kernel_at(rung), product_at(at(w) + 24 * 8)
+    p.b, p.panel_bytes, p.n, p.k, p.k_steps = at(weights), panel, n, k, up(k, kernel.step_bytes) // kernel.step_bytes
+    p.c, p.c_stride, p.c_itemsize, p.start = out + column * size, columns * size, size, start
+    p.epilogue, p.epilogue_u, p.epilogue_v, p.column_v = finish, u, v, v_step
+    p.kernel, p.block_panels, p.row_blocks, p.depth, p.a_itemsize = rung, up(n, 16) // 16, 1, p.k_steps, 1
+    p.row_v = ROW_BYTES if of_images != NONE else 0
+    p.column_u = 12 if of_images != NONE else 4
+    p.sums_bytes = kernel.tile_rows * kernel.tile_panels * 64
     room = threads if pool != 0 else 1
-    w[16] = block * ld + WORDS + up(block * w[54], 64) + sums_bytes(rung, block, w[41], False)
+    w[16] = block * ld + PRODUCT_BYTES + up(block * p.row_v, 64) + p.sums_bytes
     scratch, w[15] = aligned(room * w[16])
     run(pool, function, at(w), up(m, block) // block, room, work >= LONG)
     keep(scratch)
@@ -104,16 +139,16 @@ def blocks_of_windows(
     keep(mask)
 
 
-@compiled(f"void(int64, int64, int64[::1], int64, {IMAGES}, int64[::1], int64, int64, float32, {LAYER})")
+@compiled(f"void(int64, int64, int64, int64, {IMAGES}, int64[::1], int64, int64, float32, {LAYER})")
 def convolve(
-    pool: int, threads: int, rung: Array, function: int, images: Array, shape: Array, flip: int, zero_point: int,
+    pool: int, threads: int, rung: int, function: int, images: Array, shape: Array, flip: int, zero_point: int,
     scale_in: float, weights: Array, panel: int, sums: Array, scale: Array, bias: Array, int_bias: Array,
     ruler_out: Array, finish: int, out: Array,
 ) -> None:  # fmt: skip
     """images: codes [N, height, width, channels], with their edge. shape: rows and columns of the kernel, stride and
     dilation down and right, rows and columns of the result, first channel, channels and first column of this group,
     columns of the whole."""
-    codes, pass_ = finish == 3, DIRECT if finish == 0 else rung[FINISH + finish]
+    codes, pass_ = finish == 3, epilogue_of(kernel_at(rung), finish)
     start, u, v = per_column(sums, scale, bias, int_bias, ruler_out, codes, scale_in, zero_point)
     blocks_of_windows(
         pool, threads, rung, function, images, shape, flip, weights, panel, sums.size, at(start), 1 if codes else 4,
@@ -125,11 +160,11 @@ def convolve(
 
 
 @compiled(
-    f"void(int64, int64, int64[::1], int64, {IMAGES}, int64[::1], int64, int64, float32[:, ::1], int64, {FLOATS}, "
+    f"void(int64, int64, int64, int64, {IMAGES}, int64[::1], int64, int64, float32[:, ::1], int64, {FLOATS}, "
     f"{PACK}, {BIAS}, uint8[::1])"
 )
 def convolve_by_images(
-    pool: int, threads: int, rung: Array, function: int, images: Array, shape: Array, flip: int, shift: int,
+    pool: int, threads: int, rung: int, function: int, images: Array, shape: Array, flip: int, shift: int,
     qparams: Array, finish: int, columns: Array, weights: Array, panel: int, sums: Array, int_bias: Array, out: Array,
 ) -> None:  # fmt: skip
     """The same for images whose quantization parameters are the rows of `qparams`, as in `rows`. columns: see

@@ -7,7 +7,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import NDArray
 
-from ..runtime.layout import ALIGN_FROM
+from ..runtime.layout import ALIGN_FROM, ALIGNMENT
 
 INT32, FLOAT32 = np.dtype(np.int32), np.dtype(np.float32)  # ready made: np.int32 would be looked up at each call
 
@@ -25,11 +25,11 @@ def readable(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.require(x, np.float32, "A")
 
 
-def room(count: int, kind: type[np.generic], size: int) -> NDArray[Any]:
-    """Room for `count` elements of `size` bytes; for 64 bytes more where a start that divides by 64 pays."""
-    return np.empty(count if count * size < ALIGN_FROM else count + 64 // size, kind)
-
-
-def filled(out: NDArray[Any], skip: int, count: int) -> NDArray[Any]:
-    """What was written to `room`: `count` elements after `skip`."""
-    return out if out.size == count else out[skip : skip + count]
+def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An uninitialized array; a large one begins on a cache line."""
+    nbytes = prod(shape) * dtype.itemsize
+    if nbytes < ALIGN_FROM:
+        return np.empty(shape, dtype)
+    block = np.empty(nbytes + ALIGNMENT, np.uint8)
+    skip = -block.ctypes.data % ALIGNMENT
+    return block[skip : skip + nbytes].view(dtype).reshape(shape)

@@ -15,7 +15,7 @@ from ..runtime.features import bf16_kernel, kernel
 from ..runtime.layout import ALIGNMENT
 from ..runtime.once import load
 from . import fallback
-from .arrays import readable, room
+from .arrays import FLOAT32, readable, room
 from .pack import aligned
 
 Matrix = NDArray[np.float32]
@@ -90,7 +90,7 @@ def pack_bf16(b: Matrix) -> PackedBf16:
             2, 0, 3, 1
         )
         return PackedBf16(data, (k, n))
-    driver, data, readable = load("loops.jit").halves(name).driver, aligned(panel * -(-n // 16), np.empty), _readable(b)
+    driver, data, readable = load("loops.halves"), aligned(panel * -(-n // 16), np.empty), _readable(b)
     block = load("loops.jit").block(name, "k" if readable.strides[1] == 4 else "n", "k")
     driver.pack(load("runtime.threads").pool().address, driver.convert_task.address, block, readable, panel, data)
     return PackedBf16(data, (k, n))
@@ -98,13 +98,11 @@ def pack_bf16(b: Matrix) -> PackedBf16:
 
 def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
     """a [M, K] @ b, compiled."""
-    m, n, run, pool = len(a), b.shape[1], load("loops.jit").halves(name), load("runtime.threads").pool()
-    out, convert, readable = room(m * n, np.float32, 4), run.driver.convert_task.address, _readable(a)
+    m, n, run, driver = len(a), b.shape[1], load("loops.jit").bf16_kernel(name), load("loops.halves")
+    out, convert, readable = room((m, n), FLOAT32), driver.convert_task.address, _readable(a)
     block = load("loops.jit").block(name, "n" if readable.strides[1] == 4 else "k", "n")
-    skip = run.driver.matmul(
-        pool.address, pool.threads, run.addresses, convert, block, readable, b.data, b.panel_bytes, n, out
-    )
-    return out[skip : skip + m * n].reshape(m, n)
+    driver.matmul(*run.pool(), run.address, convert, block, readable, b.data, b.panel_bytes, out)
+    return out
 
 
 def bf16_matmul(a: Matrix, b: PackedBf16 | Matrix) -> Matrix:

@@ -189,7 +189,7 @@ class Int8Conv2d:
             n = layer.weights.shape[1]
             steps = *as_pair(self.stride), *as_pair(self.dilation)
             shape = [*self.kernel, *steps, *out.shape[1:3], g * channels, channels, g * n, out.shape[3]]
-            around = *run.pool(), run.addresses, driver.window_task.address, source, np.array(shape, np.int64), flip
+            around = *run.pool(), run.address, driver.window_task.address, source, np.array(shape, np.int64), flip
             if by_images:
                 weights = layer.column_constants, *layer.driver_operands[:3], layer.int_bias
                 driver.convolve_by_images(*around, shift, qparams, finish, *weights, target)

@@ -50,8 +50,8 @@ def find_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
     name, x = kernel(), readable(x)
     if name == "numpy" or x.size == 0:
         return choose_dynamic(x)
-    run, ruler = compiled_kernel(name), np.zeros(4, np.float32)
-    refuse(x, load("loops.fused").range_of(run.pool()[0], run.addresses, run.extremes, x.ravel(order="K"), ruler))
+    run, ruler = compiled_kernel(name), np.zeros(8, np.float32)
+    refuse(x, load("loops.layer").range_of(run.pool()[0], run.address, run.range_task, x.ravel(order="K"), ruler))
     return ruler[3], int(ruler[0])
 
 
@@ -65,7 +65,7 @@ def quantize_rows(x: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np
     quantizer = load("loops.plans").quantizer_of(run, 0)
     rows, qparams = x.reshape(len(x), -1), np.empty((len(x), ROW_FLOATS), np.float32)
     codes, function = np.empty(rows.shape, np.uint8), driver.quantize_rows.address
-    refuse(x, driver.codes_of_rows(run.pool()[0], run.addresses, function, quantizer, rows, codes, qparams))
+    refuse(x, driver.codes_of_rows(run.pool()[0], run.address, function, quantizer, rows, codes, qparams))
     one_each = (len(x), *[1] * (x.ndim - 1))
     scale, zero_point = qparams[:, 3].reshape(one_each), qparams[:, 0].reshape(one_each).astype(np.int64)
     return codes.reshape(x.shape), scale, zero_point

@@ -154,7 +154,7 @@ def _of_codes(
     flip, shift = run.conversion(rows.dtype == np.int8)
     weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
     load("loops.jit").nibbles(run.name)[1].of_codes(
-        *run.pool(), run.addresses, *weights, rows.view(np.uint8), flip, zero_point + shift, scale, bias, floats, at
+        *run.pool(), run.address, *weights, rows.view(np.uint8), flip, zero_point + shift, scale, bias, floats, at
     )
 
 
@@ -193,8 +193,8 @@ def int4_linear(
         weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
         _, driver = load("loops.jit").nibbles(run.name)
         status = driver.of_reals(
-            *run.pool(), run.addresses, *weights, run.extremes, rows,
-            np.array(ruler, np.float32), flip, shift, addend, at,
+            *run.pool(), run.address, *weights, run.range_task, rows,
+            np.array([*ruler, 0, 0, 0, 0], np.float32), flip, shift, addend, at,
         )  # fmt: skip
         if status < 0:
             refuse(x, status)

@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..runtime.features import kernel
 from . import fallback
-from .arrays import INT32, filled, room, rows_of
-from .dispatch import compiled_kernel
+from .arrays import INT32, room, rows_of
 from .pack import PackedInt8
 from .qparams import zero_point_of
 
@@ -52,13 +51,12 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     if of_two_axes and type(b) is PackedInt8 and type(zero_point) is int and -128 <= zero_point <= 255:
         name, kind, m = kernel(), a.dtype.char, len(a)
         plan = b.plans.get((name, kind, m <= b.few_rows)) or b.find_plan(name, kind, m <= b.few_rows)
-        if plan is not None and 0 < m <= plan.most:
+        if plan is not None and 0 < m <= plan.max_rows_unaligned:
             out = np.empty((m, plan.columns), INT32)
-            if m <= plan.rows:
+            if m <= plan.max_small_rows:
                 status = (plan.run or plan.compiled())(plan.words, a, zero_point, out)
             else:
-                pool = plan.pool()
-                status = plan.large.made(pool.address, pool.threads, plan.words, a, zero_point, out)
+                status = plan.run_large(plan.words, a, zero_point, out)
             if status == 0:
                 return out
     a = np.asarray(a)
@@ -73,13 +71,11 @@ def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: Arr
     if name == "numpy" or type(zero_point) is not int or (255 + abs(zero_point)) * b.max_abs_sum >= 2**31:
         fallback.tell_cost()
         return _exact(rows, b, zero_point).reshape(shape)
-    count = m * n
-    if count * k == 0:
+    if m * n * k == 0:
         return np.zeros(shape, np.int32)
-    run, out = compiled_kernel(name, m <= b.few_rows), room(count, np.int32, 4)
-    flip, shift = run.conversion(kind == "b")
-    rows = rows if kind == "B" else rows.view(np.uint8)
-    skip = run.matmul(
-        *run.pool(), run.addresses, rows, b.data, b.panel_bytes, b.column_sums, flip, zero_point + shift, out
+    plan, out = (
+        b.plans.get((name, kind, m <= b.few_rows)) or b.find_plan(name, kind, m <= b.few_rows),
+        room((m, n), INT32),
     )
-    return filled(out, skip, count).reshape(shape)
+    plan.run_large(plan.words, rows, zero_point, out)
+    return out.reshape(shape)

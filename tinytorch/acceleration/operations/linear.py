@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..runtime.features import kernel
 from ..runtime.once import load
 from . import fallback
-from .arrays import FLOAT32, filled, readable, room, rows_of
+from .arrays import FLOAT32, readable, room, rows_of
 from .dispatch import compiled_kernel
 from .elementwise import choose_dynamic, quantize_plain
 from .int8 import check
@@ -138,14 +138,13 @@ class Int8Linear:
             name, kind, m = kernel(), x.dtype.char, len(x)
             few = m <= self.weights.few_rows
             plan = self.plans.get((name, kind, few)) or self.find_plan(name, kind, few)
-            if plan is not None and 0 < m <= plan.most:
+            if plan is not None and 0 < m <= plan.max_rows_unaligned:
                 out, status = np.empty((m, plan.columns), self.result_dtype), 1
                 try:
-                    if m <= plan.rows:
+                    if m <= plan.max_small_rows:
                         status = (plan.run or plan.compiled())(plan.words, x, out)
                     else:
-                        pool = plan.pool()
-                        status = plan.large.made(pool.address, pool.threads, plan.words, x, out)
+                        status = plan.run_large(plan.words, x, out)
                 except TypeError:  # reals that are not `readable`
                     x = readable(x)
                 if status == 0:
@@ -188,49 +187,23 @@ class Int8Linear:
         if name == "numpy" or 0 in (m, k, n):
             y = self.from_codes(rows, ruler[0], ruler[3]) if codes else self._plain(rows)
             return y.reshape(*x.shape[:-1], n)
-        run, target = compiled_kernel(name, m <= self.weights.few_rows), self.result_dtype
-        nbytes = m * n * target.itemsize
-        out = room(nbytes, np.uint8, 1)
+        out, few = room((m, n), self.result_dtype), m <= self.weights.few_rows
         if codes:
-            skip = self._of_codes(run, rows, ruler, out)
+            self._of_codes(name, rows, ruler, out)
         else:
-            skip = (self._of_rows if self.per_row else self._of_reals)(run, rows, out)
-        if skip < 0:
-            refuse(x, skip)
-        return filled(out, skip, nbytes).view(target).reshape(x.shape[:-1] + (n,))
+            plan = self.plans.get((name, "f", few)) or self.find_plan(name, "f", few)
+            refuse(x, plan.run_large(plan.words, rows, out))
+        return out.reshape(x.shape[:-1] + (n,))
 
-    def _of_codes(self, run: Any, rows: NDArray[Any], ruler: tuple[Any, ...], out: NDArray[np.uint8]) -> int:
-        flip, shift = run.conversion(rows.dtype.char == "b")
-        driver, codes = load("loops.fused").linear_codes, rows.view(np.uint8)
-        return int(
-            driver(*run.pool(), run.addresses, codes, flip, ruler[0] + shift, ruler[3], *self.driver_operands, out)
-        )
-
-    def _of_reals(self, run: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> int:
-        flip, shift = run.conversion(self.qparams_in.qmin < 0)
-        driver = load("loops.fused").linear
-        return int(
-            driver(
-                *run.pool(),
-                run.addresses,
-                run.extremes,
-                rows,
-                self.qparams_in_floats,
-                flip,
-                shift,
-                *self.driver_operands,
-                out,
-            )
-        )
-
-    def _of_rows(self, run: Any, rows: NDArray[np.float32], out: NDArray[np.uint8]) -> int:
-        """Each row by its own range. Returns the first byte of the result, or what is wrong."""
-        name, few, (m, n) = kernel(), len(rows) <= self.weights.few_rows, (len(rows), self.weights.shape[1])
-        plan = self.plans.get((name, "f", few)) or self.find_plan(name, "f", few)
-        skip = -out.ctypes.data % 64 if out.size > 4 * m * n else 0
-        result = out[skip : skip + 4 * m * n].view(np.float32).reshape(m, n)
-        status = int(plan.large.made(*run.pool(), plan.words, rows.ravel().reshape(rows.shape), result))
-        return skip if status == 0 else status
+    def _of_codes(self, name: str, rows: NDArray[Any], ruler: tuple[int, int, int, np.float32], out: Any) -> None:
+        """Rows of codes of any quantization parameters into out."""
+        kind, few = rows.dtype.char, len(rows) <= self.weights.few_rows
+        key = name, f"any {kind}", few  # apart from the plan of codes of input_qparams
+        plan = self.plans.get(key)
+        if plan is None:
+            plan = self.plans[key] = load("loops.plans").of_layer(self, compiled_kernel(name, few), kind)
+        driver, pool = load("loops.layer").OF_CODES[kind, self.result_dtype.char], plan.pool()
+        driver(pool.address, pool.threads, plan.words, rows, ruler[0], ruler[3], out)
 
     def _plain(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         """The definition, in NumPy."""
@@ -251,9 +224,8 @@ class Int8Linear:
             zero, lowest, highest, step = self.qparams_out_floats
             q = np.rint(acc.astype(np.float32) * (scale / step)) + zero
             return np.asarray(np.clip(q, lowest, highest)).astype(self.result_dtype)
-        y = scale * acc.astype(np.float32) + (
-            self.float_bias if self.float_bias.size else np.float32(0)
-        )  # no -0.0 stays
+        bias = self.float_bias if self.float_bias.size else np.float32(0)  # added also where it is 0: no -0.0 stays
+        y = scale * acc.astype(np.float32) + bias
         return np.where(y > 0, y, np.float32(0)) if self.relu else y
 
 

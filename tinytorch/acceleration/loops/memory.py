@@ -1,0 +1,30 @@
+"""Scratch memory: how far apart rows are laid, and blocks that begin on a cache line."""
+
+import numpy as np
+
+from ..runtime import layout
+from ..runtime.compiled import Array, inlined
+from ..runtime.intrinsics import address_of
+
+
+@inlined
+def ceil_div(n: int, unit: int) -> int:
+    """How many units hold n."""
+    return (n + unit - 1) // unit
+
+
+@inlined
+def round_up(n: int, unit: int) -> int:
+    """n, or the next multiple of unit."""
+    return (n + unit - 1) // unit * unit
+
+
+row_bytes = inlined(layout.row_bytes)
+
+
+@inlined
+def aligned(nbytes: int) -> tuple[Array, int]:
+    """(block, address) of uninitialized bytes; the address divides by 64: a row on two cache lines costs double. All
+    scratch of more than a few numbers is made here. It ends where its block ends: what is left over lies before it."""
+    block = np.empty(nbytes + 64, np.uint8)
+    return block, (address_of(block) + 64) // 64 * 64
