@@ -138,11 +138,12 @@ def library(session: nox.Session) -> None:
 
 @nox.session
 def kernels(session: nox.Session) -> None:
-    """Random products on every instruction set of this machine, and on NEON where there is an emulator."""
+    """Random products and convolutions on every kernel of this machine, and on NEON where there is an emulator."""
     prepare(session)
     command = ("python", "tests/acceleration/fuzz.py", "--cases", str(FUZZ_CASES), "--seed")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda seed: session.run(*command, seed), ("0", "1")))
+    session.run("python", "-m", "tests.acceleration.fuzz_convolutions", "--cases", "500", "--seed", "0")
     if all(map(shutil.which, AARCH64)):
         session.run("python", "tests/acceleration/neon.py")
     else:

@@ -1,5 +1,6 @@
 """Int8Conv2d: the bits of QuantizedConv2d, in one call."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from tinytorch.acceleration.operations.elementwise import choose_dynamic
 from tinytorch.core import Tensor
 from tinytorch.quantization import INT8, UINT8, QParams, QuantizedConv2d, QuantizedTensor, choose_qparams, quantize
 
+from .fuzz_convolutions import fuzz
+
 # N, in, height, width, out, kernel, stride, padding, groups
 CASES: list[tuple[int, int, int, int, int, tuple[int, int], int, int, int]] = [
     (1, 1, 5, 5, 1, (1, 1), 1, 0, 1), (2, 3, 9, 8, 7, (3, 3), 1, 1, 1), (2, 8, 11, 10, 24, (3, 3), 2, 1, 2),
     (1, 6, 7, 7, 6, (3, 2), 1, 0, 6), (2, 32, 14, 14, 40, (3, 3), 1, 1, 1), (2, 1, 28, 28, 16, (5, 5), 1, 2, 1),
-    (1, 5, 6, 9, 70, (1, 4), 3, 2, 5), (3, 4, 3, 3, 5, (3, 3), 1, 0, 1),
+    (1, 5, 6, 9, 70, (1, 4), 3, 2, 5), (3, 4, 3, 3, 5, (3, 3), 1, 0, 1), (2, 33, 9, 14, 33, (3, 3), 1, 1, 33),
+    (1, 70, 12, 5, 140, (5, 2), 2, 3, 70), (2, 16, 3, 21, 16, (2, 9), 1, 9, 16),
 ]  # fmt: skip
 
 
@@ -155,3 +159,19 @@ def test_a_dynamic_layer_finds_the_range_in_either_order_of_memory(on_kernel: st
     x[1, 2, 3, 4] = np.inf
     with pytest.raises(ValueError, match="a range must be finite"):
         dynamic(x)
+
+
+def test_random_convolutions_have_the_bits_of_the_definition(on_kernel: str) -> None:
+    fuzz(on_kernel, 30, seed=17)
+    set_num_threads(1)
+
+
+def test_depthwise_layers_of_several_sizes_and_copies_of_them_answer_alike(on_kernel: str) -> None:
+    rng = np.random.default_rng(3)
+    layer = Int8Conv2d(rng.integers(-127, 128, (20, 1, 3, 3)).astype(np.int8), 0.01, padding=1, groups=20)
+    images = [rng.normal(size=(1, 20, size, 2 * size)).astype(np.float32) for size in range(1, 12)]
+    wanted = [layer(x) for x in images]
+    for again in (layer, pickle.loads(pickle.dumps(layer))):
+        for x, y in zip(images, wanted, strict=True):
+            np.testing.assert_array_equal(again(x), y)
+            np.testing.assert_array_equal(again(x * 2), layer(x * 2))

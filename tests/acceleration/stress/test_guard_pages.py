@@ -128,6 +128,9 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
     static, dynamic = fast.Int8Linear(eight, scale, bias, p), fast.Int8Linear(eight, scale, bias, relu=True)
     to_codes, conv = fast.Int8Linear(eight, scale, None, p, out), fast.Int8Conv2d(filters, 0.01, None, p, padding=1)
     by_rows, by_images = fast.Int8Linear(eight, scale, bias, per_row=True), fast.Int8Conv2d(filters, 0.01, per_row=True)
+    alone = rng.integers(-128, 128, (channels, 1, 3, 3)).astype(np.int8)
+    depthwise = fast.Int8Conv2d(alone, 0.01, None, p, padding=1, groups=channels)
+    by_channels = fast.Int8Conv2d(alone, 0.01, padding=1, groups=channels, per_row=True)
     return {
         "int8_matmul": lambda: fast.int8_matmul(codes, eight, 3),
         "int8_matmul of columns": lambda: fast.int8_matmul(np.asfortranarray(codes), eight, 3),
@@ -139,6 +142,8 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
         "codes to codes": lambda: to_codes(codes),
         "convolution": lambda: conv(images),
         "convolution by images": lambda: by_images(images),
+        "depthwise convolution": lambda: depthwise(images),
+        "depthwise convolution by images": lambda: by_channels(images),
         "int4_matmul": lambda: fast.int4_matmul(codes, nibbles, 3),
         "int4_linear": lambda: fast.int4_linear(x, nibbles, bias),
         "int4_linear of codes": lambda: fast.int4_linear(codes, nibbles, bias, p),

@@ -6,11 +6,12 @@ matrix_loops         one walk over a matrix: quantize, dequantize, prologues and
 epilogues_by_rows    epilogues for rows that have quantization parameters of their own
 bf16_block           float32 -> bfloat16, in the order that the micro-kernels read
 int4_loops           INT4 -> INT8, and sums of INT4 products -> the result
+depthwise_loops      the sums of a depthwise convolution, for one kernel
 """
 
 from typing import NamedTuple
 
-from . import blocks, microkernels, rounding, sweeps
+from . import blocks, depthwise, microkernels, rounding, sweeps
 
 MATRIX_LOOPS = (
     "extremes", "copy_codes", "quantize", "to_int32", "to_float", "to_float_relu", "to_codes",
@@ -18,6 +19,7 @@ MATRIX_LOOPS = (
 )  # fmt: skip
 EPILOGUES_BY_ROWS = sweeps.BY_ROWS  # without and with ReLU
 INT4_LOOPS = "unpack_nibbles", "gather_nibbles", "count_nibbles", "scale_nibbles"
+DEPTHWISE_LOOPS = "interleave", *(depthwise.taps_name(taps + 1) for taps in range(depthwise.MOST_TAPS))
 
 
 class MicroKernels(NamedTuple):
@@ -88,3 +90,8 @@ def bf16_block(source: str, target: str) -> str:
 def int4_loops() -> str:
     """The functions INT4_LOOPS."""
     return module(blocks.unpack_nibbles(), blocks.gather_nibbles())
+
+
+def depthwise_loops(kernel: str) -> str:
+    """The functions DEPTHWISE_LOOPS."""
+    return module(depthwise.all_depthwise(kernel))

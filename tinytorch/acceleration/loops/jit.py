@@ -159,3 +159,11 @@ def nibbles(name: str) -> tuple[NDArray[np.int64], Any]:
     engine = _compile(modules.int4_loops(), target_features(name))
     around = [engine.get_function_address(each) for each in modules.INT4_LOOPS]
     return np.array(around, np.int64), load("loops.nibbles")
+
+
+@once
+def depthwise_functions(name: str) -> tuple[int, NDArray[np.int64]]:
+    """(interleave, a table of the taps) of kernel `name`: see `codegen.depthwise`."""
+    made = _compile(modules.depthwise_loops(name), target_features(name))
+    interleave, *taps = (int(made.get_function_address(each)) for each in modules.DEPTHWISE_LOOPS)
+    return interleave, np.array(taps, np.int64)

@@ -18,6 +18,7 @@ from ..runtime.features import kernel
 from ..runtime.layout import ROW_FLOATS
 from ..runtime.once import load
 from .arrays import readable
+from .depthwise import MOST_REPEATED, Depthwise, in_rounds
 from .dispatch import compiled_kernel
 from .elementwise import find_dynamic, quantize, quantize_rows
 from .linear import Int8Linear
@@ -78,6 +79,8 @@ class Int8Conv2d:
     per_row: bool = False  # of the batch: without input_qparams, each image by its own range
     layers: tuple[Int8Linear, ...] = field(init=False, repr=False)
     kernel: tuple[int, int] = field(init=False)
+    channels: int = field(init=False)  # of an input image
+    depthwise: Depthwise | None = field(init=False, repr=False)  # how it is computed if each channel is alone
 
     def __post_init__(
         self, weights: NDArray[np.int8], scale: ArrayLike, bias: ArrayLike | None, out: QParamsLike | None, relu: bool
@@ -97,14 +100,17 @@ class Int8Conv2d:
         if np.size(scale) not in (1, len(weights)):
             raise ValueError(f"scale must have 1 or {len(weights)} values, one an output channel, got {np.size(scale)}")
         rest = self.input_qparams, out, relu, self.per_row
-        layers = _layers(weights, scale, bias_of(bias, len(weights)), self.groups, *rest)
-        object.__setattr__(self, "layers", layers)
-        object.__setattr__(self, "kernel", weights.shape[2:])
-
-    @property
-    def channels(self) -> int:
-        """Of an input image."""
-        return self.layers[0].weights.shape[0] // (self.kernel[0] * self.kernel[1]) * self.groups
+        biases, repeats = bias_of(bias, len(weights)), len(weights) // self.groups
+        alone = weights.shape[1] == 1 < self.groups and repeats <= MOST_REPEATED
+        if alone:
+            layers: tuple[Int8Linear, ...] = (Int8Linear(pack_int8(in_rounds(weights)), scale, biases, *rest),)
+        else:
+            layers = _layers(weights, scale, biases, self.groups, *rest)
+        for name, made in (
+            ("layers", layers), ("kernel", weights.shape[2:]), ("channels", weights.shape[1] * self.groups),
+            ("depthwise", Depthwise(layers[0], repeats) if alone else None),
+        ):  # fmt: skip
+            object.__setattr__(self, name, made)
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         x = np.asarray(x)
@@ -159,18 +165,30 @@ class Int8Conv2d:
 
     def _convolve(self, q: NDArray[Any], zero_point: Any, scale: Any) -> NDArray[Any]:
         """For codes [N, in, height, width], whose sums fit int32. zero_point, scale: one, or [N, 1, 1, 1]."""
-        (down, right), images = as_pair(self.padding), q.transpose(0, 2, 3, 1)
-        if down or right:
-            count, height, width, channels = images.shape
-            edged = np.full((count, height + 2 * down, width + 2 * right, channels), zero_point, q.dtype)
-            edged[:, down : down + height, right : right + width] = images
-            images = edged
-        rows, columns = count_both(images.shape[1:3], self.kernel, self.stride, self.dilation)
+        images, (above, left) = q.transpose(0, 2, 3, 1), as_pair(self.padding)
+        count, height, width, _ = images.shape
+        size = height + 2 * above, width + 2 * left
+        rows, columns = count_both(size, self.kernel, self.stride, self.dilation)
         if rows < 1 or columns < 1:
             raise ValueError(f"wanted images of at least {self.kernel} with the padding, got shape {q.shape}")
-        out = np.empty((len(q), rows, columns, sum(layer.weights.shape[1] for layer in self.layers)), self._target)
-        (self._plain if kernel() == "numpy" or out.size == 0 else self._compiled)(images, out, zero_point, scale)
+        out = np.empty((count, rows, columns, sum(layer.weights.shape[1] for layer in self.layers)), self._target)
+        if kernel() == "numpy" or out.size == 0:
+            self._plain(self._with_edge(images, zero_point), out, zero_point, scale)
+        elif self.depthwise is not None:
+            self.depthwise(self, images, out, zero_point, scale)
+        else:
+            self._compiled(self._with_edge(images, zero_point), out, zero_point, scale)
         return out.transpose(0, 3, 1, 2)
+
+    def _with_edge(self, images: NDArray[Any], zero_point: Any) -> NDArray[Any]:
+        """Images [N, height, width, channels] with the padding around them."""
+        above, left = as_pair(self.padding)
+        if above == left == 0:
+            return images
+        count, height, width, channels = images.shape
+        edged = np.full((count, height + 2 * above, width + 2 * left, channels), zero_point, images.dtype)
+        edged[:, above : above + height, left : left + width] = images
+        return edged
 
     @property
     def _target(self) -> np.dtype[Any]:
@@ -201,6 +219,9 @@ class Int8Conv2d:
         reach: Pair = (far * (self.kernel[0] - 1) + 1, wide * (self.kernel[1] - 1) + 1)
         windows = np.lib.stride_tricks.sliding_window_view(images, reach, (1, 2))
         windows = windows[:, ::down, ::right, :, ::far, ::wide]  # [N, rows, columns, channels, *kernel]
+        if self.depthwise is not None:
+            out[...] = self.depthwise.plain(windows, zero_point, scale)
+            return
         for layer, part, target in zip(
             self.layers, np.split(windows, self.groups, 3), np.split(out, self.groups, 3), strict=True
         ):

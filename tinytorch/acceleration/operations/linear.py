@@ -215,11 +215,15 @@ class Int8Linear:
 
     def from_codes(self, rows: NDArray[Any], zero_point: Any, scale_in: Any) -> NDArray[Any]:
         """The definition in NumPy, from codes [M, K] on. zero_point, scale_in: one, or [M, 1]."""
+        return self.from_sums(fallback.matmul(rows, self.weights), zero_point, scale_in)
+
+    def from_sums(self, sums: NDArray[np.int64], zero_point: Any, scale_in: Any) -> NDArray[Any]:
+        """The definition from the sums of products on: int64 [..., N]. zero_point, scale_in: one, or [..., 1]."""
         fallback.tell_cost()
-        acc = fallback.matmul(rows, self.weights) - zero_point * self.weights.column_sums
+        acc = sums - zero_point * self.weights.column_sums
         if self.int_bias.size:
             acc += self.int_bias
-        scale = np.broadcast_to(np.multiply(scale_in, self.scale), np.shape(scale_in)[:1] + self.weights.shape[1:])
+        scale = np.broadcast_to(np.multiply(scale_in, self.scale), np.shape(scale_in)[:-1] + self.weights.shape[1:])
         if self.output_qparams is not None:
             zero, lowest, highest, step = self.qparams_out_floats
             q = np.rint(acc.astype(np.float32) * (scale / step)) + zero
