@@ -40,16 +40,32 @@ class Uint8QParams:
     qmin, qmax, storage = 0, 255, np.uint8
 
 
+def _together(groups: int, filters: int) -> int:
+    """How many groups, of so many filters each, are computed as one, since a panel of weights has 16 columns."""
+    return max(d for d in range(1, groups + 1) if groups % d == 0 and (d == 1 or d * filters <= 16))
+
+
+def _joined(weights: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
+    """Weights [out, in / groups, rows, columns] of so many groups as those of one, with zeros for the other groups."""
+    out, each, *kernel = weights.shape
+    full = np.zeros((groups, out // groups, groups, each, *kernel), weights.dtype)
+    for g, of_group in enumerate(weights.reshape(groups, out // groups, each, *kernel)):
+        full[g, :, g] = of_group
+    return full.reshape(out, groups * each, *kernel)
+
+
 def _layers(
     weights: NDArray[np.int8], scale: ArrayLike, bias: NDArray[Any], groups: int, *rest: Any
 ) -> tuple[Int8Linear, ...]:
-    """A layer for each group of channels; their rows of codes run over (kernel row, kernel column, channel)."""
+    """A layer for each group of channels, or for several; their rows of codes run over (kernel row, kernel column,
+    channel)."""
     each = len(weights) // groups
+    joined = _together(groups, each)
     scales = np.broadcast_to(np.asarray(scale, np.float32).reshape(-1), len(weights))
     made = []
-    for first in range(0, len(weights), each):
-        part = slice(first, first + each)
-        matrix = weights[part].transpose(2, 3, 1, 0).reshape(-1, each)
+    for first in range(0, len(weights), each * joined):
+        part = slice(first, first + each * joined)
+        matrix = _joined(weights[part], joined).transpose(2, 3, 1, 0).reshape(-1, each * joined)
         made.append(Int8Linear(pack_int8(matrix), scales[part], bias[part], *rest))
     return tuple(made)
 
@@ -176,6 +192,10 @@ class Int8Conv2d:
             self._plain(self._with_edge(images, zero_point), out, zero_point, scale)
         elif self.depthwise is not None:
             self.depthwise(self, images, out, zero_point, scale)
+        elif self.kernel == (1, 1) and self.padding == (0, 0) and len(self.layers) == 1 and np.ndim(scale) == 0:
+            (down, right), k = as_pair(self.stride), self.channels
+            pixels = np.ascontiguousarray(images[:, ::down, ::right]).reshape(-1, k)
+            self.layers[0].fill_from_codes(kernel(), pixels, (zero_point, 0, 0, scale), out.reshape(len(pixels), -1))
         else:
             self._compiled(self._with_edge(images, zero_point), out, zero_point, scale)
         return out.transpose(0, 3, 1, 2)
@@ -198,7 +218,7 @@ class Int8Conv2d:
         run, driver = compiled_kernel(kernel()), load("loops.windows")
         flip, shift = run.conversion(images.dtype == np.int8)
         source, target = np.ascontiguousarray(images).view(np.uint8), out.reshape(-1).view(np.uint8)
-        channels, by_images = self.channels // self.groups, np.ndim(scale) > 0
+        channels, by_images = self.channels // len(self.layers), np.ndim(scale) > 0
         if by_images:
             qparams = np.zeros((len(images), ROW_FLOATS), np.float32)
             qparams[:, 0], qparams[:, 3] = zero_point.reshape(-1), scale.reshape(-1)
@@ -223,7 +243,7 @@ class Int8Conv2d:
             out[...] = self.depthwise.plain(windows, zero_point, scale)
             return
         for layer, part, target in zip(
-            self.layers, np.split(windows, self.groups, 3), np.split(out, self.groups, 3), strict=True
+            self.layers, np.split(windows, len(self.layers), 3), np.split(out, len(self.layers), 3), strict=True
         ):
             rows = part.transpose(0, 1, 2, 4, 5, 3).reshape(prod(part.shape[:3]), layer.weights.shape[0])
             if np.ndim(scale):  # of each image, for each of its windows

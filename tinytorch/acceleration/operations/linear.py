@@ -189,13 +189,15 @@ class Int8Linear:
             return y.reshape(*x.shape[:-1], n)
         out, few = room((m, n), self.result_dtype), m <= self.weights.few_rows
         if codes:
-            self._of_codes(name, rows, ruler, out)
+            self.fill_from_codes(name, rows, ruler, out)
         else:
             plan = self.plans.get((name, "f", few)) or self.find_plan(name, "f", few)
             refuse(x, plan.run_large(plan.words, rows, out))
         return out.reshape(x.shape[:-1] + (n,))
 
-    def _of_codes(self, name: str, rows: NDArray[Any], ruler: tuple[int, int, int, np.float32], out: Any) -> None:
+    def fill_from_codes(
+        self, name: str, rows: NDArray[Any], ruler: tuple[int, int, int, np.float32], out: NDArray[Any]
+    ) -> None:
         """Rows of codes of any quantization parameters into out."""
         kind, few = rows.dtype.char, len(rows) <= self.weights.few_rows
         key = name, f"any {kind}", few  # apart from the plan of codes of input_qparams
