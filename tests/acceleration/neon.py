@@ -1,4 +1,4 @@
-"""Run the NEON rung under an emulator: its tiles and passes, cross-compiled, against plain C.
+"""Run the kernel neon_dotprod under an emulator: its micro-kernels and loops, cross-compiled, against plain C.
 
 apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 python tests/acceleration/neon.py
@@ -12,6 +12,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 
 from tinytorch.acceleration.codegen import modules
+from tinytorch.acceleration.codegen.ir import module
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 
@@ -38,7 +39,7 @@ static int8_t q[1000];
 static float columns[4][3][16], of_rows[5][8], real[5 * 64];  /* of 16 columns their scales, biases, sums of weights */
 static int32_t acc[5 * 64];
 
-/* The last pass of a product whose rows have a scale and zero point each; returns how many results are wrong. */
+/* The epilogue of a product whose rows have a scale and zero point each; returns how many results are wrong. */
 static long by_rows(void) {
     int rows = 1 + rand() % 5, n = 1 + rand() % 64;
     long wrong = 0;
@@ -102,13 +103,13 @@ def main() -> int:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     parts = modules.micro_kernels("neon_dotprod").ir, modules.matrix_loops(), modules.epilogues_by_rows()
-    module = llvm.parse_assembly(modules.module(*parts))
+    parsed = llvm.parse_assembly(module(*parts))
     machine = llvm.Target.from_triple(TRIPLE).create_target_machine(features="+dotprod", opt=3, reloc="static")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "rung.o").write_bytes(machine.emit_object(module))
+        (folder / "kernel.o").write_bytes(machine.emit_object(parsed))
         (folder / "check.c").write_text(CHECK, encoding="utf-8")
-        compiler = ["aarch64-linux-gnu-gcc", "-O1", "-static", "check.c", "rung.o", "-lm", "-o", "check"]
+        compiler = ["aarch64-linux-gnu-gcc", "-O1", "-static", "check.c", "kernel.o", "-lm", "-o", "check"]
         subprocess.run(compiler, cwd=folder, check=True)
         return subprocess.run(["qemu-aarch64", "-cpu", "max", "./check"], cwd=folder, check=False).returncode
 

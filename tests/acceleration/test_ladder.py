@@ -134,10 +134,11 @@ print(sum(matmul.SMALL["B"].made.stats.cache_hits.values()), len(kernels_made))
 
     def test_the_passes_compile_for_a_bare_processor_of_either_kind(self) -> None:
         from tinytorch.acceleration.codegen import modules
+        from tinytorch.acceleration.codegen.ir import module
         from tinytorch.acceleration.loops import jit
 
         for triple in ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"):
-            ir = modules.module(modules.matrix_loops(), modules.micro_kernels("generic").ir)
+            ir = module(modules.matrix_loops(), modules.micro_kernels("generic").ir)
             assert "quantize" in jit.assemble(ir, triple)
             assert "to_float_relu_by_rows" in jit.assemble(modules.epilogues_by_rows(), triple)
 

@@ -129,7 +129,7 @@ def task(function: Callable[[Any, int, int], None]) -> Task:
 
 
 def matrix_pass(function: Callable[[int, int, int, int, int, int, int, int], int]) -> Task:
-    """`function(x, ldx, rows, cols, y, ldy, u, v)` as a Task: a pass over a matrix, as those of `sweeps`."""
+    """`function(x, ldx, rows, cols, y, ldy, u, v)` as a Task: a loop over a matrix, see `codegen.matrix_loop`."""
     return Task(function, f"int64({', '.join(['int64'] * 8)})")
 
 

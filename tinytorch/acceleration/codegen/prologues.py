@@ -1,0 +1,103 @@
+"""Prologues: what rows go through before they meet the weights.
+
+    copy_codes    codes -> codes that the instruction takes, side by side in the first cache
+    extremes      floats -> their range, of which quantization parameters are made
+
+The third one, `quantize`, has a file of its own.
+"""
+
+from .ir import join, vector
+from .matrix_loop import SIGNATURE, MatrixLoop, matrix_loop
+from .vectors import load_flip
+
+
+def copy_codes(lanes: int = 64) -> str:
+    """y = x xor the byte at u."""
+    body = f"%result = xor {vector(lanes, 'i8')} %elements, %flip"
+    return matrix_loop(MatrixLoop("copy_codes", lanes, "i8", "i8", body, setup=load_flip("u", lanes)))
+
+
+def extremes(lanes: int = 64) -> str:
+    """y = (the least, the greatest) of 0 and the elements of the one row x, as two floats. Returns 1 if there is a NaN.
+
+    Floats need not be compared for that, integers are enough: the bits of a float are a sign and a size.
+
+        as signed integers     negative floats  <  0 < 1.0 < 2.0 < inf < NaN     the maximum is the greatest float
+        as unsigned integers   positive floats  < -0.0 < -1.0 < -inf < -NaN      the maximum is the least float, if
+                                                                                 there is a negative one
+    """
+    return join(_full_vectors(lanes), _single_elements(), _store_extremes(), _needs(lanes))
+
+
+def _full_vectors(lanes: int) -> str:
+    """The maxima %lo.full (unsigned) and %hi.full (signed) of the bits of all full vectors."""
+    v = vector(lanes, "i32")
+    return f"""
+    define i64 @extremes{SIGNATURE} {{
+    entry:
+      %full.cols = and i64 %cols, {-lanes}
+      br label %columns
+    columns: ; for each full vector, from column j on: lo = max(lo, x[j : j + {lanes}]), unsigned; hi, signed
+      %j = phi i64 [0, %entry], [%j.next, %full]
+      %lo = phi {v} [zeroinitializer, %entry], [%lo.next, %full]
+      %hi = phi {v} [zeroinitializer, %entry], [%hi.next, %full]
+      %more = icmp slt i64 %j, %full.cols
+      br i1 %more, label %full, label %fold
+    full:
+      %x.at = getelementptr i32, ptr %x, i64 %j
+      %bits = load {v}, ptr %x.at, align 1
+      %lo.next = call {v} @llvm.umax.v{lanes}i32({v} %bits, {v} %lo)
+      %hi.next = call {v} @llvm.smax.v{lanes}i32({v} %bits, {v} %hi)
+      %j.next = add i64 %j, {lanes}
+      br label %columns
+    fold: ; of all lanes the greatest
+      %lo.full = call i32 @llvm.vector.reduce.umax.v{lanes}i32({v} %lo)
+      %hi.full = call i32 @llvm.vector.reduce.smax.v{lanes}i32({v} %hi)
+      br label %tail"""
+
+
+def _single_elements() -> str:
+    """The maxima %lo.all and %hi.all of these and of the elements that are left, one by one."""
+    return """
+    tail: ; for each element t that is left
+      %t = phi i64 [%full.cols, %fold], [%t.next, %single]
+      %lo.all = phi i32 [%lo.full, %fold], [%lo.single, %single]
+      %hi.all = phi i32 [%hi.full, %fold], [%hi.single, %single]
+      %left = icmp slt i64 %t, %cols
+      br i1 %left, label %single, label %end
+    single:
+      %t.at = getelementptr i32, ptr %x, i64 %t
+      %t.bits = load i32, ptr %t.at, align 1
+      %lo.single = call i32 @llvm.umax.i32(i32 %t.bits, i32 %lo.all)
+      %hi.single = call i32 @llvm.smax.i32(i32 %t.bits, i32 %hi.all)
+      %t.next = add i64 %t, 1
+      br label %tail"""
+
+
+def _store_extremes() -> str:
+    """Stores both, and returns whether one lies beyond the infinity of its sign: that is a NaN."""
+    return """
+    end:
+      %negative = icmp slt i32 %lo.all, 0
+      %lo.bits = select i1 %negative, i32 %lo.all, i32 0
+      store i32 %lo.bits, ptr %y, align 4
+      %y.hi = getelementptr i32, ptr %y, i64 1
+      store i32 %hi.all, ptr %y.hi, align 4
+      %nan.minus = icmp ugt i32 %lo.bits, u0xFF800000 ; -inf
+      %nan.plus = icmp sgt i32 %hi.all, u0x7F800000 ; inf
+      %found = or i1 %nan.minus, %nan.plus
+      %answer = zext i1 %found to i64
+      ret i64 %answer
+    }"""
+
+
+def _needs(lanes: int) -> str:
+    """Declares the maxima."""
+    v = vector(lanes, "i32")
+    return f"""
+    declare {v} @llvm.umax.v{lanes}i32({v}, {v})
+    declare {v} @llvm.smax.v{lanes}i32({v}, {v})
+    declare i32 @llvm.umax.i32(i32, i32)
+    declare i32 @llvm.smax.i32(i32, i32)
+    declare i32 @llvm.vector.reduce.umax.v{lanes}i32({v})
+    declare i32 @llvm.vector.reduce.smax.v{lanes}i32({v})"""
