@@ -33,9 +33,9 @@ pytestmark = pytest.mark.compiler
 
 @pytest.mark.skipif(CPUS < 2, reason="only Linux lets a thread be kept off a processor, and there must be another one")
 def test_a_worker_may_run_anywhere_but_where_its_caller_is(two_threads: None) -> None:
-    from tinytorch.acceleration.runtime.threads import THREAD, WORKERS, pool
+    from tinytorch.acceleration.runtime.threads import pool
 
-    everywhere, worker = os.sched_getaffinity(0), int(pool()._words[(WORKERS + THREAD) // 8])
+    everywhere, worker = os.sched_getaffinity(0), int(pool().workers["thread_id"][0])
     a, packed = np.ones((512, 512), np.uint8), pack_int8(np.ones((512, 512), np.int8))
     for here in sorted(everywhere):
         try:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.compiled import Array, Entry, inlined, task
-from ..runtime.intrinsics import address_of, atomic_add, call, float32s_at, keep_alive, prefetch
-from ..runtime.records import fields, view_of
+from ..runtime.intrinsics import address_of, call, float32s_at, keep_alive, prefetch
+from ..runtime.records import atomic_add, fields, view_of
 from ..runtime.threads import EVERYBODY, run
 
 LOOP = fields(  # what does not change from call to call; made by `loop_of`
@@ -26,7 +26,6 @@ LOOP = fields(  # what does not change from call to call; made by `loop_of`
 )
 JOB = fields("loop x y count nan_count")  # what the tasks of a call share
 loop_at, job_at = view_of(LOOP), view_of(JOB)
-NAN_COUNT: Any = np.int64(8 * JOB.names.index("nan_count"))  # type: ignore[union-attr]  # bytes from a JOB's begin
 ZERO_POINT, SCALE = 0, 3  # among the float32 numbers at `qparams`
 
 TASK = 1 << 14  # elements
@@ -73,7 +72,7 @@ def elementwise_task(record: Any, index: int, thread: int) -> None:
     x, y, count = job.x + first * loop.x_bytes, job.y + first * loop.y_bytes, min(TASK, job.count - first)
     seen = run_far(loop, x, y, count) if job.count >= FAR else run_near(loop, x, y, count)
     if seen != 0:
-        atomic_add(address_of(record) + NAN_COUNT, seen)
+        atomic_add(job, "nan_count", seen)
 
 
 @inlined

@@ -65,7 +65,7 @@ class Thread:
         self._released(self._ended)
 
 
-def whole(make: Callable[[], T]) -> T:
+def uninterrupted(make: Callable[[], T]) -> T:
     """make(), which no signal stops half-way: only Python's main thread hears of signals, so another one makes it. If
     the main thread is interrupted, it stops waiting; what was begun is still finished."""
     if _here or threading.get_ident() != threading.main_thread().ident:
@@ -98,7 +98,7 @@ def whole(make: Callable[[], T]) -> T:
 
 
 def once(make: Callable[..., T]) -> Callable[..., T]:
-    """functools.cache, but threads that miss together get the same object, and it is made `whole`."""
+    """functools.cache, but threads that miss together get the same object, and making it is `uninterrupted`."""
     kept: dict[Any, T] = {}
 
     def get(*key: Any) -> T:
@@ -107,7 +107,7 @@ def once(make: Callable[..., T]) -> Callable[..., T]:
                 kept[key] = make(*key)
             return kept[key]
 
-        return whole(look_again)
+        return uninterrupted(look_again)
 
     return update_wrapper(cache(get), make)
 
