@@ -115,6 +115,7 @@ def of_codes(
     p.prologue = kernel_at(rung).copy_codes
     copy = read_all_rows(pool, p, lda)
     address = p.a
+    keep(record)
     product(
         pool, threads, rung, function, passes, address, lda, m, k, n, data, panel, group,
         scales, column_sums, zero_point, scale_in, bias, floats, out[0],
@@ -141,8 +142,9 @@ def of_reals(
     p.kernel, p.a, p.a_stride, p.m, p.k, p.prologue_u, p.prologue_v = rung, at(x), k * 4, m, k, at(ruler), at(mask)
     p.prologue = kernel_at(rung).quantize
     codes = read_all_rows(pool, p, lda)
-    address = p.a
-    if p.nan_count != 0:
+    address, nan_count = p.a, p.nan_count
+    keep(record)
+    if nan_count != 0:
         return -1
     zero_point: Any = np.int64(ruler[0])
     product(
