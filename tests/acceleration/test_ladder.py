@@ -1,6 +1,7 @@
 """The ladder: which kernels there are, what they are made of, and what it costs to start them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -132,7 +133,21 @@ print(sum(matmul.SMALL["B"].made.stats.cache_hits.values()), len(kernels_made))
         text = jit.assemble(modules.micro_kernels("neon_dotprod").ir, triple, "+dotprod")
         assert text.count("sdot") >= 6 * 4, "six rows times four vectors of four columns"
 
-    def test_the_passes_compile_for_a_bare_processor_of_either_kind(self) -> None:
+    @pytest.mark.parametrize("kernel", ["amx", "avx512_vnni", "avx_vnni", "avx2", "neon_dotprod", "generic"])
+    def test_a_module_defines_the_functions_that_are_looked_up_in_it_and_no_others(self, kernel: str) -> None:
+        """A name that is not there would get the address 0."""
+        from tinytorch.acceleration.codegen import modules
+
+        ir, names = modules.micro_kernels(kernel)
+        looked_up = {name for row in names for name in row} | {"configure", "release"}
+        for text, wanted in [
+            (ir, looked_up), (modules.depthwise_loops(kernel), modules.DEPTHWISE_LOOPS),
+            (modules.matrix_loops(), modules.MATRIX_LOOPS), (modules.int4_loops(), modules.INT4_LOOPS),
+            (modules.epilogues_by_rows(), modules.EPILOGUES_BY_ROWS), (modules.bf16_block("k", "n"), ["block_kn"]),
+        ]:  # fmt: skip
+            assert sorted(re.findall(r"^define \w+ @(\w+)\(", text, re.MULTILINE)) == sorted(wanted)
+
+    def test_the_matrix_loops_compile_for_a_bare_processor_of_either_kind(self) -> None:
         from tinytorch.acceleration.codegen import modules
         from tinytorch.acceleration.codegen.ir import module
         from tinytorch.acceleration.loops import jit

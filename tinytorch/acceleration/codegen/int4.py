@@ -17,51 +17,51 @@ INTS, FLOATS, BYTES = vector(16, "i32"), vector(16, "float"), vector(64, "i8")
 
 
 def int4_unpack() -> str:
-    """int4_unpack(ptr x, i64 nbytes, ptr y): of each 64 bytes the 64 low codes, then the 64 high ones, 16 times."""
+    """int4_unpack(ptr x, i64 nbytes, ptr y): y = of each 64 bytes 64 low codes, then 64 high ones, each times 16."""
     return f"""
-define void @int4_unpack(ptr %x, i64 %nbytes, ptr %y) {{
-entry:
-  br label %loop
-loop: ; for each 64 bytes, from i on: y[2i : 2i + 64] = low codes, y[2i + 64 : 2i + 128] = high codes
-  %i = phi i64 [0, %entry], [%next, %loop]
-  %x.at = getelementptr i8, ptr %x, i64 %i
-  %both = load {BYTES}, ptr %x.at, align 16
-  %low = shl {BYTES} %both, {repeated("i8", 4, 64)}
-  %high = and {BYTES} %both, {repeated("i8", -16, 64)}
-  %twice = shl i64 %i, 1
-  %low.at = getelementptr i8, ptr %y, i64 %twice
-  %high.at = getelementptr i8, ptr %low.at, i64 64
-  store {BYTES} %low, ptr %low.at, align 16
-  store {BYTES} %high, ptr %high.at, align 16
-  %next = add i64 %i, 64
-  %more = icmp slt i64 %next, %nbytes
-  br i1 %more, label %loop, label %end
-end:
-  ret void
-}}"""
+    define void @int4_unpack(ptr %x, i64 %nbytes, ptr %y) {{
+    entry:
+      br label %loop
+    loop: ; for each 64 bytes, from i on: y[2i : 2i + 64] = low codes, y[2i + 64 : 2i + 128] = high codes
+      %i = phi i64 [0, %entry], [%next, %loop]
+      %x.at = getelementptr i8, ptr %x, i64 %i
+      %both = load {BYTES}, ptr %x.at, align 16
+      %low = shl {BYTES} %both, {repeated("i8", 4, 64)}
+      %high = and {BYTES} %both, {repeated("i8", -16, 64)}
+      %twice = shl i64 %i, 1
+      %low.at = getelementptr i8, ptr %y, i64 %twice
+      %high.at = getelementptr i8, ptr %low.at, i64 64
+      store {BYTES} %low, ptr %low.at, align 16
+      store {BYTES} %high, ptr %high.at, align 16
+      %next = add i64 %i, 64
+      %more = icmp slt i64 %next, %nbytes
+      br i1 %more, label %loop, label %end
+    end:
+      ret void
+    }}"""
 
 
 def int4_add_sums() -> str:
     """int4_add_sums(ptr total, ptr sums, i64 count): total += sums / 16, int32; count is a multiple of 16."""
     return f"""
-define void @int4_add_sums(ptr %total, ptr %sums, i64 %count) {{
-entry:
-  br label %loop
-loop: ; for each 16 sums, from i on: total += sums / 16
-  %i = phi i64 [0, %entry], [%next, %loop]
-  %total.at = getelementptr i32, ptr %total, i64 %i
-  %sums.at = getelementptr i32, ptr %sums, i64 %i
-  %t = load {INTS}, ptr %total.at, align 4
-  %s = load {INTS}, ptr %sums.at, align 4
-  %exact = ashr {INTS} %s, {repeated("i32", 4, 16)}
-  %sum = add {INTS} %t, %exact
-  store {INTS} %sum, ptr %total.at, align 4
-  %next = add i64 %i, 16
-  %more = icmp slt i64 %next, %count
-  br i1 %more, label %loop, label %end
-end:
-  ret void
-}}"""
+    define void @int4_add_sums(ptr %total, ptr %sums, i64 %count) {{
+    entry:
+      br label %loop
+    loop: ; for each 16 sums, from i on: total += sums / 16
+      %i = phi i64 [0, %entry], [%next, %loop]
+      %total.at = getelementptr i32, ptr %total, i64 %i
+      %sums.at = getelementptr i32, ptr %sums, i64 %i
+      %t = load {INTS}, ptr %total.at, align 4
+      %s = load {INTS}, ptr %sums.at, align 4
+      %exact = ashr {INTS} %s, {repeated("i32", 4, 16)}
+      %sum = add {INTS} %t, %exact
+      store {INTS} %sum, ptr %total.at, align 4
+      %next = add i64 %i, 16
+      %more = icmp slt i64 %next, %count
+      br i1 %more, label %loop, label %end
+    end:
+      ret void
+    }}"""
 
 
 def int4_group_to_int32() -> str:
