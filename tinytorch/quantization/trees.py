@@ -570,7 +570,7 @@ def explain(model: Module) -> list[tuple[str, str, str]]:
             before |= {id(second): first for first, second in pairwise(m.layers)}
         if hasattr(m, "explanation"):
             rows.append((name, type(m).__name__, m.explanation()))
-            told += [] if isinstance(m, QuantizedResidual) else [f"{name}." if name else ""]
+            told += [] if isinstance(getattr(m, "block", None), Module) else [f"{name}." if name else ""]
             continue
         if multiplies(m):
             rows.append((name, type(m).__name__, "in float: matrix products of its own forward"))

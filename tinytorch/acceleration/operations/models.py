@@ -8,51 +8,33 @@ this package does not import the notebook's. A subclass of one may have another 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 from copy import copy
-from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import Flatten, MaxPool1d, MaxPool2d, Module, ReLU, Sequential, Tensor
+from ...core import (
+    AvgPool2d,
+    Flatten,
+    GlobalAvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Residual,
+    Sequential,
+    Tensor,
+)
 from ...core.layers import Remaining, as_module, is_exactly, names_in
-from ...core.windows import Pair, padded
+from .between import AcceleratedLookup, AcceleratedMean, AcceleratedOnCodes, AcceleratedResidual, AcceleratedSum, ran
+from .codes import Accelerated, Codes, check_scale, has_codes, outside, reshaped
 from .conv import Int8Conv2d
-from .elementwise import dequantize, quantize
+from .elementwise import quantize
 from .linear import Int8Linear
 from .pack import pack_int8
 from .qparams import QParamsLike
-
-
-@dataclass(frozen=True, eq=False)
-class Codes:
-    """Codes on their way between two accelerated layers: x ~ scale * (q - zero_point).
-
-    kind: the class of quantized tensors outside, called as kind(q, qparams).
-    """
-
-    q: NDArray[Any]
-    qparams: Any
-    kind: Any
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.q.shape
-
-    def dequantize(self) -> NDArray[np.float32]:
-        return dequantize(self.q, self.qparams)
-
-
-def outside(x: Any) -> Any:
-    """What other modules understand: Codes become a quantized tensor of the model's own class."""
-    return x.kind(x.q, x.qparams) if isinstance(x, Codes) else x
-
-
-def has_codes(x: Any) -> bool:
-    return hasattr(x, "q") and hasattr(x, "qparams")
 
 
 def same_ruler(a: Any, b: Any) -> bool:
@@ -65,17 +47,6 @@ def same_ruler(a: Any, b: Any) -> bool:
     )
 
 
-def check_scale(qparams: Any, expected: Any, row_axes: int = 0) -> None:
-    """Refuse codes that a calibrated layer was not made for: its bias counts in steps of the expected scale.
-
-    row_axes: how many of the last axes make a row that may have a scale of its own; 0: all have one.
-    """
-    if np.ndim(qparams.scale) != 0 and (not row_axes or max(qparams.scale.shape[-row_axes:]) > 1):
-        raise ValueError(f"codes on their way need one scale, got a scale of shape {qparams.scale.shape}")
-    if expected is not None and qparams.scale != expected.scale:
-        raise ValueError("the codes are of another scale than this layer was calibrated for: dequantize first")
-
-
 def explained(layer: Any, relu: bool) -> str:
     """What `explain` says of an accelerated layer: what the layer itself says, and that it is compiled."""
     return f"{layer.explanation()}{', its ReLU in the same pass' if relu else ''}, compiled"
@@ -85,23 +56,6 @@ def repr_like(layer: Any, kind: str, relu: bool) -> str:
     """What the quantized layer said of itself, under another name."""
     said = repr(layer).partition("(")[2].removesuffix(")")
     return f"{kind}({said}{', ReLU' if relu else ''})"
-
-
-class Accelerated(Module):
-    """`run` may take and give Codes; `forward` gives what is known outside."""
-
-    def run(self, x: Any) -> Any:
-        raise NotImplementedError
-
-    def forward(self, x: Any) -> Any:
-        return outside(self.run(x))
-
-    @property
-    def state_type(self) -> str:
-        raise TypeError(
-            "an accelerated model is packed for this processor and has no state: "
-            "save and load the model that was given to accelerate()"
-        )
 
 
 class AcceleratedLinear(Accelerated):
@@ -153,13 +107,6 @@ class AcceleratedConv1d(Accelerated):
         return reshaped(y, lambda a: a[:, :, 0])
 
 
-def reshaped(x: Any, how: Callable[[NDArray[Any]], NDArray[Any]]) -> Any:
-    """x, codes or reals, with its array in another shape."""
-    if not has_codes(x):
-        return Tensor(how(x.data))
-    return Codes(how(x.q), x.qparams, x.kind if isinstance(x, Codes) else type(x))
-
-
 class AcceleratedConv2d(Accelerated):
     """A QuantizedConv2d, packed. codes, scale, bias: of each group, all it keeps of the arrays."""
 
@@ -205,43 +152,7 @@ def finished(y: NDArray[Any], ruler: QParamsLike | None, kind: Any) -> Any:
     return Codes(quantize(y, ruler) if y.dtype == np.float32 else y, ruler, kind)
 
 
-class AcceleratedOnCodes(Accelerated):
-    """Max pooling, Flatten or ReLU on codes as they are; memory keeps its order."""
-
-    def __init__(self, layer: Module) -> None:
-        self.layer = copy(layer)
-
-    def explanation(self) -> str:
-        return f"{type(self.layer).__name__} on codes"
-
-    def run(self, x: Any) -> Any:
-        if not has_codes(x):
-            return self.layer(x)
-        check_scale(x.qparams, None)
-        q, layer = x.q, self.layer
-        if isinstance(layer, MaxPool2d):
-            layer.check(q.shape)
-            q = pooled(q, layer.size, layer.stride, layer.padding)
-        elif isinstance(layer, MaxPool1d):
-            layer.check(q.shape)
-            q = pooled(q[:, :, None], *layer.across)[:, :, 0]
-        elif isinstance(layer, Flatten):
-            q = q.reshape(len(q), prod(q.shape[1:]))
-        else:
-            q = np.maximum(q, np.asarray(x.qparams.zero_point).astype(q.dtype))
-        return Codes(q, x.qparams, x.kind if isinstance(x, Codes) else type(x))
-
-
-def pooled(q: NDArray[Any], size: Pair, stride: Pair, padding: Pair) -> NDArray[Any]:
-    """The largest of each window: rows first, then columns. No padding is larger than a code."""
-    q = padded(q, padding, int(np.iinfo(q.dtype).min))
-    for axis, k, step in zip((2, 3), size, stride, strict=True):
-        count = (q.shape[axis] - k) // step + 1
-        views = [q[(slice(None),) * axis + (slice(i, i + (count - 1) * step + 1, step),)] for i in range(k)]
-        q = views[0]
-        for view in views[1:]:
-            q = np.maximum(q, view)
-    return q
+WITH_RELU = (AcceleratedLinear, AcceleratedConv1d, AcceleratedConv2d, AcceleratedResidual, AcceleratedSum)
 
 
 class Chain(Sequential):
@@ -249,7 +160,7 @@ class Chain(Sequential):
 
     def run(self, x: Any) -> Any:
         for layer in self.layers:
-            x = layer.run(x) if isinstance(layer, (Accelerated, Chain)) else layer(outside(x))
+            x = ran(layer, x)
         return x
 
     def forward(self, x: Any) -> Any:
@@ -273,9 +184,28 @@ def _layer(m: Any, relu: bool = False) -> Accelerated | None:
             return AcceleratedLinear(m, relu)
     except OverflowError:
         return None
+    return _between(m, relu)
+
+
+def _between(m: Any, relu: bool) -> Accelerated | None:
+    """What takes the place of a layer that multiplies nothing."""
     if _is(m, "OnCodes") and is_exactly(m.layer, ReLU, MaxPool1d, MaxPool2d, Flatten):
         return AcceleratedOnCodes(m.layer)
+    kind = getattr(sys.modules[type(m).__module__], "QuantizedTensor", None)
+    if _is(m, "Lookup") and kind is not None:
+        return AcceleratedLookup(m, kind)
+    if _is(m, "QuantizedResidual") and kind is not None:
+        return AcceleratedResidual(m, _accelerated(m.block), kind, relu)
+    if is_exactly(m, Residual):
+        return AcceleratedSum(_accelerated(m.block), None if m.shortcut is None else _accelerated(m.shortcut), relu)
+    if is_exactly(m, AvgPool2d) or is_exactly(m, GlobalAvgPool2d):
+        return AcceleratedMean(m)
     return None
+
+
+def _gives_reals(layer: Any) -> bool:
+    """Whether a ReLU behind the layer may be part of it."""
+    return is_exactly(layer, Residual) or getattr(layer, "output_qparams", layer) is None
 
 
 def _chain(layers: list[Module]) -> Chain:
@@ -286,10 +216,10 @@ def _chain(layers: list[Module]) -> Chain:
     while rest:
         layer, *rest = rest
         names.append(keys[-len(rest) - 1])
-        relu = bool(rest) and is_exactly(rest[0], ReLU) and getattr(layer, "output_qparams", layer) is None
+        relu = bool(rest) and is_exactly(rest[0], ReLU) and _gives_reals(layer)
         fast = _layer(layer, relu)
         made.append(_accelerated(layer) if fast is None else fast)
-        if relu and isinstance(fast, (AcceleratedLinear, AcceleratedConv1d, AcceleratedConv2d)):
+        if relu and isinstance(fast, WITH_RELU):
             rest = rest[1:]
     chain = Chain()
     chain.layers = Remaining(made, names)
@@ -306,7 +236,7 @@ def accelerate(model: Module) -> Module:
     ValueError for a model in which nothing is to be accelerated.
     """
     fast = _accelerated(as_module(model)).eval()
-    if not any(isinstance(m, Accelerated) for _, m in fast.named_modules()):
+    if not any(isinstance(m, Accelerated) and m.is_quantized for _, m in fast.named_modules()):
         raise ValueError(
             "nothing to accelerate: the model holds no QuantizedLinear or QuantizedConv2d whose sums fit int32, "
             "subclasses aside: quantize_static or quantize_dynamic makes them"

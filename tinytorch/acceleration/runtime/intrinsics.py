@@ -137,3 +137,4 @@ def _array_at(kind: Any) -> Any:
 
 
 int64s_at, int32s_at, float32s_at = _array_at(types.int64), _array_at(types.int32), _array_at(types.float32)
+int8s_at, uint8s_at = _array_at(types.int8), _array_at(types.uint8)
