@@ -16,9 +16,10 @@ import numpy as np
 from ..runtime.compiled import Array, compiled, inlined, task
 from ..runtime.intrinsics import address_of, float32s_at, int8s_at, keep_alive, uint8s_at
 from ..runtime.records import fields, view_of
-from ..runtime.threads import run
+from ..runtime.threads import EVERYBODY, run
 
 ELEMENTS = 1 << 14  # of one task of an elementwise job
+SHARED = 1 << 18  # bytes from which threads share a job, and are woken for it
 
 # height, width, channels: of images that go in; rows, columns: of those that come out; above, left: padding.
 # is_signed: codes are int8; with_padding: a mean counts it. scratch: of codes, a row of an image for each thread.
@@ -166,8 +167,38 @@ def real_table_task(record: Any, index: int, thread: int) -> None:
         y[i] = answers[x[i]]
 
 
-@compiled("void(int64, int64, int64[::1], int64, int64, int64)")
-def do_tasks(pool: int, function: int, record: Array, tasks: int, room: int, is_long: int) -> None:
-    """All tasks of a job. function: the address of the task; room: for how many threads the record has scratch."""
-    run(pool, function, address_of(record), tasks, room, is_long != 0)
-    keep_alive(record)
+BYTES = "Array(uint8, 1, 'C', readonly=True)"
+
+
+@compiled(f"void(int64, int64, int64, int64[::1], int64, {BYTES}, uint8[::1])")
+def pool_images(pool: int, threads: int, function: int, record: Array, tasks: int, x: Array, y: Array) -> None:
+    """A whole POOL. function: the address of its task. record: without addresses and scratch, and never written to."""
+    job = record.copy()
+    p, room = pool_at(address_of(job)), threads if pool != 0 and x.size >= SHARED else 1
+    p.x, p.y, p.thread_scratch = address_of(x), address_of(y), p.width * p.channels + 64
+    scratch = np.empty(room * p.thread_scratch, np.uint8)
+    p.scratch = address_of(scratch)
+    run(pool if room > 1 else 0, function, address_of(job), tasks, room, True)
+    keep_alive(job)
+    keep_alive(scratch)
+
+
+@compiled(f"void(int64, int64, int64[::1], {BYTES}, {BYTES}, uint8[::1])")
+def add_arrays(pool: int, function: int, record: Array, a: Array, b: Array, y: Array) -> None:
+    """A whole SUM of arrays that lie in one order. record: without addresses, and never written to; its n is the number
+    of bytes of an element of a."""
+    job = record.copy()
+    p = sum_at(address_of(job))
+    p.a, p.b, p.y, p.n = address_of(a), address_of(b), address_of(y), a.size // p.n
+    run(pool if y.size >= SHARED else 0, function, address_of(job), (p.n + ELEMENTS - 1) // ELEMENTS, EVERYBODY, True)
+    keep_alive(job)
+
+
+@compiled(f"void(int64, int64, {BYTES}, {BYTES}, uint8[::1])")
+def look_up(pool: int, function: int, answers: Array, x: Array, y: Array) -> None:
+    """A whole TABLE. function: the address of its task."""
+    job = np.empty(4, np.int64)
+    p = table_at(address_of(job))
+    p.x, p.y, p.n, p.answers = address_of(x), address_of(y), x.size, address_of(answers)
+    run(pool if y.size >= SHARED else 0, function, address_of(job), (p.n + ELEMENTS - 1) // ELEMENTS, EVERYBODY, True)
+    keep_alive(job)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core import AvgPool2d, Flatten, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Module, Tensor
+from .arrays import readable
 from .codes import Accelerated, Codes, check_scale, has_codes, outside
 from .elementwise import quantize
-from .pooling import Answers, Windows, add_codes, add_reals, in_memory_order, max_pool, mean_pool
+from .pooling import Answers, Sum, Windows, in_memory_order, max_pool, mean_pool
 
 
 class AcceleratedOnCodes(Accelerated):
@@ -52,10 +53,18 @@ class AcceleratedMean(Accelerated):
     is_quantized = False
 
     def __init__(self, layer: AvgPool2d | GlobalAvgPool2d) -> None:
-        self.layer = copy(layer)
+        self.layer, self._whole = copy(layer), dict[tuple[int, int], Windows]()
+        if isinstance(layer, AvgPool2d):
+            self._windows, self._counted = Windows(layer.size, layer.stride, layer.padding), layer.count_include_pad
 
     def explanation(self) -> str:
         return f"{type(self.layer).__name__} in float, compiled"
+
+    def _whole_images(self, size: tuple[int, int]) -> Windows:
+        """A window as large as an image."""
+        if size not in self._whole:
+            self._whole[size] = Windows(size, (1, 1))
+        return self._whole[size]
 
     def run(self, x: Any) -> Any:
         x, layer = outside(x), self.layer
@@ -65,9 +74,9 @@ class AcceleratedMean(Accelerated):
         if images.shape[3] == 1 or not images.flags.c_contiguous:  # NumPy adds these up in another order
             return layer(x)
         if isinstance(layer, GlobalAvgPool2d):
-            return Tensor(mean_pool(x.data, Windows((x.shape[2], x.shape[3]), (1, 1))))
+            return Tensor(mean_pool(x.data, self._whole_images((x.shape[2], x.shape[3]))))
         layer.check(x.shape)
-        return Tensor(mean_pool(x.data, Windows(layer.size, layer.stride, layer.padding), layer.count_include_pad))
+        return Tensor(mean_pool(x.data, self._windows, self._counted))
 
 
 class AcceleratedLookup(Accelerated):
@@ -101,6 +110,7 @@ class AcceleratedResidual(Accelerated):
         """block: the layer's, accelerated. kind: the class of quantized tensors that it gives outside."""
         self.block, self.relu, self.kind = block, relu, kind
         self.input_qparams, self.output_qparams = layer.input_qparams, layer.output_qparams
+        self._sum = Sum(layer.output_qparams, relu)
         self._explanation = f"{layer.explanation()}{', its ReLU in the same pass' if relu else ''}, compiled"
 
     def explanation(self) -> str:
@@ -113,7 +123,7 @@ class AcceleratedResidual(Accelerated):
         if not has_codes(y):
             raise TypeError(f"the block must return codes, got {type(y).__name__}: give its last layer output_qparams")
         check_same_shape(y, codes)
-        total = add_codes(q, given, y.q, y.qparams, self.output_qparams, self.relu)
+        total = self._sum(q, given, y.q, y.qparams)
         return Tensor(total) if self.output_qparams is None else Codes(total, self.output_qparams, self.kind)
 
 
@@ -123,7 +133,7 @@ class AcceleratedSum(Accelerated):
     is_quantized = False
 
     def __init__(self, block: Module, shortcut: Module | None, relu: bool = False) -> None:
-        self.block, self.shortcut, self.relu = block, shortcut, relu
+        self.block, self.shortcut, self.relu, self._sum = block, shortcut, relu, Sum(None, relu)
 
     def run(self, x: Any) -> Any:
         x = outside(x)
@@ -132,7 +142,7 @@ class AcceleratedSum(Accelerated):
             total = y + around
             return total.relu() if self.relu else total
         check_same_shape(y, around)
-        return Tensor(add_reals(y.data, around.data, self.relu))
+        return Tensor(self._sum(readable(y.data), None, readable(around.data), None))
 
 
 def is_plain(x: Any) -> bool:

@@ -38,7 +38,7 @@ def outside(x: Any) -> Any:
 
 
 def has_codes(x: Any) -> bool:
-    return hasattr(x, "q") and hasattr(x, "qparams")
+    return isinstance(x, Codes) or (hasattr(x, "q") and hasattr(x, "qparams"))
 
 
 def same_ruler(a: Any, b: Any) -> bool:
@@ -56,6 +56,8 @@ def check_scale(qparams: Any, expected: Any, row_axes: int = 0) -> None:
 
     row_axes: how many of the last axes make a row that may have a scale of its own; 0: all have one.
     """
+    if qparams is expected:  # a calibrated layer has one scale
+        return
     if np.ndim(qparams.scale) != 0 and (not row_axes or max(qparams.scale.shape[-row_axes:]) > 1):
         raise ValueError(f"codes on their way need one scale, got a scale of shape {qparams.scale.shape}")
     if expected is not None and qparams.scale != expected.scale:

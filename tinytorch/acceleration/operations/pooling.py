@@ -1,9 +1,11 @@
 """Pools, sums and tables on arrays whose channels lie innermost in memory: the bits of the definitions.
 
-max_pool   of codes, the bits of MaxPool2d on codes; mean_pool of float32, the bits of AvgPool2d and GlobalAvgPool2d
-add_codes  the codes, or the numbers, of two paths: `quantized_add`, or the sum of both dequantized
-add_reals  the sum of two paths in float32
-look_up    the answer for each code
+max_pool   of codes: the bits of MaxPool2d on codes
+mean_pool  of float32: the bits of AvgPool2d and GlobalAvgPool2d
+Sum        of two paths: of codes, `quantized_add` or the sum of both dequantized; or of float32
+Answers    a table: the answer for each code
+
+What a shape, or a pair of quantization parameters, needs is found once and kept.
 
 Arrays have the shape that the layers see, [N, channels, height, width], and come out with channels innermost.
 """
@@ -11,7 +13,7 @@ Arrays have the shape that the layers see, [N, channels, height, width], and com
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,52 +27,84 @@ from ..runtime.once import load
 from .arrays import readable
 from .qparams import QParamsLike
 
-LONG = 1 << 18  # bytes: a job of so many wakes threads
+LAST, BACK = (0, 2, 3, 1), (0, 3, 1, 2)  # channels go innermost, and back
+MOST_KEPT = 16  # shapes, or pairs of quantization parameters, for which a record is kept ready
 
 
 def _order(x: NDArray[Any]) -> tuple[int, ...] | None:
     """The axes of x from the outermost in memory to the innermost, if it fills its memory; else None."""
+    if x.flags.c_contiguous:
+        return tuple(range(x.ndim))
+    if x.ndim == 4 and x.transpose(LAST).flags.c_contiguous:
+        return LAST
     axes = sorted(range(x.ndim), key=lambda axis: (-x.strides[axis], axis))
     return tuple(axes) if x.transpose(axes).flags.c_contiguous else None
 
 
-def same_order(x: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
-    """The arrays, copied where they must be for all to fill their memory in the order of the first."""
-    order = _order(x)
-    if order is None:
-        x, order = np.ascontiguousarray(x), tuple(range(x.ndim))
-    back = np.argsort(order)
-    return [x, *(np.ascontiguousarray(other.transpose(order)).transpose(back) for other in others)]
+def _back(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The order that undoes this one."""
+    return BACK if order == LAST else tuple(order.index(axis) for axis in range(len(order)))
+
+
+def in_one_order(x: NDArray[Any], *others: NDArray[Any]) -> tuple[list[NDArray[Any]], tuple[int, ...]]:
+    """The arrays with their axes in the order in which the first lies in memory, contiguous, and how to undo that."""
+    order = _order(x) or tuple(range(x.ndim))
+    return [np.ascontiguousarray(each.transpose(order)) for each in (x, *others)], _back(order)
 
 
 def in_memory_order(function: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any]) -> NDArray[Any]:
     """function(x), elementwise, for x as it lies in memory; the result lies as x does."""
     order = _order(x)
-    return function(x) if order is None else function(x.transpose(order)).transpose(np.argsort(order))
+    return function(x) if order is None else function(x.transpose(order)).transpose(_back(order))
 
 
-def empty_like(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """A new array of x's shape and of its order in memory."""
-    return np.empty_like(x, dtype, order="K", subok=False)
+def flat(x: NDArray[Any]) -> NDArray[np.uint8]:
+    """The bytes of a contiguous array."""
+    return x.reshape(-1).view(np.uint8)
 
 
-def channels_last(x: NDArray[Any]) -> NDArray[Any]:
-    """Images [N, channels, height, width] as [N, height, width, channels], contiguous."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Windows:
     """The windows of a pool: `size` pixels, `stride` apart, `padding` around the image; (down, right) each."""
 
     size: Pair
     stride: Pair
     padding: Pair = (0, 0)
+    plans: dict[Any, Plan] = field(init=False, repr=False, default_factory=dict)  # by what `_plan` takes
 
     def counts(self, shape: tuple[int, ...]) -> Pair:
         """(rows, columns) of windows in images [N, channels, height, width]."""
         (height, width), (above, left) = shape[2:], self.padding
         return count_both((height + 2 * above, width + 2 * left), self.size, self.stride)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A pool of images of one shape: a POOL without addresses, and the shape that comes out, channels innermost."""
+
+    record: NDArray[np.int64]
+    shape: tuple[int, ...]
+
+
+def _plan(windows: Windows, shape: tuple[int, ...], is_signed: bool, with_padding: bool) -> Plan:
+    (rows, columns), (n, channels, height, width) = windows.counts(shape), shape
+    record = np.zeros(1, load("loops.pooling").POOL)
+    for name, value in {
+        "height": height, "width": width, "channels": channels, "rows": rows, "columns": columns,
+        "window_rows": windows.size[0], "window_columns": windows.size[1], "down": windows.stride[0],
+        "right": windows.stride[1], "above": windows.padding[0], "left": windows.padding[1], "is_signed": is_signed,
+        "with_padding": with_padding,
+    }.items():  # fmt: skip
+        record[name] = value
+    return Plan(record.view(np.int64), (n, rows, columns, channels))
+
+
+def _kept(made: dict[Any, Any], key: Any, value: Any) -> Any:
+    """value, kept under its key."""
+    if len(made) >= MOST_KEPT:
+        made.clear()
+    made[key] = value
+    return value
 
 
 def max_pool(q: NDArray[Any], windows: Windows) -> NDArray[Any]:
@@ -100,82 +134,85 @@ def _max_pool_plain(q: NDArray[Any], windows: Windows) -> NDArray[Any]:
 
 
 def _pool(x: NDArray[Any], windows: Windows, name: str, with_padding: bool = True) -> NDArray[Any]:
-    loops, images, (rows, columns) = load("loops.pooling"), channels_last(x), windows.counts(x.shape)
-    n, height, width, channels = images.shape
-    y, job = np.empty((n, rows, columns, channels), x.dtype), np.zeros(1, loops.POOL)
-    threads, line = load("runtime.threads").pool().threads, -(-width * channels // 64) * 64
-    scratch = np.empty(threads * line if x.itemsize == 1 else 0, np.uint8)
-    job[0] = (
-        images.ctypes.data, y.ctypes.data, height, width, channels, rows, columns, *windows.size, *windows.stride,
-        *windows.padding, x.dtype.char == "b", with_padding, scratch.ctypes.data, line,
-    )  # fmt: skip
-    _do(getattr(loops, name), job, n * rows, threads, images.nbytes)
-    return y.transpose(0, 3, 1, 2)
+    key = x.shape, x.dtype.char == "b", with_padding
+    plan: Plan = windows.plans.get(key) or _kept(windows.plans, key, _plan(windows, *key))
+    loops, pool, y = load("loops.pooling"), load("runtime.threads").pool(), np.empty(plan.shape, x.dtype)
+    images, tasks = np.ascontiguousarray(x.transpose(LAST)), plan.shape[0] * plan.shape[1]
+    function = getattr(loops, name).address
+    loops.pool_images(pool.address, pool.threads, function, plan.record, tasks, flat(images), flat(y))
+    return y.transpose(BACK)
 
 
-def _do(task: Any, job: NDArray[Any], tasks: int, room: int, nbytes: int) -> None:
-    """All tasks of a job."""
-    address = load("runtime.threads").pool().address if nbytes >= LONG else 0
-    load("loops.pooling").do_tasks(address, task.address, job.view(np.int64), tasks, room, nbytes >= LONG)
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """a + b of two paths, as codes of `out`, or, out None, as float32; relu: of the sum.
 
+    Call it with codes and their quantization parameters, or (None) with float32 arrays.
+    """
 
-def _chunks(n: int) -> int:
-    return -(-n // int(load("loops.pooling").ELEMENTS))
+    out: QParamsLike | None
+    relu: bool = False
+    records: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
 
+    def __call__(self, a: NDArray[Any], p: QParamsLike | None, b: NDArray[Any], r: QParamsLike | None) -> NDArray[Any]:
+        if kernel() == "numpy" or a.size == 0:
+            return self._plain(a, p, b, r)
+        key = id(p), id(r), a.dtype.char, b.dtype.char
+        record, *_ = self.records.get(key) or _kept(self.records, key, self._record(a, p, b, r))
+        loops, ((first, second), back) = load("loops.pooling"), in_one_order(a, b)
+        y = np.empty(first.shape, np.float32 if self.out is None else self.out.int_type.storage)
+        task = loops.sum_of_reals_task if p is None else loops.reals_of_codes_task
+        task = task if self.out is None else loops.sum_of_codes_task
+        pool = load("runtime.threads").pool().address
+        loops.add_arrays(pool, task.address, record, flat(first), flat(second), flat(y))
+        return y.transpose(back)
 
-def add_codes(
-    a: NDArray[Any],
-    a_qparams: QParamsLike,
-    b: NDArray[Any],
-    b_qparams: QParamsLike,
-    out: QParamsLike | None,
-    relu: bool = False,
-) -> NDArray[Any]:
-    """a + b as codes of `out`, or, out None, as float32. relu: of the sum."""
-    step = np.float32(1) if out is None else np.float32(out.scale)
-    steps = [np.float32(p.scale) / step for p in (a_qparams, b_qparams)]
-    if kernel() == "numpy" or a.size == 0:
-        parts = (a, a_qparams, steps[0]), (b, b_qparams, steps[1])
-        real = sum((q.astype(np.int32) - int(p.zero_point)).astype(np.float32) * s for q, p, s in parts)
-        return _ended(real, out, relu)
-    loops, (a, b) = load("loops.pooling"), same_order(a, b)
-    y = empty_like(a, np.float32 if out is None else out.int_type.storage)
-    flips = [128 if q.dtype.char == "b" else 0 for q in (a, b, y)]
-    zeros = [int(p.zero_point) + flip for p, flip in zip((a_qparams, b_qparams), flips, strict=False)]
-    numbers = np.array([steps[0], zeros[0], steps[1], zeros[1], *_limits(out, relu, flips[2])], np.float32)
-    job = np.zeros(1, loops.SUM)
-    job[0] = (a.ctypes.data, b.ctypes.data, y.ctypes.data, a.size, *flips, numbers.ctypes.data)
-    task = loops.reals_of_codes_task if out is None else loops.sum_of_codes_task
-    _do(task, job, _chunks(a.size), a.size, y.nbytes)
-    return y
+    def __getstate__(self) -> dict[str, Any]:
+        """Records hold addresses of this process: a copy or a pickle goes without."""
+        return {**self.__dict__, "records": {}}
 
+    def _steps(self, p: QParamsLike | None) -> np.float32:
+        """What a code is worth, in steps of the result."""
+        return (
+            np.float32(1) if p is None else np.float32(p.scale) / np.float32(1 if self.out is None else self.out.scale)
+        )
 
-def _limits(out: QParamsLike | None, relu: bool, flip: int) -> tuple[float, float, float]:
-    """(zero point, lowest, highest) of a sum; of codes `flip` higher, as they are uint8 while it is computed."""
-    if out is None:
-        return 0.0, 0.0 if relu else -np.inf, np.inf
-    zero, qmin, qmax = (int(v) + flip for v in (out.zero_point, out.int_type.qmin, out.int_type.qmax))
-    return zero, max(zero, qmin) if relu else qmin, qmax
+    def _record(
+        self, a: NDArray[Any], p: QParamsLike | None, b: NDArray[Any], r: QParamsLike | None
+    ) -> tuple[Any, ...]:
+        """A SUM without addresses, and all that it needs to be alive."""
+        dtypes = a.dtype, b.dtype, np.dtype(np.float32 if self.out is None else self.out.int_type.storage)
+        flips = [128 if dtype.char == "b" else 0 for dtype in dtypes]
+        numbers = np.zeros(7, np.float32)
+        for i, qparams in enumerate((p, r)):
+            zero_point = 0 if qparams is None else int(qparams.zero_point) + flips[i]
+            numbers[2 * i : 2 * i + 2] = self._steps(qparams), zero_point
+        numbers[4:] = self._limits(flips[2])
+        job = np.zeros(1, load("loops.pooling").SUM)
+        job[0] = (0, 0, 0, a.itemsize, *flips, numbers.ctypes.data)
+        return job.view(np.int64), numbers, p, r
 
+    def _limits(self, flip: int) -> tuple[float, float, float]:
+        """(zero point, lowest, highest) of the result; of codes `flip` higher, as they are uint8 meanwhile."""
+        if self.out is None:
+            return 0.0, 0.0 if self.relu else -np.inf, np.inf
+        t = self.out.int_type
+        zero, qmin, qmax = (int(v) + flip for v in (self.out.zero_point, t.qmin, t.qmax))
+        return zero, max(zero, qmin) if self.relu else qmin, qmax
 
-def _ended(real: Any, out: QParamsLike | None, relu: bool) -> NDArray[Any]:
-    """A sum in NumPy: float32 as it is, in steps of `out` as codes."""
-    zero, lowest, highest = _limits(out, relu, 0)
-    if out is None:
-        return np.asarray(np.maximum(real, np.float32(lowest)))
-    return np.asarray(np.clip(np.rint(real) + np.float32(zero), lowest, highest)).astype(out.int_type.storage)
+    def _plain(self, a: NDArray[Any], p: QParamsLike | None, b: NDArray[Any], r: QParamsLike | None) -> NDArray[Any]:
+        """The same in NumPy."""
 
+        def units(q: NDArray[Any], qparams: QParamsLike | None) -> NDArray[np.float32]:
+            if qparams is None:
+                return q
+            steps = (q.astype(np.int32) - int(qparams.zero_point)).astype(np.float32)
+            return np.asarray(steps * self._steps(qparams))
 
-def add_reals(a: NDArray[np.float32], b: NDArray[np.float32], relu: bool = False) -> NDArray[np.float32]:
-    """a + b, float32. relu: of the sum."""
-    if kernel() == "numpy" or a.size == 0:
-        return _ended(a + b, None, relu)
-    loops, (a, b) = load("loops.pooling"), same_order(readable(a), readable(b))
-    y, job, numbers = empty_like(a, np.float32), np.zeros(1, loops.SUM), np.zeros(7, np.float32)
-    numbers[4:] = _limits(None, relu, 0)
-    job[0] = (a.ctypes.data, b.ctypes.data, y.ctypes.data, a.size, 0, 0, 0, numbers.ctypes.data)
-    _do(loops.sum_of_reals_task, job, _chunks(a.size), a.size, y.nbytes)
-    return y
+        (zero, lowest, highest), real = self._limits(0), units(a, p) + units(b, r)
+        if self.out is None:
+            return np.asarray(np.maximum(real, np.float32(lowest)))
+        return np.asarray(np.clip(np.rint(real) + np.float32(zero), lowest, highest)).astype(self.out.int_type.storage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +231,9 @@ class Answers:
     def __call__(self, q: NDArray[Any]) -> NDArray[Any]:
         if kernel() == "numpy" or q.size == 0:
             return np.asarray(self.values[q.view(np.uint8)])
-        loops, (q,) = load("loops.pooling"), same_order(q)
-        y, job = empty_like(q, self.values.dtype), np.zeros(1, loops.TABLE)
-        job[0] = (q.ctypes.data, y.ctypes.data, q.size, self.values.ctypes.data)
-        task = loops.code_table_task if y.itemsize == 1 else loops.real_table_task
-        _do(task, job, _chunks(q.size), q.size, y.nbytes)
-        return y
+        loops, ((x,), back) = load("loops.pooling"), in_one_order(q)
+        y, task = np.empty(x.shape, self.values.dtype), loops.code_table_task
+        task = task if y.itemsize == 1 else loops.real_table_task
+        pool = load("runtime.threads").pool().address
+        loops.look_up(pool, task.address, self.values.view(np.uint8), flat(x), flat(y))
+        return y.transpose(back)
