@@ -22,6 +22,7 @@ from .depthwise import MOST_REPEATED, Depthwise, in_rounds
 from .dispatch import compiled_kernel
 from .elementwise import find_dynamic, quantize, quantize_rows
 from .linear import Int8Linear
+from .overlapping import Overlapping, is_worth_it
 from .pack import pack_int8
 from .qparams import QParamsLike, bias_of
 
@@ -97,6 +98,7 @@ class Int8Conv2d:
     kernel: tuple[int, int] = field(init=False)
     channels: int = field(init=False)  # of an input image
     depthwise: Depthwise | None = field(init=False, repr=False)  # how it is computed if each channel is alone
+    overlapping: Overlapping = field(init=False, repr=False)  # or if it has one group, and `is_worth_it`
 
     def __post_init__(
         self, weights: NDArray[np.int8], scale: ArrayLike, bias: ArrayLike | None, out: QParamsLike | None, relu: bool
@@ -124,7 +126,7 @@ class Int8Conv2d:
             layers = _layers(weights, scale, biases, self.groups, *rest)
         for name, made in (
             ("layers", layers), ("kernel", weights.shape[2:]), ("channels", weights.shape[1] * self.groups),
-            ("depthwise", Depthwise(layers[0], repeats) if alone else None),
+            ("depthwise", Depthwise(layers[0], repeats) if alone else None), ("overlapping", Overlapping(layers[0])),
         ):  # fmt: skip
             object.__setattr__(self, name, made)
 
@@ -196,6 +198,8 @@ class Int8Conv2d:
             (down, right), k = as_pair(self.stride), self.channels
             pixels = np.ascontiguousarray(images[:, ::down, ::right]).reshape(-1, k)
             self.layers[0].fill_from_codes(kernel(), pixels, (zero_point, 0, 0, scale), out.reshape(len(pixels), -1))
+        elif is_worth_it(self, run := compiled_kernel(kernel()), rows):
+            self.overlapping(self, run, images, out, (zero_point, scale))
         else:
             self._compiled(self._with_edge(images, zero_point), out, zero_point, scale)
         return out.transpose(0, 3, 1, 2)
