@@ -135,6 +135,9 @@ class AcceleratedSum(Accelerated):
     def __init__(self, block: Module, shortcut: Module | None, relu: bool = False) -> None:
         self.block, self.shortcut, self.relu, self._sum = block, shortcut, relu, Sum(None, relu)
 
+    def explanation(self) -> str:
+        return f"adds in float{', its ReLU in the same pass' if self.relu else ''}, compiled"
+
     def run(self, x: Any) -> Any:
         x = outside(x)
         y, around = (outside(x if path is None else ran(path, x)) for path in (self.block, self.shortcut))
