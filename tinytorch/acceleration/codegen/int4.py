@@ -7,8 +7,8 @@ its sign needs no care; the sums are 16 times as large too, and are shifted back
     low code    llll 0000      16 l
     high code   hhhh 0000      16 h
 
-Weights have a scale for each column in each group of K. For each group: unpack a piece, multiply, `int4_add_sums`, next
-piece; then `int4_group_to_int32` or `int4_group_to_float` takes off the zero point, and adds the group to the result.
+Weights have a scale for each column in each group of K. When the sums of a group are complete, `int4_group_to_int32` or
+`int4_group_to_float` shifts them back, takes off the zero point, and adds the group to the result.
 """
 
 from .ir import broadcast, join, repeated, vector
@@ -65,16 +65,22 @@ def int4_add_sums() -> str:
 
 
 def int4_group_to_int32() -> str:
-    """total -= zero point * column sums. Arguments as of `int4_group_to_float`."""
-    return _group("int4_group_to_int32", f"store {INTS} %exact, ptr %total.at, align 4")
+    """y += (sums >> shift) - zero point * column sums, int32. Arguments as of `int4_group_to_float`."""
+    body = f"""
+    %before = load {INTS}, ptr %y.at, align 4
+    %after = add {INTS} %before, %exact
+    store {INTS} %after, ptr %y.at, align 4"""
+    return _group("int4_group_to_int32", body)
 
 
 def int4_group_to_float() -> str:
-    """y += float32(total - zero point * column sums) * (scale of activations * scales); then total = 0.
+    """y += float32((sums >> shift) - zero point * column sums) * (scale of activations * scales).
 
-    int4_group_to_float(ptr y, ptr total, i64 rows, i64 cols, ptr column_sums, ptr scales, i64 zero_point, ptr scale_in)
+    int4_group_to_float(ptr y, ptr sums, i64 rows, i64 cols, ptr column_sums, ptr scales, i64 zero_point, ptr scale_in,
+                        i64 shift)
 
-    Column sums and scales are those of this group. cols is a multiple of 16. Each step is rounded to float32.
+    Column sums and scales are those of this group. cols is a multiple of 16. Each step is rounded to float32. shift: 4,
+    or 0 where `int4_add_sums` has shifted.
     """
     body = f"""
     %real = sitofp {INTS} %exact to {FLOATS}
@@ -83,31 +89,33 @@ def int4_group_to_float() -> str:
     %scaled = fmul {FLOATS} %real, %both_scales
     %before = load {FLOATS}, ptr %y.at, align 4
     %after = fadd {FLOATS} %before, %scaled
-    store {FLOATS} %after, ptr %y.at, align 4
-    store {INTS} zeroinitializer, ptr %total.at, align 4"""
+    store {FLOATS} %after, ptr %y.at, align 4"""
     return _group("int4_group_to_float", body)
 
 
 def _group(name: str, body: str) -> str:
-    """The loop over the 16 columns from j on, in each row r; the body gets %exact, the sums less their zero points."""
+    """The loop over the 16 columns from j on, in each row r; the body gets %exact, its sums less their zero points."""
     return join(_constants(name), _sums_without_zero_points(), body, _next_columns())
 
 
 def _constants(name: str) -> str:
-    """%zeros and %scale_in16: zero point and scale of activations, in all lanes."""
+    """%zeros, %shifts and %scale_in16: zero point, shift and scale of activations, in all lanes."""
     return f"""
     define void @{name}(
-      ptr %y, ptr %total, i64 %rows, i64 %cols, ptr %column_sums, ptr %scales, i64 %zero_point, ptr %scale_in) {{
+      ptr %y, ptr %sums, i64 %rows, i64 %cols, ptr %column_sums, ptr %scales, i64 %zero_point, ptr %scale_in,
+      i64 %shift) {{
     entry:
       %zero.scalar = trunc i64 %zero_point to i32
       {broadcast("%zeros", "%zero.scalar", "i32", 16)}
+      %shift.scalar = trunc i64 %shift to i32
+      {broadcast("%shifts", "%shift.scalar", "i32", 16)}
       %scale.scalar = load float, ptr %scale_in, align 4
       {broadcast("%scale_in16", "%scale.scalar", "float", 16)}
       br label %row"""
 
 
 def _sums_without_zero_points() -> str:
-    """%exact = total[r, j : j + 16] - zero point * column_sums[j : j + 16]; and where all others of these lie."""
+    """%exact = (sums[r, j : j + 16] >> shift) - zero point * column_sums[j : j + 16]; and where all others lie."""
     return f"""
     row: ; for each row r
       %r = phi i64 [0, %entry], [%r.next, %row.end]
@@ -116,14 +124,15 @@ def _sums_without_zero_points() -> str:
     loop: ; for each 16 columns, from j on
       %j = phi i64 [0, %row], [%j.next, %loop]
       %i = add i64 %row.at, %j
-      %total.at = getelementptr i32, ptr %total, i64 %i
+      %sums.at = getelementptr i32, ptr %sums, i64 %i
       %y.at = getelementptr float, ptr %y, i64 %i
-      %sums.at = getelementptr i32, ptr %column_sums, i64 %j
+      %column_sums.at = getelementptr i32, ptr %column_sums, i64 %j
       %scales.at = getelementptr float, ptr %scales, i64 %j
-      %t = load {INTS}, ptr %total.at, align 4
-      %s = load {INTS}, ptr %sums.at, align 4
-      %of_zero_point = mul {INTS} %s, %zeros
-      %exact = sub {INTS} %t, %of_zero_point"""
+      %all = load {INTS}, ptr %sums.at, align 4
+      %shifted = ashr {INTS} %all, %shifts
+      %of_columns = load {INTS}, ptr %column_sums.at, align 4
+      %of_zero_point = mul {INTS} %of_columns, %zeros
+      %exact = sub {INTS} %shifted, %of_zero_point"""
 
 
 def _next_columns() -> str:

@@ -154,11 +154,10 @@ def block(name: str, source: str, target: str) -> int:
 
 
 @once
-def nibbles(name: str) -> tuple[NDArray[np.int64], Any]:
-    """(addresses of the passes around the INT4 product of rung `name`, drivers)."""
+def int4_loops(name: str) -> dict[str, int]:
+    """The addresses of the loops around the INT4 product of kernel `name`, by their names."""
     engine = _compile(modules.int4_loops(), target_features(name))
-    around = [engine.get_function_address(each) for each in modules.INT4_LOOPS]
-    return np.array(around, np.int64), load("loops.nibbles")
+    return {each: engine.get_function_address(each) for each in modules.INT4_LOOPS}
 
 
 @once

@@ -7,7 +7,6 @@ column, or for each group of some rows of a column, which is what makes four bit
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -109,14 +108,42 @@ def _check(x: NDArray[Any], b: PackedInt4) -> None:
         raise ValueError(f"wanted [..., {b.shape[0]}] for weights {list(b.shape)}, got shape {x.shape}")
 
 
-def _rung(b: PackedInt4, m: int) -> Any:
-    """AMX multiplies 64 steps of 16 rows at once: groups that do not fit that, and few rows, run on VNNI."""
-    return compiled_kernel(kernel(), m <= 8 or b.group_size % UNIT != 0)
+FEW_ROWS, FEW_ROWS_OF_SMALL_GROUPS = 4, 24  # up to which VNNI is faster than AMX
+SMALL_GROUP = 128  # steps of K; a smaller one ends before it has paid for loading and storing the tiles of its sums
 
 
-def _weights(b: PackedInt4, name: str) -> tuple[Any, ...]:
-    passes, driver = load("loops.jit").nibbles(name)
-    return driver.nibble_task.address, passes, b.data, b.padded * 8, b.shape[1], b.group_size, b.scale, b.column_sums
+def _kernel(b: PackedInt4, m: int) -> Any:
+    """The kernel for m rows. AMX multiplies 64 steps of K at once, which groups must be multiples of."""
+    few = FEW_ROWS if b.group_size >= SMALL_GROUP else FEW_ROWS_OF_SMALL_GROUPS
+    return compiled_kernel(kernel(), m <= few or b.group_size % UNIT != 0)
+
+
+def _multiply(
+    run: Any, x: NDArray[Any], b: PackedInt4, qparams: Any, zero_point: int, bias: NDArray[np.float32] | None
+) -> NDArray[Any]:
+    """x [M, K] @ b, compiled: int32, or with a bias float32. x: codes, or float32 that qparams quantize; their
+    zero_point, and the QPARAMS as float32 [8]."""
+    loops, n, to_float = load("loops.int4"), b.shape[1], bias is not None
+    is_codes, out = x.dtype != np.float32, np.empty((len(x), n), np.float32 if to_float else np.int32)
+    flip, shift = run.conversion(x.dtype == np.int8 if is_codes else qparams[1] < 0)
+    addresses = load("loops.jit").int4_loops(run.name)
+    values = {
+        "task": loops.int4_task.address, "kernel": run.address, "range_task": 0 if is_codes else run.range_task,
+        "unpack": addresses["int4_unpack"], "add_sums": addresses["int4_add_sums"],
+        "add_group": addresses["int4_group_to_float" if to_float else "int4_group_to_int32"],
+        "data": b.data.ctypes.data, "panel_bytes": b.padded * 8, "k": b.padded, "n": n,
+        "group_size": b.group_size, "groups": len(b.scale), "scales": b.scale.ctypes.data,
+        "column_sums": b.column_sums.ctypes.data, "to_float": to_float, "bias": 0 if bias is None else bias.ctypes.data,
+        "out": out.ctypes.data, "flip": flip, "zero_point": zero_point + shift,
+    }  # fmt: skip
+    record = np.array([values.get(name, 0) for name in loops.INT4.names], np.int64)
+    if is_codes:
+        status = loops.of_codes(*run.pool(), record, x.view(np.uint8), qparams)
+    else:
+        status = loops.of_reals(*run.pool(), record, x, qparams)
+    if status < 0:
+        refuse(x, status)
+    return out
 
 
 def int4_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt4, a_zero_point: ArrayLike = 0) -> NDArray[np.int32]:
@@ -138,24 +165,13 @@ def int4_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt4, a_zero_point: Arr
     if kernel() == "numpy" or type(zero_point) is not int or 0 in (*rows.shape, n):
         acc: NDArray[Any] = fallback.product(rows, b.unpack()) - zero_point * b.column_sums.sum(0, np.int64)[:n]
         return np.asarray(acc, np.int32).reshape(*a.shape[:-1], n)
-    run, out = _rung(b, len(rows)), np.empty((prod(a.shape[:-1]), n), np.int32)
-    _of_codes(run, rows, b, zero_point, 0.0, b.scale[0], 0, out)
+    out = _multiply(_kernel(b, len(rows)), rows, b, np.zeros(8, np.float32), zero_point, None)
     return out.reshape(*a.shape[:-1], n)
 
 
 def _check_reach(b: PackedInt4) -> None:
     if b.shape[0] * 8 * 383 >= 2**31:
         raise OverflowError(f"a sum of K = {b.shape[0]} products may lie beyond int32: split K")
-
-
-def _of_codes(
-    run: Any, rows: NDArray[Any], b: PackedInt4, zero_point: int, scale: float, bias: Any, floats: int, out: Any
-) -> None:
-    flip, shift = run.conversion(rows.dtype == np.int8)
-    weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
-    load("loops.jit").nibbles(run.name)[1].of_codes(
-        *run.pool(), run.address, *weights, rows.view(np.uint8), flip, zero_point + shift, scale, bias, floats, at
-    )
 
 
 def int4_linear(
@@ -185,19 +201,8 @@ def int4_linear(
     rows = rows_of(x if codes else np.ascontiguousarray(readable(x)), b.shape[0])
     if kernel() == "numpy" or 0 in (*rows.shape, n):
         return _plain(rows, b, addend, ruler, input_qparams is None).reshape(*x.shape[:-1], n)
-    run, out = _rung(b, len(rows)), np.empty((len(rows), n), np.float32)
-    if codes:
-        _of_codes(run, rows, b, ruler[0], float(ruler[3]), addend, 1, out)
-    else:
-        flip, shift = run.conversion(ruler[1] < 0)
-        weights, at = _weights(b, run.name), np.array([out.ctypes.data], np.int64)
-        _, driver = load("loops.jit").nibbles(run.name)
-        status = driver.of_reals(
-            *run.pool(), run.address, *weights, run.range_task, rows,
-            np.array([*ruler, 0, 0, 0, 0], np.float32), flip, shift, addend, at,
-        )  # fmt: skip
-        if status < 0:
-            refuse(x, status)
+    qparams = np.array([*ruler, 0, 0, 0, 0], np.float32)
+    out = _multiply(_kernel(b, len(rows)), rows, b, qparams, ruler[0] if codes else 0, addend)
     return out.reshape(*x.shape[:-1], n)
 
 
