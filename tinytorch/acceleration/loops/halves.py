@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.compiled import Array, at, call, compiled, inlined, keep, task
+from ..runtime.compiled import Array, compiled, inlined, task
+from ..runtime.intrinsics import address_of, call, keep_alive
 from ..runtime.threads import EVERYBODY, run
 from .blocking import ALONE
 from .gemm import product
@@ -39,8 +40,8 @@ def convert(
     w[0], w[1], w[2], w[3], w[4], w[5], w[6] = block, x, k_step, n_step, ldx, k, n
     w[7], w[8], w[9], w[10] = y, y_k, y_n, ldy
     strips = up(k, 128) // 128 if n_step == 4 else up(n, 64) // 64
-    run(pool if k * n > ALONE // 64 else 0, function, at(w), strips, EVERYBODY, k * n >= MANY // 2)
-    keep(w)
+    run(pool if k * n > ALONE // 64 else 0, function, address_of(w), strips, EVERYBODY, k * n >= MANY // 2)
+    keep_alive(w)
 
 
 BYTES = "Array(uint8, 1, 'C', readonly=True)"
@@ -52,7 +53,7 @@ def pack(pool: int, function: int, block: int, b: Array, panel: int, out: Array)
     """b [K, N] into panels. block: for elements side by side along N, if they are, else along K, where they must be."""
     (k, n), (k_step, n_step) = b.shape, b.strides
     ldx = k_step if n_step == 4 else n_step
-    convert(pool, function, block, at(b), k_step, n_step, ldx, k, n, at(out), 1024, panel, 64)
+    convert(pool, function, block, address_of(b), k_step, n_step, ldx, k, n, address_of(out), 1024, panel, 64)
 
 
 @compiled(f"void(int64, int64, int64, int64, int64, {FLOATS}, {BYTES}, int64, float32[:, ::1])")
@@ -64,13 +65,13 @@ def matmul(
     ld = row_bytes(2 * k)
     rows, address = aligned(up(m, 16) * ld)
     ldx = m_step if k_step == 4 else k_step
-    convert(pool, function, block, at(a), k_step, m_step, ldx, k, m, address, 64, 16 * ld, ld)
+    convert(pool, function, block, address_of(a), k_step, m_step, ldx, k, m, address, 64, 16 * ld, ld)
     start, record = np.zeros(up(n, 16) + 16, np.float32), np.zeros(1, PRODUCT)
     p = record[0]
     p.kernel, p.a, p.a_stride, p.a_itemsize, p.m, p.k = kernel, address, ld, 1, m, 2 * k
-    p.b, p.panel_bytes, p.n, p.start, p.epilogue = at(weights), panel, n, at(start), DIRECT
-    p.c, p.c_stride, p.c_itemsize = at(out), n * 4, 4
+    p.b, p.panel_bytes, p.n, p.start, p.epilogue = address_of(weights), panel, n, address_of(start), DIRECT
+    p.c, p.c_stride, p.c_itemsize = address_of(out), n * 4, 4
     product(pool, threads, p)
-    keep(record)
-    keep(rows)
-    keep(start)
+    keep_alive(record)
+    keep_alive(rows)
+    keep_alive(start)
