@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from benchmarks.contest import Contest, limit_threads, machine
-from tinytorch.acceleration import int8_matmul, kernel, pack_int8, set_num_threads
+from tinytorch.acceleration import int8_matmul, kernel, prepack_int8, set_num_threads
 from tinytorch.acceleration.loops import jit
 from tinytorch.acceleration.runtime.intrinsics import call
 
@@ -62,7 +62,7 @@ def main() -> int:
     rng, contest = np.random.default_rng(0), Contest(burst=0.01, tell=lambda line: None)
     for m, k, n in SHAPES:
         a, b = rng.integers(0, 256, (m, k)).astype(np.uint8), rng.integers(-127, 128, (k, n)).astype(np.int8)
-        packed, rows, result = pack_int8(b), np.empty_like(a), np.empty((m, n), np.int32)
+        packed, rows, result = prepack_int8(b), np.empty_like(a), np.empty((m, n), np.int32)
         words = packed.data.view(np.int64)
         parts = {
             "ceiling": ceiling(2 * m * k * n),

@@ -20,12 +20,12 @@ def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, in
     """int8_matmul: uint8 activations, packed int8 weights, int32 sums."""
     import numpy as np
 
-    from tinytorch.acceleration import int8_matmul, pack_int8
+    from tinytorch.acceleration import int8_matmul, prepack_int8
 
     rng = np.random.default_rng(0)
     for m, k, n in shapes:
         a, b = rng.integers(0, 256, (m, k)).astype(np.uint8), rng.integers(-127, 128, (k, n)).astype(np.int8)
-        packed, a32, b32 = pack_int8(b), a.astype(np.float32), b.astype(np.float32)
+        packed, a32, b32 = prepack_int8(b), a.astype(np.float32), b.astype(np.float32)
         exact = a.astype(np.float64) @ b.astype(np.float64)
         assert (int8_matmul(a, packed) == exact).all(), "our product is not exact"
         others = {"numpy float32": lambda a=a32, b=b32: a @ b}
@@ -44,7 +44,7 @@ def layers(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]
     """Int8Linear: float32 in and out with dynamic quantization, and codes in and out."""
     import numpy as np
 
-    from tinytorch.acceleration import Int8Linear, pack_int8
+    from tinytorch.acceleration import Int8Linear, prepack_int8
     from tinytorch.quantization import UINT8, QParams, choose_qparams, quantize
 
     rng = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def layers(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]
         x, w = rng.normal(size=(m, k)).astype(np.float32), rng.normal(size=(k, n)).astype(np.float32)
         scale = (np.abs(w).max(0) / np.float32(127)).astype(np.float32)
         q, bias = np.rint(w / scale).astype(np.int8), rng.normal(size=n).astype(np.float32)
-        packed, exact = pack_int8(q), x @ (q * scale) + bias
+        packed, exact = prepack_int8(q), x @ (q * scale) + bias
         layer = Int8Linear(packed, scale, bias)
         others = {"numpy float32": lambda x=x, w=w, bias=bias: x @ w + bias}
         for peer in peers:
@@ -83,11 +83,11 @@ def by_rows(contest: Contest, batches: list[int]) -> None:
     """Dynamic quantization with a scale for each row, or image, beside one scale for the whole input."""
     import numpy as np
 
-    from tinytorch.acceleration import Int8Conv2d, Int8Linear, pack_int8
+    from tinytorch.acceleration import Int8Conv2d, Int8Linear, prepack_int8
 
     rng = np.random.default_rng(0)
     for k, n in [(64, 64), (512, 512), (784, 512), (3072, 768), (4096, 4096)]:
-        packed, scale = pack_int8(rng.integers(-127, 128, (k, n)).astype(np.int8)), np.full(n, 0.01, np.float32)
+        packed, scale = prepack_int8(rng.integers(-127, 128, (k, n)).astype(np.int8)), np.full(n, 0.01, np.float32)
         one, each = (Int8Linear(packed, scale, per_row=per_row) for per_row in (False, True))
         for m in batches:
             x = rng.normal(size=(m, k)).astype(np.float32)
@@ -106,14 +106,14 @@ def apart(contest: Contest, widths: list[int]) -> None:
     """Where a layer's time goes: its steps one by one, as calls of their own, beside the layer that does all in one."""
     import numpy as np
 
-    from tinytorch.acceleration import Int8Linear, int8_matmul, pack_int8, quantize
+    from tinytorch.acceleration import Int8Linear, int8_matmul, prepack_int8, quantize
     from tinytorch.quantization import UINT8, choose_qparams
 
     rng, m = np.random.default_rng(0), 32
     for n in widths:
         x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((m, n), (n, n)))
         scale, bias = (np.abs(w).max(0) / np.float32(127)).astype(np.float32), rng.normal(size=n).astype(np.float32)
-        packed, qparams = pack_int8(np.rint(w / scale).astype(np.int8)), choose_qparams(x.min(), x.max(), UINT8)
+        packed, qparams = prepack_int8(np.rint(w / scale).astype(np.int8)), choose_qparams(x.min(), x.max(), UINT8)
         layer, zero_point = Int8Linear(packed, scale, bias, qparams), int(qparams.zero_point)
         q, step = quantize(x, qparams), (scale * qparams.scale).astype(np.float32)
         acc = int8_matmul(q, packed, zero_point)
@@ -152,12 +152,12 @@ def halves(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]
     """bf16_matmul of two plain arrays, both rounded at each call as in training, and with packed weights."""
     import numpy as np
 
-    from tinytorch.acceleration import bf16_matmul, pack_bf16
+    from tinytorch.acceleration import bf16_matmul, prepack_bf16
 
     rng = np.random.default_rng(0)
     for m, k, n in shapes:
         a, b = rng.normal(size=(m, k)).astype(np.float32), rng.normal(size=(k, n)).astype(np.float32)
-        packed, others = pack_bf16(b), {"numpy float32": lambda a=a, b=b: a @ b}
+        packed, others = prepack_bf16(b), {"numpy float32": lambda a=a, b=b: a @ b}
         error = np.abs(bf16_matmul(a, b) - a @ b).max() / np.abs(a @ b).max()
         assert error < 0.02, f"our bfloat16 product is wrong by {error:.1%}"
         for peer in peers:
@@ -171,12 +171,12 @@ def nibbles(contest: Contest, rows: list[int]) -> None:
     """int4_linear beside our own INT8 layer: one scale a column, and one a group of 64."""
     import numpy as np
 
-    from tinytorch.acceleration import Int8Linear, int4_linear, pack_int4, pack_int8
+    from tinytorch.acceleration import Int8Linear, int4_linear, prepack_int4, prepack_int8
 
     rng, k, n = np.random.default_rng(0), 4096, 4096
     q = rng.integers(-8, 8, (k, n)).astype(np.int8)
     scale, group_scale = (rng.uniform(0.1, 1, shape).astype(np.float32) for shape in ((n,), (k // 64, n)))
-    layer, packs = Int8Linear(pack_int8(q), scale), [pack_int4(q, scale), pack_int4(q, group_scale, 64)]
+    layer, packs = Int8Linear(prepack_int8(q), scale), [prepack_int4(q, scale), prepack_int4(q, group_scale, 64)]
     for m in rows:
         x = rng.normal(size=(m, k)).astype(np.float32)
         assert (int4_linear(x, packs[0]) == layer(x)).all(), "INT4 and INT8 differ"

@@ -35,6 +35,7 @@ BURST_SECONDS = 0.02
 
 PREPARE = """
 import numpy as np
+from tinytorch import acceleration
 from tinytorch.acceleration import *
 from tinytorch.quantization import INT8, QParams
 rng = np.random.default_rng(0)
@@ -42,6 +43,8 @@ def floats(*shape): return rng.normal(size=shape).astype(np.float32)
 def weights(*shape): return rng.integers(-8, 8, shape).astype(np.int8)
 qparams = QParams(np.float32(0.02), np.int32(3), INT8)
 set_num_threads(1)
+if not hasattr(acceleration, "prepack_int8"):  # an earlier tree
+    prepack_int8, prepack_int4, prepack_bf16 = pack_int8, pack_int4, pack_bf16
 """
 CALLS = {  # name -> what is made before, and the call
     "quantize 8 x 8": ("x = floats(8, 8)", "quantize(x, qparams)"),
@@ -50,16 +53,22 @@ CALLS = {  # name -> what is made before, and the call
     "dequantize 8 x 8": ("q = weights(8, 8)", "dequantize(q, qparams)"),
     "dequantize 64 x 256": ("q = weights(64, 256)", "dequantize(q, qparams)"),
     "dequantize 1024 x 1024": ("q = weights(1024, 1024)", "dequantize(q, qparams)"),
-    "int8_matmul 1 x 64 x 64": ("a, b = weights(1, 64), pack_int8(weights(64, 64))", "int8_matmul(a, b, 1)"),
-    "int8_matmul 8 x 131 x 257": ("a, b = weights(8, 131), pack_int8(weights(131, 257))", "int8_matmul(a, b, 1)"),
-    "int8_matmul 512 x 512 x 512": ("a, b = weights(512, 512), pack_int8(weights(512, 512))", "int8_matmul(a, b, 1)"),
-    "Int8Linear 1 x 64 x 64": ("x, f = floats(1, 64), Int8Linear(pack_int8(weights(64, 64)), np.float32(1))", "f(x)"),
-    "Int8Linear 32 x 512 x 512": (
-        "x, f = floats(32, 512), Int8Linear(pack_int8(weights(512, 512)), np.float32(1))",
+    "int8_matmul 1 x 64 x 64": ("a, b = weights(1, 64), prepack_int8(weights(64, 64))", "int8_matmul(a, b, 1)"),
+    "int8_matmul 8 x 131 x 257": ("a, b = weights(8, 131), prepack_int8(weights(131, 257))", "int8_matmul(a, b, 1)"),
+    "int8_matmul 512 x 512 x 512": (
+        "a, b = weights(512, 512), prepack_int8(weights(512, 512))",
+        "int8_matmul(a, b, 1)",
+    ),
+    "Int8Linear 1 x 64 x 64": (
+        "x, f = floats(1, 64), Int8Linear(prepack_int8(weights(64, 64)), np.float32(1))",
         "f(x)",
     ),
-    "int4_linear 1 x 512 x 512": ("x, b = floats(1, 512), pack_int4(weights(512, 512))", "int4_linear(x, b)"),
-    "bf16_matmul 32 x 512 x 512": ("x, b = floats(32, 512), pack_bf16(floats(512, 512))", "bf16_matmul(x, b)"),
+    "Int8Linear 32 x 512 x 512": (
+        "x, f = floats(32, 512), Int8Linear(prepack_int8(weights(512, 512)), np.float32(1))",
+        "f(x)",
+    ),
+    "int4_linear 1 x 512 x 512": ("x, b = floats(1, 512), prepack_int4(weights(512, 512))", "int4_linear(x, b)"),
+    "bf16_matmul 32 x 512 x 512": ("x, b = floats(32, 512), prepack_bf16(floats(512, 512))", "bf16_matmul(x, b)"),
 }
 # Reads a line of JSON [name, preparation, call, seconds] and answers [least seconds of a call, digest of its result].
 WORKER = f"""{PREPARE}

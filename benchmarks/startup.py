@@ -39,8 +39,8 @@ TRIES = 3
 MARGIN = 2
 AT_REST = 0.18  # seconds of the yardstick, on a machine that does nothing else
 FIRST = {  # what gives a first result
-    "int8_matmul": "int8_matmul(np.ones((8, 64), np.int8), pack_int8(np.ones((64, 64), np.int8)))",
-    "Int8Linear": "Int8Linear(pack_int8(np.ones((64, 64), np.int8)), np.float32(1))(np.ones((8, 64), np.float32))",
+    "int8_matmul": "int8_matmul(np.ones((8, 64), np.int8), prepack_int8(np.ones((64, 64), np.int8)))",
+    "Int8Linear": "Int8Linear(prepack_int8(np.ones((64, 64), np.int8)), np.float32(1))(np.ones((8, 64), np.float32))",
     "bf16_matmul": "bf16_matmul(np.ones((8, 64), np.float32), np.ones((64, 64), np.float32))",
     "quantize": "quantize(np.ones((8, 64), np.float32), QParams(0.5, 0, INT8))",
 }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinytorch.acceleration import int8_matmul, pack_int8
+from tinytorch.acceleration import int8_matmul, prepack_int8
 from tinytorch.quantization import QuantizedTensor
 
 ROWS, WIDTH, WANTED = 100_000, 64, 10
@@ -13,7 +13,7 @@ rows /= np.linalg.norm(rows, axis=1, keepdims=True)
 queries = rows[rng.integers(0, ROWS, 32)] + np.float32(0.05) * rng.normal(size=(32, WIDTH)).astype(np.float32)
 
 stored = QuantizedTensor.from_float(rows, axis=0)  # int8, a scale for each vector
-packed, row_scales = pack_int8(stored.q.T), stored.qparams.scale.ravel()
+packed, row_scales = prepack_int8(stored.q.T), stored.qparams.scale.ravel()
 
 
 def search(queries: np.ndarray, first: int = 4 * WANTED) -> np.ndarray:

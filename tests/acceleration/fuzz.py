@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.acceleration import int8_matmul, kernels, pack_int8, set_num_threads, use_kernel
+from tinytorch.acceleration import int8_matmul, kernels, prepack_int8, set_num_threads, use_kernel
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fuzz(kernel: str, cases: int, seed: int) -> None:
             case = random_case(rng)
             if i % 100 == 0:
                 set_num_threads(case.threads)
-            got, wanted = int8_matmul(case.a, pack_int8(case.b), case.zero_point), exact(case)
+            got, wanted = int8_matmul(case.a, prepack_int8(case.b), case.zero_point), exact(case)
             assert got.dtype == np.int32 and got.shape == wanted.shape, (
                 f"{kernel}, case {i}: {got.dtype} {got.shape}: {case}"
             )

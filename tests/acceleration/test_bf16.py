@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.acceleration import PackedBf16, bf16_matmul, kernels, pack_bf16, set_num_threads, use_kernel
+from tinytorch.acceleration import PackedBf16, bf16_matmul, kernels, prepack_bf16, set_num_threads, use_kernel
 
 SHAPES = [
     (1, 1, 1),
@@ -52,7 +52,7 @@ def test_the_result_stays_within_the_documented_bound(on_kernel: str, shape: tup
     if layout == "steps":
         a, b = np.repeat(a, 2, 1)[:, ::2], np.repeat(np.repeat(b, 2, 1), 2, 0)[::-2, ::2][::-1]
     assert_within_bound(bf16_matmul(a, b), a, b)
-    assert_within_bound(bf16_matmul(a, pack_bf16(b)), a, b)
+    assert_within_bound(bf16_matmul(a, prepack_bf16(b)), a, b)
 
 
 def test_the_sums_are_float32_of_rounded_operands(on_kernel: str) -> None:
@@ -73,17 +73,17 @@ def test_packing_rounds_ties_to_even_and_keeps_infinity_and_nan(on_kernel: str) 
     x = np.array([1.00390625, 1.01171875, -1.00390625, 3.3895e38, *same], np.float32)
     wanted = np.array([1.0, 1.015625, -1.0, 3.3895314e38, *same], np.float32)
     for b in (x[None], x[:, None]):
-        np.testing.assert_array_equal(pack_bf16(b).unpack().ravel(), wanted)
+        np.testing.assert_array_equal(prepack_bf16(b).unpack().ravel(), wanted)
     bits = np.array([[0x7F800001, 0xFFFFFFFF]], np.uint32).view(np.float32)
-    assert np.isnan(pack_bf16(bits).unpack()).all(), "a NaN of any bits stays one"
+    assert np.isnan(prepack_bf16(bits).unpack()).all(), "a NaN of any bits stays one"
 
 
 @pytest.mark.parametrize("shape", [(64, 48), (33, 17), (1, 100), (100, 1)])
 def test_a_pack_holds_the_rounded_weights_in_half_the_bytes(on_kernel: str, shape: tuple[int, int]) -> None:
     _, b = operands(1, *shape)
-    packed = pack_bf16(b)
+    packed = prepack_bf16(b)
     np.testing.assert_array_equal(packed.unpack(), top_half(b))
-    np.testing.assert_array_equal(pack_bf16(np.asfortranarray(b)).unpack(), top_half(b))
+    np.testing.assert_array_equal(prepack_bf16(np.asfortranarray(b)).unpack(), top_half(b))
     k, n = -(-shape[0] // 32) * 32, -(-shape[1] // 16) * 16
     assert packed.nbytes == 2 * k * n + 64, "two bytes a weight, padded to whole blocks and aligned"
     with pytest.raises(ValueError, match="read-only"):
@@ -95,7 +95,7 @@ def test_every_kernel_packs_the_same_bytes() -> None:
     packs = []
     for name in kernels():
         with use_kernel(name):
-            packs.append(pack_bf16(b).data)
+            packs.append(prepack_bf16(b).data)
     assert all((pack == packs[0]).all() for pack in packs)
 
 
@@ -105,7 +105,7 @@ def test_batches_broadcast_as_in_numpy(on_kernel: str) -> None:
     got = bf16_matmul(a, b)
     assert got.shape == (4, 3, 9, 11)
     assert_within_bound(got, a, b)
-    assert bf16_matmul(a, pack_bf16(b[0])).shape == (4, 1, 9, 11)
+    assert bf16_matmul(a, prepack_bf16(b[0])).shape == (4, 1, 9, 11)
 
 
 def test_nan_and_infinity_travel_as_in_float32(on_kernel: str) -> None:
@@ -125,7 +125,7 @@ def test_empty_products_are_zeros_of_the_right_shape(on_kernel: str, shape: tupl
     a, b = operands(*shape)
     got = bf16_matmul(a, b)
     assert got.shape == (shape[0], shape[2]) and not got.any()
-    assert bf16_matmul(a, pack_bf16(b)).shape == got.shape
+    assert bf16_matmul(a, prepack_bf16(b)).shape == got.shape
 
 
 def test_threads_change_no_bit(on_kernel: str) -> None:
@@ -146,10 +146,10 @@ def test_wrong_input_is_one_sentence() -> None:
     with pytest.raises(TypeError, match="b must be float32, got int64"):
         bf16_matmul(a, b.astype(np.int64))
     with pytest.raises(ValueError, match=r"wanted a \[\.\.\., 8\] for b \(8, 3\), got shape \(4, 7\)"):
-        bf16_matmul(a[:, :7], pack_bf16(b))
+        bf16_matmul(a[:, :7], prepack_bf16(b))
     with pytest.raises(ValueError, match="b must have two axes or more, got shape"):
         bf16_matmul(a, b[0])
     with pytest.raises(ValueError, match=r"weights must be \[K, N\]"):
-        pack_bf16(b[0])
-    with pytest.raises(ValueError, match="make it with pack_bf16"):
+        prepack_bf16(b[0])
+    with pytest.raises(ValueError, match="make it with prepack_bf16"):
         PackedBf16(np.zeros(5, np.uint8), (8, 3))

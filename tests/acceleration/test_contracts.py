@@ -16,9 +16,9 @@ from tinytorch.acceleration import (
     int4_matmul,
     int8_linear,
     int8_matmul,
-    pack_bf16,
-    pack_int4,
-    pack_int8,
+    prepack_bf16,
+    prepack_int4,
+    prepack_int8,
     quantize,
     use_kernel,
 )
@@ -28,8 +28,8 @@ RNG = np.random.default_rng(0)
 WEIGHTS = RNG.integers(-8, 8, (6, 5)).astype(np.int8)
 CODES = RNG.integers(0, 256, (4, 6)).astype(np.uint8)
 MATMULS: dict[str, Callable[..., Any]] = {
-    "int8": lambda a, zero_point: int8_matmul(a, pack_int8(WEIGHTS), zero_point),
-    "int4": lambda a, zero_point: int4_matmul(a, pack_int4(WEIGHTS), zero_point),
+    "int8": lambda a, zero_point: int8_matmul(a, prepack_int8(WEIGHTS), zero_point),
+    "int4": lambda a, zero_point: int4_matmul(a, prepack_int4(WEIGHTS), zero_point),
 }
 each_matmul = pytest.mark.parametrize("matmul", MATMULS.values(), ids=MATMULS)
 
@@ -92,9 +92,9 @@ class TestZeroPoints:
 
 
 LAYERS: dict[str, Callable[[Any], Any]] = {
-    "Int8Linear": lambda bias: Int8Linear(pack_int8(WEIGHTS), np.float32(0.5), bias)(CODES.astype(np.float32)),
-    "int8_linear": lambda bias: int8_linear(CODES.astype(np.float32), pack_int8(WEIGHTS), 0.5, bias),
-    "int4_linear": lambda bias: int4_linear(CODES.astype(np.float32), pack_int4(WEIGHTS, 0.5), bias),
+    "Int8Linear": lambda bias: Int8Linear(prepack_int8(WEIGHTS), np.float32(0.5), bias)(CODES.astype(np.float32)),
+    "int8_linear": lambda bias: int8_linear(CODES.astype(np.float32), prepack_int8(WEIGHTS), 0.5, bias),
+    "int4_linear": lambda bias: int4_linear(CODES.astype(np.float32), prepack_int4(WEIGHTS, 0.5), bias),
     "Int8Conv2d": lambda bias: Int8Conv2d(WEIGHTS.T.reshape(5, 6, 1, 1), 0.5, bias)(
         CODES.astype(np.float32).reshape(4, 6, 1, 1)
     ).reshape(4, 5),
@@ -123,16 +123,18 @@ class TestBias:
 def test_an_int32_bias_is_added_to_the_sums_in_any_byte_order(on_kernel: str, kind: str) -> None:
     qparams, bias = choose_qparams(0, 255), np.array([100, -3, 7, 0, 2**20])
     wanted = (CODES.astype(np.int64) - int(qparams.zero_point)) @ WEIGHTS.astype(np.int64) + bias
-    got = Int8Linear(pack_int8(WEIGHTS), np.float32(1 / qparams.scale), bias.astype(kind), qparams)(CODES)
+    got = Int8Linear(prepack_int8(WEIGHTS), np.float32(1 / qparams.scale), bias.astype(kind), qparams)(CODES)
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
 BIG_ENDIAN: dict[str, Callable[[Any], Any]] = {
-    "Int8Linear": Int8Linear(pack_int8(WEIGHTS), np.float32(0.5)),
-    "int4_linear": lambda x: int4_linear(x, pack_int4(WEIGHTS)),
-    "int4_linear, by given parameters": lambda x: int4_linear(x, pack_int4(WEIGHTS), None, choose_qparams(-300, 300)),
+    "Int8Linear": Int8Linear(prepack_int8(WEIGHTS), np.float32(0.5)),
+    "int4_linear": lambda x: int4_linear(x, prepack_int4(WEIGHTS)),
+    "int4_linear, by given parameters": lambda x: int4_linear(
+        x, prepack_int4(WEIGHTS), None, choose_qparams(-300, 300)
+    ),
     "Int8Conv2d": lambda x: Int8Conv2d(WEIGHTS.T.reshape(5, 6, 1, 1), 0.5)(x.reshape(-1, 6, 1, 1)),
-    "bf16_matmul": lambda x: bf16_matmul(x, pack_bf16(WEIGHTS.astype(">f4"))),
+    "bf16_matmul": lambda x: bf16_matmul(x, prepack_bf16(WEIGHTS.astype(">f4"))),
     "quantize": lambda x: quantize(x, choose_qparams(-300, 300)),
     "quantize by rows": lambda x: quantize(x, QParams(np.full((len(x), 1), 0.5), np.zeros((len(x), 1)), INT8)),
 }
@@ -153,17 +155,17 @@ def test_weights_without_columns_or_steps_are_packed_and_multiplied(on_kernel: s
     b, x = np.zeros((k, n), np.int8), np.ones((2, k), np.float32)
     groups = np.ones((max(-(-k // 8), 1), n), np.float32)
     for packed in (
-        pack_int8(b),
-        pack_int4(b),
-        pack_int4(b, groups, 8),
-        pack_int4(b, 0.5, 8),
-        pack_bf16(b.astype(np.float32)),
+        prepack_int8(b),
+        prepack_int4(b),
+        prepack_int4(b, groups, 8),
+        prepack_int4(b, 0.5, 8),
+        prepack_bf16(b.astype(np.float32)),
     ):
         assert packed.unpack().shape == (k, n)
     for y in (
-        int8_matmul(x.astype(np.int8), pack_int8(b)), int4_matmul(x.astype(np.int8), pack_int4(b, groups, 8)),
-        int4_linear(x, pack_int4(b, groups, 8)), Int8Linear(pack_int8(b), np.float32(1))(x),
-        bf16_matmul(x, pack_bf16(b.astype(np.float32))),
+        int8_matmul(x.astype(np.int8), prepack_int8(b)), int4_matmul(x.astype(np.int8), prepack_int4(b, groups, 8)),
+        int4_linear(x, prepack_int4(b, groups, 8)), Int8Linear(prepack_int8(b), np.float32(1))(x),
+        bf16_matmul(x, prepack_bf16(b.astype(np.float32))),
     ):  # fmt: skip
         assert y.shape == (2, n) and not y.any()
 
@@ -194,7 +196,7 @@ def bits(y: Any) -> Any:
 @pytest.mark.parametrize("rows", [4, 200])
 def test_every_kernel_gives_zero_the_same_sign(on_kernel: str, relu: bool, scale: float, bias: Any, rows: int) -> None:
     """A negative sum times a tiny scale is -0.0 before the bias."""
-    layer = Int8Linear(pack_int8(WEIGHTS), np.float32(scale), bias, choose_qparams(-1, 1), relu=relu)
+    layer = Int8Linear(prepack_int8(WEIGHTS), np.float32(scale), bias, choose_qparams(-1, 1), relu=relu)
     codes = np.random.default_rng(2).integers(-2, 3, (rows, 6)).astype(np.int8)
     codes[0] = choose_qparams(-1, 1).zero_point
     with np.errstate(all="ignore"):

@@ -15,10 +15,10 @@ from tinytorch.acceleration.runtime import disk
 ROOT = Path(__file__).parents[2]
 PRODUCT = """
 import numpy as np
-from tinytorch.acceleration import int8_matmul, pack_int8, quantize
+from tinytorch.acceleration import int8_matmul, prepack_int8, quantize
 def product():
     a, b = np.full((2, 70), 3, np.uint8), np.full((70, 20), -2, np.int8)
-    assert (int8_matmul(a, pack_int8(b), 1) == -280).all()
+    assert (int8_matmul(a, prepack_int8(b), 1) == -280).all()
 """
 COUNT = """
 import llvmlite.binding as llvm

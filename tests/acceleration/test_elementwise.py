@@ -157,7 +157,7 @@ def test_numbers_that_the_processor_cannot_read_in_place_are_copied_first(on_ker
 def test_layers_read_such_numbers_too(on_kernel: str) -> None:
     rng = np.random.default_rng(1)
     x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((6, 40), (40, 9)))
-    layer = fast.Int8Linear(fast.pack_int8(rng.integers(-127, 128, (40, 9)).astype(np.int8)), np.float32(0.1))
+    layer = fast.Int8Linear(fast.prepack_int8(rng.integers(-127, 128, (40, 9)).astype(np.int8)), np.float32(0.1))
     wanted = layer(x)
     for name, odd in odd_copies(x).items():
         np.testing.assert_array_equal(layer(odd), wanted, err_msg=name)

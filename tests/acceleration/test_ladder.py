@@ -27,7 +27,7 @@ PRODUCT = """
 import numpy as np
 from tinytorch.acceleration import *
 a, b = np.full((2, 70), 3, np.uint8), np.full((70, 20), -2, np.int8)
-assert (int8_matmul(a, pack_int8(b), 1) == -280).all()
+assert (int8_matmul(a, prepack_int8(b), 1) == -280).all()
 """
 
 
@@ -72,7 +72,7 @@ def test_products_work_after_a_fork() -> None:
         PRODUCT
         + """
 import os
-big, weights = np.ones((64, 1024), np.uint8), pack_int8(np.ones((1024, 1024), np.int8))
+big, weights = np.ones((64, 1024), np.uint8), prepack_int8(np.ones((1024, 1024), np.int8))
 set_num_threads(2)
 assert (int8_matmul(big, weights) == 1024).all()
 child = os.fork() if hasattr(os, "fork") else None
@@ -171,8 +171,8 @@ from tinytorch.core import Linear, Tensor
 x = np.ones((2, 70), np.float32)
 with autocast("bfloat16"):
     Linear(70, 20)(Tensor(x))
-bf16_matmul(x, pack_bf16(x.T.copy()))
-Int8Linear(pack_int8(b), 0.5)(x), int4_linear(x, pack_int4(b, 0.5)), quantize(x, QParams(0.1, 0))
+bf16_matmul(x, prepack_bf16(x.T.copy()))
+Int8Linear(prepack_int8(b), 0.5)(x), int4_linear(x, prepack_int4(b, 0.5)), quantize(x, QParams(0.1, 0))
 Int8Conv2d(np.ones((1, 1, 2, 2), np.int8), 1.0)(x.reshape(1, 1, 10, 14))
 set_num_threads(2)
 print(kernels(), get_num_threads())

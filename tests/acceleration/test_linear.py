@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.acceleration import Int8Linear, int8_linear, pack_int8
+from tinytorch.acceleration import Int8Linear, int8_linear, prepack_int8
 from tinytorch.quantization import INT8, UINT8, QParams, QuantizedLinear, choose_qparams, quantize
 
 SHAPES = [(1, 64, 64), (5, 257, 131), (70, 100, 33), (2, 1, 1), (70, 2100, 75), (40, 6000, 20)]
@@ -16,7 +16,7 @@ def layer_and_pack(m: int, k: int, n: int, **options: Any) -> tuple[Any, Quantiz
     x, w, b = (rng.normal(size=s).astype(np.float32) for s in ((m, k), (n, k), (n,)))
     layer = QuantizedLinear(w, b, **options)
     scale = np.broadcast_to(layer.weight.qparams.scale.ravel(), (n,))
-    return x, layer, (pack_int8(np.ascontiguousarray(layer.weight.q.T)), scale, layer.bias)
+    return x, layer, (prepack_int8(np.ascontiguousarray(layer.weight.q.T)), scale, layer.bias)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -87,12 +87,12 @@ def test_an_infinite_range_is_refused_but_static_qparams_saturate_it(on_kernel: 
 @pytest.mark.parametrize("shape", [(0, 5, 2), (0, 3000, 2), (3, 3000, 0), (3, 5, 0)])
 def test_empty_input_or_no_columns_give_an_empty_output(on_kernel: str, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
-    layer = Int8Linear(pack_int8(np.ones((k, n), np.int8)), np.float32(1))
+    layer = Int8Linear(prepack_int8(np.ones((k, n), np.int8)), np.float32(1))
     assert layer(np.ones((m, k), np.float32)).shape == (m, n)
 
 
 def test_what_does_not_fit_together_is_refused_when_the_layer_is_made() -> None:
-    packed = pack_int8(np.ones((6, 4), np.int8))
+    packed = prepack_int8(np.ones((6, 4), np.int8))
     with pytest.raises(ValueError, match="scale must have 1 or 4 values"):
         Int8Linear(packed, np.ones(3, np.float32))
     with pytest.raises(ValueError, match="bias must have 4 values"):
@@ -112,7 +112,7 @@ def test_what_does_not_fit_together_is_refused_when_the_layer_is_made() -> None:
 
 def test_a_dynamic_layer_finds_a_new_range_at_each_call(on_kernel: str) -> None:
     rng = np.random.default_rng(0)
-    packed = pack_int8(rng.integers(-127, 128, (70, 20)).astype(np.int8))
+    packed = prepack_int8(rng.integers(-127, 128, (70, 20)).astype(np.int8))
     layer = Int8Linear(packed, 0.01)
     for size in (1, 100, 0.01):
         x = (size * rng.normal(size=(3, 70))).astype(np.float32)

@@ -13,8 +13,8 @@ from tinytorch.acceleration import (
     int4_linear,
     int8_matmul,
     kernels,
-    pack_int4,
-    pack_int8,
+    prepack_int4,
+    prepack_int8,
     quantize,
     set_num_threads,
     use_kernel,
@@ -76,12 +76,12 @@ CODES = RNG.integers(-128, 128, (60, 600)).astype(np.int8)
 WEIGHTS, FOUR = (RNG.integers(-low, low, (600, 90)).astype(np.int8) for low in (128, 8))
 SCALE, BIAS = RNG.uniform(1e-3, 2e-3, 90).astype(np.float32), RNG.normal(size=90).astype(np.float32)
 P, ROWS = choose_qparams(-3, 3), QParams(RNG.uniform(0.01, 0.02, (60, 1)), np.zeros((60, 1)), INT8)
-STATIC, DYNAMIC = Int8Linear(pack_int8(WEIGHTS), SCALE, BIAS, P), Int8Linear(pack_int8(WEIGHTS), SCALE, BIAS)
-TO_CODES = Int8Linear(pack_int8(WEIGHTS), SCALE, None, P, choose_qparams(-90, 90))
-GROUPS = pack_int4(FOUR, RNG.uniform(1e-3, 2e-3, (10, 90)).astype(np.float32), 64)
+STATIC, DYNAMIC = Int8Linear(prepack_int8(WEIGHTS), SCALE, BIAS, P), Int8Linear(prepack_int8(WEIGHTS), SCALE, BIAS)
+TO_CODES = Int8Linear(prepack_int8(WEIGHTS), SCALE, None, P, choose_qparams(-90, 90))
+GROUPS = prepack_int4(FOUR, RNG.uniform(1e-3, 2e-3, (10, 90)).astype(np.float32), 64)
 CONV = Int8Conv2d(WEIGHTS[:90].reshape(30, 30, 3, 3), SCALE[:30], BIAS[:30], P, padding=1)
 IMAGES = X[:, :480].reshape(15, 30, 8, 8)
-BY_ROWS = Int8Linear(pack_int8(WEIGHTS), SCALE, BIAS, per_row=True)
+BY_ROWS = Int8Linear(prepack_int8(WEIGHTS), SCALE, BIAS, per_row=True)
 BY_IMAGES = Int8Conv2d(WEIGHTS[:90].reshape(30, 30, 3, 3), SCALE[:30], BIAS[:30], padding=1, per_row=True)
 OPERATIONS: dict[str, Callable[[], Any]] = {
     "int8_matmul": lambda: int8_matmul(CODES, STATIC.weights, 3),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.acceleration import Int8Conv2d, Int8Linear, accelerate, pack_int8, set_num_threads
+from tinytorch.acceleration import Int8Conv2d, Int8Linear, accelerate, prepack_int8, set_num_threads
 from tinytorch.acceleration.operations.elementwise import choose_dynamic
 from tinytorch.core import Conv2d, ReLU, Sequential
 from tinytorch.quantization import (
@@ -89,7 +89,7 @@ def test_empty_inputs_give_empty_outputs(on_kernel: str) -> None:
     fast = accelerate(layer(5, 3))
     for shape in ((0, 5), (2, 0, 5)):
         assert fast(np.zeros(shape, np.float32)).shape == (*shape[:-1], 3)
-    narrow = Int8Linear(pack_int8(np.ones((0, 3), np.int8)), np.float32(1), [1, 2, 3], per_row=True)
+    narrow = Int8Linear(prepack_int8(np.ones((0, 3), np.int8)), np.float32(1), [1, 2, 3], per_row=True)
     assert np.array_equal(narrow(np.zeros((2, 0), np.float32)), [[1, 2, 3], [1, 2, 3]])
 
 
@@ -111,7 +111,7 @@ def test_threads_that_need_the_same_few_rows_give_the_same_each_time(on_kernel: 
 
 @pytest.mark.parametrize("m", [4, 40, 3000])
 def test_what_has_no_code_is_refused_as_by_a_layer_with_one_scale(on_kernel: str, threads: int, m: int) -> None:
-    packed = pack_int8(np.ones((70, 8), np.int8))
+    packed = prepack_int8(np.ones((70, 8), np.int8))
     by_rows, by_tensor = (Int8Linear(packed, np.float32(1), per_row=per_row) for per_row in (True, False))
     x = rows(m, 70)
     for places in ({(2, 65): np.nan}, {(1, 0): np.inf}, {(3, 69): -np.inf}, {(0, 1): np.inf, (3, 2): np.nan}):
@@ -187,7 +187,7 @@ def test_numpy_chooses_for_each_row_what_it_chooses_for_that_row_alone() -> None
 
 
 def test_one_scale_for_all_rows_and_one_for_each_exclude_each_other() -> None:
-    packed = pack_int8(np.ones((6, 4), np.int8))
+    packed = prepack_int8(np.ones((6, 4), np.int8))
     with pytest.raises(ValueError, match="one scale for all rows: leave them out, or per_row"):
         Int8Linear(packed, np.float32(1), None, choose_qparams(-1, 1), per_row=True)
     with pytest.raises(ValueError, match="one scale for all rows: leave them out, or per_row"):

@@ -20,7 +20,7 @@ from tinytorch.acceleration import (
     int8_matmul,
     kernel,
     kernels,
-    pack_int8,
+    prepack_int8,
     quantize,
     use_kernel,
 )
@@ -36,7 +36,7 @@ def test_a_worker_may_run_anywhere_but_where_its_caller_is(two_threads: None) ->
     from tinytorch.acceleration.runtime.threads import pool
 
     everywhere, worker = os.sched_getaffinity(0), int(pool().workers["thread_id"][0])
-    a, packed = np.ones((512, 512), np.uint8), pack_int8(np.ones((512, 512), np.int8))
+    a, packed = np.ones((512, 512), np.uint8), prepack_int8(np.ones((512, 512), np.int8))
     for here in sorted(everywhere):
         try:
             os.sched_setaffinity(0, {here})
@@ -174,7 +174,7 @@ def test_a_fork_waits_for_what_is_being_made() -> None:
 
 def test_a_call_of_compiled_code_takes_no_lock() -> None:
     """Another thread holds the lock under which things are made; calls go on."""
-    a, packed = np.ones((300, 300), np.uint8), pack_int8(np.ones((300, 300), np.int8))
+    a, packed = np.ones((300, 300), np.uint8), prepack_int8(np.ones((300, 300), np.int8))
     layer, one = Int8Linear(packed, np.float32(1)), QParams(np.float32(1), np.int32(0), INT8)
     x = a.astype(np.float32)
     calls: list[Callable[[], object]] = [
@@ -190,7 +190,7 @@ def test_a_call_of_compiled_code_takes_no_lock() -> None:
 
 
 def test_codes_whose_zero_point_could_wrap_a_sum_are_refused() -> None:
-    wide = pack_int8(np.full((60_000, 1), 127, np.int8))
+    wide = prepack_int8(np.full((60_000, 1), 127, np.int8))
     layer, far = Int8Linear(wide, np.float32(1)), QParams(np.float32(1), np.int32(255), UINT8)
     with pytest.raises(OverflowError, match="split K"):
         layer.of_codes(np.zeros((1, 60_000), np.uint8), far)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.acceleration import int4_linear, int8_linear, pack_int4, pack_int8
+from tinytorch.acceleration import int4_linear, int8_linear, prepack_int4, prepack_int8
 from tinytorch.core import SGD, Conv1d, Embedding, Linear, Module, ReLU, Sequential, Tensor, fit
 from tinytorch.quantization import (
     INT4,
@@ -261,7 +261,7 @@ def test_the_axis_of_a_weight_is_named(axis: Any) -> None:
 @pytest.mark.parametrize("x", [X.astype(float), X.tolist(), X.astype(np.int64)], ids=["float64", "list", "int64"])
 def test_a_compiled_product_says_how_its_input_becomes_float32(x: Any) -> None:
     b = np.ones((5, 3), np.int8)
-    for call in (lambda: int8_linear(x, pack_int8(b), 1.0), lambda: int4_linear(x, pack_int4(b))):
+    for call in (lambda: int8_linear(x, prepack_int8(b), 1.0), lambda: int4_linear(x, prepack_int4(b))):
         with pytest.raises(TypeError, match=r"x must be a float32 array, .*: x.astype\(np.float32\)"):
             call()
 

@@ -12,7 +12,7 @@ import pytest
 
 import tinytorch.core as tc
 import tinytorch.quantization as tq
-from tinytorch.acceleration import Int8Linear, accelerate, pack_int8
+from tinytorch.acceleration import Int8Linear, accelerate, prepack_int8
 from tinytorch.core import GELU, Conv2d, Embedding, Linear, Module, ReLU, Residual, Sequential, Tensor
 from tinytorch.core.layers import Inputs
 from tinytorch.quantization import INT4, INT8, UINT4, UINT8, IntType, QParams, QuantizedTensor
@@ -89,7 +89,7 @@ def test_an_accelerated_layer_says_what_the_layer_said_whose_place_it_takes() ->
 
 
 def test_a_layer_of_the_compiled_kernels_does_not_show_its_arrays() -> None:
-    layer = Int8Linear(pack_int8(np.ones((3, 200), np.int8)), np.linspace(0.1, 1, 200))
+    layer = Int8Linear(prepack_int8(np.ones((3, 200), np.int8)), np.linspace(0.1, 1, 200))
     assert "array" not in repr(layer) and len(repr(layer)) < 120
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.acceleration import Int8Linear, accelerate, int4_linear, int8_linear, pack_int4, pack_int8
+from tinytorch.acceleration import Int8Linear, accelerate, int4_linear, int8_linear, prepack_int4, prepack_int8
 from tinytorch.core import (
     SGD,
     BatchNorm2d,
@@ -120,10 +120,10 @@ def test_sums_in_wider_integers_may_be_any() -> None:
 def test_a_scale_of_a_compiled_product_is_above_0_and_finite(value: float) -> None:
     b = np.ones((5, 3), np.int8)
     for call in (
-        lambda: int8_linear(X, pack_int8(b), value),
-        lambda: int8_linear(X, pack_int8(b), [1, value, 1]),
-        lambda: Int8Linear(pack_int8(b), np.float32(value)),
-        lambda: int4_linear(X, pack_int4(b, value)),
+        lambda: int8_linear(X, prepack_int8(b), value),
+        lambda: int8_linear(X, prepack_int8(b), [1, value, 1]),
+        lambda: Int8Linear(prepack_int8(b), np.float32(value)),
+        lambda: int4_linear(X, prepack_int4(b, value)),
     ):
         with pytest.raises(ValueError, match=f"scale must be > 0 and finite, got {value:g}"):
             call()
@@ -132,7 +132,7 @@ def test_a_scale_of_a_compiled_product_is_above_0_and_finite(value: float) -> No
 @pytest.mark.parametrize("value", [np.nan, np.inf], ids=str)
 def test_a_bias_of_a_compiled_product_is_finite(value: float) -> None:
     b, bias = np.ones((5, 3), np.int8), np.array([0, value, 0], np.float32)
-    for call in (lambda: int8_linear(X, pack_int8(b), 1.0, bias), lambda: int4_linear(X, pack_int4(b), bias)):
+    for call in (lambda: int8_linear(X, prepack_int8(b), 1.0, bias), lambda: int4_linear(X, prepack_int4(b), bias)):
         with pytest.raises(ValueError, match="bias must be finite"):
             call()
 

@@ -1,9 +1,9 @@
 """Compiled products of codes, faster than float32: INT8 layers, bfloat16, and the ladder of kernels they run on.
 
-    packed = pack_int8(weights)                  int8 [K, N], once
+    packed = prepack_int8(weights)                  int8 [K, N], once
     acc = int8_matmul(codes, packed, zero_point) int32, bit-equal to `integer_matmul`
     layer = Int8Linear(packed, scale, bias)      float32 -> float32: quantize, product and scale in one call
-    y = int4_linear(x, pack_int4(codes, scale))  INT4 weights, a scale a column or a group: fewer bytes to wait for
+    y = int4_linear(x, prepack_int4(codes, scale))  INT4 weights, a scale a column or a group: fewer bytes to wait for
     y = bf16_matmul(a, b)                        float32 -> float32 with operands rounded to bfloat16
 
 `kernels()` names what this machine has, fastest first: amx, avx512_vnni, avx_vnni, avx2, neon_dotprod, generic, numpy;
@@ -13,14 +13,14 @@ is quick: numba is imported when a kernel first runs, and what it compiles is ke
 
 import numpy as np
 
-from .operations.bf16 import PackedBf16, bf16_matmul, pack_bf16
+from .operations.bf16 import PackedBf16, bf16_matmul, prepack_bf16
 from .operations.conv import Int8Conv2d
 from .operations.elementwise import dequantize, quantize
-from .operations.int4 import PackedInt4, int4_linear, int4_matmul, pack_int4
+from .operations.int4 import PackedInt4, int4_linear, int4_matmul, prepack_int4
 from .operations.int8 import int8_matmul
 from .operations.linear import Int8Linear, int8_linear
 from .operations.models import accelerate
-from .operations.pack import PackedInt8, pack_int8
+from .operations.pack import PackedInt8, prepack_int8
 from .runtime import features
 from .runtime.features import kernel, kernels, use_kernel
 from .runtime.once import load
@@ -41,9 +41,9 @@ __all__ = [
     "int8_matmul",
     "kernel",
     "kernels",
-    "pack_bf16",
-    "pack_int4",
-    "pack_int8",
+    "prepack_bf16",
+    "prepack_int4",
+    "prepack_int8",
     "quantize",
     "set_num_threads",
     "use_kernel",
@@ -60,7 +60,7 @@ def try_kernels() -> str:
     for name in kernels():
         try:
             with use_kernel(name):
-                got = int8_matmul(a, pack_int8(b))
+                got = int8_matmul(a, prepack_int8(b))
         except Exception as error:  # whatever the compiler meets on this machine
             return f"kernel {name} does not run ({type(error).__name__}: {error}); set TINYTORCH_KERNEL=numpy"
         if not np.array_equal(got, wanted):

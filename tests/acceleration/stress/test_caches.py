@@ -31,11 +31,11 @@ def product(user: int | None = None) -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import int8_matmul, pack_int8, quantize
+    from tinytorch.acceleration import int8_matmul, prepack_int8, quantize
     from tinytorch.quantization import QParams
 
     a, b = np.full((2, 70), 3, np.uint8), np.full((70, 20), -2, np.int8)
-    assert (int8_matmul(a, pack_int8(b), 1) == -280).all()
+    assert (int8_matmul(a, prepack_int8(b), 1) == -280).all()
     if user is not None:
         os.setgid(user)
         os.setuid(user)

@@ -27,9 +27,9 @@ def first_calls(threads: int, seed: int) -> None:
         int4_linear,
         int4_matmul,
         int8_matmul,
-        pack_bf16,
-        pack_int4,
-        pack_int8,
+        prepack_bf16,
+        prepack_int4,
+        prepack_int8,
         quantize,
         use_kernel,
     )
@@ -41,9 +41,13 @@ def first_calls(threads: int, seed: int) -> None:
     images, kernel = x.reshape(2, 5, 28, 10), rng.integers(-128, 128, (6, 5, 3, 3)).astype(np.int8)
     one = QParams(np.float32(0.02), np.int32(3), INT8)
     rows = QParams(np.full((40, 1), 0.02, np.float32), np.zeros((40, 1), np.int32), INT8)
-    packed, packed4, layer = pack_int8(weights), pack_int4(weights), Int8Linear(pack_int8(weights), np.float32(0.1))
+    packed, packed4, layer = (
+        prepack_int8(weights),
+        prepack_int4(weights),
+        Int8Linear(prepack_int8(weights), np.float32(0.1)),
+    )
     conv = Int8Conv2d(kernel, np.float32(0.1))
-    by_rows = Int8Linear(pack_int8(weights), np.float32(0.1), per_row=True)
+    by_rows = Int8Linear(prepack_int8(weights), np.float32(0.1), per_row=True)
     by_images = Int8Conv2d(kernel, np.float32(0.1), per_row=True)
     operations: list[Callable[[], object]] = [
         lambda: int8_matmul(codes, packed, 7),
@@ -54,8 +58,8 @@ def first_calls(threads: int, seed: int) -> None:
         lambda: by_images(images),
         lambda: int4_matmul(codes, packed4, 7),
         lambda: int4_linear(x, packed4),
-        lambda: pack_bf16(x).unpack(),
-        lambda: bf16_matmul(np.rint(x), pack_bf16(np.rint(x.T.copy()))),
+        lambda: prepack_bf16(x).unpack(),
+        lambda: bf16_matmul(np.rint(x), prepack_bf16(np.rint(x.T.copy()))),
         lambda: quantize(x, one),
         lambda: quantize(x, rows),
         lambda: dequantize(codes.view(np.int8), one),

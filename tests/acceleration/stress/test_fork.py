@@ -26,10 +26,10 @@ def fork_while_others(do: str, forks: int, seconds: int) -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import Int8Linear, int4_matmul, int8_matmul, pack_int4, pack_int8, set_num_threads
+    from tinytorch.acceleration import Int8Linear, int4_matmul, int8_matmul, prepack_int4, prepack_int8, set_num_threads
 
     a, ones = np.full((300, 300), 2, np.uint8), np.ones((300, 300), np.int8)
-    packed, packed4, layer = pack_int8(ones), pack_int4(ones), Int8Linear(pack_int8(ones), np.float32(1))
+    packed, packed4, layer = prepack_int8(ones), prepack_int4(ones), Int8Linear(prepack_int8(ones), np.float32(1))
     ended = threading.Event()
 
     def compute() -> None:
@@ -80,9 +80,9 @@ def fork_by_multiprocessing() -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import int8_matmul, pack_int8
+    from tinytorch.acceleration import int8_matmul, prepack_int8
 
-    a, packed, ended = np.full((300, 300), 2, np.uint8), pack_int8(np.ones((300, 300), np.int8)), threading.Event()
+    a, packed, ended = np.full((300, 300), 2, np.uint8), prepack_int8(np.ones((300, 300), np.int8)), threading.Event()
 
     def compute() -> None:
         while not ended.is_set():
@@ -123,7 +123,7 @@ def import_under_the_lock() -> None:
     import numpy as np
     import numpy.random
 
-    from tinytorch.acceleration import Int8Linear, int4_linear, int8_matmul, pack_int4, pack_int8, quantize
+    from tinytorch.acceleration import Int8Linear, int4_linear, int8_matmul, prepack_int4, prepack_int8, quantize
     from tinytorch.acceleration.runtime.once import MAKING
     from tinytorch.quantization import INT8, QParams
 
@@ -135,7 +135,7 @@ def import_under_the_lock() -> None:
                 seen.append(name)
 
     x, ones = np.ones((300, 300), np.float32), np.ones((300, 300), np.int8)
-    packed, packed4, layer = pack_int8(ones), pack_int4(ones), Int8Linear(pack_int8(ones), np.float32(1))
+    packed, packed4, layer = prepack_int8(ones), prepack_int4(ones), Int8Linear(prepack_int8(ones), np.float32(1))
     sys.meta_path.insert(0, Spy())
     int8_matmul(ones, packed)
     layer(x)

@@ -119,9 +119,9 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
     scale, bias = (fenced(rng.uniform(1e-3, 2e-3, n).astype(np.float32)) for _ in range(2))
     p, out = choose_qparams(-3, 3, INT8 if kind is np.int8 else UINT8), choose_qparams(-50, 50)
     by_row = QParams(rng.uniform(0.01, 0.02, (m, 1)), np.zeros((m, 1)), INT8)
-    eight, half = fenced_pack(fast.pack_int8(weights)), fenced_pack(fast.pack_bf16(weights.astype(np.float32)))
+    eight, half = fenced_pack(fast.prepack_int8(weights)), fenced_pack(fast.prepack_bf16(weights.astype(np.float32)))
     groups = rng.uniform(1e-3, 2e-3, (-(-k // group), n)).astype(np.float32)
-    nibbles = fenced_pack(fast.pack_int4(four, groups, group))
+    nibbles = fenced_pack(fast.prepack_int4(four, groups, group))
     channels, side = int(rng.integers(1, 9)), int(rng.integers(3, 12))
     images = fenced(rng.normal(size=(size(5), channels, side, side)).astype(np.float32))
     filters = rng.integers(-128, 128, (size(20), channels, 3, 3)).astype(np.int8)
@@ -148,8 +148,8 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
         "int4_linear": lambda: fast.int4_linear(x, nibbles, bias),
         "int4_linear of codes": lambda: fast.int4_linear(codes, nibbles, bias, p),
         "bf16_matmul": lambda: fast.bf16_matmul(np.rint(x), half),
-        "pack_bf16": lambda: fast.pack_bf16(x).unpack(),
-        "pack_bf16 of columns": lambda: fast.pack_bf16(x.T).unpack(),
+        "prepack_bf16": lambda: fast.prepack_bf16(x).unpack(),
+        "prepack_bf16 of columns": lambda: fast.prepack_bf16(x.T).unpack(),
         "quantize": lambda: fast.quantize(x, p),
         "quantize by rows": lambda: fast.quantize(x, by_row),
         "dequantize": lambda: fast.dequantize(codes, p),

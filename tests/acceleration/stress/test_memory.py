@@ -60,9 +60,9 @@ def allocations_fail(kernel: str, threads: int) -> None:
         int4_linear,
         int4_matmul,
         int8_matmul,
-        pack_bf16,
-        pack_int4,
-        pack_int8,
+        prepack_bf16,
+        prepack_int4,
+        prepack_int8,
         quantize,
         set_num_threads,
         use_kernel,
@@ -79,8 +79,8 @@ def allocations_fail(kernel: str, threads: int) -> None:
     images, kernels = np.resize(x, (4, 16, 32, 32)), rng.integers(-128, 128, (48, 16, 3, 3)).astype(np.int8)
     one = QParams(np.float32(0.02), np.int32(3), INT8)
     rows = QParams(np.full((300, 1), 0.02, np.float32), np.zeros((300, 1), np.int32), INT8)
-    packed, packed_deep, packed4 = pack_int8(weights), pack_int8(deep_weights), pack_int4(weights)
-    layer, half = Int8Linear(packed, np.float32(0.1)), pack_bf16(x)
+    packed, packed_deep, packed4 = prepack_int8(weights), prepack_int8(deep_weights), prepack_int4(weights)
+    layer, half = Int8Linear(packed, np.float32(0.1)), prepack_bf16(x)
     static = Int8Linear(packed, np.float32(0.1), None, one, one, relu=True)
     conv = Int8Conv2d(kernels, np.float32(0.1), padding=1)
     operations = {
@@ -101,7 +101,7 @@ def allocations_fail(kernel: str, threads: int) -> None:
         "dequantize rows": lambda: dequantize(codes.view(np.int8), rows),
     }
     if bf16_kernel(kernel):  # else it is NumPy's
-        operations |= {"pack_bf16": lambda: pack_bf16(x).data, "bf16_matmul": lambda: bf16_matmul(x, half)}
+        operations |= {"prepack_bf16": lambda: prepack_bf16(x).data, "bf16_matmul": lambda: bf16_matmul(x, half)}
     set_num_threads(threads)
     failures = 0
     with use_kernel(kernel):
@@ -157,9 +157,9 @@ def address_space_ends(spaces: list[int]) -> None:
         int4_linear,
         int4_matmul,
         int8_matmul,
-        pack_bf16,
-        pack_int4,
-        pack_int8,
+        prepack_bf16,
+        prepack_int4,
+        prepack_int8,
         quantize,
         set_num_threads,
     )
@@ -170,8 +170,12 @@ def address_space_ends(spaces: list[int]) -> None:
     codes, weights = rng.integers(0, 256, x.shape).astype(np.uint8), rng.integers(-8, 8, (70, 500)).astype(np.int8)
     images, kernels = x[:1600, :64].reshape(100, 4, 16, 16), rng.integers(-128, 128, (700, 4, 3, 3)).astype(np.int8)
     qparams, long = QParams(np.float32(0.02), np.int32(3), INT8), np.resize(x, 70 * 2**20)
-    packed, packed4, layer = pack_int8(weights), pack_int4(weights), Int8Linear(pack_int8(weights), np.float32(0.1))
-    half, conv = pack_bf16(weights.astype(np.float32)), Int8Conv2d(kernels, np.float32(0.1), padding=1)
+    packed, packed4, layer = (
+        prepack_int8(weights),
+        prepack_int4(weights),
+        Int8Linear(prepack_int8(weights), np.float32(0.1)),
+    )
+    half, conv = prepack_bf16(weights.astype(np.float32)), Int8Conv2d(kernels, np.float32(0.1), padding=1)
     long_codes = quantize(long, qparams)
     operations: dict[str, Callable[[], Any]] = {
         "int8_matmul": lambda: int8_matmul(codes, packed, 7),
@@ -217,11 +221,11 @@ def threads_without_addresses(spaces: list[int]) -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import get_num_threads, int8_matmul, pack_int8, set_num_threads
+    from tinytorch.acceleration import get_num_threads, int8_matmul, prepack_int8, set_num_threads
     from tinytorch.acceleration.runtime.once import once
 
     faulthandler.dump_traceback_later(200, exit=True)
-    a, packed = np.full((300, 300), 2, np.uint8), pack_int8(np.full((300, 300), 3, np.int8))
+    a, packed = np.full((300, 300), 2, np.uint8), prepack_int8(np.full((300, 300), 3, np.int8))
     set_num_threads(2)
     assert (int8_matmul(a, packed) == 1800).all()
     warnings.simplefilter("ignore")

@@ -44,8 +44,8 @@ def change_threads_and_kernels(seconds: float) -> None:
         int4_linear,
         int8_matmul,
         kernels,
-        pack_int4,
-        pack_int8,
+        prepack_int4,
+        prepack_int8,
         quantize,
         set_num_threads,
         use_kernel,
@@ -55,7 +55,11 @@ def change_threads_and_kernels(seconds: float) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(65, 1100)).astype(np.float32)
     codes, weights = rng.integers(0, 256, (65, 1100)).astype(np.uint8), rng.integers(-8, 8, (1100, 150)).astype(np.int8)
-    packed, packed4, layer = pack_int8(weights), pack_int4(weights), Int8Linear(pack_int8(weights), np.float32(0.1))
+    packed, packed4, layer = (
+        prepack_int8(weights),
+        prepack_int4(weights),
+        Int8Linear(prepack_int8(weights), np.float32(0.1)),
+    )
     qparams = QParams(np.float32(0.02), np.int32(3), INT8)
     operations: list[Callable[[], NDArray[Any]]] = [
         lambda: int8_matmul(codes, packed, 7),
@@ -134,10 +138,10 @@ def start_refused(limit: int) -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import get_num_threads, int8_matmul, pack_int8, set_num_threads
+    from tinytorch.acceleration import get_num_threads, int8_matmul, prepack_int8, set_num_threads
     from tinytorch.acceleration.runtime import threads
 
-    a, packed = np.full((300, 300), 2, np.uint8), pack_int8(np.full((300, 300), 3, np.int8))
+    a, packed = np.full((300, 300), 2, np.uint8), prepack_int8(np.full((300, 300), 3, np.int8))
     set_num_threads(1)
     assert (int8_matmul(a, packed) == 1800).all()
     assert threads.work.made and threads.end.made
@@ -193,9 +197,9 @@ def interrupted(interrupts: int, seed: int) -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import get_num_threads, int8_matmul, pack_int8, set_num_threads
+    from tinytorch.acceleration import get_num_threads, int8_matmul, prepack_int8, set_num_threads
 
-    a, packed = np.full((300, 300), 2, np.uint8), pack_int8(np.full((300, 300), 3, np.int8))
+    a, packed = np.full((300, 300), 2, np.uint8), prepack_int8(np.full((300, 300), 3, np.int8))
     choice, armed, count = random.Random(seed), [False], [0]
     assert (int8_matmul(a, packed) == 1800).all()
 
@@ -240,22 +244,22 @@ def interrupted_first_call(milliseconds: int) -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import Int8Linear, int4_matmul, int8_matmul, pack_int4, pack_int8, quantize
+    from tinytorch.acceleration import Int8Linear, int4_matmul, int8_matmul, prepack_int4, prepack_int8, quantize
     from tinytorch.quantization import INT8, QParams
 
     a, ones = np.full((300, 300), 2, np.uint8), np.ones((300, 300), np.int8)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
     try:
-        int8_matmul(a, pack_int8(ones))
-        int4_matmul(a, pack_int4(ones))
+        int8_matmul(a, prepack_int8(ones))
+        int4_matmul(a, prepack_int4(ones))
         signal.pause()
     except KeyboardInterrupt:
         pass
-    assert (int8_matmul(a, pack_int8(ones)) == 600).all()
-    assert (int4_matmul(a, pack_int4(ones)) == 600).all()
+    assert (int8_matmul(a, prepack_int8(ones)) == 600).all()
+    assert (int4_matmul(a, prepack_int4(ones)) == 600).all()
     x = a.astype(np.float32)
-    layer = Int8Linear(pack_int8(ones), np.float32(1), input_qparams=QParams(np.float32(1), np.int32(0), INT8))
+    layer = Int8Linear(prepack_int8(ones), np.float32(1), input_qparams=QParams(np.float32(1), np.int32(0), INT8))
     assert (layer(x) == 600).all()
     assert (quantize(x, QParams(np.float32(0.5), np.int32(1), INT8)) == 5).all()
 
@@ -267,12 +271,12 @@ def leave_first_call(milliseconds: int) -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import int8_matmul, pack_int8
+    from tinytorch.acceleration import int8_matmul, prepack_int8
 
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
     with suppress(KeyboardInterrupt):
-        int8_matmul(np.ones((300, 300), np.uint8), pack_int8(np.ones((300, 300), np.int8)))
+        int8_matmul(np.ones((300, 300), np.uint8), prepack_int8(np.ones((300, 300), np.int8)))
         signal.pause()
 
 
@@ -295,9 +299,9 @@ def leave_while_others_compute() -> None:
 
     import numpy as np
 
-    from tinytorch.acceleration import int8_matmul, pack_int8, set_num_threads
+    from tinytorch.acceleration import int8_matmul, prepack_int8, set_num_threads
 
-    a, packed = np.full((300, 300), 2, np.uint8), pack_int8(np.full((300, 300), 3, np.int8))
+    a, packed = np.full((300, 300), 2, np.uint8), prepack_int8(np.full((300, 300), 3, np.int8))
 
     def call() -> None:
         while True:

@@ -231,7 +231,7 @@ def test_an_import_that_grading_does_not_have_is_named_before_and_nothing_else_i
         "import tinytorch.acceleration\ndef f(a, b):\n    return tinytorch.acceleration.int8_matmul(a, b)",
         "from tinytorch import acceleration\ndef f(a, b):\n    return acceleration.int8_matmul(a, b)",
         "from tinytorch.acceleration.operations.int8 import int8_matmul",
-        "from tinytorch.acceleration.operations.int4 import pack_int4",
+        "from tinytorch.acceleration.operations.int4 import prepack_int4",
         "from tinytorch.acceleration import bf16_matmul as fast, kernels",
     ],
 )

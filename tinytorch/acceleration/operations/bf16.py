@@ -32,7 +32,7 @@ def round_to_bf16(x: ArrayLike) -> Matrix:
 
 @dataclass(frozen=True, eq=False)
 class PackedBf16:
-    """Weights [K, N] in bfloat16, packed for every kernel; made by `pack_bf16`.
+    """Weights [K, N] in bfloat16, packed for every kernel; made by `prepack_bf16`.
 
     data: uint8, the weights as (N/16, K/2, 16, 2), K padded to 32 and N to 16 with zeros.
     """
@@ -45,7 +45,9 @@ class PackedBf16:
         k, n = self.shape
         object.__setattr__(self, "panel_bytes", max(-(-k // 32), 1) * 1024)
         if self.data.dtype != np.uint8 or self.data.shape != (self.panel_bytes * -(-n // 16),):
-            raise ValueError(f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with pack_bf16")
+            raise ValueError(
+                f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with prepack_bf16"
+            )
         self.data.flags.writeable = False
 
     @property
@@ -66,12 +68,12 @@ def _readable(x: Matrix) -> Matrix:
     return readable(x) if 4 in x.strides else np.ascontiguousarray(readable(x))
 
 
-def pack_bf16(b: Matrix) -> PackedBf16:
+def prepack_bf16(b: Matrix) -> PackedBf16:
     """Round weights b, float32 [K, N] in any strides, to bfloat16 and pack them. Later changes of b are not seen.
 
     It costs about as much as reading b. TypeError unless float32, ValueError unless two-dimensional.
 
-    >>> pack_bf16(np.float32([[1.01, -2.0]])).unpack().tolist()
+    >>> prepack_bf16(np.float32([[1.01, -2.0]])).unpack().tolist()
     [[1.0078125, -2.0]]
     """
     b = np.asarray(b)
@@ -108,14 +110,14 @@ def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
 def bf16_matmul(a: Matrix, b: PackedBf16 | Matrix) -> Matrix:
     """a @ b with both operands rounded to bfloat16 and sums in float32: float32 [..., M, N].
 
-    a: float32 [..., M, K], any strides. b: weights [K, N] by `pack_bf16`, or a plain float32 array [..., K, N], rounded
-    here, batches as in NumPy's matmul. Let s = sum of |a[k]| |b[k]|; the result differs from a @ b by at most
+    a: float32 [..., M, K], any strides. b: weights [K, N] by `prepack_bf16`, or a plain float32 array [..., K, N],
+    rounded here, batches as in NumPy's matmul. Let s = sum of |a[k]| |b[k]|; the result differs from a @ b by at most
     (2**-7 + 2**-16 + K * 2**-23) * s, and K * 2**-125 * (largest |a| or |b|, at least 1) for subnormal numbers, which
     may count as 0. Kernels differ within this bound, for they add in another order. TypeError or ValueError for
     anything else. Pack weights that meet few rows: to round a plain b costs more than to multiply it by one row, and
     a @ b is then faster.
 
-    >>> bf16_matmul(np.float32([[1, 2]]), pack_bf16(np.float32([[3], [4]]))).tolist()
+    >>> bf16_matmul(np.float32([[1, 2]]), prepack_bf16(np.float32([[3], [4]]))).tolist()
     [[11.0]]
     """
     a = np.asarray(a)
@@ -133,7 +135,7 @@ def bf16_matmul(a: Matrix, b: PackedBf16 | Matrix) -> Matrix:
         with np.errstate(invalid="ignore", over="ignore"):
             return np.asarray(round_to_bf16(a) @ (b.unpack() if isinstance(b, PackedBf16) else round_to_bf16(b)))
     if isinstance(b, PackedBf16) or b.ndim == 2:
-        weights = b if isinstance(b, PackedBf16) else pack_bf16(b)
+        weights = b if isinstance(b, PackedBf16) else prepack_bf16(b)
         rows = a if a.ndim == 2 else a.reshape(prod(a.shape[:-1]), a.shape[-1])
         one = "avx512_vnni" if len(rows) == 1 and bf16_kernel("avx512_vnni") else name
         return _product(rows, weights, one).reshape(*a.shape[:-1], b.shape[1])
@@ -141,5 +143,5 @@ def bf16_matmul(a: Matrix, b: PackedBf16 | Matrix) -> Matrix:
     out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.float32)
     wide_a, wide_b = np.broadcast_to(a, (*batch, *a.shape[-2:])), np.broadcast_to(b, (*batch, *b.shape[-2:]))
     for at in np.ndindex(*batch):
-        out[at] = _product(wide_a[at], pack_bf16(wide_b[at]), name)
+        out[at] = _product(wide_a[at], prepack_bf16(wide_b[at]), name)
     return out

@@ -23,7 +23,7 @@ from .dispatch import compiled_kernel
 from .elementwise import find_dynamic, quantize, quantize_rows
 from .linear import Int8Linear
 from .overlapping import Overlapping, is_worth_it
-from .pack import pack_int8
+from .pack import prepack_int8
 from .qparams import QParamsLike, bias_of
 
 
@@ -67,7 +67,7 @@ def _layers(
     for first in range(0, len(weights), each * joined):
         part = slice(first, first + each * joined)
         matrix = _joined(weights[part], joined).transpose(2, 3, 1, 0).reshape(-1, each * joined)
-        made.append(Int8Linear(pack_int8(matrix), scales[part], bias[part], *rest))
+        made.append(Int8Linear(prepack_int8(matrix), scales[part], bias[part], *rest))
     return tuple(made)
 
 
@@ -121,7 +121,7 @@ class Int8Conv2d:
         biases, repeats = bias_of(bias, len(weights)), len(weights) // self.groups
         alone = weights.shape[1] == 1 < self.groups and repeats <= MOST_REPEATED
         if alone:
-            layers: tuple[Int8Linear, ...] = (Int8Linear(pack_int8(in_rounds(weights)), scale, biases, *rest),)
+            layers: tuple[Int8Linear, ...] = (Int8Linear(prepack_int8(in_rounds(weights)), scale, biases, *rest),)
         else:
             layers = _layers(weights, scale, biases, self.groups, *rest)
         for name, made in (

@@ -27,7 +27,7 @@ UNIT = 64  # K is padded to it
 
 @dataclass(frozen=True, eq=False)
 class PackedInt4:
-    """INT4 weights [K, N], two a byte, packed once for every kernel; made by `pack_int4`.
+    """INT4 weights [K, N], two a byte, packed once for every kernel; made by `prepack_int4`.
 
     data: uint8, the codes as (N/16, K/8, 16, 4): the low nibble is of the first four of eight steps of K, the high one
     of the second. scale: float32 [groups, N padded to 16]; column_sums: int32, the same shape, of each group.
@@ -45,7 +45,7 @@ class PackedInt4:
         for name, shape in wanted.items():
             array = getattr(self, name)
             if array.shape != shape:
-                raise ValueError(f"{name} must have shape {shape}, got {array.shape}: make it with pack_int4")
+                raise ValueError(f"{name} must have shape {shape}, got {array.shape}: make it with prepack_int4")
             array.flags.writeable = False
 
     @property
@@ -65,13 +65,13 @@ class PackedInt4:
         return np.ascontiguousarray(codes.transpose(1, 2, 4, 0, 3).reshape(self.padded, -1)[:k, :n])
 
 
-def pack_int4(b: NDArray[np.int8], scale: ArrayLike = 1.0, group_size: int | None = None) -> PackedInt4:
+def prepack_int4(b: NDArray[np.int8], scale: ArrayLike = 1.0, group_size: int | None = None) -> PackedInt4:
     """Pack weights b, int8 [K, N] with codes in [-8, 7], once; use them many times.
 
     scale: float32 [N], or one for all; with group_size, a multiple of 8, float32 [ceil(K / group_size), N]: a scale for
     each group of so many steps of K. TypeError or ValueError for anything else.
 
-    >>> pack_int4(np.array([[7], [-8]], np.int8)).unpack().tolist()
+    >>> prepack_int4(np.array([[7], [-8]], np.int8)).unpack().tolist()
     [[7], [-8]]
     """
     b, scale = np.asarray(b), np.asarray(scale, np.float32)
@@ -103,7 +103,7 @@ def pack_int4(b: NDArray[np.int8], scale: ArrayLike = 1.0, group_size: int | Non
 
 def _check(x: NDArray[Any], b: PackedInt4) -> None:
     if not isinstance(b, PackedInt4):
-        raise TypeError(f"weights must be packed, got {type(b).__name__}: pack_int4(b) once, then use the pack")
+        raise TypeError(f"weights must be packed, got {type(b).__name__}: prepack_int4(b) once, then use the pack")
     if x.ndim == 0 or x.shape[-1] != b.shape[0]:
         raise ValueError(f"wanted [..., {b.shape[0]}] for weights {list(b.shape)}, got shape {x.shape}")
 
@@ -152,7 +152,7 @@ def int4_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt4, a_zero_point: Arr
     a: int8 or uint8 codes [..., M, K], any strides. a_zero_point: as in `int8_matmul`. OverflowError if a sum might not
     fit int32 (from K = 701 000 on), TypeError or ValueError for what is none of this.
 
-    >>> int4_matmul(np.array([[1, 2]], np.uint8), pack_int4(np.array([[3], [4]], np.int8)), 1).tolist()
+    >>> int4_matmul(np.array([[1, 2]], np.uint8), prepack_int4(np.array([[3], [4]], np.int8)), 1).tolist()
     [[4]]
     """
     a = np.asarray(a)
@@ -184,7 +184,7 @@ def int4_linear(
     `float32(sums of the group) * (s_x * scale of the group)`, each step rounded to float32: the same bits from every
     kernel, and for one group those of `Int8Linear`. ValueError for NaN in x, or for what does not fit together.
 
-    >>> int4_linear(np.float32([[0, 255]]), pack_int4(np.array([[3], [4]], np.int8), 0.5)).tolist()
+    >>> int4_linear(np.float32([[0, 255]]), prepack_int4(np.array([[3], [4]], np.int8), 0.5)).tolist()
     [[510.0]]
     """
     x = np.asarray(x)

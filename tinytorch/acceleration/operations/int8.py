@@ -18,7 +18,7 @@ from .qparams import zero_point_of
 def check(a: NDArray[Any], b: PackedInt8) -> None:
     """Refuse what is not [..., K] and a pack of [K, N]."""
     if type(b) is not PackedInt8:
-        raise TypeError(f"weights must be packed, got {type(b).__name__}: pack_int8(b) once, then use the pack")
+        raise TypeError(f"weights must be packed, got {type(b).__name__}: prepack_int8(b) once, then use the pack")
     if a.shape[-1:] != b.shape[:1]:
         raise ValueError(f"wanted [..., {b.shape[0]}] for weights {list(b.shape)}, got shape {a.shape}")
 
@@ -38,12 +38,12 @@ def _exact(a: NDArray[Any], b: PackedInt8, zero_point: Any) -> NDArray[np.int32]
 def int8_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt8, a_zero_point: ArrayLike = 0) -> NDArray[np.int32]:
     """(a - a_zero_point) @ b, exactly: int32 [..., M, N], the bits of `integer_matmul`, by the fastest kernel there is.
 
-    a: int8 or uint8 codes [..., M, K], any strides. b: weights [K, N], packed once by `pack_int8`. a_zero_point: an
+    a: int8 or uint8 codes [..., M, K], any strides. b: weights [K, N], packed once by `prepack_int8`. a_zero_point: an
     integer in [-128, 255], or one for each row, [M] or [M, 1]. TypeError or ValueError for anything else; OverflowError
     if a result does not fit int32, never a wrapped sum.
 
-    >>> from tinytorch.acceleration import pack_int8
-    >>> int8_matmul(np.array([[1, 2]], np.uint8), pack_int8(np.array([[3], [4]], np.int8)), 1).tolist()
+    >>> from tinytorch.acceleration import prepack_int8
+    >>> int8_matmul(np.array([[1, 2]], np.uint8), prepack_int8(np.array([[3], [4]], np.int8)), 1).tolist()
     [[4]]
     """
     zero_point = a_zero_point

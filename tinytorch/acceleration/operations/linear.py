@@ -28,8 +28,8 @@ TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # epilogues, counted from gemm.FINI
 class Int8Linear:
     """A quantized layer, checked once and called many times: [..., K] -> float32 [..., N], or codes.
 
-    weights: [K, N], by `pack_int8`. scale: of the weights, float32 [N] or one for all. bias: float32 [N], added to the
-    result, or int32 [N], added to the sums. input_qparams: the quantization parameters that x is quantized with, or
+    weights: [K, N], by `prepack_int8`. scale: of the weights, float32 [N] or one for all. bias: float32 [N], added to
+    the result, or int32 [N], added to the sums. input_qparams: the quantization parameters that x is quantized with, or
     whose codes it holds; None: those of x's own range, found at each call (ONNX DynamicQuantizeLinear). output_qparams:
     those of the codes to return; they need input_qparams, and an int32 bias or none. relu: results below 0 become 0.
     per_row: without input_qparams, each row of x is quantized by its own range.
@@ -241,8 +241,8 @@ def int8_linear(
 ) -> NDArray[Any]:  # fmt: skip
     """`Int8Linear(b, scale, bias, input_qparams, output_qparams, relu)(x)`; make the layer once if you call it often.
 
-    >>> from tinytorch.acceleration import pack_int8
-    >>> int8_linear(np.array([[0.0, 255.0]], np.float32), pack_int8(np.array([[3], [4]], np.int8)), 0.5).tolist()
+    >>> from tinytorch.acceleration import prepack_int8
+    >>> int8_linear(np.array([[0.0, 255.0]], np.float32), prepack_int8(np.array([[3], [4]], np.int8)), 0.5).tolist()
     [[510.0]]
     """
     return Int8Linear(b, np.asarray(scale, np.float32), bias, input_qparams, output_qparams, relu)(x)

@@ -33,7 +33,7 @@ from .codes import Accelerated, Codes, check_scale, has_codes, outside, reshaped
 from .conv import Int8Conv2d
 from .elementwise import quantize
 from .linear import Int8Linear
-from .pack import pack_int8
+from .pack import prepack_int8
 from .qparams import QParamsLike
 
 
@@ -65,7 +65,7 @@ class AcceleratedLinear(Accelerated):
         weight, out = layer.weight, layer.output_qparams
         static, self.kind = layer.input_qparams is not None, type(weight)
         scale = np.broadcast_to(weight.qparams.scale.ravel(), weight.shape[:1])
-        packed = pack_int8(weight.q.T)
+        packed = prepack_int8(weight.q.T)
         self.input_qparams, self.output_qparams = layer.input_qparams, out
         out_codes, self.per_row = out if static else None, bool(layer.per_row)
         self._product = Int8Linear(packed, scale, layer.bias, layer.input_qparams, out_codes, relu, self.per_row)

@@ -25,7 +25,7 @@ def aligned(nbytes: int, make: Callable[..., NDArray[np.uint8]] = np.zeros) -> N
 
 @dataclass(frozen=True, eq=False)
 class PackedInt8:
-    """int8 weights [K, N], packed once for every kernel; made by `pack_int8`.
+    """int8 weights [K, N], packed once for every kernel; made by `prepack_int8`.
 
     data: uint8, the weights as (N/16, K/4, 16, 4), K padded to 64 and N to 16 with zeros. column_sums: int64 [N].
     max_abs_sum: the largest sum of |weights| of a column, which bounds every int32 sum.
@@ -43,7 +43,9 @@ class PackedInt8:
         k, n = self.shape
         object.__setattr__(self, "panel_bytes", max(-(-k // 64), 1) * 1024)
         if self.data.shape != (self.panel_bytes * -(-n // 16),) or self.column_sums.shape != (n,):
-            raise ValueError(f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with pack_int8")
+            raise ValueError(
+                f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with prepack_int8"
+            )
         object.__setattr__(self, "few_rows", max(1, 1 + TILES_FROM // max(k * n, 1)))
         object.__setattr__(self, "plans", {})
         self.data.flags.writeable = self.column_sums.flags.writeable = False
@@ -71,12 +73,12 @@ class PackedInt8:
         return np.ascontiguousarray(blocks.transpose(1, 3, 0, 2).reshape(self.panel_bytes // 16, -1)[:k, :n])
 
 
-def pack_int8(b: NDArray[np.int8]) -> PackedInt8:
+def prepack_int8(b: NDArray[np.int8]) -> PackedInt8:
     """Pack weights b, int8 [K, N], once; use them many times. Later changes of b are not seen.
 
     TypeError unless int8, ValueError unless two-dimensional.
 
-    >>> pack_int8(np.ones((3, 2), np.int8)).column_sums.tolist()
+    >>> prepack_int8(np.ones((3, 2), np.int8)).column_sums.tolist()
     [3, 3]
     """
     b = np.asarray(b)
