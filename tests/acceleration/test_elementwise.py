@@ -76,11 +76,50 @@ def test_no_nan_passes_in_silence(on_kernel: str, where: int, bits: int) -> None
         fast.quantize(x, QParams(1, 0))
 
 
-def test_wrong_input_is_one_sentence() -> None:
-    with pytest.raises(TypeError, match="x must be real numbers, got complex128"):
-        fast.quantize(np.ones(3, complex), QParams(1, 0))
-    with pytest.raises(TypeError, match="codes must be int8 or uint8, got int64"):
-        fast.dequantize(np.ones(3, np.int64), QParams(1, 0))
+ONE, ROWS, FEW = QParams(0.02, 3), QParams(np.full((2, 1), 0.1), np.zeros((2, 1), int)), QParams(0.1, 0, INT4)
+REALS: dict[str, Any] = {  # and what is none
+    "list": [1, 2.5], "nothing": [], "integer": 3, "bool": True, "half": np.ones((2, 3), np.float16), "huge": [1e300],
+    "infinite": [np.inf, -np.inf], "unsigned": np.array([2**63], np.uint64), "complex": np.ones(3, complex),
+    "text": "a", "None": None, "objects": np.array([1, 2], object), "unequal": [[1], [1, 2]], "set": {1},
+    "masked": np.ma.masked_array([1.0, 2.0], [False, True]), "NaN": [[1, 2], [3, np.nan]],
+    "another order": np.ones((2, 3), ">f4"), "dates": np.array(["2020"], "M8[Y]"), "long": np.ones(2, np.longdouble),
+}  # fmt: skip
+CODES: dict[str, Any] = {
+    "int8": np.array([[1, -2, 3], [3, 4, 5]], np.int8), "uint8": np.array([[1, 2, 3], [3, 4, 5]], np.uint8),
+    "sums": np.array([[1, -2, 3], [3, 4, 2**24 + 5]], np.int32), "wide": np.arange(6).reshape(2, 3), "list": [1, 2],
+    "beyond": np.array([2**31 - 256]), "beyond int4": np.array([100], np.int8), "bool": np.array([True]),
+    "another order": np.array([1, 2], ">i4"), "reals": np.ones(3), "complex": np.ones(3, complex), "text": "a",
+    "None": None, "none": np.zeros((0, 3), np.int8), "one": np.int8(3), "unequal": [[1], [1, 2]],
+    "masked": np.ma.masked_array(np.array([1, 2], np.int8), [False, True]),
+}  # fmt: skip
+QPARAMS = {"int8": ONE, "uint8": QParams(0.02, 3, UINT8), "rows": ROWS, "int4": FEW}
+
+
+def answer(function: Any, x: Any, qparams: Any) -> Any:
+    """The type, shape and bits of a result, or the error."""
+    try:
+        result = np.asarray(function(x, qparams))
+        return result.dtype, result.shape, result.tobytes()
+    except (TypeError, ValueError, OverflowError) as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("qparams", QPARAMS.values(), ids=QPARAMS)
+def test_quantize_and_dequantize_are_those_of_the_notebook(on_kernel: str, qparams: Any) -> None:
+    """One name, one function: the same bits and the same errors for whatever they are given, and twice."""
+    for functions, given in (((fast.quantize, quantize), REALS), ((fast.dequantize, dequantize), CODES)):
+        for name, x in given.items():
+            for _ in range(2):
+                got, wanted = (answer(function, x, qparams) for function in functions)
+                assert got == wanted, f"{functions[0].__name__} of {name}"
+
+
+@pytest.mark.parametrize("qparams", [None, 0.1, (0.1, 0)], ids=str)
+def test_what_are_no_qparams_is_said_as_in_the_notebook(on_kernel: str, qparams: Any) -> None:
+    for x in (np.ones((2, 3), np.float32), [1.0, 2.0]):
+        assert answer(fast.quantize, x, qparams) == answer(quantize, x, qparams)
+    for q in (np.ones((2, 3), np.int8), np.ones(3, np.uint8), [1, 2]):
+        assert answer(fast.dequantize, q, qparams) == answer(dequantize, q, qparams)
 
 
 def test_qparams_that_can_change_are_read_at_each_call(on_kernel: str) -> None:

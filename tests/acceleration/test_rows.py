@@ -180,7 +180,7 @@ def test_copies_and_pickles_give_the_same(on_kernel: str) -> None:
 def test_numpy_chooses_for_each_row_what_it_chooses_for_that_row_alone() -> None:
     x = rows(9, 30)
     x[1], x[2] = 1e-44, np.linspace(-3e38, 3e38, 30)
-    scale, zero_point = choose_dynamic(x, by_rows=True)
+    scale, zero_point = choose_dynamic(x, per_row=True)
     assert scale.shape == zero_point.shape == (9, 1)
     for i in range(9):
         assert (scale[i, 0], zero_point[i, 0]) == choose_dynamic(x[i])

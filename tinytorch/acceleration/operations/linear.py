@@ -212,7 +212,7 @@ class Int8Linear:
         zero_point, lo, hi, scale_in = self.qparams_in
         is_dynamic = self.input_qparams is None
         if is_dynamic:
-            scale_in, zero_point = choose_dynamic(rows, by_rows=self.per_row)
+            scale_in, zero_point = choose_dynamic(rows, per_row=self.per_row)
         return self.from_codes(quantize_plain(rows, scale_in, np.float32(zero_point), lo, hi), zero_point, scale_in)
 
     def from_codes(self, rows: NDArray[Any], zero_point: Any, scale_in: Any) -> NDArray[Any]:

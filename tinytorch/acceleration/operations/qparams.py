@@ -4,7 +4,10 @@ from math import prod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy import ndarray
+from numpy.typing import ArrayLike, NDArray
+
+from ...core.checks import real_array, said
 
 
 class TensorQParams(NamedTuple):
@@ -28,6 +31,40 @@ class QParamsLike(Protocol):
     def zero_point(self) -> Any: ...
     @property
     def int_type(self) -> Any: ...
+
+
+def check_qparams(value: Any) -> None:
+    """TypeError for what is no `QParams`, such as a scale alone."""
+    if not hasattr(value, "int_type"):
+        raise TypeError(f"wanted QParams(scale, zero_point, int_type), got {said(value)}")
+
+
+def is_fixed(qparams: QParamsLike) -> bool:
+    """Whether a `QParams` can never change: a frozen dataclass of arrays that nobody can write to."""
+    frozen = getattr(getattr(qparams, "__dataclass_params__", None), "frozen", False)
+    arrays = (qparams.scale, qparams.zero_point)
+    return frozen and all(type(a) is ndarray and not a.flags.writeable and a.base is None for a in arrays)
+
+
+def as_integers(name: str, q: ArrayLike) -> NDArray[Any]:
+    """q as an array of integers from which a zero point can be taken in int32. TypeError or OverflowError."""
+    q, end = real_array(name, q), 2**31 - 256
+    if q.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {q.dtype}")
+    if q.dtype.itemsize >= 4 and q.size and (q.min() < -end or q.max() >= end):
+        raise OverflowError(f"{name} must fit int32 and lie in [{-end}, {end}), got {q.min()} to {q.max()}")
+    return q
+
+
+def check_codes(q: NDArray[Any], int_type: Any) -> None:
+    """TypeError or ValueError for bytes that are no codes of this type. Wider integers count steps, and may be any."""
+    if q.dtype.itemsize > 1:
+        return
+    if q.dtype != int_type.storage:
+        raise TypeError(f"codes of {int_type} are stored as {int_type.storage}, got {q.dtype}: quantize first")
+    if q.size and int_type.qmax - int_type.qmin < 255 and (q.min() < int_type.qmin or q.max() > int_type.qmax):
+        wanted = f"[{int_type.qmin}, {int_type.qmax}]"
+        raise ValueError(f"codes of {int_type} lie in {wanted}, got {q.min()} to {q.max()}: quantize clips")
 
 
 def check_scales(scale: NDArray[np.float32]) -> None:
@@ -83,11 +120,9 @@ def bias_of(bias: Any, n: int) -> NDArray[Any]:
 
 
 def refuse(x: NDArray[np.float32], status: int) -> None:
-    """Say what is wrong with x: NaN (-1), or a range that is not finite (-2)."""
+    """ValueError for the status of compiled code that is not 0: x holds a NaN (-1), or infinity (-2)."""
     if status == -1:
         where = np.argwhere(np.isnan(x))[0].tolist()
-        raise ValueError(
-            f"x must not hold NaN, got one at index {where}: no code stands for it, find out where it arose"
-        )
+        raise ValueError(f"x must not hold NaN, got one at index {where}: no code stands for it; find where it arose")
     if status == -2:
         raise ValueError(f"a range must be finite, got [{x.min():g}, {x.max():g}]: mask or clip x before measuring it")
