@@ -25,7 +25,7 @@ def readable(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.require(x, np.float32, "A")
 
 
-def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def empty_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An uninitialized array; a large one begins on a cache line."""
     nbytes = prod(shape) * dtype.itemsize
     if nbytes < ALIGN_FROM:

@@ -15,7 +15,7 @@ from ..runtime.features import bf16_kernel, kernel
 from ..runtime.layout import ALIGNMENT
 from ..runtime.once import load
 from . import fallback
-from .arrays import FLOAT32, readable, room
+from .arrays import FLOAT32, empty_aligned, readable
 from .pack import aligned
 
 Matrix = NDArray[np.float32]
@@ -101,7 +101,7 @@ def prepack_bf16(b: Matrix) -> PackedBf16:
 def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
     """a [M, K] @ b, compiled."""
     m, n, run, driver = len(a), b.shape[1], load("loops.jit").bf16_kernel(name), load("loops.halves")
-    out, convert, readable = room((m, n), FLOAT32), driver.convert_task.address, _readable(a)
+    out, convert, readable = empty_aligned((m, n), FLOAT32), driver.convert_task.address, _readable(a)
     block = load("loops.jit").block(name, "n" if readable.strides[1] == 4 else "k", "n")
     driver.matmul(*run.pool(), run.address, convert, block, readable, b.data, b.panel_bytes, out)
     return out

@@ -197,7 +197,7 @@ class Int8Conv2d:
         elif self.kernel == (1, 1) and self.padding == (0, 0) and len(self.layers) == 1 and np.ndim(scale) == 0:
             (down, right), k = as_pair(self.stride), self.channels
             pixels = np.ascontiguousarray(images[:, ::down, ::right]).reshape(-1, k)
-            self.layers[0].fill_from_codes(kernel(), pixels, (zero_point, 0, 0, scale), out.reshape(len(pixels), -1))
+            self.layers[0].fill_from_codes(kernel(), pixels, zero_point, scale, out.reshape(len(pixels), -1))
         elif is_worth_it(self, run := compiled_kernel(kernel()), rows):
             self.overlapping(self, run, images, out, (zero_point, scale))
         else:

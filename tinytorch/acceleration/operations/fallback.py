@@ -1,4 +1,4 @@
-"""The bottom rung: the same bits from NumPy alone, through float32 BLAS.
+"""The kernel "numpy": the same bits without a compiler, through float32 BLAS.
 
 A float32 holds every integer up to 2**24, so a product of codes is exact while no partial sum grows beyond it: K is cut
 into pieces of 512 (512 * 255 * 128 < 2**24), whose sums are added as integers.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..runtime.features import compiler_fault, wanted_kernel
 from .pack import PackedInt8
 
-PIECE = 512
+PIECE = 512  # steps of K whose sums are exact in float32
 
 
 @cache

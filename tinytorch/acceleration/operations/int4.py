@@ -20,7 +20,8 @@ from .arrays import readable, rows_of
 from .dispatch import compiled_kernel
 from .elementwise import choose_dynamic, quantize_plain
 from .pack import aligned
-from .qparams import DYNAMIC, QParamsLike, bias_of, check_scales, refuse, tensor_qparams, zero_point_of
+from .prepared import Prepared, remember, values_of
+from .qparams import DYNAMIC, QParamsLike, TensorQParams, bias_of, check_scales, refuse, tensor_qparams, zero_point_of
 
 UNIT = 64  # K is padded to it
 
@@ -38,6 +39,11 @@ class PackedInt4:
     group_size: int
     scale: NDArray[np.float32] = field(repr=False)
     column_sums: NDArray[np.int32] = field(repr=False)
+    prepared: list[Prepared] = field(init=False, repr=False, default_factory=list)  # what `int4_linear` remembers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy or a pickle goes without what is remembered of earlier calls."""
+        return PackedInt4, (self.data, self.shape, self.group_size, self.scale, self.column_sums)
 
     def __post_init__(self) -> None:
         groups, n = -(-self.padded // self.group_size), -(-self.shape[1] // 16) * 16
@@ -195,23 +201,37 @@ def int4_linear(
         raise ValueError(f"x holds {x.dtype} codes, and their qparams are not known: give input_qparams")
     if x.dtype.char != "f" and not codes:  # of any byte order
         raise TypeError(f"x must be a float32 array, or int8 or uint8 codes, got {x.dtype}: x.astype(np.float32)")
-    addend, given = np.zeros(b.scale.shape[1], np.float32), bias_of(bias, n)
-    addend[: given.size] = given
-    ruler = DYNAMIC if input_qparams is None else tensor_qparams(input_qparams, "input_qparams")
+    addend, of_input = _prepared(b, bias, input_qparams)
     rows = rows_of(x if codes else np.ascontiguousarray(readable(x)), b.shape[0])
     if kernel() == "numpy" or 0 in (*rows.shape, n):
-        return _plain(rows, b, addend, ruler, input_qparams is None).reshape(*x.shape[:-1], n)
-    qparams = np.array([*ruler, 0, 0, 0, 0], np.float32)
-    out = _multiply(_kernel(b, len(rows)), rows, b, qparams, ruler[0] if codes else 0, addend)
+        return _plain(rows, b, addend, of_input, input_qparams is None).reshape(*x.shape[:-1], n)
+    qparams = np.array([*of_input, 0, 0, 0, 0], np.float32)
+    out = _multiply(_kernel(b, len(rows)), rows, b, qparams, of_input[0] if codes else 0, addend)
     return out.reshape(*x.shape[:-1], n)
 
 
+def _prepared(
+    b: PackedInt4, bias: Any, input_qparams: QParamsLike | None
+) -> tuple[NDArray[np.float32], TensorQParams]:
+    """(the bias padded as the weights are, the input's quantization parameters), which the pack remembers."""
+    values = (values_of(bias),)
+    for prepared in b.prepared:
+        if prepared.values == values and prepared.input_qparams is input_qparams:
+            found: tuple[NDArray[np.float32], TensorQParams] = prepared.made
+            return found
+    addend, given = np.zeros(b.scale.shape[1], np.float32), bias_of(bias, b.shape[1])
+    addend[: given.size] = given
+    of_input = DYNAMIC if input_qparams is None else tensor_qparams(input_qparams, "input_qparams")
+    remember(b.prepared, Prepared(values, input_qparams, None, (addend, of_input)))
+    return addend, of_input
+
+
 def _plain(
-    rows: NDArray[Any], b: PackedInt4, bias: NDArray[np.float32], ruler: tuple[int, int, int, np.float32], dynamic: bool
+    rows: NDArray[Any], b: PackedInt4, bias: NDArray[np.float32], of_input: TensorQParams, dynamic: bool
 ) -> NDArray[np.float32]:
     """The definition, in NumPy."""
     fallback.tell_cost()
-    zero_point, lo, hi, scale_in = ruler
+    zero_point, lo, hi, scale_in = of_input
     if rows.dtype == np.float32:
         if dynamic:
             scale_in, zero_point = choose_dynamic(rows)

@@ -1,4 +1,13 @@
-"""Weights in the order in which the kernels read them."""
+"""INT8 weights, prepacked: laid out in the order in which the micro-kernels read them.
+
+b [K, N]                        packed [N/16, K/4, 16, 4]
+
+      16 columns                panel 0              panel 1
+    +-----------+-----------+   +---- 64 bytes ----+ +--
+4 k |  panel 0  |  panel 1  |   | 4 k of 16 columns| |     one vpdpbusd of 512 bits, one row of an AMX tile
+    +-----------+-----------+   +------------------+ +--
+4 k |           |           |   | the next 4 k     | |
+"""
 
 from __future__ import annotations
 
@@ -13,7 +22,7 @@ from ..runtime.layout import ALIGNMENT
 from ..runtime.once import load
 from .dispatch import compiled_kernel
 
-TILES_FROM = 1 << 17  # products, the second row's on; AMX sleeps after half a microsecond, and takes as long to wake
+TILES_FROM = 1 << 17  # products of all rows but one from which AMX pays: its tiles sleep, and take half a us to wake
 
 
 def aligned(nbytes: int, make: Callable[..., NDArray[np.uint8]] = np.zeros) -> NDArray[np.uint8]:
@@ -36,8 +45,9 @@ class PackedInt8:
     column_sums: NDArray[np.int64] = field(repr=False)
     max_abs_sum: int
     panel_bytes: int = field(init=False, repr=False)  # bytes of 16 columns
-    few_rows: int = field(init=False, repr=False)  # rows that are not worth a tile
-    plans: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # of small products: see find_plan
+    few_rows: int = field(init=False, repr=False)  # the largest number of rows that are not worth an AMX tile
+    plans: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # see find_plan
+    prepared: list[Any] = field(init=False, repr=False)  # layers that `int8_linear` made: see `prepared`
 
     def __post_init__(self) -> None:
         k, n = self.shape
@@ -48,14 +58,19 @@ class PackedInt8:
             )
         object.__setattr__(self, "few_rows", max(1, 1 + TILES_FROM // max(k * n, 1)))
         object.__setattr__(self, "plans", {})
+        object.__setattr__(self, "prepared", [])
         self.data.flags.writeable = self.column_sums.flags.writeable = False
 
-    def find_plan(self, name: str, kind: str, few: bool) -> Any:
-        """The plan (see `plans`) of small products of codes of type `kind` on rung `name`; None where there is none."""
+    def find_plan(self, name: str, kind: str, few_rows: bool) -> Any:
+        """The plan (see `loops.plans`) for codes of type `kind` on kernel `name`; None where there is none."""
         if name == "numpy" or kind not in "bB":
             return None
-        self.plans[name, kind, few] = load("loops.plans").of_pack(self, compiled_kernel(name, few), kind)
-        return self.plans[name, kind, few]
+        self.plans[name, kind, few_rows] = load("loops.plans").of_pack(self, compiled_kernel(name, few_rows), kind)
+        return self.plans[name, kind, few_rows]
+
+    def without_memory(self) -> PackedInt8:
+        """The same weights, not copied, without what is remembered of earlier calls."""
+        return PackedInt8(self.data, self.shape, self.column_sums, self.max_abs_sum)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Plans hold addresses of this process: a copy or a pickle goes without."""
@@ -74,7 +89,7 @@ class PackedInt8:
 
 
 def prepack_int8(b: NDArray[np.int8]) -> PackedInt8:
-    """Pack weights b, int8 [K, N], once; use them many times. Later changes of b are not seen.
+    """Lay out weights b, int8 [K, N], for the kernels, once; use them many times. Later changes of b are not seen.
 
     TypeError unless int8, ValueError unless two-dimensional.
 
@@ -92,5 +107,5 @@ def prepack_int8(b: NDArray[np.int8]) -> PackedInt8:
     full = np.zeros((groups * 4, panels * 16), np.int8)
     full[:k, :n] = b
     data.view(np.int8).reshape(panels, groups, 16, 4)[...] = full.reshape(groups, 4, panels, 16).transpose(2, 0, 3, 1)
-    max_abs_sum = np.abs(b.astype(np.int16)).sum(0, np.int64)
-    return PackedInt8(data, (k, n), b.sum(0, np.int64), int(max_abs_sum.max(initial=0)))
+    abs_sums = np.abs(b.astype(np.int16)).sum(0, np.int64)
+    return PackedInt8(data, (k, n), b.sum(0, np.int64), int(abs_sums.max(initial=0)))
