@@ -1,6 +1,6 @@
 """From LLVM IR text to addresses that compiled code can call.
 
-A rung's micro-kernels are compiled for the processor that runs them and kept on disk, in the folder of the drivers
+The micro-kernels are compiled for the processor that runs them and kept on disk, in the folder of the drivers
 (`disk`) and under a name that changes with their text and the features they may use.
 """
 
@@ -59,11 +59,11 @@ def without(*prefixes: str) -> str:
     return ",".join(("+" if state else "-") + name for name, state in sorted(on.items()))
 
 
-def target_features(rung: str) -> str:
-    """A lower rung is compiled for a processor that has no more than it: what runs here is what runs there."""
-    if rung in ("amx", "avx512_vnni"):
+def target_features(name: str) -> str:
+    """A slower kernel is compiled for a processor that has no more than it: what runs here is what runs there."""
+    if name in ("amx", "avx512_vnni"):
         return without()
-    if rung == "avx_vnni":
+    if name == "avx_vnni":
         return without("amx", "avx10") if "avxvnni" not in host_features() else without("amx", "avx10", "avx512")
     return without("amx", "avx10", "avx512", "avxvnni")
 

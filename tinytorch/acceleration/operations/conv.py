@@ -29,7 +29,7 @@ from .qparams import QParamsLike, bias_of
 
 @dataclass(frozen=True)
 class Uint8QParams:
-    """The ruler of a dynamic input."""
+    """The quantization parameters of a dynamic input."""
 
     scale: np.float32
     zero_point: int
@@ -148,11 +148,11 @@ class Int8Conv2d:
         static = self.input_qparams
         if static is None:
             scale, zero_point = find_dynamic(x)
-            ruler: QParamsLike = Uint8QParams(scale, zero_point)
+            of_x: QParamsLike = Uint8QParams(scale, zero_point)
         else:
-            ruler, (zero_point, _, _, scale) = static, self.layers[0].qparams_in
+            of_x, (zero_point, _, _, scale) = static, self.layers[0].qparams_in
         images = x.transpose(0, 2, 3, 1)  # as a layer before has left them
-        codes = quantize(images, ruler).transpose(0, 3, 1, 2) if images.flags.c_contiguous else quantize(x, ruler)
+        codes = quantize(images, of_x).transpose(0, 3, 1, 2) if images.flags.c_contiguous else quantize(x, of_x)
         return self._convolve(codes, zero_point, scale)
 
     def _by_images(self, x: NDArray[np.float32]) -> NDArray[Any]:
@@ -168,11 +168,11 @@ class Int8Conv2d:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"wanted images [N, {self.channels}, height, width], got shape {x.shape}")
 
-    def of_codes(self, q: NDArray[Any], ruler: QParamsLike) -> NDArray[Any]:
-        """The same for codes of any ruler, such as a dynamic layer before gave them."""
+    def of_codes(self, q: NDArray[Any], qparams: QParamsLike) -> NDArray[Any]:
+        """The same for codes of any quantization parameters, such as a dynamic layer before gave them."""
         self._check(q)
-        zero_point: Any = np.asarray(ruler.zero_point, np.int64)
-        scale: Any = np.asarray(ruler.scale, np.float32)
+        zero_point: Any = np.asarray(qparams.zero_point, np.int64)
+        scale: Any = np.asarray(qparams.scale, np.float32)
         for layer in self.layers:
             layer.check_overflow(int(np.abs(zero_point).max(initial=0)))
         if self.per_row and scale.ndim:

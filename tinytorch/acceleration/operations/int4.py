@@ -210,9 +210,7 @@ def int4_linear(
     return out.reshape(*x.shape[:-1], n)
 
 
-def _prepared(
-    b: PackedInt4, bias: Any, input_qparams: QParamsLike | None
-) -> tuple[NDArray[np.float32], TensorQParams]:
+def _prepared(b: PackedInt4, bias: Any, input_qparams: QParamsLike | None) -> tuple[NDArray[np.float32], TensorQParams]:
     """(the bias padded as the weights are, the input's quantization parameters), which the pack remembers."""
     values = (values_of(bias),)
     for prepared in b.prepared:

@@ -1,6 +1,6 @@
 """Which kernels run on this processor, and which one is wanted.
 
-A *rung* is one way to compute the same int32 bits. The ladder, fastest first: AMX tiles, VNNI in 512 and in 256 bits,
+A *kernel* is one way to compute the same int32 bits. They are, fastest first: AMX tiles, VNNI in 512 and in 256 bits,
 AVX2 without saturation, the NEON dot product, plain vector code that LLVM compiles for any processor, and NumPy.
 """
 
@@ -17,7 +17,7 @@ from importlib.util import find_spec
 
 from .once import once
 
-NEEDS = {  # rung -> what LLVM must report of this processor
+NEEDS = {  # kernel -> what LLVM must report of this processor
     "amx": ("amx-int8", "avx512vnni", "avx512bw", "avx512vl"),
     "avx512_vnni": ("avx512vnni", "avx512bw", "avx512vl"),
     "avx_vnni": ("avxvnni", "avx2"),
@@ -150,11 +150,11 @@ def _first_choice() -> str:
     return _chosen
 
 
-def bf16_kernel(rung: str) -> str | None:
-    """The rung that multiplies bfloat16 where `rung` is wanted: AMX tiles, VDPBF16PS, or None: NumPy in float32."""
-    if rung == "amx" and "amx-bf16" in host_features():
+def bf16_kernel(name: str) -> str | None:
+    """The kernel that multiplies bfloat16 where `name` is wanted: AMX tiles, VDPBF16PS, or None: NumPy in float32."""
+    if name == "amx" and "amx-bf16" in host_features():
         return "amx"
-    return "avx512_vnni" if rung in ("amx", "avx512_vnni") and "avx512bf16" in host_features() else None
+    return "avx512_vnni" if name in ("amx", "avx512_vnni") and "avx512bf16" in host_features() else None
 
 
 @contextmanager
