@@ -160,7 +160,7 @@ def test_privileges_that_are_dropped_after_the_import_cost_speed_only(tmp_path: 
     """The package is one that has never run, so that the user who is left has to compile."""
     package, python = Path(tempfile.mkdtemp()), public_python(tmp_path / "mounts")
     package.chmod(0o755)
-    shutil.copytree(Path(disk.__file__).parents[1], package / "tinytorch", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(disk.PACKAGE.parent, package / "tinytorch", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "HOME": "/", "XDG_CACHE_HOME": ""}
     try:
         assert warned(*python, environment=environment, user=NOBODY, folder=package) == 1

@@ -117,8 +117,9 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
     codes = fenced(rng.integers(np.iinfo(kind).min, np.iinfo(kind).max + 1, (m, k)).astype(kind))
     weights, four = (rng.integers(-low, low, (k, n)).astype(np.int8) for low in (128, 8))
     scale, bias = (fenced(rng.uniform(1e-3, 2e-3, n).astype(np.float32)) for _ in range(2))
-    p, out = choose_qparams(-3, 3, INT8 if kind is np.int8 else UINT8), choose_qparams(-50, 50)
-    by_row = QParams(rng.uniform(0.01, 0.02, (m, 1)), np.zeros((m, 1)), INT8)
+    int_type = INT8 if kind is np.int8 else UINT8
+    p, out = choose_qparams(-3, 3, int_type), choose_qparams(-50, 50)
+    by_row = QParams(rng.uniform(0.01, 0.02, (m, 1)), np.zeros((m, 1)), int_type)
     eight, half = fenced_pack(fast.prepack_int8(weights)), fenced_pack(fast.prepack_bf16(weights.astype(np.float32)))
     groups = rng.uniform(1e-3, 2e-3, (-(-k // group), n)).astype(np.float32)
     nibbles = fenced_pack(fast.prepack_int4(four, groups, group))
