@@ -41,6 +41,7 @@ from tinytorch.quantization import (
     QuantizedTensor,
     dequantize,
     explain,
+    quantize_dynamic,
     quantize_static,
     quantized_add,
 )
@@ -187,6 +188,14 @@ def test_residual_networks(on_kernel: str, shortcut: bool) -> None:
         same(fast(part), model(part))
     relus = sum(type(m) is ReLU for _, m in model.named_modules())  # each is part of what stands before it
     assert len(explain(fast)) == len(explain(model)) - relus
+
+
+def test_a_mean_behind_a_mean_adds_up_in_the_same_order(on_kernel: str) -> None:
+    """NumPy adds up in the order of memory, and the layer lays its windows with channels outermost."""
+    x = np.random.default_rng(1).normal(size=(24, 3, 13, 11)).astype(np.float32)
+    layers = Conv2d(3, 8, 3, rng=np.random.default_rng(0)), AvgPool2d((2, 3), 1, (0, 1)), GlobalAvgPool2d(), Flatten()
+    model = quantize_dynamic(Sequential(*layers))
+    same(accelerate(model)(x), model(x))
 
 
 def test_a_copy_of_a_network_gives_the_same() -> None:

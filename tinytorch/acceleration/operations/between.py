@@ -76,7 +76,8 @@ class AcceleratedMean(Accelerated):
         if isinstance(layer, GlobalAvgPool2d):
             return Tensor(mean_pool(x.data, self._whole_images((x.shape[2], x.shape[3]))))
         layer.check(x.shape)
-        return Tensor(mean_pool(x.data, self._windows, self._counted))
+        means = mean_pool(x.data, self._windows, self._counted)
+        return Tensor(np.ascontiguousarray(means))  # as the layer's lie: what adds them up goes in memory's order
 
 
 class AcceleratedLookup(Accelerated):
