@@ -190,12 +190,14 @@ def test_residual_networks(on_kernel: str, shortcut: bool) -> None:
     assert len(explain(fast)) == len(explain(model)) - relus
 
 
-def test_a_mean_behind_a_mean_adds_up_in_the_same_order(on_kernel: str) -> None:
-    """NumPy adds up in the order of memory, and the layer lays its windows with channels outermost."""
-    x = np.random.default_rng(1).normal(size=(24, 3, 13, 11)).astype(np.float32)
-    layers = Conv2d(3, 8, 3, rng=np.random.default_rng(0)), AvgPool2d((2, 3), 1, (0, 1)), GlobalAvgPool2d(), Flatten()
+@pytest.mark.parametrize("between", [[], [Residual(Conv2d(8, 8, 1, rng=np.random.default_rng(2)))]])
+def test_a_mean_behind_a_mean_adds_up_in_the_same_order(on_kernel: str, between: list[Module]) -> None:
+    """NumPy adds up in the order of memory. AvgPool2d lays channels outermost, and so does NumPy a sum of two paths of
+    which one does."""
+    x, conv = np.random.default_rng(1).normal(size=(24, 3, 13, 11)), Conv2d(3, 8, 3, rng=np.random.default_rng(0))
+    layers = conv, AvgPool2d((2, 3), 1, (0, 1)), *between, GlobalAvgPool2d(), Flatten()
     model = quantize_dynamic(Sequential(*layers))
-    same(accelerate(model)(x), model(x))
+    same(accelerate(model)(x.astype(np.float32)), model(x.astype(np.float32)))
 
 
 def test_a_copy_of_a_network_gives_the_same() -> None:

@@ -46,10 +46,12 @@ def _back(order: tuple[int, ...]) -> tuple[int, ...]:
     return BACK if order == LAST else tuple(order.index(axis) for axis in range(len(order)))
 
 
-def in_one_order(x: NDArray[Any], *others: NDArray[Any]) -> tuple[list[NDArray[Any]], tuple[int, ...]]:
-    """The arrays with their axes in the order in which the first lies in memory, contiguous, and how to undo that."""
-    order = _order(x) or tuple(range(x.ndim))
-    return [np.ascontiguousarray(each.transpose(order)) for each in (x, *others)], _back(order)
+def in_one_order(*arrays: NDArray[Any]) -> tuple[list[NDArray[Any]], tuple[int, ...]]:
+    """The arrays with their axes in the order in which all lie in memory, contiguous, and how to undo that. Where they
+    lie in different orders it is that of C, as for NumPy: the result of a sum lies as NumPy's, and is added up so."""
+    orders = {_order(each) for each in arrays}
+    order = (orders.pop() if len(orders) == 1 else None) or tuple(range(arrays[0].ndim))
+    return [np.ascontiguousarray(each.transpose(order)) for each in arrays], _back(order)
 
 
 def in_memory_order(function: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any]) -> NDArray[Any]:
