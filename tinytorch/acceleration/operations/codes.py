@@ -41,7 +41,8 @@ def has_codes(x: Any) -> bool:
     return isinstance(x, Codes) or (hasattr(x, "q") and hasattr(x, "qparams"))
 
 
-def same_ruler(a: Any, b: Any) -> bool:
+def same_qparams(a: Any, b: Any) -> bool:
+    """Whether a and b, which may be None, are the same quantization parameters."""
     return a is b or (
         a is not None
         and b is not None

@@ -29,22 +29,12 @@ from ...core import (
 )
 from ...core.layers import Remaining, as_module, is_exactly, names_in
 from .between import AcceleratedLookup, AcceleratedMean, AcceleratedOnCodes, AcceleratedResidual, AcceleratedSum, ran
-from .codes import Accelerated, Codes, check_scale, has_codes, outside, reshaped
+from .codes import Accelerated, Codes, check_scale, has_codes, outside, reshaped, same_qparams
 from .conv import Int8Conv2d
 from .elementwise import quantize
 from .linear import Int8Linear
 from .pack import prepack_int8
 from .qparams import QParamsLike
-
-
-def same_ruler(a: Any, b: Any) -> bool:
-    return a is b or (
-        a is not None
-        and b is not None
-        and np.array_equal(a.scale, b.scale)
-        and np.array_equal(a.zero_point, b.zero_point)
-        and a.int_type == b.int_type
-    )
 
 
 def explained(layer: Any, relu: bool) -> str:
@@ -83,7 +73,7 @@ class AcceleratedLinear(Accelerated):
         product = self._product
         if has_codes(x):
             check_scale(x.qparams, self.input_qparams, int(self.per_row))
-        if has_codes(x) and not same_ruler(x.qparams, self.input_qparams):
+        if has_codes(x) and not same_qparams(x.qparams, self.input_qparams):
             y = product.of_codes(x.q, x.qparams)
         else:
             y = product(x.q if has_codes(x) else np.asarray(x.data, np.float32))
@@ -145,11 +135,11 @@ class AcceleratedConv2d(Accelerated):
         return finished(y, self.output_qparams, self.kind)
 
 
-def finished(y: NDArray[Any], ruler: QParamsLike | None, kind: Any) -> Any:
+def finished(y: NDArray[Any], qparams: QParamsLike | None, kind: Any) -> Any:
     """A layer's result: codes as Codes, reals as a Tensor, or as Codes if a dynamic layer is to give some."""
-    if ruler is None:
+    if qparams is None:
         return Tensor(y)
-    return Codes(quantize(y, ruler) if y.dtype == np.float32 else y, ruler, kind)
+    return Codes(quantize(y, qparams) if y.dtype == np.float32 else y, qparams, kind)
 
 
 WITH_RELU = (AcceleratedLinear, AcceleratedConv1d, AcceleratedConv2d, AcceleratedResidual, AcceleratedSum)
