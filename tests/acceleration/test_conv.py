@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinytorch.acceleration import Int8Conv2d, set_num_threads
-from tinytorch.acceleration.operations import overlapping
+from tinytorch.acceleration.operations import conv_plans
 from tinytorch.acceleration.operations.conv import Uint8QParams
 from tinytorch.acceleration.operations.elementwise import choose_dynamic
 from tinytorch.core import Tensor
@@ -169,8 +169,8 @@ def test_random_convolutions_have_the_bits_of_the_definition(on_kernel: str) -> 
 
 
 def test_random_convolutions_by_overlapping_windows_do_too(on_kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlapping, "FEW", 0)  # also where most windows run on
-    monkeypatch.setattr(overlapping, "LONG_LINE", 1 << 20)
+    monkeypatch.setattr(conv_plans, "FEW", 0)  # also where most windows run on
+    monkeypatch.setattr(conv_plans, "LONG_LINE", 1 << 20)
     fuzz(on_kernel, 40, seed=18)
     set_num_threads(1)
 

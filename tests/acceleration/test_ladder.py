@@ -92,7 +92,7 @@ import llvmlite.binding as llvm
 emit, kernels_made = llvm.TargetMachine.emit_object, []
 llvm.TargetMachine.emit_object = lambda *arguments: kernels_made.append(1) or emit(*arguments)
 {PRODUCT}
-from tinytorch.acceleration.loops import matmul
+from tinytorch.acceleration.calls import matmul
 print(sum(matmul.SMALL["B"].made.stats.cache_hits.values()), len(kernels_made))
 """
         assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "0 2"

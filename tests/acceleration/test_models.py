@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinytorch.acceleration import accelerate
-from tinytorch.acceleration.operations.models import AcceleratedConv2d, AcceleratedLinear
+from tinytorch.acceleration.models.accelerate import AcceleratedConv2d, AcceleratedLinear
 from tinytorch.core import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Residual, Sequential, Tensor
 from tinytorch.quantization import (
     INT4,

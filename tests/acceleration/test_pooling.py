@@ -9,7 +9,7 @@ import pytest
 
 from tests.deployment.networks import case
 from tinytorch.acceleration import accelerate
-from tinytorch.acceleration.operations.between import AcceleratedResidual, AcceleratedSum
+from tinytorch.acceleration.models.between import AcceleratedResidual, AcceleratedSum
 from tinytorch.acceleration.operations.pooling import (
     Answers,
     Sum,

@@ -13,14 +13,13 @@ is quick: numba is imported when a kernel first runs, and what it compiles is ke
 
 import numpy as np
 
+from .models.accelerate import accelerate
 from .operations.bf16 import PackedBf16, bf16_matmul, prepack_bf16
 from .operations.conv import Int8Conv2d
 from .operations.elementwise import dequantize, quantize
 from .operations.int4 import PackedInt4, int4_linear, int4_matmul, prepack_int4
-from .operations.int8 import int8_matmul
+from .operations.int8 import PackedInt8, int8_matmul, prepack_int8
 from .operations.linear import Int8Linear, int8_linear
-from .operations.models import accelerate
-from .operations.pack import PackedInt8, prepack_int8
 from .runtime import features
 from .runtime.features import kernel, kernels, use_kernel
 from .runtime.once import load

@@ -2,16 +2,14 @@
 
 `modules` says what is compiled together. What it puts together is written here, from small to large:
 
-    ir               lines of IR, vector types, constants, one module of many functions
-    vectors          pieces of a loop's body: load a number for all lanes, clip, round, ReLU
+    ir               lines of IR, vector types, constants, pieces of a loop's body, one module of many functions
     matrix_loop      for each row, vector by vector: y = f(x)
       prologues        f on the way into a product: copy codes, find the range
       quantize         f between floats and codes
       epilogues        f on the way out: int32 sums to int32, floats or codes
     dot_products     what one instruction set multiplies at once
-    micro_kernel     what a micro-kernel computes, and how it is called
-      register_kernels   a micro-kernel whose sums lie in vector registers
-      amx_kernels        a micro-kernel whose sums lie in AMX tiles
+    micro_kernels    what a micro-kernel computes, how it is called, and those whose sums lie in vector registers
+    amx_kernels      those whose sums lie in AMX tiles
     bf16_blocks      float32 -> bfloat16, into the order that micro-kernels read
     int4             INT4 -> INT8, and sums of groups of K -> the result
     depthwise        the sums of depthwise convolutions, where each channel has a kernel of its own

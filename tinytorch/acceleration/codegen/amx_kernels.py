@@ -18,7 +18,7 @@ What the next tile of C needs again should stay in the first cache, so the other
 from dataclasses import dataclass
 
 from .ir import join
-from .micro_kernel import NEXT_STEP, SIGNATURE, address
+from .micro_kernels import NEXT_STEP, SIGNATURE, address
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ Each step is rounded to float32, as NumPy would: LLVM may not join a product and
 """
 
 from ..runtime.layout import ROW_BYTES
-from .ir import join, vector
+from .ir import clip, code_range, declare_round, join, load_columns, load_number, relu, round_to_int, vector
 from .matrix_loop import MatrixLoop, matrix_loop
-from .vectors import clip, code_range, declare_round, load_columns, load_number, relu, round_to_int
 
 LANES = 16
 INTS, FLOATS = vector(LANES, "i32"), vector(LANES, "float")

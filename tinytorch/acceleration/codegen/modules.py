@@ -17,8 +17,7 @@ from . import amx_kernels, bf16_blocks, depthwise, dot_products, epilogues, int4
 from .amx_kernels import AmxKernel
 from .dot_products import DotProduct
 from .ir import module
-from .micro_kernel import NO_CONFIGURATION
-from .register_kernels import register_kernel
+from .micro_kernels import NO_CONFIGURATION, register_kernel
 
 MATRIX_LOOPS = (
     "extremes", "copy_codes", "quantize", "to_int32", "to_float", "to_float_relu", "to_codes",

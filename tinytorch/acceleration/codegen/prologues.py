@@ -6,9 +6,8 @@
 The third one, `quantize`, has a file of its own.
 """
 
-from .ir import join, vector
+from .ir import join, load_flip, vector
 from .matrix_loop import SIGNATURE, MatrixLoop, matrix_loop
-from .vectors import load_flip
 
 
 def copy_codes(lanes: int = 64) -> str:

@@ -18,9 +18,20 @@ a tie, or next to one. Vectors that hold such an element (1.5 % of them) are div
 not a normal number.
 """
 
-from .ir import broadcast, constant, join, repeated, vector
+from .ir import (
+    broadcast,
+    clip,
+    code_range,
+    constant,
+    declare_round,
+    join,
+    load_flip,
+    load_number,
+    repeated,
+    round_to_int,
+    vector,
+)
 from .matrix_loop import FLAGS, MatrixLoop, matrix_loop
-from .vectors import clip, code_range, declare_round, load_flip, load_number, round_to_int
 
 LANES = 64
 FLOATS, INTS, BYTES = vector(LANES, "float"), vector(LANES, "i32"), vector(LANES, "i8")

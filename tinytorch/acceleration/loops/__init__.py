@@ -1,1 +1,1 @@
-"""What Numba compiles: the loops around the micro-kernels, in blocks for caches and threads. It imports Numba."""
+"""The loops around the micro-kernels, in blocks for caches and threads, which Numba compiles. It imports Numba."""

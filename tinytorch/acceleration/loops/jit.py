@@ -16,7 +16,7 @@ from ..codegen import modules
 from ..runtime import threads
 from ..runtime.disk import kept
 from ..runtime.features import host_features, host_flags
-from ..runtime.once import load, once
+from ..runtime.once import once
 from . import gemm, matrix
 from .records import KERNEL
 
@@ -34,12 +34,6 @@ class Kernel:
     micro_kernels: NDArray[np.int64]
     takes_int8: bool
     address: int  # of the record
-
-    @property
-    def range_task(self) -> int:
-        """The address of the task that finds a range; only those who quantize wait for its compilation."""
-        address: int = load("loops.layer").range_task.address
-        return address
 
     def conversion(self, is_int8: bool) -> tuple[int, int]:
         """(flip, shift) for int8 or uint8 codes: flip is xor-ed to them, shift added to their zero point."""

@@ -48,7 +48,7 @@ PLAN = fields(
     "scales int_biases "  # of columns
     "qparams_in qparams_out "  # QPARAMS; a scale of 0: of the input's own range
     "to_codes "  # whether the epilogue makes codes
-    "range_task "  # see `layer.find_range_task`; 0 until a large input needs it
+    "range_task "  # see `calls.layer.find_range_task`; 0 until a large input needs it
     "owners"
 )
 QPARAMS = np.dtype(

@@ -1,1 +1,1 @@
-"""What people call: everything is checked here, then handed down to `loops`, or to NumPy where nothing compiles."""
+"""What people call: everything is checked here, then handed down to `calls`, or to NumPy where nothing compiles."""

@@ -1,5 +1,6 @@
 """Arrays as compiled code takes them: contiguous rows, aligned numbers, room for a result on cache lines."""
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -33,3 +34,10 @@ def empty_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     block = np.empty(nbytes + ALIGNMENT, np.uint8)
     skip = -block.ctypes.data % ALIGNMENT
     return block[skip : skip + nbytes].view(dtype).reshape(shape)
+
+
+def aligned(nbytes: int, make: Callable[..., NDArray[np.uint8]] = np.zeros) -> NDArray[np.uint8]:
+    """Zeroed bytes (or whatever `make` makes) at an address that divides by 64."""
+    block = make(nbytes + ALIGNMENT, np.uint8)
+    skip = -block.ctypes.data % ALIGNMENT
+    return block[skip : skip + nbytes]

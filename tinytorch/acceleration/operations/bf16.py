@@ -14,9 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..runtime.features import bf16_kernel, kernel
 from ..runtime.layout import ALIGNMENT
 from ..runtime.once import load
-from . import fallback
-from .arrays import FLOAT32, empty_aligned, readable
-from .pack import aligned
+from .arrays import FLOAT32, aligned, empty_aligned, readable
+from .dispatch import tell_cost
 
 Matrix = NDArray[np.float32]
 
@@ -92,7 +91,7 @@ def prepack_bf16(b: Matrix) -> PackedBf16:
             2, 0, 3, 1
         )
         return PackedBf16(data, (k, n))
-    driver, data, readable = load("loops.halves"), aligned(panel * -(-n // 16), np.empty), _readable(b)
+    driver, data, readable = load("calls.bf16"), aligned(panel * -(-n // 16), np.empty), _readable(b)
     block = load("loops.jit").block(name, "k" if readable.strides[1] == 4 else "n", "k")
     driver.pack(load("runtime.threads").pool().address, driver.convert_task.address, block, readable, panel, data)
     return PackedBf16(data, (k, n))
@@ -100,7 +99,7 @@ def prepack_bf16(b: Matrix) -> PackedBf16:
 
 def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
     """a [M, K] @ b, compiled."""
-    m, n, run, driver = len(a), b.shape[1], load("loops.jit").bf16_kernel(name), load("loops.halves")
+    m, n, run, driver = len(a), b.shape[1], load("loops.jit").bf16_kernel(name), load("calls.bf16")
     out, convert, readable = empty_aligned((m, n), FLOAT32), driver.convert_task.address, _readable(a)
     block = load("loops.jit").block(name, "n" if readable.strides[1] == 4 else "k", "n")
     driver.matmul(*run.pool(), run.address, convert, block, readable, b.data, b.panel_bytes, out)
@@ -131,7 +130,7 @@ def bf16_matmul(a: Matrix, b: PackedBf16 | Matrix) -> Matrix:
         raise ValueError(f"wanted a [..., {b.shape[-2]}] for b {tuple(b.shape)}, got shape {a.shape}")
     name = bf16_kernel(kernel())
     if name is None or 0 in (*a.shape, *b.shape):
-        fallback.tell_cost()
+        tell_cost()
         with np.errstate(invalid="ignore", over="ignore"):
             return np.asarray(round_to_bf16(a) @ (b.unpack() if isinstance(b, PackedBf16) else round_to_bf16(b)))
     if isinstance(b, PackedBf16) or b.ndim == 2:

@@ -18,12 +18,11 @@ from ..runtime.features import kernel
 from ..runtime.layout import ROW_FLOATS
 from ..runtime.once import load
 from .arrays import readable
-from .depthwise import MOST_REPEATED, Depthwise, in_rounds
+from .conv_plans import MOST_REPEATED, Depthwise, Overlapping, in_rounds, is_worth_it
 from .dispatch import compiled_kernel
 from .elementwise import find_dynamic, quantize, quantize_rows
+from .int8 import prepack_int8
 from .linear import Int8Linear
-from .overlapping import Overlapping, is_worth_it
-from .pack import prepack_int8
 from .qparams import QParamsLike, bias_of
 
 
@@ -219,7 +218,7 @@ class Int8Conv2d:
         return self.layers[0].result_dtype
 
     def _compiled(self, images: NDArray[Any], out: NDArray[Any], zero_point: Any, scale: Any) -> None:
-        run, driver = compiled_kernel(kernel()), load("loops.windows")
+        run, driver = compiled_kernel(kernel()), load("calls.windows")
         flip, shift = run.conversion(images.dtype == np.int8)
         source, target = np.ascontiguousarray(images).view(np.uint8), out.reshape(-1).view(np.uint8)
         channels, by_images = self.channels // len(self.layers), np.ndim(scale) > 0

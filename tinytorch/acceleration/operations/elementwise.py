@@ -33,7 +33,7 @@ MAX_PLANS = 256  # that are remembered
 
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def choose_dynamic(x: NDArray[np.float32], per_row: bool = False) -> tuple[Any, Any]:
-    """The uint8 (scale, zero point) of x's own range, in NumPy; `loops.layer` finds the same. Source: ONNX.
+    """The uint8 (scale, zero point) of x's own range, in NumPy; `calls.layer` finds the same. Source: ONNX.
 
     per_row: x is [M, ...], and scale and zero point are [M, 1, ...]: those of the range of each of its M rows.
     """
@@ -59,7 +59,8 @@ def find_dynamic(x: NDArray[np.float32]) -> tuple[np.float32, int]:
     if name == "numpy" or x.size == 0:
         return choose_dynamic(x)
     run, qparams = compiled_kernel(name), np.zeros(8, np.float32)
-    refuse(x, load("loops.layer").range_of(run.pool()[0], run.address, run.range_task, x.ravel(order="K"), qparams))
+    layer, pool = load("calls.layer"), run.pool()[0]
+    refuse(x, layer.range_of(pool, run.address, layer.range_task.address, x.ravel(order="K"), qparams))
     return qparams[3], int(qparams[0])
 
 
@@ -69,8 +70,8 @@ def quantize_rows(x: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np
     if name == "numpy" or x.size == 0:
         scale, zero_point = choose_dynamic(x, per_row=True)
         return quantize_plain(x, scale, zero_point.astype(np.float32), 0, 255), scale, zero_point
-    run, driver = compiled_kernel(name), load("loops.rows")
-    quantizer = load("loops.plans").quantizer_of(run, 0)
+    run, driver = compiled_kernel(name), load("calls.rows")
+    quantizer = load("calls.plans").quantizer_of(run, 0)
     rows, qparams = x.reshape(len(x), -1), np.empty((len(x), ROW_FLOATS), np.float32)
     codes, function = np.empty(rows.shape, np.uint8), driver.quantize_rows.address
     refuse(x, driver.codes_of_rows(run.pool()[0], run.address, function, quantizer, rows, codes, qparams))
@@ -103,7 +104,7 @@ class Plan:
     """What calls with one scale and zero point for the whole tensor have in common, on one kernel, from one type."""
 
     run: Any  # compiled; it takes (pool, loop, x, y)
-    loop: NDArray[np.int64]  # a LOOP of `loops.elementwise`
+    loop: NDArray[np.int64]  # a LOOP of `calls.elementwise`
     result_dtype: np.dtype[Any]
     checked_type: Any  # the integer type whose codes are fewer than those of int8 or uint8, else None
     owners: tuple[Any, ...]  # what the addresses in the loop belong to
@@ -124,7 +125,7 @@ def _find_plan(qparams: QParamsLike, name: str, kind: str) -> Plan | None:
     """The plan for kernel `name`, from reals ("f") or codes; None where one scale does not serve the whole tensor."""
     if name == "numpy" or np.ndim(qparams.scale) != 0 or kind not in READ:
         return None
-    lo, hi, loops = qparams.int_type.qmin, qparams.int_type.qmax, load("loops.elementwise")
+    lo, hi, loops = qparams.int_type.qmin, qparams.int_type.qmax, load("calls.elementwise")
     floats = np.array([qparams.zero_point, lo, hi, qparams.scale, 0], np.float32)  # 0: no bit of codes is flipped
     verb, target = ("quantize", "b" if lo < 0 else "B") if kind == "f" else (DEQUANTIZE[kind], "f")
     loop = loops.loop_of(_loop_address(name, verb), kind, target, floats)
@@ -149,7 +150,7 @@ def _pool_for(size: int) -> int:
 
 def _run_by_rows(x: NDArray[Any], y: NDArray[Any], qparams: QParamsLike, function: int) -> int:
     """x through the loop at address `function` into y, with a scale for each row. Returns nonzero if x holds a NaN."""
-    loops, scales = load("loops.elementwise"), np.asarray(qparams.scale, np.float32).reshape(-1)
+    loops, scales = load("calls.elementwise"), np.asarray(qparams.scale, np.float32).reshape(-1)
     zero_points = np.asarray(qparams.zero_point, np.int32).reshape(-1)
     floats = np.array([0, qparams.int_type.qmin, qparams.int_type.qmax, 0, 0], np.float32)
     kinds = x.dtype.char, y.dtype.char

@@ -15,11 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..runtime.features import kernel
 from ..runtime.layout import ALIGNMENT
 from ..runtime.once import load
-from . import fallback
-from .arrays import readable, rows_of
-from .dispatch import compiled_kernel
+from .arrays import aligned, readable, rows_of
+from .dispatch import compiled_kernel, exact_product, tell_cost
 from .elementwise import choose_dynamic, quantize_plain
-from .pack import aligned
 from .prepared import Prepared, remember, values_of
 from .qparams import DYNAMIC, QParamsLike, TensorQParams, bias_of, check_scales, refuse, tensor_qparams, zero_point_of
 
@@ -129,12 +127,13 @@ def _multiply(
 ) -> NDArray[Any]:
     """x [M, K] @ b, compiled: int32, or with a bias float32. x: codes, or float32 that qparams quantize; their
     zero_point, and the QPARAMS as float32 [8]."""
-    loops, n, to_float = load("loops.int4"), b.shape[1], bias is not None
+    loops, n, to_float = load("calls.int4"), b.shape[1], bias is not None
     is_codes, out = x.dtype != np.float32, np.empty((len(x), n), np.float32 if to_float else np.int32)
     flip, shift = run.conversion(x.dtype == np.int8 if is_codes else qparams[1] < 0)
     addresses = load("loops.jit").int4_loops(run.name)
+    range_task = 0 if is_codes else load("calls.layer").range_task.address
     values = {
-        "task": loops.int4_task.address, "kernel": run.address, "range_task": 0 if is_codes else run.range_task,
+        "task": loops.int4_task.address, "kernel": run.address, "range_task": range_task,
         "unpack": addresses["int4_unpack"], "add_sums": addresses["int4_add_sums"],
         "add_group": addresses["int4_group_to_float" if to_float else "int4_group_to_int32"],
         "data": b.data.ctypes.data, "panel_bytes": b.padded * 8, "k": b.padded, "n": n,
@@ -169,7 +168,7 @@ def int4_matmul(a: NDArray[np.int8 | np.uint8], b: PackedInt4, a_zero_point: Arr
     _check_reach(b)
     n, rows = b.shape[1], rows_of(a, b.shape[0])
     if kernel() == "numpy" or type(zero_point) is not int or 0 in (*rows.shape, n):
-        acc: NDArray[Any] = fallback.product(rows, b.unpack()) - zero_point * b.column_sums.sum(0, np.int64)[:n]
+        acc: NDArray[Any] = exact_product(rows, b.unpack()) - zero_point * b.column_sums.sum(0, np.int64)[:n]
         return np.asarray(acc, np.int32).reshape(*a.shape[:-1], n)
     out = _multiply(_kernel(b, len(rows)), rows, b, np.zeros(8, np.float32), zero_point, None)
     return out.reshape(*a.shape[:-1], n)
@@ -228,7 +227,7 @@ def _plain(
     rows: NDArray[Any], b: PackedInt4, bias: NDArray[np.float32], of_input: TensorQParams, dynamic: bool
 ) -> NDArray[np.float32]:
     """The definition, in NumPy."""
-    fallback.tell_cost()
+    tell_cost()
     zero_point, lo, hi, scale_in = of_input
     if rows.dtype == np.float32:
         if dynamic:
@@ -237,6 +236,6 @@ def _plain(
     weights, n, y = b.unpack(), b.shape[1], np.tile(bias[: b.shape[1]], (len(rows), 1))
     for g, (scale, sums) in enumerate(zip(b.scale[:, :n], b.column_sums[:, :n], strict=True)):
         part = slice(g * b.group_size, (g + 1) * b.group_size)
-        acc = fallback.product(rows[:, part], weights[part]) - zero_point * sums
+        acc = exact_product(rows[:, part], weights[part]) - zero_point * sums
         y += acc.astype(np.float32) * (scale_in * scale)
     return y

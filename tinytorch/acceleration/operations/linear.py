@@ -17,12 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..runtime.features import kernel
 from ..runtime.once import load
-from . import fallback
 from .arrays import FLOAT32, empty_aligned, readable, rows_of
-from .dispatch import compiled_kernel
+from .dispatch import compiled_kernel, exact_product, tell_cost
 from .elementwise import choose_dynamic, quantize_plain
-from .int8 import check
-from .pack import PackedInt8
+from .int8 import PackedInt8, check
 from .prepared import Prepared, remember, values_of
 from .qparams import DYNAMIC, QParamsLike, TensorQParams, bias_of, check_scales, refuse, tensor_qparams
 
@@ -129,10 +127,10 @@ class Int8Linear:
             raise OverflowError(f"the sums of K = {k} products and their bias may reach {reach}, beyond int32: split K")
 
     def find_plan(self, name: str, kind: str, few_rows: bool) -> Any:
-        """The plan (see `loops.plans`) for inputs of type `kind` on kernel `name`; None where there is none."""
+        """The plan (see `calls.plans`) for inputs of type `kind` on kernel `name`; None where there is none."""
         if name == "numpy" or kind not in ("f" if self.input_qparams is None else "fbB"):
             return None
-        self.plans[name, kind, few_rows] = load("loops.plans").of_layer(self, compiled_kernel(name, few_rows), kind)
+        self.plans[name, kind, few_rows] = load("calls.plans").of_layer(self, compiled_kernel(name, few_rows), kind)
         return self.plans[name, kind, few_rows]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -213,8 +211,8 @@ class Int8Linear:
         key = name, f"any {kind}", few_rows  # apart from the plan of codes of input_qparams
         plan = self.plans.get(key)
         if plan is None:
-            plan = self.plans[key] = load("loops.plans").of_layer(self, compiled_kernel(name, few_rows), kind)
-        driver, pool = load("loops.layer").OF_CODES[kind, self.result_dtype.char], plan.pool()
+            plan = self.plans[key] = load("calls.plans").of_layer(self, compiled_kernel(name, few_rows), kind)
+        driver, pool = load("calls.layer").OF_CODES[kind, self.result_dtype.char], plan.pool()
         driver(pool.address, pool.threads, plan.words, rows, zero_point, scale, out)
 
     def _plain(self, rows: NDArray[np.float32]) -> NDArray[Any]:
@@ -227,11 +225,11 @@ class Int8Linear:
 
     def from_codes(self, rows: NDArray[Any], zero_point: Any, scale_in: Any) -> NDArray[Any]:
         """The definition in NumPy, from codes [M, K] on. zero_point, scale_in: one, or [M, 1]."""
-        return self.from_sums(fallback.matmul(rows, self.weights), zero_point, scale_in)
+        return self.from_sums(exact_product(rows, self.weights.unpack()), zero_point, scale_in)
 
     def from_sums(self, sums: NDArray[np.int64], zero_point: Any, scale_in: Any) -> NDArray[Any]:
         """The definition from the sums of products on: int64 [..., N]. zero_point, scale_in: one, or [..., 1]."""
-        fallback.tell_cost()
+        tell_cost()
         acc = sums - zero_point * self.weights.column_sums
         if self.int_bias.size:
             acc += self.int_bias

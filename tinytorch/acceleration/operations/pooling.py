@@ -90,7 +90,7 @@ class Plan:
 
 def _plan(windows: Windows, shape: tuple[int, ...], is_signed: bool, with_padding: bool) -> Plan:
     (rows, columns), (n, channels, height, width) = windows.counts(shape), shape
-    record = np.zeros(1, load("loops.pooling").POOL)
+    record = np.zeros(1, load("calls.pooling").POOL)
     for name, value in {
         "height": height, "width": width, "channels": channels, "rows": rows, "columns": columns,
         "window_rows": windows.size[0], "window_columns": windows.size[1], "down": windows.stride[0],
@@ -138,7 +138,7 @@ def _max_pool_plain(q: NDArray[Any], windows: Windows) -> NDArray[Any]:
 def _pool(x: NDArray[Any], windows: Windows, name: str, with_padding: bool = True) -> NDArray[Any]:
     key = x.shape, x.dtype.char == "b", with_padding
     plan: Plan = windows.plans.get(key) or _kept(windows.plans, key, _plan(windows, *key))
-    loops, pool, y = load("loops.pooling"), load("runtime.threads").pool(), np.empty(plan.shape, x.dtype)
+    loops, pool, y = load("calls.pooling"), load("runtime.threads").pool(), np.empty(plan.shape, x.dtype)
     images, tasks = np.ascontiguousarray(x.transpose(LAST)), plan.shape[0] * plan.shape[1]
     function = getattr(loops, name).address
     loops.pool_images(pool.address, pool.threads, function, plan.record, tasks, flat(images), flat(y))
@@ -161,7 +161,7 @@ class Sum:
             return self._plain(a, p, b, r)
         key = id(p), id(r), a.dtype.char, b.dtype.char
         record, *_ = self.records.get(key) or _kept(self.records, key, self._record(a, p, b, r))
-        loops, ((first, second), back) = load("loops.pooling"), in_one_order(a, b)
+        loops, ((first, second), back) = load("calls.pooling"), in_one_order(a, b)
         y = np.empty(first.shape, np.float32 if self.out is None else self.out.int_type.storage)
         task = loops.sum_of_reals_task if p is None else loops.reals_of_codes_task
         task = task if self.out is None else loops.sum_of_codes_task
@@ -190,7 +190,7 @@ class Sum:
             zero_point = 0 if qparams is None else int(qparams.zero_point) + flips[i]
             numbers[2 * i : 2 * i + 2] = self._steps(qparams), zero_point
         numbers[4:] = self._limits(flips[2])
-        job = np.zeros(1, load("loops.pooling").SUM)
+        job = np.zeros(1, load("calls.pooling").SUM)
         job[0] = (0, 0, 0, a.itemsize, *flips, numbers.ctypes.data)
         return job.view(np.int64), numbers, p, r
 
@@ -233,7 +233,7 @@ class Answers:
     def __call__(self, q: NDArray[Any]) -> NDArray[Any]:
         if kernel() == "numpy" or q.size == 0:
             return np.asarray(self.values[q.view(np.uint8)])
-        loops, ((x,), back) = load("loops.pooling"), in_one_order(q)
+        loops, ((x,), back) = load("calls.pooling"), in_one_order(q)
         y, task = np.empty(x.shape, self.values.dtype), loops.code_table_task
         task = task if y.itemsize == 1 else loops.real_table_task
         pool = load("runtime.threads").pool().address

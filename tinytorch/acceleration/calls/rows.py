@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from ..loops.gemm import product
+from ..loops.matrix import run_matrix
+from ..loops.records import LEAST, MATRIX, plan_at, product_at, qparams_at
 from ..runtime.compiled import Array, Entry, compiled, inlined, matrix_pass
 from ..runtime.intrinsics import address_of, call, keep_alive
 from ..runtime.layout import ROW_BYTES, ROW_FLOATS
 from ..runtime.records import fields, view_of
-from .gemm import product
 from .layer import dynamic_qparams
 from .matmul import DONE, INFINITE, INPUT, NAN, OTHER, new_product, set_operands, small_product, small_scratch
-from .matrix import run_matrix
-from .records import LEAST, MATRIX, plan_at, product_at, qparams_at
 
 REALS = "Array(float32, 2, 'C', readonly=True)"
 QUANTIZER = fields("extremes quantize flip")  # two functions, and the bits to flip in each code

@@ -13,13 +13,13 @@ A kernel of more than four rows does this in rounds of four; what is interleaved
 from typing import Any
 
 from ..codegen.depthwise import MOST_TAPS
+from ..loops.blocking import ALONE, LONG
+from ..loops.memory import aligned, ceil_div, round_up
 from ..runtime.compiled import Array, compiled, inlined, task
 from ..runtime.intrinsics import address_of, atomic_load, call, float32s_at, int32s_at, keep_alive
 from ..runtime.layout import ROW_BYTES
 from ..runtime.records import fields, view_of
 from ..runtime.threads import run
-from .blocking import ALONE, LONG
-from .memory import aligned, ceil_div, round_up
 
 # images: codes [images, height, width, channels]; those of the result are [images, rows, columns, channels].
 # interleave, taps: addresses of the functions of `codegen.depthwise`; of taps a table.

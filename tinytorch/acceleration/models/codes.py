@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core import Module, Tensor
-from .elementwise import dequantize
+from ..operations.elementwise import dequantize
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ..loops.gemm import product, prologue_of_codes
+from ..loops.matrix import CHUNK, MANY
+from ..loops.memory import ceil_div
+from ..loops.records import FLIP, LEAST, PRODUCT_BYTES, kernel_at, plan_at, product_at, qparams_at
 from ..runtime.compiled import Array, Entry, compiled, inlined, task
 from ..runtime.intrinsics import address_of, atomic_add, call, float32s_at, int32s_at, int64s_at, keep_alive
 from ..runtime.records import fields, view_of
 from ..runtime.threads import EVERYBODY, run
-from .gemm import product, prologue_of_codes
 from .matmul import (
     DONE,
     INFINITE,
@@ -26,9 +29,6 @@ from .matmul import (
     small_product,
     small_scratch,
 )
-from .matrix import CHUNK, MANY
-from .memory import ceil_div
-from .records import FLIP, LEAST, PRODUCT_BYTES, kernel_at, plan_at, product_at, qparams_at
 
 FLOATS = "Array(float32, 1, 'C', readonly=True)"
 RANGE = fields("extremes x size parts nan_count")

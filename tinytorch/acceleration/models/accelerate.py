@@ -28,13 +28,13 @@ from ...core import (
     Tensor,
 )
 from ...core.layers import Remaining, as_module, is_exactly, names_in
+from ..operations.conv import Int8Conv2d
+from ..operations.elementwise import quantize
+from ..operations.int8 import prepack_int8
+from ..operations.linear import Int8Linear
+from ..operations.qparams import QParamsLike
 from .between import AcceleratedLookup, AcceleratedMean, AcceleratedOnCodes, AcceleratedResidual, AcceleratedSum, ran
 from .codes import Accelerated, Codes, check_scale, has_codes, outside, reshaped, same_qparams
-from .conv import Int8Conv2d
-from .elementwise import quantize
-from .linear import Int8Linear
-from .pack import prepack_int8
-from .qparams import QParamsLike
 
 
 def explained(layer: Any, relu: bool) -> str:

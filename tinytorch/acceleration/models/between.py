@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core import AvgPool2d, Flatten, GlobalAvgPool2d, MaxPool1d, MaxPool2d, Module, Tensor
-from .arrays import readable
+from ..operations.arrays import readable
+from ..operations.elementwise import quantize
+from ..operations.pooling import Answers, Sum, Windows, in_memory_order, max_pool, mean_pool
 from .codes import Accelerated, Codes, check_scale, has_codes, outside
-from .elementwise import quantize
-from .pooling import Answers, Sum, Windows, in_memory_order, max_pool, mean_pool
 
 
 class AcceleratedOnCodes(Accelerated):

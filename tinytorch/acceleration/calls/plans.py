@@ -1,23 +1,22 @@
-"""Plans: what the calls of a pack or a layer have in common, found once for each kernel and type of input."""
+"""Plans: what the calls of a pack or a layer have in common, found once for each kernel and type of input.
+
+`b` is a PackedInt8 and `layer` an Int8Linear. They stand above this floor, which only reads their fields.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..loops.jit import Kernel
+from ..loops.records import DIRECT, PLAN, PRODUCT
 from ..runtime import threads
 from ..runtime.compiled import Entry, Task
 from ..runtime.layout import ALIGN_FROM, ROW_BYTES, row_bytes
 from ..runtime.once import load
 from . import matmul
-from .jit import Kernel
-from .records import DIRECT, PLAN, PRODUCT
-
-if TYPE_CHECKING:
-    from ..operations.linear import Int8Linear
-    from ..operations.pack import PackedInt8
 
 ALL = 1 << 40  # rows or panels of a block that holds them all
 
@@ -60,7 +59,7 @@ def _record(dtype: np.dtype[Any], values: dict[str, Any]) -> NDArray[Any]:
     return record
 
 
-def _product(b: "PackedInt8", kernel: Kernel, values: dict[str, Any]) -> NDArray[Any]:
+def _product(b: Any, kernel: Kernel, values: dict[str, Any]) -> NDArray[Any]:
     """The PRODUCT with weights b, blocked as if it were small: one block."""
     (k, n), rows, panels, step = (
         b.shape,
@@ -76,7 +75,7 @@ def _product(b: "PackedInt8", kernel: Kernel, values: dict[str, Any]) -> NDArray
 
 
 def _plan(
-    entries: tuple[Entry, Entry], b: "PackedInt8", kernel: Kernel, is_int8: bool, product: dict[str, Any],
+    entries: tuple[Entry, Entry], b: Any, kernel: Kernel, is_int8: bool, product: dict[str, Any],
     common: dict[str, Any], owners: tuple[Any, ...] = (),
 ) -> Plan:  # fmt: skip
     """product, common: fields of PRODUCT and PLAN. is_int8: whether the codes that meet the weights are int8."""
@@ -89,7 +88,7 @@ def _plan(
     return Plan(*entries, plan.view(np.int64), small_rows, max_rows, n, owners)
 
 
-def of_pack(b: "PackedInt8", kernel: Kernel, kind: str) -> Plan:
+def of_pack(b: Any, kernel: Kernel, kind: str) -> Plan:
     """The plan of `int8_matmul` with weights b and codes of type `kind`."""
     farthest = (2**31 - 1) // max(b.max_abs_sum, 1) - 255  # the zero point with which no sum of products leaves int32
     product = {"epilogue": int(DIRECT)}
@@ -103,13 +102,13 @@ def quantizer_of(kernel: Kernel, flip: int) -> NDArray[np.int64]:
     return np.array([kernel.record["extremes"][0], kernel.record["quantize"][0], flip], np.int64)
 
 
-def _of_rows(layer: "Int8Linear", kernel: Kernel) -> Plan:
+def _of_rows(layer: Any, kernel: Kernel) -> Plan:
     """The plan of a layer whose input comes in reals, each row of which gets a scale of its own."""
     (_, n), (flip, shift) = layer.weights.shape, kernel.conversion(is_int8=False)
     start = np.zeros(n + 32, np.int64)
     start[:n] = -shift * layer.weights.column_sums
     start[: layer.int_bias.size] += layer.int_bias
-    rows, epilogue = load("loops.rows"), load("loops.jit").passes_by_rows(kernel.name)[layer.relu]
+    rows, epilogue = load("calls.rows"), load("loops.jit").passes_by_rows(kernel.name)[layer.relu]
     product = {
         "prologue": rows.quantize_rows.address, "prologue_u": quantizer_of(kernel, flip),
         "start": start.astype(np.int32),
@@ -118,7 +117,7 @@ def _of_rows(layer: "Int8Linear", kernel: Kernel) -> Plan:
     return _plan((rows.SMALL, rows.LARGE), layer.weights, kernel, False, product, {})
 
 
-def of_layer(layer: "Int8Linear", kernel: Kernel, kind: str) -> Plan:
+def of_layer(layer: Any, kernel: Kernel, kind: str) -> Plan:
     """The plan of a layer whose input has type `kind`."""
     if layer.per_row and kind == "f":
         return _of_rows(layer, kernel)
@@ -135,7 +134,7 @@ def of_layer(layer: "Int8Linear", kernel: Kernel, kind: str) -> Plan:
         "scales": np.ascontiguousarray(np.broadcast_to(layer.scale, n)), "int_biases": integers,
         "qparams_in": layer.qparams_in_floats, "qparams_out": layer.qparams_out_floats, "to_codes": to_codes,
     }  # fmt: skip
-    compiled, key = load("loops.layer"), (kind, layer.result_dtype.char)
+    compiled, key = load("calls.layer"), (kind, layer.result_dtype.char)
     made = _plan((compiled.SMALL[key], compiled.LARGE[key]), layer.weights, kernel, is_int8, product, common)
     made.tasks = (compiled.range_task,)
     return made

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..loops.blocking import ALONE, L1
+from ..loops.gemm import block_by_rows, product, prologue_of_codes
+from ..loops.memory import aligned, round_up
+from ..loops.records import FLIP, PRODUCT_BYTES, PRODUCT_FIELDS, kernel_at, plan_at, product_at
 from ..runtime.compiled import Array, Entry, inlined
 from ..runtime.intrinsics import address_of, call, int32s_at, int64s_at, keep_alive
-from .blocking import ALONE, L1
-from .gemm import block_by_rows, product, prologue_of_codes
-from .memory import aligned, round_up
-from .records import FLIP, PRODUCT_BYTES, PRODUCT_FIELDS, kernel_at, plan_at, product_at
 
 DONE, NAN, INFINITE, OTHER = 0, -1, -2, 1  # what became of a call; OTHER: nothing was done, go the general way
 TYPES = {"b": "int8", "B": "uint8", "f": "float32"}  # of what comes in and goes out, by NumPy's characters

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from ..loops.blocking import ALONE, LONG
+from ..loops.memory import aligned, row_bytes
+from ..loops.memory import round_up as up
+from ..loops.records import DIRECT, NONE, PRODUCT_BYTES, PRODUCT_FIELDS, kernel_at, product_at
 from ..runtime.compiled import Array, at, call, compiled, inlined, keep, reals, task, words
 from ..runtime.layout import ROW_BYTES
 from ..runtime.threads import run
-from .blocking import ALONE, LONG
-from .memory import aligned, row_bytes
-from .memory import round_up as up
-from .records import DIRECT, NONE, PRODUCT_BYTES, PRODUCT_FIELDS, kernel_at, product_at
 
 NEAR = 96 << 10  # bytes of windows that stay in the second cache until all weights have met them
 

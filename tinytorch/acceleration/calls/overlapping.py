@@ -16,13 +16,13 @@ the last lines of a strip run on into the next one: their sums are of no use, an
 
 from typing import Any
 
+from ..loops.blocking import ALONE, LONG
+from ..loops.memory import aligned, ceil_div, round_up
+from ..loops.records import kernel_at
 from ..runtime.compiled import Array, compiled, inlined, task
 from ..runtime.intrinsics import address_of, call, int64s_at, keep_alive
 from ..runtime.records import fields, view_of
 from ..runtime.threads import run
-from .blocking import ALONE, LONG
-from .memory import aligned, ceil_div, round_up
-from .records import kernel_at
 
 # images: codes [images, height, width, pixel_bytes]; those of the result are [images, rows, columns, filters].
 # edge: a line of a strip that holds codes of 0.0. flip: the address of a

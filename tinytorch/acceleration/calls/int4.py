@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..loops.blocking import ALONE, LONG
+from ..loops.matrix import read_all_rows
+from ..loops.memory import aligned, ceil_div, round_up, row_bytes
+from ..loops.records import NONE, PRODUCT, QPARAMS, kernel_at, offset, qparams_at
 from ..runtime.compiled import Array, compiled, inlined, task
 from ..runtime.intrinsics import address_of, call, int32s_at, int64s_at, keep_alive, prefetch
 from ..runtime.records import fields, view_of
 from ..runtime.threads import run
-from .blocking import ALONE, LONG
 from .layer import find_qparams_by_threads
 from .matmul import DONE, NAN
-from .matrix import read_all_rows
-from .memory import aligned, ceil_div, round_up, row_bytes
-from .records import NONE, PRODUCT, QPARAMS, kernel_at, offset, qparams_at
 
 INT4 = fields(
     "task kernel range_task "  # addresses: of `int4_task`, a KERNEL, and `layer.range_task`

@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from ..loops.blocking import ALONE
+from ..loops.gemm import product
+from ..loops.matrix import MANY
+from ..loops.memory import aligned, row_bytes
+from ..loops.memory import round_up as up
+from ..loops.records import DIRECT, PRODUCT
 from ..runtime.compiled import Array, compiled, inlined, task
 from ..runtime.intrinsics import address_of, call, keep_alive
 from ..runtime.threads import EVERYBODY, run
-from .blocking import ALONE
-from .gemm import product
-from .matrix import MANY
-from .memory import aligned, row_bytes
-from .memory import round_up as up
-from .records import DIRECT, PRODUCT
 
 
 @task
