@@ -6,9 +6,7 @@
 import os
 import shutil
 import sys
-import tarfile
 import tempfile
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,19 +97,9 @@ def pytorch(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """The source distribution holds all that git tracks, the wheel what of it lies in the two packages."""
-    prepare(session)
-    folder = session.create_tmp()
-    session.run("uv", "build", "--quiet", "--out-dir", folder)
-    with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as archive:
-        packed = {name.partition("/")[2] for name in archive.getnames()}
-    tracked = str(session.run("git", "ls-files", external=True, silent=True)).split("\n")
-    if missing := {name for name in tracked if name} - packed:
-        session.error(f"the source distribution lacks {', '.join(sorted(missing))}")
-    with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
-        ours = {name for name in tracked if name.startswith(("tinytorch/", "tito/"))}
-        if missing := ours - set(wheel.namelist()):
-            session.error(f"the wheel lacks {', '.join(sorted(missing))}")
+    """The wheel and the source distribution: what they hold, and what an environment with the wheel alone can do."""
+    prepare(session, "test,peers,dev")
+    session.run("python", "-m", "pytest", "-q", "-m", "wheel", "tests/e2e", *session.posargs)
 
 
 @nox.session

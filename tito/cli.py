@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tito import processes
-from tito.commands import grading, learning, running, teaching
+from tito.commands import grading, leading, learning, running, teaching
 from tito.commands.common import (
     JsonPath,
     LimitSeconds,
@@ -21,13 +21,14 @@ from tito.commands.common import (
     module_of,
     project_of,
 )
+from tito.commands.leading import LEARN, TEACH, USE
 from tito.errors import Status, TitoError
 
 app = typer.Typer(
     name="tito",
-    help="Write a module's notebooks, and see them work. Begin with `tito start`; `tito watch` then leads the way.",
-    no_args_is_help=True,
-    add_completion=False,
+    help="Learn quantization, teach it, use it. `tito` alone says what is next.",
+    cls=leading.GroupedCommands,
+    invoke_without_command=True,
     rich_markup_mode=None,  # plain help: the same text on every console
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -59,14 +60,17 @@ def common(
     ] = False,
 ) -> None:
     context.obj = project
+    if context.invoked_subcommand is None:
+        print(f"{leading.next_step(project)}\n\n{context.get_help()}")
 
 
-app.command(context_settings=OPEN)(learning.start)  # help lists the commands in this order
+app.command(rich_help_panel=LEARN)(teaching.new)  # help lists the commands of a group in this order
+app.command(context_settings=OPEN, rich_help_panel=LEARN)(learning.start)
 for command in learning.COMMANDS:
-    app.command()(command)
+    app.command(rich_help_panel=LEARN)(command)
 
 
-@app.command()
+@app.command(rich_help_panel=LEARN)
 def export(
     context: typer.Context,
     module: MaybeModule = None,
@@ -97,7 +101,7 @@ def export(
         raise typer.Exit(Status.FAILED)
 
 
-@app.command()
+@app.command(rich_help_panel=LEARN)
 def test(
     context: typer.Context,
     named: ModuleAndExercises = None,
@@ -166,10 +170,12 @@ def test(
 
 
 for program in running.COMMANDS:
-    app.command(add_help_option=False, context_settings=OPEN)(program)  # behind a module's name --help is the program's
+    app.command(add_help_option=False, context_settings=OPEN, rich_help_panel=USE)(
+        program
+    )  # behind a module's name --help is the program's
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
     """Say what this machine and this course lack, and how to mend it. Example: tito doctor"""
     from tito import console, files
@@ -188,7 +194,7 @@ def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
 
 
 for instructors in (*teaching.COMMANDS, *grading.COMMANDS):
-    app.command()(instructors)
+    app.command(rich_help_panel=TEACH)(instructors)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tito import processes
 from tito.course import exporting, given_files, shadowing
 from tito.course.module import load_module, module_names
-from tito.course.project import Project, find_project
+from tito.course.project import CARRIED, Project, find_project, is_project_root
 from tito.errors import TitoError
 
 PIP = processes.typed(sys.executable, "-m", "pip")
@@ -61,12 +61,9 @@ def examine(start: Path | None) -> list[Check]:
     try:
         here: Project | None = find_project(start)
     except TitoError:
-        where = (start or Path.cwd()).absolute()
-        fix = "change into the course's folder, or name it: tito --project DIR doctor"
-        lost = Check("course", "none", f"no course found in {where} or above it", fix)
-        return [_python(), _terminal(), *_numpy(), lost]
+        return [_python(), _terminal(), *_numpy(), *_no_course(start)]
     assert here is not None
-    steps: list[Callable[[Project], Iterator[Check]]] = [_packages, _package_and_kernels, _names, _modules, _grading]
+    steps: list[Callable[[Project], Iterator[Check]]] = [_packages, _course_package, _names, _modules, _grading]
     found = [check for step in steps for check in step(here)]
     return [_python(), _terminal(), Check("course", str(here.root)), *_numpy(), *found]
 
@@ -77,6 +74,19 @@ def _python() -> Check:
     if bits < 64:
         return Check("python", found, "the course needs a 64-bit Python", "install one")
     return Check("python", found)
+
+
+def _no_course(start: Path | None) -> Iterator[Check]:
+    """No fault of a person who named none, and has `tito` from a wheel: the package is there to be used."""
+    if start is None and is_project_root(CARRIED):
+        yield Check("course", "none here; `tito new quantization` lays one down")
+        carried = Project(CARRIED)
+        yield from _packages(carried)
+        yield from _package_and_kernels(carried.package_name, CARRIED.parents[1], dict(os.environ))
+        return
+    where = (start or Path.cwd()).absolute()
+    fix = "change into the course's folder, or name it: tito --project DIR doctor"
+    yield Check("course", "none", f"no course found in {where} or above it", fix)
 
 
 def _terminal() -> Check:
@@ -140,29 +150,36 @@ def _cpu_features() -> list[str]:
     return [name for name in FEATURES if features.get(name)]
 
 
-def _package_and_kernels(here: Project) -> Iterator[Check]:
-    """Which copy of the package is installed, and the kernels it has; asked in a process of its own."""
+def _course_package(here: Project) -> Iterator[Check]:
+    """The package that `tito`'s own processes import; of a clone's `tito`, what every Python imports."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    ask = [sys.executable, "-P", "-c", ASK_KERNELS.format(package=here.package_name)]
+    if is_project_root(CARRIED) and not (here.root / "tito").is_dir():
+        env = processes.environment(here)
+    yield from _package_and_kernels(here.package_name, here.root, env)
+
+
+def _package_and_kernels(package: str, root: Path, env: dict[str, str]) -> Iterator[Check]:
+    """Is the package that Python imports the one in `root`, and which kernels has it? Asked in a process of its own."""
+    ask = [sys.executable, "-P", "-c", ASK_KERNELS.format(package=package)]
     try:
         done = subprocess.run(
-            ask, env=env, cwd=here.source, capture_output=True, encoding="utf-8", errors="replace", timeout=PATIENCE
+            ask, env=env, cwd=root, capture_output=True, encoding="utf-8", errors="replace", timeout=PATIENCE
         )
     except subprocess.TimeoutExpired:
-        late = f"`import {here.package_name}` and its kernels took more than {PATIENCE:g} seconds"
-        yield Check(here.package_name, "no answer", late, "set TINYTORCH_KERNEL=numpy and try again")
+        late = f"`import {package}` and its kernels took more than {PATIENCE:g} seconds"
+        yield Check(package, "no answer", late, "set TINYTORCH_KERNEL=numpy and try again")
         return
-    install = f"{processes.typed('cd', str(here.root))} && {PIP} install -e ."
+    install = f"{processes.typed('cd', str(root))} && {PIP} install -e ."
     if not done.stdout:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        yield Check(here.package_name, "cannot be imported", last.rstrip("."), install)
+        yield Check(package, "cannot be imported", last.rstrip("."), install)
         return
     answer, *tried = map(json.loads, done.stdout.splitlines())
     folder = Path(answer["file"]).parent
-    if folder.resolve() != here.package.resolve():
-        yield Check(here.package_name, str(folder), f"Python imports another copy than {here.package}", install)
+    if folder.resolve() != (root / package).resolve():
+        yield Check(package, str(folder), f"Python imports another copy than {root / package}", install)
     else:
-        yield Check(here.package_name, str(folder))
+        yield Check(package, str(folder))
     yield _kernels(", ".join(answer["kernels"]), tried, done)
 
 

@@ -1,4 +1,4 @@
-"""The instructor's commands: what is given out."""
+"""What is given out: a course, laid down or released."""
 
 from __future__ import annotations
 
@@ -10,6 +10,35 @@ import typer
 from tito.commands.common import ModuleName, project_of
 
 KINDS = ("student", "nbgrader", "gradescope", "github-classroom")
+
+
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    module: Annotated[str | None, typer.Option("--module", metavar="MODULE", help="Default: the only one.")] = None,
+    instructor: Annotated[
+        bool, typer.Option("--instructor", help="The whole course: solutions and hidden tests, to teach and grade.")
+    ] = False,
+) -> None:
+    """Lay down the exercises in a new folder. Example: tito new quantization"""
+    import importlib.util
+
+    from tito import processes
+    from tito.course.project import Project
+    from tito.learning import starting
+    from tito.releasing import new_course
+
+    lay_down = new_course.instructor if instructor else new_course.student
+    laid, count = lay_down(folder, module)
+    print(f"{folder}: {laid.title}, {len(laid.exercises)} exercises, {laid.points} points, {count} files")
+    enter = processes.typed("cd", str(folder))
+    if instructor:
+        print(f"Next: {enter} && tito release {laid.name} --to ../class")
+    elif importlib.util.find_spec("jupyterlab"):
+        print(f"Next: {enter} && tito start")
+    else:
+        notebook = Project(folder).shown(laid.notebooks[0].path)
+        print(f"Next: {enter} && tito watch, with {notebook} open in your editor beside it.")
+        print(f"In JupyterLab instead: {starting.GET_JUPYTER}, then tito start.")
 
 
 def release(
@@ -38,4 +67,4 @@ def release(
     print(formats.then(kind, to, loaded))
 
 
-COMMANDS = (release,)
+COMMANDS = (release,)  # `new` is a learner's first command

@@ -12,6 +12,7 @@ from tito.errors import TitoError, WrongCall
 PYPROJECT = "pyproject.toml"
 SOURCE = Path("modules", "source")
 RELEASED = "released"  # beside a student's notebooks: as they were given
+CARRIED = Path(__file__).parents[1] / "course_files"  # what `tito` from a wheel carries of the course; a clone has none
 
 
 @dataclass(frozen=True)

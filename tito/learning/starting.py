@@ -18,6 +18,8 @@ from tito.doctor import PIP
 from tito.errors import TitoError
 from tito.learning import progress
 
+GET_JUPYTER = f'{PIP} install "jupyterlab>=4.2" "ipywidgets>=8.1"'
+
 
 def unfinished(project: Project, module: Module) -> Notebook:
     """The notebook of the exercise one is at; the last where all are passed."""
@@ -60,7 +62,7 @@ def open_lab(project: Project, page: Path, options: list[str]) -> int:
     """Run JupyterLab in the course's folder until it is closed; return its exit status."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise TitoError(
-            f'JupyterLab is not installed: {PIP} install "jupyterlab>=4.2" ipywidgets, then `tito start` again. '
+            f"JupyterLab is not installed: {GET_JUPYTER}, then `tito start` again. "
             f"Or open {project.shown(page)} in VS Code, or its .py in any editor"
         )
     arguments = [

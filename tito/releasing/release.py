@@ -15,22 +15,25 @@ from tito import files
 from tito.course import exporting, given_files, markers, notebook, release_record
 from tito.course.edition import Edition
 from tito.course.module import Module, load_module, module_names
-from tito.course.project import PYPROJECT, Project
+from tito.course.project import CARRIED, PYPROJECT, Project
 from tito.errors import TitoError, WrongCall
 
 Tree = dict[str, bytes]  # path with forward slashes -> what the file holds
 
-AT_ROOT = (PYPROJECT, "LICENSE", ".gitignore", ".gitattributes")
-COMMAND_LINE = "tito"  # a course may carry the command line it is used with, as this one does
-LEFT_OUT = re.compile(r"\..+|__pycache__|.+\.(pyc|ipynb|egg-info|nbi|nbc)|released")
+AT_ROOT = (PYPROJECT, "hatch_build.py", "LICENSE", ".gitignore", ".gitattributes")
+COMMAND_LINE = "tito"  # a course may bring the command line it is used with, as this one does
+LEFT_OUT = re.compile(rf"\..+|__pycache__|.+\.(pyc|ipynb|egg-info|nbi|nbc)|released|{CARRIED.name}")
 SHORTEST_LEAK = 24  # characters: a shorter line, such as `return quantized`, many people would write without copying
 
 
-def student_edition(project: Project, module: Module) -> Tree:
-    """The student's repository. Raises TitoError where it would hold a line of a solution."""
+def student_edition(project: Project, module: Module, installed: bool = False) -> Tree:
+    """The student's repository. Raises TitoError where it would hold a line of a solution.
+
+    installed: for somebody who has `tito` already; else a course that brings it is given with it.
+    """
     tree = _root(project) | _folder(project, project.package)
-    if (project.root / COMMAND_LINE).is_dir():
-        tree |= _folder(project, project.root / COMMAND_LINE)
+    if not installed:
+        tree |= _command_line(project)
     for path in project.given_along:
         tree |= _folder(project, path) if path.is_dir() else {project.shown(path): path.read_bytes()}
     tree |= _folder(project, project.module(module.name))
@@ -43,14 +46,27 @@ def student_edition(project: Project, module: Module) -> Tree:
     own = {name: data for name, data in package.items() if name not in exported}
     tree[project.shown(project.released_package(module.name))] = given_files.archive_of(own)
     tree |= exported
-    tree["README.md"] = readme(project, module).encode()
+    tree["README.md"] = readme(project, module, installed=installed).encode()
     refuse_leaks(project, tree)
     return dict(sorted(tree.items()))
 
 
-def readme(project: Project, module: Module, template: str = "student.md") -> str:
-    """A template of `tito/releasing/templates`, filled in for this module."""
-    text = resources.files("tito.releasing").joinpath("templates", template).read_text(encoding="utf-8")
+def _command_line(project: Project) -> Tree:
+    """The command line of a course that brings it: its own copy; in a course from a wheel, the one that runs."""
+    if (project.root / COMMAND_LINE).is_dir():
+        return _folder(project, project.root / COMMAND_LINE)
+    if COMMAND_LINE not in project.pyproject.get("project", {}).get("scripts", {}):
+        return {}
+    running = CARRIED.parent
+    return {path.relative_to(running.parent).as_posix(): path.read_bytes() for path in _given(running)}
+
+
+def readme(project: Project, module: Module, template: str = "student.md", installed: bool = False) -> str:
+    """A template of `tito/releasing/templates`, filled in for this module. installed: as in `student_edition`."""
+    way = "installed" if installed else "with_pip"
+    text = Template(_template(template)).safe_substitute(
+        begin=_template(f"begin_{way}.md"), colab=_template(f"colab_{way}.md")
+    )
     first = module.notebooks[0]
     words = {
         "title": module.title,
@@ -63,6 +79,10 @@ def readme(project: Project, module: Module, template: str = "student.md") -> st
         "notebooks": "\n".join(f"{i}. `{project.shown(n.path)}`" for i, n in enumerate(module.notebooks, 1)),
     }
     return _aligned(Template(text).substitute(words))
+
+
+def _template(name: str) -> str:
+    return resources.files("tito.releasing").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _aligned(text: str) -> str:

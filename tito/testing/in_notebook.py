@@ -24,7 +24,7 @@ import pytest
 from tito.course import markers, notebook, unexported
 from tito.course.module import Exercise, Module, load_module, module_names
 from tito.course.notebook import Cell, Document
-from tito.course.project import Project, find_project
+from tito.course.project import Project, find_project, is_project_root
 from tito.errors import TitoError, WrongCall
 from tito.testing import environment, explained, part_marks, pytest_process, withheld
 from tito.testing.explained import AboutName
@@ -125,8 +125,9 @@ def _module_of(exercise: str) -> tuple[Project, Module]:
     """The course, and the module in which an exercise is, or a part of this name. Raises WrongCall where none is."""
     try:
         here = find_project()
-    except WrongCall:  # on Colab the notebook lies elsewhere; the course is where this file is
-        here = find_project(Path(__file__))
+    except WrongCall:  # on Colab the notebook lies elsewhere; its first cell has put the course on Python's path
+        roots = (Path(entry) for entry in sys.path if entry and is_project_root(Path(entry)))
+        here = find_project(next(roots, Path(__file__)))
     modules = [load_module(here, name) for name in module_names(here)]
     module = next((module for module in modules if exercise in module.names), modules[-1])
     module.exercise_of(exercise)  # raises, and names the nearest

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tito.course import markers
 from tito.course.edition import Edition
@@ -308,8 +308,15 @@ class _Reader:
         return found
 
     def owners(self) -> Sequence[collapsing.Owner]:
-        """Of the notebook that most people seem to have written in, who they are."""
-        written = {n: [sheet.entry for sheet in self._sheets if self._work(n, sheet)] for n in self._given}
+        """Of the notebook that most people seem to have written in, who they are.
+
+        In a whole edition that was handed in, what lies beside the notebooks was given, and is nobody's: an oracle of
+        the tests and a function of the package may have an exercise's name.
+        """
+        project = self._edition.project
+        beside = {project.package_name, project.tests.name, *(path.name for path in project.given_along)}
+        sheets = [sheet for sheet in self._sheets if not beside & {*PurePosixPath(sheet.entry.path).parts[:-1]}]
+        written = {n: [sheet.entry for sheet in sheets if self._work(n, sheet)] for n in self._given}
         found = (collapsing.owners(entries, notebook.path.stem) for notebook, entries in written.items())
         return max(found, key=len, default=())
 

@@ -279,6 +279,11 @@ ONE_PERSON: dict[str, dict[str, str | bytes]] = {
     "old work below": {"ada/attempts/1/toy_dev.py": OLD, "ada/attempts/2/toy_dev.py": OLD, "ada/toy_dev.py": NEW},
     "numbers": {"ada/toy_dev.py": OLD, "ada/toy_dev (1).py": NEW},
     "a draft beside the notebook": {"ada/toy_dev.py": NEW, "ada/draft.ipynb": as_page(OLD)},
+    "what was given": {
+        "ada/toy/toy_dev.py": OLD,
+        "ada/tests/toy_dev.py": OLD,
+        "ada/modules/source/01_toy/toy_dev.py": NEW,
+    },
     "both forms": {"ada/toy_dev.py": NEW, "ada/toy_dev.ipynb": as_page(NEW)},
 }
 
