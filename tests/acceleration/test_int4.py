@@ -101,7 +101,7 @@ def test_a_pack_unpacks_to_its_codes_and_holds_half_a_byte_each(shape: tuple[int
     packed = prepack_int4(codes, scale)
     np.testing.assert_array_equal(packed.unpack(), codes)
     k, n = -(-shape[0] // 64) * 64, -(-shape[1] // 16) * 16
-    assert packed.nbytes == k * n // 2 + 64 + 8 * n
+    assert packed.nbytes == k * n // 2 + 64 + 8 * n + 8 * shape[1]
     with pytest.raises(ValueError, match="read-only"):
         packed.data[0] = 1
 

@@ -140,9 +140,12 @@ print(sum(matmul.SMALL["B"].made.stats.cache_hits.values()), len(kernels_made))
 
         ir, names = modules.micro_kernels(kernel)
         looked_up = {name for row in names for name in row} | {"configure", "release"}
+        groups, group_names = modules.int4_groups("avx512_vnni" if kernel == "amx" else kernel)
         for text, wanted in [
             (ir, looked_up), (modules.depthwise_loops(kernel), modules.DEPTHWISE_LOOPS),
-            (modules.matrix_loops(), modules.MATRIX_LOOPS), (modules.int4_loops(), modules.INT4_LOOPS),
+            (modules.matrix_loops(), modules.MATRIX_LOOPS), (modules.unpack_loops(), ["unpack_2", "unpack_4"]),
+            (groups, {name for row in group_names for name in row}),
+            (modules.int4_add_groups(4), ["int4_add_groups_1", "int4_add_groups_4"]),
             (modules.epilogues_by_rows(), modules.EPILOGUES_BY_ROWS), (modules.bf16_block("k", "n"), ["block_kn"]),
         ]:  # fmt: skip
             assert sorted(re.findall(r"^define \w+ @(\w+)\(", text, re.MULTILINE)) == sorted(wanted)

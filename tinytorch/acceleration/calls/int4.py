@@ -1,16 +1,14 @@
-"""The INT4 product: pieces of the weights are unpacked to int8 into the first cache, where all rows meet them.
+"""The product of INT4 weights whose groups of K have a scale for each column, in float32.
 
     B [K x N], packed                            for each tile of panels (16 columns each), a few of which are a task:
-          panels ->                                  for each group of K, whose columns have scales of their own:
-       +----+----+----+--                                for each piece of the group:
-    K  |////|    |    |    piece                             unpack the piece
-    |  |----| -  |    |                                      for each tile of rows:
-    v  |    |    |    |    group                                 sums[rows x columns] += A[rows x piece] @ piece
-       +====+====+====+==                                y[M x columns] += scales of the group * sums, less zero points
-       |    |    |    |
+          panels ->                                  Y[M x columns] = bias
+       +----+----+----+--                            for each few groups of K, whose weights fit the first cache:
+    K  |    |    |    | group                            for each tile of rows:
+    |  +----+----+----+--                                    Y[rows x columns] += the groups, one after the other:
+    v  |    |    |    | group                                    float32(sums - zero points) * scales of the group
 
-A group's sums are 16 times too large (see `codegen.int4`), which int32 holds for SPAN steps of K. A longer group adds
-up its sums in `totals` meanwhile. A piece is fetched from memory while the one before it multiplies.
+Micro-kernels in vector registers unpack weights there, and end groups there (`codegen.int4`). For AMX a group is
+unpacked into the first cache, and its sums go through memory: that pays for more than a few rows.
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +20,7 @@ from ..loops.matrix import read_all_rows
 from ..loops.memory import aligned, ceil_div, round_up, row_bytes
 from ..loops.records import NONE, PRODUCT, QPARAMS, kernel_at, offset, qparams_at
 from ..runtime.compiled import Array, compiled, inlined, task
-from ..runtime.intrinsics import address_of, call, int32s_at, int64s_at, keep_alive, prefetch
+from ..runtime.intrinsics import address_of, call, int64s_at, keep_alive
 from ..runtime.records import fields, view_of
 from ..runtime.threads import run
 from .layer import find_qparams_by_threads
@@ -30,20 +28,22 @@ from .matmul import DONE, NAN
 
 INT4 = fields(
     "task kernel range_task "  # addresses: of `int4_task`, a KERNEL, and `layer.range_task`
-    "unpack add_sums add_group "  # addresses: see `codegen.int4`; add_group makes int32 or float32
+    "group_kernels unpack add_groups add_group "  # see `codegen`: a table of the first, or the other functions
     "data panel_bytes k n "  # the weights, see `PackedInt4`; K as it is stored, padded with zeros
     "group_size groups scales column_sums "  # a scale and a sum of codes for each column in each group
-    "to_float bias "  # whether the result is float32, and what each column of it begins with; else int32
-    "out "
-    "flip zero_point "  # what is xor-ed to codes on their way in; their zero point then, or what is added to it
-    # Filled in by `multiply`:
-    "a a_stride m qparams zeros block_panels scratch thread_scratch"
+    "bias flip zero_point "  # flip: xor-ed to codes on their way in; their zero point then, or what is added to it
+    # Filled in by a call:
+    "a a_stride m out qparams zeros block_panels scratch thread_scratch"
 )
 int4_at = view_of(INT4)
 FLIP, SCALE = np.int64(offset(INT4, "flip")), np.int64(offset(QPARAMS, "scale"))
-PIECE = 256  # steps of K unpacked at once: 4 KB for each panel
-SPAN = 1 << 16  # steps of K whose sums, times 16, fit int32
-SIXTEENTH = 4  # bits by which such sums are shifted
+PIECE = 256  # most steps of K whose weights lie in the first cache: 2 KB for each panel, 4 KB unpacked
+
+
+@inlined
+def groups_of_piece(group_size: int) -> int:
+    """How many groups a piece of K holds; 1 if it does not hold a whole one."""
+    return max(1, PIECE // group_size)
 
 
 class Tile(NamedTuple):
@@ -51,28 +51,51 @@ class Tile(NamedTuple):
 
     panel: int
     panels: int
-    columns: int
-    codes: int  # a piece in int8, panel after panel
-    sums: int  # int32 [M, columns]
-    totals: int  # int32 [M, columns], of a group longer than SPAN
-    y: int  # the result so far: [M, columns] of float32 or int32
+    stride: int  # bytes of a row of sums, and of y
+    y: int  # the result so far: float32 [M, columns]
+    codes: int  # on AMX: a piece of the weights in int8, panel after panel
+    sums: int  # and sums of the groups in it: int32 [groups, M, columns]
 
 
 @inlined
 def thread_scratch(r: Any, kernel: Any) -> int:
     """Bytes that a thread needs."""
-    results = 3 if r.group_size > SPAN else 2
-    nbytes: int = kernel.tile_panels * (PIECE * 16 + results * r.m * 64)
+    results = 1 if r.group_kernels != NONE else 1 + groups_of_piece(r.group_size)
+    codes = 0 if r.group_kernels != NONE else kernel.tile_panels * PIECE * 16
+    nbytes: int = codes + results * kernel.tile_panels * r.m * 64
     return nbytes
 
 
 @inlined
 def tile_of(r: Any, kernel: Any, thread: int, panel: int, last: int) -> Tile:
     """The tile that begins with `panel`, in this thread's scratch."""
-    wide = kernel.tile_panels
-    panels, codes, size = min(wide, last - panel), r.scratch + thread * r.thread_scratch, r.m * wide * 64
-    y = codes + wide * PIECE * 16
-    return Tile(panel, panels, panels * 16, codes, y + size, y + 2 * size, y)
+    wide, y = kernel.tile_panels, r.scratch + thread * r.thread_scratch
+    panels, size = min(wide, last - panel), r.m * wide * 64
+    return Tile(panel, panels, panels * 64, y, y + size, y + size + wide * PIECE * 16)
+
+
+@inlined
+def of_group(r: Any, tile: Tile, group: int) -> int:
+    """How far a group's scales and column sums for this tile lie from the first ones, in bytes."""
+    nbytes: int = (tile.panel * r.groups + group) * 64
+    return nbytes
+
+
+@inlined
+def add_in_registers(r: Any, kernel: Any, tile: Tile) -> None:
+    """Y[M x columns] += A[M x K] @ B[K x columns], a few groups at a time: their weights stay while rows pass by."""
+    together = groups_of_piece(r.group_size)
+    # As many rows as fit a tile, and the same number in each, as near as may be.
+    at_once = ceil_div(r.m, ceil_div(r.m, kernel.tile_rows))
+    for group in range(0, r.groups, together):
+        first, numbers = group * r.group_size, of_group(r, tile, group)
+        eights, b = min(r.k - first, together * r.group_size) // 8, r.data + tile.panel * r.panel_bytes + first * 8
+        groups = r.column_sums + numbers, r.scales + numbers, r.groups * 64, r.zero_point, r.qparams + SCALE
+        for i in range(0, r.m, at_once):
+            rows = min(at_once, r.m - i)
+            micro_kernel = int64s_at(r.group_kernels)[(rows - 1) * kernel.tile_panels + tile.panels - 1]
+            operands = r.a + i * r.a_stride + first, r.a_stride, b, r.panel_bytes, eights, r.group_size // 8
+            call(micro_kernel, operands + (tile.y + i * tile.stride, tile.stride) + groups)
 
 
 @inlined
@@ -80,58 +103,60 @@ def unpack_piece(r: Any, tile: Tile, first: int, steps: int) -> None:
     """Steps of K from `first` on to int8, and the piece after it on its way from memory, or that of the next tile."""
     for q in range(tile.panels):
         piece = r.data + (tile.panel + q) * r.panel_bytes + first * 8
-        call(r.unpack, (piece, steps * 8, tile.codes + q * PIECE * 16))
-        ahead = piece + PIECE * 8
-        if first + PIECE >= r.k:
+        ahead = piece + steps * 8
+        if first + steps >= r.k:
             ahead += (tile.panels - 1) * r.panel_bytes
-        for byte in range(0, steps * 8, 64):
-            prefetch(ahead + byte)
+        call(r.unpack, (piece, steps * 8, tile.codes + q * PIECE * 16, ahead))
 
 
 @inlined
-def multiply_piece(r: Any, kernel: Any, tile: Tile, first: int, steps: int, starts: bool) -> None:
-    """sums[M x columns] += A[M x piece] @ piece. starts: whether the sums begin with this piece.
+def multiply_piece(r: Any, kernel: Any, tile: Tile, first: int, skipped: int, steps: int, sums: int) -> None:
+    """sums[M x columns] += A[M x steps] @ the steps of K from `first` on, `skipped` behind the piece's begin.
 
     To wake tiles takes long: `int4_task` has done it for all but a last few rows.
     """
-    rows_of_tile, stride = kernel.tile_rows, tile.columns * 4
+    rows_of_tile, codes, starts = kernel.tile_rows, tile.codes + skipped * 16, first % r.group_size == 0
     for i in range(0, r.m, rows_of_tile):
-        rows, a, sums = min(rows_of_tile, r.m - i), r.a + i * r.a_stride + first, tile.sums + i * stride
+        rows, a, c = min(rows_of_tile, r.m - i), r.a + i * r.a_stride + first, sums + i * tile.stride
         micro_kernel = int64s_at(kernel.micro_kernels)[(rows - 1) * kernel.tile_panels + tile.panels - 1]
-        start, start_stride = (r.zeros, NONE) if starts else (sums, stride)
+        start, start_stride = (r.zeros, NONE) if starts else (c, tile.stride)
         if i > 0 and rows < rows_of_tile:
             call(kernel.configure, (rows,))
-        k_steps = steps // kernel.step_bytes
-        operands = a, r.a_stride, tile.codes, PIECE * 16, k_steps
-        call(micro_kernel, (*operands, sums, stride, start, start_stride, NONE, NONE))
+        operands = a, r.a_stride, codes, PIECE * 16, steps // kernel.step_bytes
+        call(micro_kernel, operands + (c, tile.stride, start, start_stride, NONE, NONE))
     if r.m > rows_of_tile and r.m % rows_of_tile != 0:
         call(kernel.configure, (rows_of_tile,))
 
 
 @inlined
-def multiply_group(r: Any, kernel: Any, tile: Tile, group: int) -> None:
-    """y[M x columns] += scales * (A[M x group] @ group, less zero points)."""
-    begin = group * r.group_size
-    end, is_long = min(r.k, begin + r.group_size), r.group_size > SPAN
-    for first in range(begin, end, PIECE):
-        steps = min(PIECE, end - first)
-        unpack_piece(r, tile, first, steps)
-        multiply_piece(r, kernel, tile, first, steps, (first - begin) % SPAN == 0)
-        if is_long and ((first - begin) % SPAN == SPAN - PIECE or first + steps == end):
-            call(r.add_sums, (tile.totals, tile.sums, r.m * tile.columns))
-    sums, shift = (tile.totals, 0) if is_long else (tile.sums, SIXTEENTH)
-    of_group = (round_up(r.n, 16) * group + tile.panel * 16) * 4
-    column_sums, scales, scale = r.column_sums + of_group, r.scales + of_group, r.qparams + SCALE
-    call(r.add_group, (tile.y, sums, r.m, tile.columns, column_sums, scales, r.zero_point, scale, shift))
-    if is_long:
-        zero(tile.totals, r.m * tile.columns)
+def add_groups(r: Any, tile: Tile, first: int, count: int, together: int) -> None:
+    """Y[M x columns] += what the sums of `count` groups are worth; `together` of them in one pass."""
+    at_once, size = (together, 0) if count == together else (1, r.m * tile.stride)
+    function = r.add_groups if count == together else r.add_group
+    for group in range(0, count, at_once):
+        numbers = of_group(r, tile, first + group)
+        groups = r.column_sums + numbers, r.scales + numbers, r.groups * 64, r.zero_point, r.qparams + SCALE
+        call(function, (tile.y, tile.sums + group * size, r.m, tile.panels * 16) + groups)
 
 
 @inlined
-def zero(address: int, count: int) -> None:
-    """int32[count] = 0."""
-    for i in range(count):
-        int32s_at(address)[i] = 0
+def add_in_tiles(r: Any, kernel: Any, tile: Tile) -> None:
+    """The same on AMX. Weights are unpacked a piece of K at a time: some groups, or a part of one. What they are worth
+    is added when all their sums are on their way to memory: to wait for those of each group would take longer."""
+    together = groups_of_piece(r.group_size)
+    piece = min(together * r.group_size, PIECE)
+    for first in range(0, r.k, piece):
+        last, begin = min(r.k, first + piece), first // r.group_size
+        end = ceil_div(last, r.group_size)
+        unpack_piece(r, tile, first, last - first)
+        for group in range(begin, end):
+            place = max(group * r.group_size, first)
+            steps = min(last, (group + 1) * r.group_size) - place
+            multiply_piece(
+                r, kernel, tile, place, place - first, steps, tile.sums + (group - begin) * r.m * tile.stride
+            )
+        if last == r.k or last % r.group_size == 0:
+            add_groups(r, tile, begin, end - begin, together)
 
 
 @task
@@ -141,18 +166,14 @@ def int4_task(record: Any, index: int, thread: int) -> None:
     kernel, last = kernel_at(r.kernel), min(index * r.block_panels + r.block_panels, ceil_div(r.n, 16))
     call(kernel.configure, (min(r.m, kernel.tile_rows),))
     for panel in range(index * r.block_panels, last, kernel.tile_panels):
-        tile = tile_of(r, kernel, thread, panel, last)
-        place, stride = panel * 64, tile.columns * 4
-        if r.group_size > SPAN:
-            zero(tile.totals, r.m * tile.columns)
-        if r.to_float:
-            call(kernel.to_int32, (r.bias + place, 0, r.m, tile.columns, tile.y, stride, 0, 0))
+        tile, place = tile_of(r, kernel, thread, panel, last), panel * 64
+        call(kernel.to_int32, (r.bias + place, 0, r.m, tile.panels * 16, tile.y, tile.stride, 0, 0))
+        if r.group_kernels != NONE:
+            add_in_registers(r, kernel, tile)
         else:
-            zero(tile.y, r.m * tile.columns)
-        for group in range(r.groups):
-            multiply_group(r, kernel, tile, group)
-        columns = min(tile.columns, r.n - panel * 16)
-        call(kernel.to_int32, (tile.y, stride, r.m, columns, r.out + place, r.n * 4, 0, 0))
+            add_in_tiles(r, kernel, tile)
+        columns = min(tile.panels * 16, r.n - panel * 16)
+        call(kernel.to_int32, (tile.y, tile.stride, r.m, columns, r.out + place, r.n * 4, 0, 0))
     call(kernel.release, (0,))
 
 
@@ -187,25 +208,38 @@ def read_rows(pool: int, r: Any, x: Array, prologue: int, u: int) -> tuple[Array
 
 
 CODES, REALS = "Array(uint8, 2, 'A', readonly=True)", "Array(float32, 2, 'C', readonly=True)"
+FLOATS = "Array(float32, 1, 'C', readonly=True)"
+WORDS = "Array(int64, 1, 'C', readonly=True)"
 
 
-@compiled(f"int64(int64, int64, int64[::1], {CODES}, float32[::1])")
-def of_codes(pool: int, threads: int, record: Array, codes: Array, qparams: Array) -> int:
-    """The product of codes [M, K]. record: an INT4, whose upper half is filled in; it must not be used twice at once.
-    qparams: as a QPARAMS."""
-    r = int4_at(address_of(record))
+@inlined
+def new_record(words: Array, out: Array) -> Any:
+    """A call's own INT4, from that of the pack."""
+    own = words.copy()
+    int4_at(address_of(own)).out = address_of(out)
+    return own
+
+
+@compiled(f"int64(int64, int64, {WORDS}, {CODES}, {FLOATS}, float32[:, ::1])")
+def of_codes(pool: int, threads: int, words: Array, codes: Array, qparams: Array, out: Array) -> int:
+    """The product of codes [M, K]. words: an INT4, which a call copies. qparams: as a QPARAMS."""
+    own = new_record(words, out)
+    r = int4_at(address_of(own))
     r.qparams = address_of(qparams)
+    r.zero_point += np.int64(qparams_at(r.qparams).zero_point)
     rows, _ = read_rows(pool, r, codes, kernel_at(r.kernel).copy_codes, address_of(r) + FLIP)
     multiply(pool, threads, r)
     keep_alive(rows)
+    keep_alive(own)
     return DONE
 
 
-@compiled(f"int64(int64, int64, int64[::1], {REALS}, float32[::1])")
-def of_reals(pool: int, threads: int, record: Array, x: Array, qparams: Array) -> int:
+@compiled(f"int64(int64, int64, {WORDS}, {REALS}, {FLOATS}, float32[:, ::1])")
+def of_reals(pool: int, threads: int, words: Array, x: Array, qparams: Array, out: Array) -> int:
     """The same of float32 [M, K], quantized by qparams or, if their scale is 0, by the range of x. Returns a status as
     `layer.find_qparams`."""
-    r, found = int4_at(address_of(record)), qparams_at(address_of(qparams))
+    own, found_floats = new_record(words, out), qparams.copy()
+    r, found = int4_at(address_of(own)), qparams_at(address_of(found_floats))
     kernel = kernel_at(r.kernel)
     status: int = find_qparams_by_threads(pool, kernel, r.range_task, x, found)
     if status != DONE:
@@ -216,4 +250,6 @@ def of_reals(pool: int, threads: int, record: Array, x: Array, qparams: Array) -
     if nan_count == 0:
         multiply(pool, threads, r)
     keep_alive(rows)
+    keep_alive(own)
+    keep_alive(found_floats)
     return DONE if nan_count == 0 else NAN

@@ -30,9 +30,10 @@ def max_small_rows(k: int, n: int) -> int:
 
 @inlined
 def small_scratch(plan: Any, m: int) -> int:
-    """Bytes for the tile of a small product: its sums, and its rows as the prologue writes them."""
+    """Bytes for the tile of a small product: its weights, if they are unpacked, its sums, and its rows as the prologue
+    writes them."""
     p = product_at(plan.product)
-    nbytes: int = p.sums_bytes + min(m, kernel_at(p.kernel).tile_rows) * p.codes_stride
+    nbytes: int = p.weights_bytes + p.sums_bytes + min(m, kernel_at(p.kernel).tile_rows) * p.codes_stride
     return nbytes
 
 
@@ -60,7 +61,7 @@ def set_operands(p: Any, a: Array, out: Array) -> None:
 @inlined
 def small_product(p: Any) -> int:
     """A PRODUCT that is one block. Returns not 0 if the prologue met a NaN."""
-    seen: int = block_by_rows(p, 0, p.scratch)
+    seen: int = block_by_rows(p, 0, p.scratch + p.weights_bytes)
     call(kernel_at(p.kernel).release, (0,))
     return seen
 

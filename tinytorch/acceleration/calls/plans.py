@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..loops.blocking import UNPACKED
 from ..loops.jit import Kernel
 from ..loops.records import DIRECT, PLAN, PRODUCT
 from ..runtime import threads
@@ -65,12 +66,14 @@ def _product(b: Any, kernel: Kernel, values: dict[str, Any]) -> NDArray[Any]:
         b.shape,
         *(int(kernel.record[f][0]) for f in ("tile_rows", "tile_panels", "step_bytes")),
     )
-    k_steps = -(-max(k, 1) // step)
+    k_steps, unpack = -(-max(k, 1) // step), load("loops.jit").unpack(kernel.name, b.bits)
     blocking: dict[str, Any] = {
         "k_steps": k_steps, "depth": k_steps, "block_rows": ALL, "block_panels": ALL, "row_blocks": 1,
         "codes_stride": row_bytes(k_steps * step), "sums_bytes": rows * panels * 64,
+        "weights_bytes": panels * 16 * -(-k_steps * step // UNPACKED) * UNPACKED if unpack else 0,
     }  # fmt: skip
     given = {"kernel": kernel.address, "b": b.data, "panel_bytes": b.panel_bytes, "k": k, "n": n}
+    given |= {"unpack": unpack, "codes_per_byte": 8 // b.bits}
     return _record(PRODUCT, {**blocking, **given, **values})
 
 

@@ -1,150 +1,261 @@
-"""INT4 weights: unpacked to what the micro-kernels of INT8 read, and the sums of a group of K put into the result.
+"""INT4 weights in groups: micro-kernels that unpack weights in registers, and add up the groups of K in float32.
 
-Two codes share a byte. Each is moved to the upper half of a byte of its own, so that an int8 is 16 times the code and
-its sign needs no care; the sums are 16 times as large too, and are shifted back exactly.
+Weights have a scale for each column in each group of K. On avx512_vnni, for each 8 steps of K of a group:
 
-    byte        hhhh llll
-    low code    llll 0000      16 l
-    high code   hhhh 0000      16 h
+    64 bytes of a panel     low codes:  4 steps of 16 columns     high codes: the 4 steps behind them
+    8 bytes of each row     4 bytes, broadcast                    4 bytes, broadcast
+    sums                    += low . row                          += high . row
 
-Weights have a scale for each column in each group of K. When the sums of a group are complete, `int4_group_to_int32` or
-`int4_group_to_float` shifts them back, takes off the zero point, and adds the group to the result.
+and when the group ends, while its sums are in registers still:
+
+    y[row, columns] += float32(sums - zero point * column sums of the group) * (scale of the rows * scales of the group)
+
+Each step is rounded to float32. AMX multiplies a group in its tiles; `int4_add_groups` does the same with the sums.
 """
 
-from .ir import broadcast, join, repeated, vector
+from .dot_products import DotProduct
+from .ir import broadcast, join, vector
+from .micro_kernels import address
+from .prologues import codes_of
 
-INTS, FLOATS, BYTES = vector(16, "i32"), vector(16, "float"), vector(64, "i8")
-
-
-def int4_unpack() -> str:
-    """int4_unpack(ptr x, i64 nbytes, ptr y): y = of each 64 bytes 64 low codes, then 64 high ones, each times 16."""
-    return f"""
-    define void @int4_unpack(ptr %x, i64 %nbytes, ptr %y) {{
-    entry:
-      br label %loop
-    loop: ; for each 64 bytes, from i on: y[2i : 2i + 64] = low codes, y[2i + 64 : 2i + 128] = high codes
-      %i = phi i64 [0, %entry], [%next, %loop]
-      %x.at = getelementptr i8, ptr %x, i64 %i
-      %both = load {BYTES}, ptr %x.at, align 16
-      %low = shl {BYTES} %both, {repeated("i8", 4, 64)}
-      %high = and {BYTES} %both, {repeated("i8", -16, 64)}
-      %twice = shl i64 %i, 1
-      %low.at = getelementptr i8, ptr %y, i64 %twice
-      %high.at = getelementptr i8, ptr %low.at, i64 64
-      store {BYTES} %low, ptr %low.at, align 16
-      store {BYTES} %high, ptr %high.at, align 16
-      %next = add i64 %i, 64
-      %more = icmp slt i64 %next, %nbytes
-      br i1 %more, label %loop, label %end
-    end:
-      ret void
-    }}"""
+GROUPS = "ptr %column_sums, ptr %scales, i64 %ld_panel, i64 %zero_point, ptr %scale_in"  # ld_panel: see `PackedInt4`
+INTS, FLOATS = vector(16, "i32"), vector(16, "float")
 
 
-def int4_add_sums() -> str:
-    """int4_add_sums(ptr total, ptr sums, i64 count): total += sums / 16, int32; count is a multiple of 16."""
-    return f"""
-    define void @int4_add_sums(ptr %total, ptr %sums, i64 %count) {{
-    entry:
-      br label %loop
-    loop: ; for each 16 sums, from i on: total += sums / 16
-      %i = phi i64 [0, %entry], [%next, %loop]
-      %total.at = getelementptr i32, ptr %total, i64 %i
-      %sums.at = getelementptr i32, ptr %sums, i64 %i
-      %t = load {INTS}, ptr %total.at, align 4
-      %s = load {INTS}, ptr %sums.at, align 4
-      %exact = ashr {INTS} %s, {repeated("i32", 4, 16)}
-      %sum = add {INTS} %t, %exact
-      store {INTS} %sum, ptr %total.at, align 4
-      %next = add i64 %i, 16
-      %more = icmp slt i64 %next, %count
-      br i1 %more, label %loop, label %end
-    end:
-      ret void
-    }}"""
+def group_kernel(name: str, dot: DotProduct, rows: int, panels: int) -> str:
+    """y[rows x 16 panels] += the groups of A[rows x K] @ B[K x 16 panels], one after the other.
 
-
-def int4_group_to_int32() -> str:
-    """y += (sums >> shift) - zero point * column sums, int32. Arguments as of `int4_group_to_float`."""
-    body = f"""
-    %before = load {INTS}, ptr %y.at, align 4
-    %after = add {INTS} %before, %exact
-    store {INTS} %after, ptr %y.at, align 4"""
-    return _group("int4_group_to_int32", body)
-
-
-def int4_group_to_float() -> str:
-    """y += float32((sums >> shift) - zero point * column sums) * (scale of activations * scales).
-
-    int4_group_to_float(ptr y, ptr sums, i64 rows, i64 cols, ptr column_sums, ptr scales, i64 zero_point, ptr scale_in,
-                        i64 shift)
-
-    Column sums and scales are those of this group. cols is a multiple of 16. Each step is rounded to float32. shift: 4,
-    or 0 where `int4_add_sums` has shifted.
+    NAME(ptr a, i64 lda, ptr b, i64 panel_bytes, i64 eights, i64 group_eights, ptr y, i64 ldy, GROUPS)
+    eights, group_eights: K, and a group's, in steps of 8; the last group may have fewer.
     """
-    body = f"""
-    %real = sitofp {INTS} %exact to {FLOATS}
-    %scales16 = load {FLOATS}, ptr %scales.at, align 4
-    %both_scales = fmul {FLOATS} %scales16, %scale_in16
-    %scaled = fmul {FLOATS} %real, %both_scales
-    %before = load {FLOATS}, ptr %y.at, align 4
-    %after = fadd {FLOATS} %before, %scaled
-    store {FLOATS} %after, ptr %y.at, align 4"""
-    return _group("int4_group_to_float", body)
+    vectors = panels * dot.vectors
+    return join(
+        f"define void @{name}(ptr %a, i64 %lda, ptr %b, i64 %panel_bytes, i64 %eights, i64 %group_eights, "
+        f"ptr %y, i64 %ldy, {GROUPS}) {{",
+        _entry(dot, rows, panels),
+        _begin_group(),
+        f"; sums[{rows} x {16 * panels}] += A[{rows} x 8 bytes] @ B[8 bytes x {16 * panels}]",
+        _begin_step(dot, rows, vectors),
+        *(_load_weights(dot, v) for v in range(vectors)),
+        *(_multiply_row(dot, r, half, vectors) for half in range(2) for r in range(rows)),
+        _end_step(),
+        *(_load_group(dot, v) for v in range(vectors)),
+        *(_add_row(dot, r, vectors) for r in range(rows)),
+        _end_group(),
+    )
 
 
-def _group(name: str, body: str) -> str:
-    """The loop over the 16 columns from j on, in each row r; the body gets %exact, its sums less their zero points."""
-    return join(_constants(name), _sums_without_zero_points(), body, _next_columns())
+def _entry(dot: DotProduct, rows: int, panels: int) -> str:
+    """%a.r and %y.r, where each row begins, %b.p, where each panel does; %zeros and %step: zero point and scale."""
+    lanes = dot.load_bytes // 4
+    return join(
+        "entry:",
+        *(address(f"%a.{r}", "%a", "%lda", r) for r in range(rows)),
+        *(address(f"%y.{r}", "%y", "%ldy", r) for r in range(rows)),
+        *(address(f"%b.{p}", "%b", "%panel_bytes", p) for p in range(panels)),
+        """
+        %zero.scalar = trunc i64 %zero_point to i32
+        %step.scalar = load float, ptr %scale_in, align 4""",
+        broadcast("%zeros", "%zero.scalar", "i32", lanes),
+        broadcast("%step", "%step.scalar", "float", lanes),
+        "br label %group",
+    )
 
 
-def _constants(name: str) -> str:
-    """%zeros, %shifts and %scale_in16: zero point, shift and scale of activations, in all lanes."""
+def _begin_group() -> str:
+    """%end, the step of 8 at which the group that begins at step %begin ends; %group.off, where its numbers lie."""
+    return """
+    group: ; for each group, from step of 8 %begin on
+      %begin = phi i64 [0, %entry], [%end, %group.end]
+      %group.off = phi i64 [0, %entry], [%group.next, %group.end]
+      %whole.end = add i64 %begin, %group_eights
+      %is.whole = icmp slt i64 %whole.end, %eights
+      %end = select i1 %is.whole, i64 %whole.end, i64 %eights
+      br label %loop"""
+
+
+def _begin_step(dot: DotProduct, rows: int, vectors: int) -> str:
+    """The sums so far, at first 0; %k.a and %k.b, how far step k lies from the start of a row and of a panel."""
+    return join(
+        "loop: ; for each 8 steps of K",
+        "%k = phi i64 [%begin, %group], [%k.next, %loop]",
+        *(
+            f"%acc.{r}.{v} = phi {dot.acc} [zeroinitializer, %group], [%sum.1.{r}.{v}, %loop]"
+            for r in range(rows) for v in range(vectors)
+        ),
+        "%k.a = shl i64 %k, 3",
+        "%k.b = shl i64 %k, 6",
+    )  # fmt: skip
+
+
+def _load_weights(dot: DotProduct, v: int) -> str:
+    """%w.0.v and %w.1.v: the weights of the first and the second four steps for the columns of vector v."""
+    (panel, part), n = divmod(v, dot.vectors), dot.load_bytes
+    return join(
+        f"""
+        %w.off.{v} = add i64 %k.b, {part * n}
+        %w.at.{v} = getelementptr i8, ptr %b.{panel}, i64 %w.off.{v}
+        %both.{v} = load {vector(n, "i8")}, ptr %w.at.{v}, align 16""",
+        *(_half_of_weights(dot, v, half) for half in range(2)),
+    )
+
+
+def _half_of_weights(dot: DotProduct, v: int, half: int) -> str:
+    """%w.half.v, as the dot product takes it."""
+    loaded = f"%loaded.{half}.{v}"
+    return join(
+        codes_of(f"%codes.{half}.{v}", f"%both.{v}", dot.load_bytes, 4, half),
+        f"{loaded} = bitcast {vector(dot.load_bytes, 'i8')} %codes.{half}.{v} to {dot.load}",
+        dot.widen.format(weights=f"%w.{half}.{v}", loaded=loaded, load=dot.load),
+    )
+
+
+def _multiply_row(dot: DotProduct, r: int, half: int, vectors: int) -> str:
+    """sum[half, r, v] = the sum before + w[half, v] . four steps of row r, for all vectors v."""
+    before, x = "%acc" if half == 0 else "%sum.0", f"%x.{half}.{r}"
+    return join(
+        f"""
+        {x}.off = add i64 %k.a, {4 * half}
+        {x}.at = getelementptr i8, ptr %a.{r}, i64 {x}.off
+        {x}.four = load i32, ptr {x}.at, align 1""",
+        dot.broadcast.format(x=x, four=f"{x}.four"),
+        *(
+            dot.multiply_add.format(sum=f"%sum.{half}.{r}.{v}", acc=f"{before}.{r}.{v}", x=x, weights=f"%w.{half}.{v}")
+            for v in range(vectors)
+        ),
+    )
+
+
+def _end_step() -> str:
+    """On to the next step; behind the last one, %sums.of and %scales.of, where the group's numbers for panel 0 lie."""
+    return """
+      %k.next = add i64 %k, 1
+      %more = icmp slt i64 %k.next, %end
+      br i1 %more, label %loop, label %group.end
+    group.end:
+      %sums.of = getelementptr i8, ptr %column_sums, i64 %group.off
+      %scales.of = getelementptr i8, ptr %scales, i64 %group.off"""
+
+
+def _load_group(dot: DotProduct, v: int) -> str:
+    """%taken.v: zero point * column sums; %worth.v: scale of the rows * scales; for the columns of vector v."""
+    (panel, part), ints, floats = divmod(v, dot.vectors), dot.result, vector(dot.load_bytes // 4, "float")
     return f"""
-    define void @{name}(
-      ptr %y, ptr %sums, i64 %rows, i64 %cols, ptr %column_sums, ptr %scales, i64 %zero_point, ptr %scale_in,
-      i64 %shift) {{
+    %panel.far.{v} = mul i64 %ld_panel, {panel}
+    %panel.off.{v} = add i64 %panel.far.{v}, {part * dot.load_bytes}
+    %sums.at.{v} = getelementptr i8, ptr %sums.of, i64 %panel.off.{v}
+    %scales.at.{v} = getelementptr i8, ptr %scales.of, i64 %panel.off.{v}
+    %sums.{v} = load {ints}, ptr %sums.at.{v}, align 4
+    %scales.{v} = load {floats}, ptr %scales.at.{v}, align 4
+    %taken.{v} = mul {ints} %sums.{v}, %zeros
+    %worth.{v} = fmul {floats} %scales.{v}, %step"""
+
+
+def _add_row(dot: DotProduct, r: int, vectors: int) -> str:
+    """y[r] += float32(sums - taken) * worth."""
+    ints, floats = dot.result, vector(dot.load_bytes // 4, "float")
+    pieces = []
+    for v in range(vectors):
+        n = f"{r}.{v}"
+        pieces += [
+            dot.fold.format(columns=f"%columns.{n}", acc=f"%sum.1.{n}", acc_type=dot.acc),
+            f"""
+            %exact.{n} = sub {ints} %columns.{n}, %taken.{v}
+            %real.{n} = sitofp {ints} %exact.{n} to {floats}
+            %scaled.{n} = fmul {floats} %real.{n}, %worth.{v}
+            %y.at.{n} = getelementptr i8, ptr %y.{r}, i64 {v * dot.load_bytes}
+            %before.{n} = load {floats}, ptr %y.at.{n}, align 4
+            %after.{n} = fadd {floats} %before.{n}, %scaled.{n}
+            store {floats} %after.{n}, ptr %y.at.{n}, align 4""",
+        ]
+    return join(*pieces)
+
+
+def _end_group() -> str:
+    """On to the next group."""
+    return """
+      %group.next = add i64 %group.off, 64
+      %another = icmp slt i64 %end, %eights
+      br i1 %another, label %group, label %done
+    done:
+      ret void
+    }"""
+
+
+def int4_add_groups(count: int) -> str:
+    """int4_add_groups_COUNT(ptr y, ptr sums, i64 rows, i64 cols, GROUPS): y += what the sums of COUNT groups are
+    worth, one after the other.
+
+    sums: int32 [count, rows, cols]; y: float32 [rows, cols]; cols is a multiple of 16.
+    """
+    return join(
+        f"define void @int4_add_groups_{count}(ptr %y, ptr %sums, i64 %rows, i64 %cols, {GROUPS}) {{",
+        _begin_columns(),
+        *(_load_16_columns(g) for g in range(count)),
+        """
+          br label %row
+        row: ; for each row r: y[r, j : j + 16] += the groups
+          %r = phi i64 [0, %columns], [%r.next, %row]
+          %i.0 = phi i64 [%j, %columns], [%i.next, %row]
+          %y.at = getelementptr float, ptr %y, i64 %i.0
+          %y.0 = load <16 x float>, ptr %y.at, align 4""",
+        *(_add_16_columns(g) for g in range(count)),
+        f"store {FLOATS} %y.{count}, ptr %y.at, align 4",
+        _next_columns(),
+    )
+
+
+def _begin_columns() -> str:
+    """%zeros and %step, as in `group_kernel`; the loop over columns."""
+    return f"""
     entry:
       %zero.scalar = trunc i64 %zero_point to i32
       {broadcast("%zeros", "%zero.scalar", "i32", 16)}
-      %shift.scalar = trunc i64 %shift to i32
-      {broadcast("%shifts", "%shift.scalar", "i32", 16)}
-      %scale.scalar = load float, ptr %scale_in, align 4
-      {broadcast("%scale_in16", "%scale.scalar", "float", 16)}
-      br label %row"""
-
-
-def _sums_without_zero_points() -> str:
-    """%exact = (sums[r, j : j + 16] >> shift) - zero point * column_sums[j : j + 16]; and where all others lie."""
-    return f"""
-    row: ; for each row r
-      %r = phi i64 [0, %entry], [%r.next, %row.end]
-      %row.at = mul i64 %r, %cols
-      br label %loop
-    loop: ; for each 16 columns, from j on
-      %j = phi i64 [0, %row], [%j.next, %loop]
-      %i = add i64 %row.at, %j
-      %sums.at = getelementptr i32, ptr %sums, i64 %i
-      %y.at = getelementptr float, ptr %y, i64 %i
-      %column_sums.at = getelementptr i32, ptr %column_sums, i64 %j
-      %scales.at = getelementptr float, ptr %scales, i64 %j
-      %all = load {INTS}, ptr %sums.at, align 4
-      %shifted = ashr {INTS} %all, %shifts
-      %of_columns = load {INTS}, ptr %column_sums.at, align 4
-      %of_zero_point = mul {INTS} %of_columns, %zeros
-      %exact = sub {INTS} %shifted, %of_zero_point"""
+      %step.scalar = load float, ptr %scale_in, align 4
+      {broadcast("%step", "%step.scalar", "float", 16)}
+      %group.size = mul i64 %rows, %cols
+      br label %columns
+    columns: ; for each 16 columns, from j on
+      %j = phi i64 [0, %entry], [%j.next, %columns.end]
+      %panel.off = phi i64 [0, %entry], [%panel.next, %columns.end]"""
 
 
 def _next_columns() -> str:
-    """On to the next columns, and to the next row."""
+    """On to the next row, and to the next columns."""
     return """
-      %j.next = add i64 %j, 16
-      %more = icmp slt i64 %j.next, %cols
-      br i1 %more, label %loop, label %row.end
-    row.end:
       %r.next = add i64 %r, 1
+      %i.next = add i64 %i.0, %cols
       %another = icmp slt i64 %r.next, %rows
-      br i1 %another, label %row, label %end
+      br i1 %another, label %row, label %columns.end
+    columns.end:
+      %j.next = add i64 %j, 16
+      %panel.next = add i64 %panel.off, %ld_panel
+      %more = icmp slt i64 %j.next, %cols
+      br i1 %more, label %columns, label %end
     end:
       ret void
     }"""
+
+
+def _load_16_columns(g: int) -> str:
+    """%taken.g: zero point * column sums of group g; %worth.g: scale of the rows * its scales; for 16 columns."""
+    return f"""
+    %numbers.off.{g} = add i64 %panel.off, {64 * g}
+    %sums.of.{g} = getelementptr i8, ptr %column_sums, i64 %numbers.off.{g}
+    %scales.of.{g} = getelementptr i8, ptr %scales, i64 %numbers.off.{g}
+    %sums16.{g} = load {INTS}, ptr %sums.of.{g}, align 4
+    %taken.{g} = mul {INTS} %sums16.{g}, %zeros
+    %scales16.{g} = load {FLOATS}, ptr %scales.of.{g}, align 4
+    %worth.{g} = fmul {FLOATS} %scales16.{g}, %step"""
+
+
+def _add_16_columns(g: int) -> str:
+    """%y.(g + 1) = %y.g + float32(sums of group g - taken) * worth."""
+    return f"""
+    %sums.at.{g} = getelementptr i32, ptr %sums, i64 %i.{g}
+    %i.{g + 1} = add i64 %i.{g}, %group.size
+    %all.{g} = load {INTS}, ptr %sums.at.{g}, align 4
+    %exact.{g} = sub {INTS} %all.{g}, %taken.{g}
+    %real.{g} = sitofp {INTS} %exact.{g} to {FLOATS}
+    %scaled.{g} = fmul {FLOATS} %real.{g}, %worth.{g}
+    %y.{g + 1} = fadd {FLOATS} %y.{g}, %scaled.{g}"""

@@ -5,7 +5,8 @@
     matrix_loops         one walk over a matrix: quantize, dequantize, prologues and epilogues of a product
     epilogues_by_rows    epilogues for rows that have quantization parameters of their own
     bf16_block           float32 -> bfloat16, in the order that the micro-kernels read
-    int4_loops           INT4 -> INT8, and sums of a group of K -> the result
+    unpack_loops         weights of few bits -> int8
+    int4_groups          INT4 weights in groups, for one kernel; and sums of a group of K -> the result
     depthwise_loops      the sums of a depthwise convolution, for one kernel
 
 `loops.jit` compiles them, and finds the functions' addresses by the names that stand here.
@@ -24,7 +25,6 @@ MATRIX_LOOPS = (
     "dequantize_int8", "dequantize_uint8",
 )  # fmt: skip
 EPILOGUES_BY_ROWS = "to_float_by_rows", "to_float_relu_by_rows"
-INT4_LOOPS = "int4_unpack", "int4_add_sums", "int4_group_to_int32", "int4_group_to_float"
 DEPTHWISE_LOOPS = "interleave", *(depthwise.taps_name(taps + 1) for taps in range(depthwise.MOST_TAPS))
 
 
@@ -102,9 +102,24 @@ def bf16_block(source: str, target: str) -> str:
     return module(bf16_blocks.bf16_block(source, target))
 
 
-def int4_loops() -> str:
-    """The functions INT4_LOOPS."""
-    return module(int4.int4_unpack(), int4.int4_add_sums(), int4.int4_group_to_int32(), int4.int4_group_to_float())
+def unpack_loops() -> str:
+    """`unpack_BITS` for each of `prologues.BITS`."""
+    return module(*(prologues.unpack(bits) for bits in prologues.BITS))
+
+
+def int4_add_groups(count: int) -> str:
+    """The functions `int4_add_groups_COUNT`, and `int4_add_groups_1`."""
+    return module(*(int4.int4_add_groups(each) for each in {count, 1}))
+
+
+def int4_groups(kernel: str) -> MicroKernels:
+    """INT4 weights in groups, float32 results, for a kernel whose sums lie in vector registers."""
+    dot = dot_products.dot_products()[kernel]
+    sizes = [[(rows + 1, panels + 1) for panels in range(dot.panels)] for rows in range(dot.rows)]
+    kernels = [int4.group_kernel(f"group_{rows}_{panels}", dot, rows, panels) for row in sizes for rows, panels in row]
+    return MicroKernels(
+        module(dot.declare, *kernels), [[f"group_{rows}_{panels}" for rows, panels in row] for row in sizes]
+    )
 
 
 def depthwise_loops(kernel: str) -> str:

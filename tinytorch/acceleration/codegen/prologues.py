@@ -1,13 +1,23 @@
-"""Prologues: what rows go through before they meet the weights.
+"""Prologues: what rows go through before they meet the weights, and weights of few bits before they meet rows.
 
     copy_codes    codes -> codes that the instruction takes, side by side in the first cache
     extremes      floats -> their range, of which quantization parameters are made
 
-The third one, `quantize`, has a file of its own.
+    unpack_BITS   weights of 4 or 2 bits -> the int8 that micro-kernels read
+
+One more, `quantize`, has a file of its own. A byte holds 8 / BITS codes: its lowest bits are of the first four steps of
+K, the next ones of the next four. So 64 bytes of 4-bit codes are 64 codes of four steps, then 64 of the next four.
+
+    byte         hhhh llll
+    shl 4        llll 0000      then ashr 4: the low code, with its sign
+    ashr 4       ssss hhhh      the high code
 """
 
-from .ir import join, load_flip, vector
+from .ir import join, load_flip, repeated, vector
 from .matrix_loop import SIGNATURE, MatrixLoop, matrix_loop
+
+BITS = (2, 4)  # of codes of which a byte holds several
+BYTES = vector(64, "i8")
 
 
 def copy_codes(lanes: int = 64) -> str:
@@ -100,3 +110,52 @@ def _needs(lanes: int) -> str:
     declare i32 @llvm.smax.i32(i32, i32)
     declare i32 @llvm.vector.reduce.umax.v{lanes}i32({v})
     declare i32 @llvm.vector.reduce.smax.v{lanes}i32({v})"""
+
+
+def unpack(bits: int) -> str:
+    """unpack_BITS(ptr x, i64 nbytes, ptr y, ptr ahead): y = the codes of x as int8, 8 / bits * nbytes of them.
+
+    nbytes is a multiple of 64. As many bytes from `ahead` on are asked of memory meanwhile.
+    """
+    codes = 8 // bits
+    return join(
+        f"""
+        define void @unpack_{bits}(ptr %x, i64 %nbytes, ptr %y, ptr %ahead) {{
+        entry:
+          br label %loop
+        loop: ; for each 64 bytes, from i on: y[{codes} i : {codes} i + {64 * codes}] = their codes
+          %i = phi i64 [0, %entry], [%next, %loop]
+          %x.at = getelementptr i8, ptr %x, i64 %i
+          %ahead.at = getelementptr i8, ptr %ahead, i64 %i
+          call void @llvm.prefetch.p0(ptr %ahead.at, i32 0, i32 3, i32 1)
+          %bytes = load {BYTES}, ptr %x.at, align 16
+          %i.y = mul i64 %i, {codes}
+          %y.at = getelementptr i8, ptr %y, i64 %i.y""",
+        *(_store_codes(bits, i) for i in range(codes)),
+        """
+          %next = add i64 %i, 64
+          %more = icmp slt i64 %next, %nbytes
+          br i1 %more, label %loop, label %end
+        end:
+          ret void
+        }
+        declare void @llvm.prefetch.p0(ptr, i32, i32, i32)""",
+    )
+
+
+def _store_codes(bits: int, i: int) -> str:
+    """Code number i of each byte goes to the 64 bytes from y + 64 i on."""
+    return join(
+        codes_of(f"%codes.{i}", "%bytes", 64, bits, i),
+        f"""
+        %y.at.{i} = getelementptr i8, ptr %y.at, i64 {64 * i}
+        store {BYTES} %codes.{i}, ptr %y.at.{i}, align 16""",
+    )
+
+
+def codes_of(target: str, packed: str, count: int, bits: int, i: int) -> str:
+    """target = code number i of each of `count` bytes, as int8."""
+    v = vector(count, "i8")
+    return f"""
+    {target}.up = shl {v} {packed}, {repeated("i8", 8 - bits * (i + 1), count)}
+    {target} = ashr {v} {target}.up, {repeated("i8", 8 - bits, count)}"""

@@ -24,6 +24,7 @@ L1 = 1 << 15  # bytes of a tile's rows that the first cache keeps while panels p
 SLICE = 3 << 13  # bytes of a tile's weights that it keeps while rows pass by, where K is deep
 ROWS = 3 << 18  # bytes of rows that stay near one core while weights pass by, where K is deep
 NEAR = 1 << 20  # sums that may be left and taken up again without waiting for memory
+UNPACKED = 64  # steps of K that are unpacked at once, at least
 MANY_ROWS = 512  # for which a piece of K of all weights may be fetched at once, before it multiplies
 ALONE = 1 << 23  # K * N * (M + 24): the work that is done before a second thread has heard of it
 LONG = 1 << 27  # the same: what takes so long that a sleeping thread is woken for it, and that one may be held up
@@ -41,12 +42,15 @@ def choose_depth(p: Any, kernel: Any) -> None:
     """Cut K: into one piece, or where a tile's rows would not fit the first cache into pieces of `depth` steps."""
     k_bytes, rows = round_up(max(p.k, 1), kernel.step_bytes), kernel.tile_rows
     does_not_fit = p.m > 2 * rows and rows * k_bytes > L1
-    p.sums_in_c = does_not_fit and p.m >= MANY_ROWS and p.m * p.n <= NEAR and p.n * (L1 // rows) <= L2
-    p.is_deep = does_not_fit and p.sums_in_c == 0
+    few_bits = p.unpack != NONE  # a piece of weights is unpacked once for all rows of a block
+    p.sums_in_c = does_not_fit and p.m >= MANY_ROWS and p.m * p.n <= NEAR and p.n * (L1 // rows) <= L2 and not few_bits
+    p.is_deep = (does_not_fit or few_bits) and p.sums_in_c == 0
     piece = L1 // rows if p.sums_in_c else SLICE // (16 * kernel.tile_panels)
-    pieces = ceil_div(k_bytes, piece) if does_not_fit else 1
+    pieces = ceil_div(k_bytes, piece) if does_not_fit or few_bits else 1
     p.k_steps = k_bytes // kernel.step_bytes
     p.depth = ceil_div(p.k_steps, pieces)
+    if few_bits:
+        p.depth = round_up(p.depth, UNPACKED // kernel.step_bytes)
     p.codes_stride = row_bytes(p.depth * kernel.step_bytes)
 
 
@@ -70,12 +74,21 @@ def choose_blocks(p: Any, kernel: Any, tasks: int) -> int:
 
 
 @inlined
+def unpacked_bytes(k: int) -> int:
+    """Bytes of k steps of K of a panel, unpacked."""
+    nbytes: int = round_up(k, UNPACKED) * 16
+    return nbytes
+
+
+@inlined
 def choose_scratch(p: Any, kernel: Any) -> None:
-    """Bytes that a thread needs: sums of one finished tile, sums of tiles that wait for the next piece of K, codes."""
+    """Bytes that a thread needs: unpacked weights of a tile, sums of tiles that wait for the next piece of K, sums of
+    one finished tile, codes."""
     waiting = 0
     if p.depth < p.k_steps:
         across = 1 if p.is_deep else ceil_div(p.block_panels, kernel.tile_panels)
         waiting = ceil_div(p.block_rows, kernel.tile_rows) * across
     p.sums_bytes = (waiting + 1) * kernel.tile_rows * kernel.tile_panels * 64
     codes = kernel.tile_rows * p.codes_stride if p.prologue != NONE else 0
-    p.thread_scratch = p.sums_bytes + round_up(codes, 64)
+    p.weights_bytes = kernel.tile_panels * unpacked_bytes(p.depth * kernel.step_bytes) if p.unpack != NONE else 0
+    p.thread_scratch = p.weights_bytes + p.sums_bytes + round_up(codes, 64)

@@ -15,7 +15,7 @@ import numpy as np
 from ..runtime.compiled import inlined, task
 from ..runtime.intrinsics import address_of, atomic_add, call, int64s_at, keep_alive
 from ..runtime.threads import run
-from .blocking import ALONE, LONG, choose_blocks, choose_depth, choose_scratch, work_of
+from .blocking import ALONE, LONG, choose_blocks, choose_depth, choose_scratch, unpacked_bytes, work_of
 from .matrix import read_all_rows
 from .memory import aligned, ceil_div, round_up, row_bytes
 from .records import DIRECT, NAN_COUNT, NONE, kernel_at, product_at
@@ -54,6 +54,13 @@ class Tile(NamedTuple):
     panels: int
     columns: int
     c: int
+
+
+class Weights(NamedTuple):
+    """A piece of K of a tile's weights, as micro-kernels read them."""
+
+    address: int
+    panel_bytes: int
 
 
 class Sums(NamedTuple):
@@ -105,7 +112,33 @@ def read_rows(p: Any, piece: Piece, first: int, count: int, codes: int) -> tuple
 
 
 @inlined
-def multiply_tile(p: Any, piece: Piece, rows: Rows, tile: Tile, sums: Sums, fetch: Fetch) -> None:
+def packed_at(p: Any, panel: int, k: int) -> int:
+    """Where step k of a panel of packed weights lies."""
+    nbytes = k * 16
+    if p.unpack != NONE:
+        nbytes //= p.codes_per_byte
+    address: int = p.b + panel * p.panel_bytes + nbytes
+    return address
+
+
+@inlined
+def read_weights(p: Any, piece: Piece, panel: int, last_panel: int, scratch: int, ahead: int) -> Weights:
+    """A piece of a tile's weights: as they lie, or unpacked into the scratch before `scratch`. ahead: what is unpacked
+    next, which is fetched from memory meanwhile; or 0."""
+    kernel = kernel_at(p.kernel)
+    packed, k = packed_at(p, panel, piece.first * kernel.step_bytes), piece.steps * kernel.step_bytes
+    if p.unpack == NONE:
+        return Weights(packed, p.panel_bytes)
+    room, panel_bytes = scratch - p.weights_bytes, unpacked_bytes(p.depth * kernel.step_bytes)
+    for i in range(min(kernel.tile_panels, last_panel - panel)):
+        x, y = packed + i * p.panel_bytes, room + i * panel_bytes
+        after = x if ahead == NONE else ahead + i * p.panel_bytes
+        call(p.unpack, (x, unpacked_bytes(k) // p.codes_per_byte, y, after))
+    return Weights(room, panel_bytes)
+
+
+@inlined
+def multiply_tile(p: Any, piece: Piece, rows: Rows, weights: Weights, tile: Tile, sums: Sums, fetch: Fetch) -> None:
     """C[rows x columns] += A[rows x piece] @ B[piece x columns], one tile; after the last piece, its epilogue."""
     kernel = kernel_at(p.kernel)
     stride, is_whole = kernel.tile_panels * 64, p.c_itemsize == 4 and tile.columns == tile.panels * 16
@@ -119,9 +152,8 @@ def multiply_tile(p: Any, piece: Piece, rows: Rows, tile: Tile, sums: Sums, fetc
         begin, begin_stride = p.start + tile.panel * 64, 0
     table = kernel.micro_kernels + (8 * kernel.tile_rows * kernel.tile_panels if p.is_deep != 0 else 0)
     micro_kernel = int64s_at(table)[(rows.height - 1) * kernel.tile_panels + tile.panels - 1]
-    b = p.b + tile.panel * p.panel_bytes + piece.first * kernel.step_bytes * 16
-    from_a, into_c = (rows.address, rows.stride, b, p.panel_bytes, piece.steps), (to, to_stride, begin, begin_stride)
-    call(micro_kernel, from_a + into_c + (fetch.address, fetch.lines))
+    operands = rows.address, rows.stride, weights.address, weights.panel_bytes, piece.steps
+    call(micro_kernel, operands + (to, to_stride, begin, begin_stride, fetch.address, fetch.lines))
     if piece.is_last and not is_direct:
         epilogue, column = kernel.to_int32 if p.epilogue == DIRECT else p.epilogue, tile.panel * 16
         u, v = p.epilogue_u + column * p.column_u, p.epilogue_v + column * p.column_v + rows.first * p.row_v
@@ -145,7 +177,8 @@ def block_by_rows(p: Any, index: int, scratch: int) -> int:
             # C[rows x the block's columns] += A[rows x piece] @ B[piece x the block's columns]
             for panel in range(block.first_panel, block.last_panel, kernel.tile_panels):
                 tile = tile_of(p, kernel, i, panel, block.last_panel)
-                multiply_tile(p, piece, rows, tile, Sums(waiting, finished), Fetch(NONE, NONE))
+                weights = read_weights(p, piece, panel, block.last_panel, scratch, NONE)
+                multiply_tile(p, piece, rows, weights, tile, Sums(waiting, finished), Fetch(NONE, NONE))
                 waiting += tile_bytes
     return seen
 
@@ -154,7 +187,7 @@ def block_by_rows(p: Any, index: int, scratch: int) -> int:
 def next_weights(p: Any, kernel: Any, piece: Piece, panel: int, last_panel: int) -> int:
     """Where the weights begin that come after this piece of this tile of panels; 0 after the last."""
     if not piece.is_last:
-        ahead: int = p.b + panel * p.panel_bytes + (piece.first + piece.steps) * kernel.step_bytes * 16
+        ahead: int = packed_at(p, panel, (piece.first + piece.steps) * kernel.step_bytes)
         return ahead
     following = panel + kernel.tile_panels
     address: int = p.b + following * p.panel_bytes if following < last_panel else NONE
@@ -172,7 +205,8 @@ def block_by_weights(p: Any, index: int, scratch: int) -> None:
         for first in range(0, p.k_steps, p.depth):
             piece, waiting = piece_of(p, first), scratch
             ahead, lines = next_weights(p, kernel, piece, panel, block.last_panel), 0
-            left = p.depth * kernel.step_bytes * 16 // 64 if ahead != NONE else 0
+            weights = read_weights(p, piece, panel, block.last_panel, scratch, ahead)
+            left = p.depth * kernel.step_bytes * 16 // 64 if ahead != NONE and p.unpack == NONE else 0
             lines = ceil_div(left, ceil_div(height, kernel.tile_rows) * piece.steps)
             # C[the block's rows x 16 panels] += A[the block's rows x piece] @ B[piece x 16 panels]
             for i in range(block.first_row, block.last_row, kernel.tile_rows):
@@ -181,7 +215,7 @@ def block_by_weights(p: Any, index: int, scratch: int) -> None:
                     call(kernel.configure, (rows.height,))
                     configured = rows.height
                 tile = tile_of(p, kernel, i, panel, block.last_panel)
-                multiply_tile(p, piece, rows, tile, Sums(waiting, finished), Fetch(ahead, min(lines, left)))
+                multiply_tile(p, piece, rows, weights, tile, Sums(waiting, finished), Fetch(ahead, min(lines, left)))
                 waiting += tile_bytes
                 ahead += lines * piece.steps * 64
                 left -= lines * piece.steps
@@ -191,7 +225,7 @@ def block_by_weights(p: Any, index: int, scratch: int) -> None:
 def product_task(record: Any, index: int, thread: int) -> None:
     """One block of a PRODUCT. The NaNs that its prologue met are added to its nan_count."""
     p, seen = product_at(address_of(record)), 0
-    scratch = p.scratch + thread * p.thread_scratch
+    scratch = p.scratch + thread * p.thread_scratch + p.weights_bytes
     if p.is_deep != 0:
         block_by_weights(p, index, scratch)
     else:

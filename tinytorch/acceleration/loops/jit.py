@@ -148,10 +148,27 @@ def block(name: str, source: str, target: str) -> int:
 
 
 @once
-def int4_loops(name: str) -> dict[str, int]:
-    """The addresses of the loops around the INT4 product of kernel `name`, by their names."""
-    engine = _compile(modules.int4_loops(), target_features(name))
-    return {each: engine.get_function_address(each) for each in modules.INT4_LOOPS}
+def unpack(name: str, bits: int) -> int:
+    """The address of the function by which kernel `name` unpacks weights; 0 for those of 8 bits."""
+    if bits == 8:
+        return 0
+    return int(_compile(modules.unpack_loops(), target_features(name)).get_function_address(f"unpack_{bits}"))
+
+
+@once
+def int4_groups(name: str) -> NDArray[np.int64]:
+    """The table [rows - 1][panels - 1] of micro-kernels of INT4 in groups, of a kernel in vector registers."""
+    ir, names = modules.int4_groups(name)
+    engine = _compile(ir, target_features(name))
+    return np.array([engine.get_function_address(each) for row in names for each in row], np.int64)
+
+
+@once
+def int4_add_groups(name: str, count: int) -> tuple[int, int]:
+    """The addresses of what adds the sums of so many groups, or of one, to the result."""
+    engine = _compile(modules.int4_add_groups(count), target_features(name))
+    many, one = (int(engine.get_function_address(f"int4_add_groups_{each}")) for each in (count, 1))
+    return many, one
 
 
 @once

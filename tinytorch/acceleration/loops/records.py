@@ -30,6 +30,7 @@ PRODUCT = fields(
     "a a_stride a_itemsize m k "  # what the prologue reads, or without one the micro-kernels
     "prologue prologue_u prologue_v "
     "b panel_bytes n "
+    "unpack codes_per_byte "  # of b: a function by which weights of few bits become int8; else 0
     "c c_stride c_itemsize "
     "start "  # int32 for each column: where its sums begin
     "epilogue epilogue_u epilogue_v "
@@ -37,7 +38,7 @@ PRODUCT = fields(
     # Chosen by `blocking`:
     "k_steps depth is_deep sums_in_c "  # depth: steps of a piece of K
     "block_rows block_panels row_blocks "
-    "codes_stride sums_bytes scratch thread_scratch "
+    "weights_bytes codes_stride sums_bytes scratch thread_scratch "  # weights_bytes: of a tile's unpacked weights
     "nan_count"
 )
 MATRIX = fields("function x x_stride rows columns y y_stride u v row_v block_rows nan_count")

@@ -1,4 +1,4 @@
-"""INT8 weights, prepacked, and the product of codes with them.
+"""Weights of 8 bits or fewer, prepacked, and the product of codes with them.
 
 b [K, N]                        packed [N/16, K/4, 16, 4]: the order in which the micro-kernels read
 
@@ -7,6 +7,9 @@ b [K, N]                        packed [N/16, K/4, 16, 4]: the order in which th
 4 k |  panel 0  |  panel 1  |   | 4 k of 16 columns| |     one vpdpbusd of 512 bits, one row of an AMX tile
     +-----------+-----------+   +------------------+ +--
 4 k |           |           |   | the next 4 k     | |
+
+Codes of 4 or 2 bits lie in the same order, two or four a byte: the lowest bits of 64 bytes are of the first 4 k, the
+next ones of the next 4 k. Micro-kernels read int8: weights are unpacked into the cache where rows meet them.
 
 Everything is checked here, before an address is made; compiled code trusts what it gets.
 
@@ -35,18 +38,64 @@ from .qparams import zero_point_of
 TILES_FROM = 1 << 17  # products of all rows but one from which AMX pays: its tiles sleep, and take half a us to wake
 
 
+BITS = (2, 4, 8)  # in which a code may be kept
+
+
+def kept_bits(bits: int) -> int:
+    """Bits in which a code of so many is kept: 3 take 4 here, and 5 to 7 take 8, so that no code lies in two bytes."""
+    return next(each for each in BITS if bits <= each)
+
+
+def pack_codes(codes: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:
+    """Codes [K, N], K a multiple of 64 and N of 16, in the order above: uint8 [K * N * bits / 8]."""
+    (k, n), each = codes.shape, 8 // bits
+    parts = codes.view(np.uint8).reshape(k // (4 * each), each, 4, n // 16, 16).transpose(1, 3, 0, 4, 2)
+    data = aligned(k * n // each)
+    packed = data.reshape(parts.shape[1:])
+    for i, part in enumerate(parts):
+        packed |= (part & (2**bits - 1)) << bits * i
+    return data
+
+
+def unpack_codes(data: NDArray[np.uint8], bits: int, k: int) -> NDArray[np.int8]:
+    """The codes that `pack_codes` has packed: int8 [K, N]."""
+    each, packed = 8 // bits, data.view(np.int8).reshape(-1, k * bits // 32, 16, 4)
+    parts = [(packed << (8 - bits * (i + 1))).astype(np.int8) >> (8 - bits) for i in range(each)]
+    return np.stack(parts, 2).transpose(1, 2, 4, 0, 3).reshape(k, -1)
+
+
+def filled(b: NDArray[np.int8], k: int) -> NDArray[np.int8]:
+    """b [K, N] filled up with zeros, to k steps and a multiple of 16 columns."""
+    full = np.zeros((k, -(-b.shape[1] // 16) * 16), np.int8)
+    full[: b.shape[0], : b.shape[1]] = b
+    return full
+
+
+def check_codes(b: NDArray[Any], bits: int = 8) -> None:
+    """TypeError or ValueError unless b is a matrix of int8 codes of so many bits."""
+    if b.dtype != np.int8:
+        raise TypeError(f"weights must be int8, got {b.dtype}: quantize them first")
+    if b.ndim != 2:
+        raise ValueError(f"weights must be [K, N], got shape {b.shape}")
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    if bits < 8 and b.size and (b.min() < low or b.max() > high):
+        raise ValueError(f"INT{bits} codes lie in [{low}, {high}], got [{b.min()}, {b.max()}]")
+
+
 @dataclass(frozen=True, eq=False)
 class PackedInt8:
-    """int8 weights [K, N], packed once for every kernel; made by `prepack_int8`.
+    """Weights [K, N] of at most 8 bits, packed once for every kernel; made by `prepack_int8`.
 
-    data: uint8, the weights as (N/16, K/4, 16, 4), K padded to 64 and N to 16 with zeros. column_sums: int64 [N].
-    max_abs_sum: the largest sum of |weights| of a column, which bounds every int32 sum.
+    data: uint8, the weights as (N/16, K/4, 16, 4), K padded to 64 and N to 16 with zeros; of 4 or 2 bits half or a
+    quarter as many bytes. column_sums: int64 [N]. max_abs_sum: the largest sum of |weights| of a column, which bounds
+    every int32 sum. bits: of a code in memory, 8, 4 or 2.
     """
 
     data: NDArray[np.uint8] = field(repr=False)
     shape: tuple[int, int]
     column_sums: NDArray[np.int64] = field(repr=False)
     max_abs_sum: int
+    bits: int = 8
     panel_bytes: int = field(init=False, repr=False)  # bytes of 16 columns
     few_rows: int = field(init=False, repr=False)  # the largest number of rows that are not worth an AMX tile
     plans: dict[tuple[str, str, bool], Any] = field(init=False, repr=False)  # see find_plan
@@ -54,7 +103,7 @@ class PackedInt8:
 
     def __post_init__(self) -> None:
         k, n = self.shape
-        object.__setattr__(self, "panel_bytes", max(-(-k // 64), 1) * 1024)
+        object.__setattr__(self, "panel_bytes", self.padded * 2 * self.bits)
         if self.data.shape != (self.panel_bytes * -(-n // 16),) or self.column_sums.shape != (n,):
             raise ValueError(
                 f"a pack of {self.shape} does not have {self.data.nbytes} bytes: make it with prepack_int8"
@@ -63,6 +112,11 @@ class PackedInt8:
         object.__setattr__(self, "plans", {})
         object.__setattr__(self, "prepared", [])
         self.data.flags.writeable = self.column_sums.flags.writeable = False
+
+    @property
+    def padded(self) -> int:
+        """K as it is stored: a multiple of 64."""
+        return max(-(-self.shape[0] // 64), 1) * 64
 
     def find_plan(self, name: str, kind: str, few_rows: bool) -> Any:
         """The plan (see `calls.plans`) for codes of type `kind` on kernel `name`; None where there is none."""
@@ -73,11 +127,11 @@ class PackedInt8:
 
     def without_memory(self) -> PackedInt8:
         """The same weights, not copied, without what is remembered of earlier calls."""
-        return PackedInt8(self.data, self.shape, self.column_sums, self.max_abs_sum)
+        return PackedInt8(self.data, self.shape, self.column_sums, self.max_abs_sum, self.bits)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Plans hold addresses of this process: a copy or a pickle goes without."""
-        return PackedInt8, (self.data, self.shape, self.column_sums, self.max_abs_sum)
+        return PackedInt8, (self.data, self.shape, self.column_sums, self.max_abs_sum, self.bits)
 
     @property
     def nbytes(self) -> int:
@@ -87,31 +141,25 @@ class PackedInt8:
     def unpack(self) -> NDArray[np.int8]:
         """The weights again: int8 [K, N]."""
         k, n = self.shape
-        blocks = self.data.view(np.int8).reshape(-1, self.panel_bytes // 64, 16, 4)
-        return np.ascontiguousarray(blocks.transpose(1, 3, 0, 2).reshape(self.panel_bytes // 16, -1)[:k, :n])
+        return np.ascontiguousarray(unpack_codes(self.data, self.bits, self.padded)[:k, :n])
 
 
-def prepack_int8(b: NDArray[np.int8]) -> PackedInt8:
+def prepack_int8(b: NDArray[np.int8], bits: int = 8) -> PackedInt8:
     """Lay out weights b, int8 [K, N], for the kernels, once; use them many times. Later changes of b are not seen.
 
-    TypeError unless int8, ValueError unless two-dimensional.
+    bits: in which a code is kept, 8, 4 or 2. TypeError unless int8, ValueError unless two-dimensional, and for codes
+    that do not fit their bits.
 
     >>> prepack_int8(np.ones((3, 2), np.int8)).column_sums.tolist()
     [3, 3]
     """
     b = np.asarray(b)
-    if b.dtype != np.int8:
-        raise TypeError(f"weights must be int8, got {b.dtype}: quantize them first")
-    if b.ndim != 2:
-        raise ValueError(f"weights must be [K, N], got shape {b.shape}")
-    k, n = b.shape
-    groups, panels = max(-(-k // 64), 1) * 16, -(-n // 16)
-    data = aligned(panels * groups * 64)
-    full = np.zeros((groups * 4, panels * 16), np.int8)
-    full[:k, :n] = b
-    data.view(np.int8).reshape(panels, groups, 16, 4)[...] = full.reshape(groups, 4, panels, 16).transpose(2, 0, 3, 1)
+    if bits not in BITS:
+        raise ValueError(f"bits must be 2, 4 or 8, got {bits!r}: codes of 3 fit 4, and of 5 to 7 they fit 8")
+    check_codes(b, bits)
+    data = pack_codes(filled(b, max(-(-len(b) // 64), 1) * 64), bits)
     abs_sums = np.abs(b.astype(np.int16)).sum(0, np.int64)
-    return PackedInt8(data, (k, n), b.sum(0, np.int64), int(abs_sums.max(initial=0)))
+    return PackedInt8(data, b.shape, b.sum(0, np.int64), int(abs_sums.max(initial=0)), bits)
 
 
 def check(a: NDArray[Any], b: PackedInt8) -> None:
