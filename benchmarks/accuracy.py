@@ -1,4 +1,4 @@
-"""What low precision costs and what brings it back: every accuracy the README quotes, over several seeds.
+"""What low precision costs and what brings it back: the accuracies that docs/results.md quotes, over several seeds.
 
 `python -m benchmarks.accuracy` prints a table a claim: the mean over the seeds, and where the true mean lies with 95 %
 (Student's t). Fashion-MNIST takes part where it is installed. `--quick` runs the digits only, for a smoke test.
