@@ -78,8 +78,8 @@ Scheme = Callable[[Module], Module]
 class Row:
     """A line of the table. Accuracies in [0, 1]; bytes of all arrays kept alive; speeds as multiples of float32's.
 
-    compiled_speed, compiled_bytes: of the same model on the compiled kernels, which keep codes of 8 bits; None where
-    there are none for it.
+    compiled_speed, compiled_bytes: of the same model on the compiled kernels, which keep codes in 2, 4 or 8 bits; None
+    where there are none for it.
     """
 
     data: str

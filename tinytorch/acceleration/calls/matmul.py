@@ -14,7 +14,7 @@ from ..loops.blocking import ALONE, L1
 from ..loops.gemm import block_by_rows, product, prologue_of_codes
 from ..loops.memory import aligned, round_up
 from ..loops.records import FLIP, PRODUCT_BYTES, PRODUCT_FIELDS, kernel_at, plan_at, product_at
-from ..runtime.compiled import Array, Entry, inlined
+from ..runtime.compiled import Array, Entry, compiled, inlined
 from ..runtime.intrinsics import address_of, call, int32s_at, int64s_at, keep_alive
 
 DONE, NAN, INFINITE, OTHER = 0, -1, -2, 1  # what became of a call; OTHER: nothing was done, go the general way
@@ -105,6 +105,12 @@ def _large_matmul(pool: int, threads: int, plan_words: Array, a: Array, zero_poi
     product(pool, threads, product_at(address))
     keep_alive(block)
     return DONE
+
+
+@compiled("void(int64, Array(uint8, 1, 'C', readonly=True), uint8[::1])")
+def unpack_weights(function: int, packed: Array, out: Array) -> None:
+    """All weights of a pack of few bits as int8, for what reads no pieces of them. function: see `jit.unpack`."""
+    call(function, (address_of(packed), packed.size, address_of(out), address_of(packed)))
 
 
 INTEGERS_ALONE = True  # nothing else is computed with: the floating-point mode does not matter

@@ -30,7 +30,7 @@ from ...core import (
 from ...core.layers import Remaining, as_module, is_exactly, names_in
 from ..operations.conv import Int8Conv2d
 from ..operations.elementwise import quantize
-from ..operations.int8 import prepack_int8
+from ..operations.int8 import kept_bits, prepack_int8
 from ..operations.linear import Int8Linear
 from ..operations.qparams import QParamsLike
 from .between import AcceleratedLookup, AcceleratedMean, AcceleratedOnCodes, AcceleratedResidual, AcceleratedSum, ran
@@ -55,7 +55,7 @@ class AcceleratedLinear(Accelerated):
         weight, out = layer.weight, layer.output_qparams
         static, self.kind = layer.input_qparams is not None, type(weight)
         scale = np.broadcast_to(weight.qparams.scale.ravel(), weight.shape[:1])
-        packed = prepack_int8(weight.q.T)
+        packed = prepack_int8(weight.q.T, kept_bits(weight.qparams.int_type.bits))
         self.input_qparams, self.output_qparams = layer.input_qparams, out
         out_codes, self.per_row = out if static else None, bool(layer.per_row)
         self._product = Int8Linear(packed, scale, layer.bias, layer.input_qparams, out_codes, relu, self.per_row)
@@ -111,7 +111,7 @@ class AcceleratedConv2d(Accelerated):
             codes.reshape(len(codes), channels, *kernel), np.concatenate(scales),
             np.concatenate([part.bias for part in parts]), self.input_qparams,
             self.output_qparams if static else None, relu, layer.stride, layer.padding, len(parts), layer.dilation,
-            bool(layer.per_row),
+            bool(layer.per_row), kept_bits(parts[0].weight.qparams.int_type.bits),
         )  # fmt: skip
         self.per_row = bool(layer.per_row)
         self.codes = [part.weights.data for part in self._product.layers]
@@ -221,8 +221,8 @@ def accelerate(model: Module) -> Module:
 
     Every QuantizedLinear, QuantizedConv1d and QuantizedConv2d becomes a packed layer that keeps no other copy of its
     weights, together with a ReLU that follows it; what works on codes as they are is taken along; all else is copied.
-    Weights of fewer than 8 bits take a byte each here. A layer whose sums might not fit int32 stays what it was, as
-    does a subclass. The new model is in evaluation mode.
+    Codes of weights take 2, 4 or 8 bits each: those of 3 bits take 4, and of 5 to 7 bits 8. A layer whose sums might
+    not fit int32 stays what it was, as does a subclass. The new model is in evaluation mode.
     ValueError for a model in which nothing is to be accelerated.
     """
     fast = _accelerated(as_module(model)).eval()

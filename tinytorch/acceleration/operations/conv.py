@@ -55,7 +55,7 @@ def _joined(weights: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
 
 
 def _layers(
-    weights: NDArray[np.int8], scale: ArrayLike, bias: NDArray[Any], groups: int, *rest: Any
+    weights: NDArray[np.int8], scale: ArrayLike, bias: NDArray[Any], groups: int, bits: int, *rest: Any
 ) -> tuple[Int8Linear, ...]:
     """A layer for each group of channels, or for several; their rows of codes run over (kernel row, kernel column,
     channel)."""
@@ -66,7 +66,7 @@ def _layers(
     for first in range(0, len(weights), each * joined):
         part = slice(first, first + each * joined)
         matrix = _joined(weights[part], joined).transpose(2, 3, 1, 0).reshape(-1, each * joined)
-        made.append(Int8Linear(prepack_int8(matrix), scales[part], bias[part], *rest))
+        made.append(Int8Linear(prepack_int8(matrix, bits), scales[part], bias[part], *rest))
     return tuple(made)
 
 
@@ -93,6 +93,7 @@ class Int8Conv2d:
     groups: int = 1
     dilation: Both = 1
     per_row: bool = False  # of the batch: without input_qparams, each image by its own range
+    bits: InitVar[int] = 8  # in which a code of the weights is kept, as in `prepack_int8`
     layers: tuple[Int8Linear, ...] = field(init=False, repr=False)
     kernel: tuple[int, int] = field(init=False)
     channels: int = field(init=False)  # of an input image
@@ -100,7 +101,13 @@ class Int8Conv2d:
     overlapping: Overlapping = field(init=False, repr=False)  # or if it has one group, and `is_worth_it`
 
     def __post_init__(
-        self, weights: NDArray[np.int8], scale: ArrayLike, bias: ArrayLike | None, out: QParamsLike | None, relu: bool
+        self,
+        weights: NDArray[np.int8],
+        scale: ArrayLike,
+        bias: ArrayLike | None,
+        out: QParamsLike | None,
+        relu: bool,
+        bits: int,
     ) -> None:
         weights = np.asarray(weights)
         for name, least in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1)):
@@ -120,9 +127,9 @@ class Int8Conv2d:
         biases, repeats = bias_of(bias, len(weights)), len(weights) // self.groups
         alone = weights.shape[1] == 1 < self.groups and repeats <= MOST_REPEATED
         if alone:
-            layers: tuple[Int8Linear, ...] = (Int8Linear(prepack_int8(in_rounds(weights)), scale, biases, *rest),)
+            layers: tuple[Int8Linear, ...] = (Int8Linear(prepack_int8(in_rounds(weights), bits), scale, biases, *rest),)
         else:
-            layers = _layers(weights, scale, biases, self.groups, *rest)
+            layers = _layers(weights, scale, biases, self.groups, bits, *rest)
         for name, made in (
             ("layers", layers), ("kernel", weights.shape[2:]), ("channels", weights.shape[1] * self.groups),
             ("depthwise", Depthwise(layers[0], repeats) if alone else None), ("overlapping", Overlapping(layers[0])),
@@ -232,10 +239,12 @@ class Int8Conv2d:
             shape = [*self.kernel, *steps, *out.shape[1:3], g * channels, channels, g * n, out.shape[3]]
             around = *run.pool(), run.address, driver.window_task.address, source, np.array(shape, np.int64), flip
             if by_images:
-                weights = layer.column_constants, *layer.driver_operands[:3], layer.int_bias
+                columns, sums = layer.column_constants, layer.driver_operands[0]
+                weights = columns, *layer.weights.as_int8(run), sums, layer.int_bias
                 driver.convolve_by_images(*around, shift, qparams, finish, *weights, target)
             else:
-                driver.convolve(*around, zero_point + shift, scale, *layer.driver_operands, target)
+                weights = *layer.weights.as_int8(run), *layer.driver_operands
+                driver.convolve(*around, zero_point + shift, scale, *weights, target)
 
     def _plain(self, images: NDArray[Any], out: NDArray[Any], zero_point: Any, scale: Any) -> None:
         (down, right), (far, wide) = as_pair(self.stride), as_pair(self.dilation)

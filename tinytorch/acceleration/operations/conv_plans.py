@@ -92,7 +92,8 @@ class Depthwise:
         if plan is None:
             plan = kept(self.plans, key, self._plan(conv, run, images, out))
         words, (_, shift) = plan.copy(), run.conversion(images.dtype.char == "b")
-        job = words.view(driver.DEPTHWISE)
+        job, (weights, panel_bytes) = words.view(driver.DEPTHWISE), layer.weights.as_int8(run)
+        job["weights"], job["panel"] = weights.ctypes.data, panel_bytes
         qparams = np.zeros((len(images) if layer.per_row else 0, ROW_FLOATS), np.float32)
         if layer.per_row:
             qparams[:, 0], qparams[:, 3] = np.ravel(zero_point), np.ravel(scale)
@@ -122,7 +123,6 @@ class Depthwise:
             "above": conv.padding[0], "left": conv.padding[1], "rows": out.shape[1], "columns": out.shape[2],
             "pixel_bytes": out.shape[3] * out.itemsize, "flip": run.conversion(images.dtype.char == "b")[0],
             "interleave": interleave, "taps": taps.ctypes.data, "finish": finish,
-            "weights": layer.weights.data.ctypes.data, "panel": layer.weights.panel_bytes,
         }.items():  # fmt: skip
             plan[name] = value
         return plan.view(np.int64)
@@ -187,6 +187,8 @@ class Overlapping:
         job, mask = words.view(driver.OVERLAPPING), np.full(1, flip, np.uint8)
         edge = np.full(conv.kernel[1] * conv.channels, zero_point, images.dtype)
         job["start"], job["u"], job["v"] = columns.addresses
+        weights, job["panel_bytes"] = self.layer.weights.as_int8(run)
+        job["weights"] = weights.ctypes.data
         job["edge"], job["flip"] = edge.ctypes.data, mask.ctypes.data
         flat = np.ascontiguousarray(images).reshape(-1).view(np.uint8), out.reshape(-1).view(np.uint8)
         driver.overlapping(*run.pool(), driver.overlapping_task.address, words, *flat)
@@ -199,7 +201,6 @@ class Overlapping:
             "pixel_bytes": conv.channels, "window_rows": conv.kernel[0], "window_columns": conv.kernel[1],
             "down": conv.stride[0], "right": conv.stride[1], "above": conv.padding[0], "left": conv.padding[1],
             "rows": out.shape[1], "columns": out.shape[2], "filters": out.shape[3], "itemsize": out.itemsize,
-            "weights": layer.weights.data.ctypes.data, "panel_bytes": layer.weights.panel_bytes,
             "epilogue": load("loops.jit").passes(run.name)[EPILOGUES[layer.epilogue]], "u_step": 4,
             "v_step": 0 if layer.epilogue == TO_CODES else 4,
         }.items():  # fmt: skip

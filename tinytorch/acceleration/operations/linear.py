@@ -59,7 +59,7 @@ class Int8Linear:
     qparams_out_floats: NDArray[np.float32] = field(init=False)  # likewise
     result_dtype: np.dtype[Any] = field(init=False)
     epilogue: int = field(init=False)  # TO_FLOAT, TO_FLOAT_RELU or TO_CODES
-    driver_operands: tuple[Any, ...] = field(init=False)  # what the compiled drivers take of a layer
+    driver_operands: tuple[Any, ...] = field(init=False)  # what the compiled drivers take of a layer besides its codes
     column_constants: NDArray[np.float32] = field(init=False)  # what `modules.epilogues_by_rows` read, if per_row
     plans: dict[tuple[str, str, bool], Any] = field(init=False)  # of small calls: see find_plan
 
@@ -77,8 +77,7 @@ class Int8Linear:
         self._set(scale=scale, float_bias=float_bias, int_bias=int_bias, plans={})
         self._set(largest_bias=int(np.abs(int_bias.astype(np.int64)).max(initial=0)))
         self._set_qparams()
-        b = self.weights
-        operands = b.data, b.panel_bytes, b.column_sums, scale, float_bias, int_bias, self.qparams_out_floats
+        operands = self.weights.column_sums, scale, float_bias, int_bias, self.qparams_out_floats
         self._set(driver_operands=(*operands, self.epilogue))
         self._set(column_constants=self._column_constants() if self.per_row else NO_FLOATS)
         self.check_overflow(self.qparams_in.zero_point)
