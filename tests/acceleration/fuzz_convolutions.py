@@ -42,7 +42,7 @@ class Case:
     threads: int
 
     def __str__(self) -> str:
-        kind = "float32" if self.out is None else self.out.int_type.storage.__name__
+        kind = "float32" if self.out is None else self.out.int_type.storage
         return f"{self.shape}, {self.codes.dtype} -> {kind}, ReLU {self.relu}, {self.qparams}, {self.threads} threads"
 
 

@@ -169,8 +169,8 @@ def test_random_convolutions_have_the_bits_of_the_definition(on_kernel: str) -> 
 
 
 def test_random_convolutions_by_overlapping_windows_do_too(on_kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv_plans, "FEW", 0)  # also where most windows run on
-    monkeypatch.setattr(conv_plans, "LONG_LINE", 1 << 20)
+    for name in ("MAX_WASTE", "MAX_WASTE_AMX", "MIN_TAPS"):  # also where most windows run on
+        monkeypatch.setattr(conv_plans, name, 0 if name == "MIN_TAPS" else 1 << 20)
     fuzz(on_kernel, 40, seed=18)
     set_num_threads(1)
 

@@ -81,12 +81,15 @@ def write_beyond_scratch() -> None:
     import numba
 
     from tinytorch.acceleration.loops.memory import aligned
-    from tinytorch.acceleration.runtime.intrinsics import atomic_store, keep_alive
+    from tinytorch.acceleration.runtime.intrinsics import keep_alive
+    from tinytorch.acceleration.runtime.records import atomic_store, fields, view_of
+
+    number_at = view_of(fields("value"))
 
     @numba.njit("void(int64)")  # type: ignore[untyped-decorator]
     def write(offset: int) -> None:
         block, address = aligned(128)
-        atomic_store(address + offset, 1)
+        atomic_store(number_at(address + offset), "value", 1)
         keep_alive(block)
 
     write(120)
@@ -131,6 +134,8 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
     by_rows, by_images = fast.Int8Linear(eight, scale, bias, per_row=True), fast.Int8Conv2d(filters, 0.01, per_row=True)
     alone = rng.integers(-128, 128, (channels, 1, 3, 3)).astype(np.int8)
     depthwise = fast.Int8Conv2d(alone, 0.01, None, p, padding=1, groups=channels)
+    grouped = fast.Int8Conv2d(filters.repeat(2, 0), 0.01, None, p, out, padding=(0, 2), groups=2, dilation=(1, 2))
+    strided, line = fast.Int8Conv2d(filters, 0.01, None, p, stride=3), fast.Int8Conv2d(filters[:, :, :1], 0.01, None, p)
     by_channels = fast.Int8Conv2d(alone, 0.01, padding=1, groups=channels, per_row=True)
     return {
         "int8_matmul": lambda: fast.int8_matmul(codes, eight, 3),
@@ -143,6 +148,9 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
         "codes to codes": lambda: to_codes(codes),
         "convolution": lambda: conv(images),
         "convolution by images": lambda: by_images(images),
+        "convolution in groups": lambda: grouped(np.concatenate([images, images], 1)),
+        "convolution in steps": lambda: strided(images),
+        "convolution of one row": lambda: line(images),
         "depthwise convolution": lambda: depthwise(images),
         "depthwise convolution by images": lambda: by_channels(images),
         "int4_matmul": lambda: fast.int4_matmul(codes, nibbles, 3),

@@ -83,6 +83,8 @@ def allocations_fail(kernel: str, threads: int) -> None:
     layer, half = Int8Linear(packed, np.float32(0.1)), prepack_bf16(x)
     static = Int8Linear(packed, np.float32(0.1), None, one, one, relu=True)
     conv = Int8Conv2d(kernels, np.float32(0.1), padding=1)
+    whole_windows, alone = Int8Conv2d(kernels, np.float32(0.1), stride=4), kernels[:32, :1]
+    depthwise = Int8Conv2d(alone, np.float32(0.1), padding=1, groups=16)
     operations = {
         "int8_matmul": lambda: int8_matmul(codes, packed, 7),
         "a few rows": lambda: int8_matmul(codes[:5], packed, 7),
@@ -93,6 +95,8 @@ def allocations_fail(kernel: str, threads: int) -> None:
         "codes out": lambda: static(x),
         "other codes": lambda: layer.of_codes(codes, one),
         "Int8Conv2d": lambda: conv(images),
+        "Int8Conv2d of whole windows": lambda: whole_windows(images),
+        "Int8Conv2d depthwise": lambda: depthwise(images),
         "int4_matmul": lambda: int4_matmul(codes, packed4, 7),
         "int4_linear": lambda: int4_linear(x, packed4),
         "quantize": lambda: quantize(x, one),

@@ -1,4 +1,4 @@
-"""The drivers of the bfloat16 product: two conversions and the walk over tiles of `gemm`."""
+"""The bfloat16 product: conversions whose innermost blocks are machine code, and the walk over tiles of `gemm`."""
 
 from typing import Any
 
@@ -7,71 +7,76 @@ import numpy as np
 from ..loops.blocking import ALONE
 from ..loops.gemm import product
 from ..loops.matrix import MANY
-from ..loops.memory import aligned, row_bytes
-from ..loops.memory import round_up as up
+from ..loops.memory import aligned, ceil_div, round_up, row_bytes
 from ..loops.records import DIRECT, PRODUCT
 from ..runtime.compiled import Array, compiled, inlined, task
 from ..runtime.intrinsics import address_of, call, keep_alive
+from ..runtime.records import fields, view_of
 from ..runtime.threads import EVERYBODY, run
+
+BF16 = fields("task block kernel panel_bytes")  # `convert_task`, a `modules.bf16_block`, a KERNEL, of the weights
+CONVERSION = fields(  # float32 [k, n] at x, in any order, to bfloat16 at y: blocks of 32 of k x 16 of n
+    "block x k_step n_step k n "  # from an element to the next one
+    "y k_block n_block y_row"  # from a block to the next one along k and n, and from row to row of a block
+)
+bf16_at, conversion_at = view_of(BF16), view_of(CONVERSION)
 
 
 @task
-def convert_task(w: Any, index: int, thread: int) -> None:
-    """A strip of a conversion, of 128 steps or of 64 columns, along which x lies in memory; 32 steps x 16 columns at a
-    time."""
-    block, ldx, k, n, ldy, along_n = w[0], w[4], w[5], w[6], w[10], w[3] == 4
-    k_first, k_last = (index * 128, min(k, index * 128 + 128)) if along_n else (0, k)
-    n_first, n_last = (0, n) if along_n else (index * 64, min(n, index * 64 + 64))
-    ks, ns = up(k_last - k_first, 32) // 32, up(n_last - n_first, 16) // 16
+def convert_task(v: Any, index: int, thread: int) -> None:
+    """A strip of a CONVERSION, of 128 steps or of 64 columns, along which x lies in memory."""
+    job = conversion_at(address_of(v))
+    along_n, x_row = job.n_step == 4, job.k_step if job.n_step == 4 else job.n_step
+    k_first, k_last = (index * 128, min(job.k, index * 128 + 128)) if along_n else (0, job.k)
+    n_first, n_last = (0, job.n) if along_n else (index * 64, min(job.n, index * 64 + 64))
+    ks, ns = ceil_div(k_last - k_first, 32), ceil_div(n_last - n_first, 16)
     for i in range(ks * ns):
-        step = k_first + 32 * (i // ns if along_n else i % ks)
-        first = n_first + 16 * (i % ns if along_n else i // ks)
-        x, y = w[1] + step * w[2] + first * w[3], w[7] + step // 32 * w[8] + first // 16 * w[9]
-        call(block, (x, ldx, min(32, k - step), min(16, n - first), y, ldy))
+        k = k_first + 32 * (i // ns if along_n else i % ks)
+        n = n_first + 16 * (i % ns if along_n else i // ks)
+        x, y = job.x + k * job.k_step + n * job.n_step, job.y + k // 32 * job.k_block + n // 16 * job.n_block
+        call(job.block, (x, x_row, min(32, job.k - k), min(16, job.n - n), y, job.y_row))
 
 
 @inlined
-def convert(
-    pool: int, function: int, block: int, x: int, k_step: int, n_step: int, ldx: int, k: int, n: int, y: int,
-    y_k: int, y_n: int, ldy: int,
-) -> None:  # fmt: skip
-    """float32 [k, n] at x, with steps of k_step and n_step bytes, to y: y_k bytes for 32 of k, y_n for 16 of n."""
-    w = np.empty(11, np.int64)
-    w[0], w[1], w[2], w[3], w[4], w[5], w[6] = block, x, k_step, n_step, ldx, k, n
-    w[7], w[8], w[9], w[10] = y, y_k, y_n, ldy
-    strips = up(k, 128) // 128 if n_step == 4 else up(n, 64) // 64
-    run(pool if k * n > ALONE // 64 else 0, function, address_of(w), strips, EVERYBODY, k * n >= MANY // 2)
-    keep_alive(w)
+def convert(pool: int, function: int, job: Any) -> None:
+    """A whole CONVERSION. function: the address of `convert_task`."""
+    strips, size = ceil_div(job.k, 128) if job.n_step == 4 else ceil_div(job.n, 64), job.k * job.n
+    run(pool if size > ALONE // 64 else 0, function, address_of(job), strips, EVERYBODY, size >= MANY // 2)
 
 
 BYTES = "Array(uint8, 1, 'C', readonly=True)"
 FLOATS = "Array(float32, 2, 'A', readonly=True)"
 
 
-@compiled(f"void(int64, int64, int64, {FLOATS}, int64, uint8[::1])")
-def pack(pool: int, function: int, block: int, b: Array, panel: int, out: Array) -> None:
-    """b [K, N] into panels. block: for elements side by side along N, if they are, else along K, where they must be."""
-    (k, n), (k_step, n_step) = b.shape, b.strides
-    ldx = k_step if n_step == 4 else n_step
-    convert(pool, function, block, address_of(b), k_step, n_step, ldx, k, n, address_of(out), 1024, panel, 64)
+@compiled(f"void(int64, int64[::1], {FLOATS}, uint8[::1])")
+def pack(pool: int, words: Array, b: Array, out: Array) -> None:
+    """b [K, N] into panels. words: a BF16 whose block reads along N if elements lie side by side there, else along K,
+    where they must."""
+    given, record = bf16_at(address_of(words)), np.empty(1, CONVERSION)
+    job = record[0]
+    job.block, job.x, (job.k, job.n), (job.k_step, job.n_step) = given.block, address_of(b), b.shape, b.strides
+    job.y, job.k_block, job.n_block, job.y_row = address_of(out), 1024, given.panel_bytes, 64
+    convert(pool, given.task, job)
+    keep_alive(record)
 
 
-@compiled(f"void(int64, int64, int64, int64, int64, {FLOATS}, {BYTES}, int64, float32[:, ::1])")
-def matmul(
-    pool: int, threads: int, kernel: int, function: int, block: int, a: Array, weights: Array, panel: int, out: Array,
-) -> None:  # fmt: skip
-    """a [M, K] @ weights into `out`. block: as in `pack`, along K first."""
-    (m, k), (m_step, k_step), n = a.shape, a.strides, out.shape[1]
-    ld = row_bytes(2 * k)
-    rows, address = aligned(up(m, 16) * ld)
-    ldx = m_step if k_step == 4 else k_step
-    convert(pool, function, block, address_of(a), k_step, m_step, ldx, k, m, address, 64, 16 * ld, ld)
-    start, record = np.zeros(up(n, 16) + 16, np.float32), np.zeros(1, PRODUCT)
-    p = record[0]
-    p.kernel, p.a, p.a_stride, p.a_itemsize, p.m, p.k = kernel, address, ld, 1, m, 2 * k
-    p.b, p.panel_bytes, p.n, p.start, p.epilogue = address_of(weights), panel, n, address_of(start), DIRECT
+@compiled(f"void(int64, int64, int64[::1], {FLOATS}, {BYTES}, float32[:, ::1])")
+def matmul(pool: int, threads: int, words: Array, a: Array, weights: Array, out: Array) -> None:
+    """a [M, K] @ weights into `out`. words: a BF16 whose block reads as in `pack`, along K first."""
+    given, (m, k), n = bf16_at(address_of(words)), a.shape, out.shape[1]
+    ld, record = row_bytes(2 * k), np.empty(1, CONVERSION)
+    rows, address = aligned(round_up(m, 16) * ld)
+    job = record[0]
+    job.block, job.x, job.k, job.n, (job.n_step, job.k_step) = given.block, address_of(a), k, m, a.strides
+    job.y, job.k_block, job.n_block, job.y_row = address, 64, 16 * ld, ld
+    convert(pool, given.task, job)
+    start, of_product = np.zeros(round_up(n, 16) + 16, np.float32), np.zeros(1, PRODUCT)
+    p = of_product[0]
+    p.kernel, p.a, p.a_stride, p.a_itemsize, p.m, p.k = given.kernel, address, ld, 1, m, 2 * k
+    p.b, p.panel_bytes, p.n, p.start, p.epilogue = address_of(weights), given.panel_bytes, n, address_of(start), DIRECT
     p.c, p.c_stride, p.c_itemsize = address_of(out), n * 4, 4
     product(pool, threads, p)
+    keep_alive(of_product)
     keep_alive(record)
     keep_alive(rows)
     keep_alive(start)

@@ -12,37 +12,29 @@ A kernel of more than four rows does this in rounds of four; what is interleaved
 
 from typing import Any
 
+import numpy as np
+
 from ..codegen.depthwise import MOST_TAPS
 from ..loops.blocking import ALONE, LONG
-from ..loops.memory import aligned, ceil_div, round_up
-from ..runtime.compiled import Array, compiled, inlined, task
-from ..runtime.intrinsics import address_of, atomic_load, call, float32s_at, int32s_at, keep_alive
+from ..loops.memory import aligned, ceil_div, fill, round_up
+from ..loops.records import plan_at, product_at, qparams_at
+from ..runtime.compiled import Array, inlined, task
+from ..runtime.intrinsics import address_of, call, int64s_at, keep_alive, uint8s_at
 from ..runtime.layout import ROW_BYTES
 from ..runtime.records import fields, view_of
 from ..runtime.threads import run
+from .convolution import DOWN, RIGHT, axis_at, convolution_at, product_of, repeat_qparams, unpack_weights, way
 
-# images: codes [images, height, width, channels]; those of the result are [images, rows, columns, channels].
-# interleave, taps: addresses of the functions of `codegen.depthwise`; of taps a table.
-# flip: what they are to xor to the codes. edge: the code of 0.0, before that.
-# start, u, v: for each channel where its sums start, and what the epilogue needs, whose address is `finish`; v is the
-# same for all if v_step is 0. qparams: 0, or where those of each image are, ROW_BYTES bytes each: then they are v.
-# The rest is filled in here: bytes of scratch for a thread, and how it is used; rows of the result in a
-# task, and how many of them are made of the same interleaved rows.
+# channels: of the result, and of the images once they are repeated. flip: what is xor-ed to all codes. edge: the code
+# of 0.0, before that. qparams: 0, or where those of each image are: then they are v. The rest says how scratch is used,
+# how many rows of the result make a task, and how many of them are made of the same interleaved rows.
 DEPTHWISE = fields(
     "codes images height width channels window_rows window_columns down right far wide above left "
-    "result rows columns pixel_bytes interleave taps flip edge weights panel start finish u v qparams "
+    "result rows columns pixel_bytes interleave taps flip edge weights panel_bytes start epilogue u v qparams "
     "scratch scratch_bytes edge_bytes round_bytes sums_bytes rounds together pixels block"
 )
 depthwise_at: Any = view_of(DEPTHWISE)
 SLOWER = 16  # products of matrices that are done while one is done here, of each channel alone
-
-
-@inlined
-def fill(address: int, code: int, nbytes: int) -> None:
-    """Fill bytes with a code, four at a time, and up to three more."""
-    numbers, four = int32s_at(address), (code & 255) * 0x01010101
-    for i in range((nbytes + 3) // 4):
-        numbers[i] = four
 
 
 @inlined
@@ -95,21 +87,11 @@ def add_products(job: Any, rows: int, shift: int, sums: int) -> None:
             count = min(MOST_TAPS, job.window_columns - first)
             x = rows + r * job.round_bytes + first * job.wide * pixel
             call(
-                atomic_load(job.taps + 8 * (count - 1)),
-                (x, job.right * pixel, job.wide * pixel, weights, job.panel, shift, job.columns, job.channels,
+                int64s_at(job.taps)[count - 1],
+                (x, job.right * pixel, job.wide * pixel, weights, job.panel_bytes, shift, job.columns, job.channels,
                  sums, ld, begin, ld_begin),
             )  # fmt: skip
             begin, ld_begin, weights = sums, ld, weights + count * 64
-
-
-@inlined
-def repeat_qparams(job: Any, image: int, to: int) -> int:
-    """The quantization parameters of an image, for each pixel of a row; returns the code of its 0.0."""
-    qparams = float32s_at(job.qparams + image * ROW_BYTES)
-    for j in range(job.columns):
-        of_pixel = float32s_at(to + j * ROW_BYTES)
-        of_pixel[0], of_pixel[3] = qparams[0], qparams[3]
-    return int(qparams[0])
 
 
 @task
@@ -125,8 +107,9 @@ def depthwise_task(w: Any, index: int, thread: int) -> None:
         if n != before and (job.qparams != 0 or before == -1):
             code = job.edge
             if job.qparams != 0:
-                v = sums + job.sums_bytes
-                code = repeat_qparams(job, n, v)
+                v, qparams = sums + job.sums_bytes, job.qparams + n * ROW_BYTES
+                code = int(qparams_at(qparams).zero_point)
+                repeat_qparams(qparams, job.columns, v)
             fill_edges(job, edge, code)
             before = n
         image = job.codes + n * job.height * job.width * job.channels
@@ -135,19 +118,40 @@ def depthwise_task(w: Any, index: int, thread: int) -> None:
             add_products(job, edge + job.edge_bytes, 8 * k * job.down, sums)
             out = job.result + i * job.columns * job.pixel_bytes
             ld = round_up(job.channels, 16) * 4
-            call(job.finish, (sums, ld, job.columns, job.channels, out, job.pixel_bytes, job.u, v))
+            call(job.epilogue, (sums, ld, job.columns, job.channels, out, job.pixel_bytes, job.u, v))
             i += 1
 
 
-@compiled("void(int64, int64, int64, int64[::1], Array(uint8, 1, 'C', readonly=True), uint8[::1])")
-def depthwise(pool: int, threads: int, function: int, words: Array, codes: Array, result: Array) -> None:
-    """A whole convolution. function: the address of `depthwise_task`; words: a DEPTHWISE record, which it fills in."""
-    job = depthwise_at(address_of(words))
-    job.codes, job.result = address_of(codes), address_of(result)
-    products = job.images * job.rows * job.columns * job.channels * job.window_rows * job.window_columns * SLOWER
-    if products < ALONE:
-        pool = 0
-    room = threads if pool != 0 else 1
+@inlined
+def repeated(codes: int, pixels: int, times: int) -> tuple[Array, int]:
+    """(memory, address) of the codes of so many pixels of a channel, each so many times; of them themselves for one."""
+    memory, address = aligned(pixels * times if times > 1 else 0)
+    if times == 1:
+        return memory, codes
+    x, y = uint8s_at(codes), uint8s_at(address)
+    for i in range(pixels):
+        for j in range(times):
+            y[i * times + j] = x[i]
+    return memory, address
+
+
+@inlined
+def set_operands(job: Any, record: int, address: int, qparams: int) -> None:
+    """What does not change from call to call, and what the columns of the result need. address: of a PRODUCT."""
+    c, down, right, p = convolution_at(record), axis_at(record + DOWN), axis_at(record + RIGHT), product_at(address)
+    job.images, job.height, job.width, job.channels = c.images, down.size, right.size, c.groups * c.filters
+    job.window_rows, job.window_columns, job.rows, job.columns = down.taps, right.taps, down.windows, right.windows
+    job.down, job.right, job.far, job.wide = down.step, right.step, down.apart, right.apart
+    job.above, job.left, job.pixel_bytes = down.before, right.before, right.result_bytes
+    job.interleave, job.taps, job.flip = c.interleave, c.taps, plan_at(c.plan).flip
+    job.weights, job.panel_bytes, job.start = p.b, p.panel_bytes, p.start
+    job.epilogue, job.u, job.v = p.epilogue, p.epilogue_u, p.epilogue_v
+    job.edge, job.qparams = int(qparams_at(qparams).zero_point), qparams if c.by_image != 0 else 0
+
+
+@inlined
+def choose_scratch(job: Any, room: int) -> None:
+    """How the rows of the result are cut for so many threads, and what one needs."""
     job.rounds = ceil_div(job.window_rows, 4)
     job.together = (4 - job.window_rows) // job.down + 1 if job.rounds == 1 and job.far == 1 else 1
     job.pixels = (job.columns - 1) * job.right + (job.window_columns - 1) * job.wide + 1
@@ -157,8 +161,28 @@ def depthwise(pool: int, threads: int, function: int, words: Array, codes: Array
     job.scratch_bytes = job.edge_bytes + job.rounds * job.round_bytes + job.sums_bytes
     if job.qparams != 0:
         job.scratch_bytes += round_up(job.columns * ROW_BYTES, 64)
-    lines, parts = job.images * job.rows, 4 * room if pool != 0 else 1
-    job.block = round_up(ceil_div(lines, parts), job.together)
+    parts = 4 * room if room > 1 else 1
+    job.block = round_up(ceil_div(job.images * job.rows, parts), job.together)
+
+
+@way
+def convolve_depthwise(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> None:
+    """A whole convolution."""
+    c, words = convolution_at(record), np.empty(1, DEPTHWISE)
+    job, (block, address) = words[0], product_of(record, qparams)
+    weights = unpack_weights(product_at(address))
+    set_operands(job, record, address, qparams)
+    of_images, job.codes = repeated(codes, job.images * job.height * job.width * c.groups, c.filters)
+    job.result = result
+    products = job.images * job.rows * job.columns * job.channels * job.window_rows * job.window_columns * SLOWER
+    if products < ALONE:
+        pool = 0
+    room = threads if pool != 0 else 1
+    choose_scratch(job, room)
     scratch, job.scratch = aligned(room * job.scratch_bytes)
-    run(pool, function, address_of(words), ceil_div(lines, job.block), room, products >= LONG)
+    run(pool, c.task, address_of(words), ceil_div(job.images * job.rows, job.block), room, products >= LONG)
     keep_alive(scratch)
+    keep_alive(of_images)
+    keep_alive(words)
+    keep_alive(weights)
+    keep_alive(block)

@@ -14,8 +14,8 @@ from ..loops.matrix import CHUNK, MANY
 from ..loops.memory import ceil_div
 from ..loops.records import FLIP, LEAST, PRODUCT_BYTES, kernel_at, plan_at, product_at, qparams_at
 from ..runtime.compiled import Array, Entry, compiled, inlined, task
-from ..runtime.intrinsics import address_of, atomic_add, call, float32s_at, int32s_at, int64s_at, keep_alive
-from ..runtime.records import fields, view_of
+from ..runtime.intrinsics import address_of, call, float32s_at, int32s_at, int64s_at, keep_alive
+from ..runtime.records import atomic_add, fields, view_of
 from ..runtime.threads import EVERYBODY, run
 from .matmul import (
     DONE,
@@ -33,7 +33,6 @@ from .matmul import (
 FLOATS = "Array(float32, 1, 'C', readonly=True)"
 RANGE = fields("extremes x size parts nan_count")
 range_at = view_of(RANGE)
-NAN_COUNT: Any = np.int64(RANGE.itemsize - 8)
 PART = 64  # bytes of a part of a range: a cache line for each task
 
 
@@ -43,7 +42,7 @@ def range_task(record: Any, index: int, thread: int) -> None:
     found, first = range_at(address_of(record)), index * CHUNK
     size, part = min(CHUNK, found.size - first), found.parts + index * PART
     if call(found.extremes, (found.x + first * 4, 0, 1, size, part, 0, 0, 0)) != 0:
-        atomic_add(address_of(record) + NAN_COUNT, 1)
+        atomic_add(found, "nan_count", 1)
 
 
 @inlined
@@ -138,7 +137,7 @@ def set_layer(plan: Any, p: Any, x: Array, out: Array, qparams: Any) -> None:
     if x.itemsize == 4:
         p.prologue, p.prologue_u, p.prologue_v = kernel.quantize, address_of(qparams), flip
     else:
-        p.prologue, p.prologue_u, p.prologue_v = prologue_of_codes(kernel, x, plan.flip), flip, 0
+        p.prologue, p.prologue_u, p.prologue_v = prologue_of_codes(p, plan.flip), flip, 0
 
 
 @inlined

@@ -14,7 +14,7 @@ from ..loops.blocking import ALONE, L1
 from ..loops.gemm import block_by_rows, product, prologue_of_codes
 from ..loops.memory import aligned, round_up
 from ..loops.records import FLIP, PRODUCT_BYTES, PRODUCT_FIELDS, kernel_at, plan_at, product_at
-from ..runtime.compiled import Array, Entry, compiled, inlined
+from ..runtime.compiled import Array, Entry, inlined
 from ..runtime.intrinsics import address_of, call, int32s_at, int64s_at, keep_alive
 
 DONE, NAN, INFINITE, OTHER = 0, -1, -2, 1  # what became of a call; OTHER: nothing was done, go the general way
@@ -77,7 +77,7 @@ def is_refused(plan: Any, a: Array, zero_point: int) -> bool:
 def set_codes(plan: Any, p: Any, a: Array, zero_point: int, out: Array) -> None:
     """Operands of (a - zero_point) @ b: the zero point is taken off where each column's sums begin."""
     set_operands(p, a, out)
-    p.prologue, p.prologue_u = prologue_of_codes(kernel_at(p.kernel), a, plan.flip), address_of(plan) + FLIP
+    p.prologue, p.prologue_u = prologue_of_codes(p, plan.flip), address_of(plan) + FLIP
     start, column_sums, zero = int32s_at(p.start), int64s_at(plan.column_sums), zero_point + plan.shift
     for j in range(p.n):
         start[j] = -zero * column_sums[j]
@@ -105,12 +105,6 @@ def _large_matmul(pool: int, threads: int, plan_words: Array, a: Array, zero_poi
     product(pool, threads, product_at(address))
     keep_alive(block)
     return DONE
-
-
-@compiled("void(int64, Array(uint8, 1, 'C', readonly=True), uint8[::1])")
-def unpack_weights(function: int, packed: Array, out: Array) -> None:
-    """All weights of a pack of few bits as int8, for what reads no pieces of them. function: see `jit.unpack`."""
-    call(function, (address_of(packed), packed.size, address_of(out), address_of(packed)))
 
 
 INTEGERS_ALONE = True  # nothing else is computed with: the floating-point mode does not matter

@@ -105,9 +105,9 @@ def quantizer_of(kernel: Kernel, flip: int) -> NDArray[np.int64]:
     return np.array([kernel.record["extremes"][0], kernel.record["quantize"][0], flip], np.int64)
 
 
-def _of_rows(layer: Any, kernel: Kernel) -> Plan:
-    """The plan of a layer whose input comes in reals, each row of which gets a scale of its own."""
-    (_, n), (flip, shift) = layer.weights.shape, kernel.conversion(is_int8=False)
+def of_rows(layer: Any, kernel: Kernel, is_int8: bool = False) -> Plan:
+    """The plan of a layer whose rows have a scale each. Reals become uint8 codes on their way in."""
+    (_, n), (flip, shift) = layer.weights.shape, kernel.conversion(is_int8)
     start = np.zeros(n + 32, np.int64)
     start[:n] = -shift * layer.weights.column_sums
     start[: layer.int_bias.size] += layer.int_bias
@@ -117,13 +117,13 @@ def _of_rows(layer: Any, kernel: Kernel) -> Plan:
         "start": start.astype(np.int32),
         "epilogue": epilogue, "epilogue_u": layer.column_constants, "column_u": 12, "row_v": ROW_BYTES,
     }  # fmt: skip
-    return _plan((rows.SMALL, rows.LARGE), layer.weights, kernel, False, product, {})
+    return _plan((rows.SMALL, rows.LARGE), layer.weights, kernel, is_int8, product, {})
 
 
 def of_layer(layer: Any, kernel: Kernel, kind: str) -> Plan:
     """The plan of a layer whose input has type `kind`."""
     if layer.per_row and kind == "f":
-        return _of_rows(layer, kernel)
+        return of_rows(layer, kernel)
     n, to_codes = layer.weights.shape[1], layer.output_qparams is not None
     floats, integers = np.zeros(n + 32, np.float32), np.zeros(n, np.int32)  # epilogues read whole vectors
     floats[: layer.float_bias.size], integers[: layer.int_bias.size] = layer.float_bias, layer.int_bias

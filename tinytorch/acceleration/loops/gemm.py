@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..runtime.compiled import inlined, task
-from ..runtime.intrinsics import address_of, atomic_add, call, int64s_at, keep_alive
+from ..runtime.intrinsics import address_of, call, int64s_at, keep_alive
+from ..runtime.records import atomic_add
 from ..runtime.threads import run
 from .blocking import ALONE, LONG, choose_blocks, choose_depth, choose_scratch, unpacked_bytes, work_of
 from .matrix import read_all_rows
 from .memory import aligned, ceil_div, round_up, row_bytes
-from .records import DIRECT, NAN_COUNT, NONE, kernel_at, product_at
+from .records import DIRECT, NONE, kernel_at, product_at
 
 
 class Block(NamedTuple):
@@ -232,7 +233,7 @@ def product_task(record: Any, index: int, thread: int) -> None:
         seen = block_by_rows(p, index, scratch)
     call(kernel_at(p.kernel).release, (0,))
     if seen != 0:
-        atomic_add(address_of(record) + NAN_COUNT, seen)
+        atomic_add(p, "nan_count", seen)
 
 
 @inlined
@@ -264,9 +265,10 @@ def product(pool: int, threads: int, p: Any) -> int:
 
 
 @inlined
-def prologue_of_codes(kernel: Any, a: Any, flip: int) -> int:
-    """The prologue of codes: none where micro-kernels can read them as they lie."""
-    k, stride, step = a.shape[1], a.strides[0], kernel.step_bytes
-    lies_well = k % step == 0 and (step == 4 or (address_of(a) % 64 == 0 and stride % 64 == 0 and stride % 2048 != 0))
-    prologue: int = NONE if flip == 0 and lies_well and k > 0 else kernel.copy_codes
+def prologue_of_codes(p: Any, flip: int) -> int:
+    """The prologue of codes: none where micro-kernels can read A as it lies."""
+    kernel, stride = kernel_at(p.kernel), p.a_stride
+    lies_well = kernel.step_bytes == 4 or (p.a % 64 == 0 and stride % 64 == 0 and stride % 2048 != 0)
+    as_it_lies = flip == 0 and lies_well and p.k > 0 and p.k % kernel.step_bytes == 0
+    prologue: int = NONE if as_it_lies else kernel.copy_codes
     return prologue

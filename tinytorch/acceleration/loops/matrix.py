@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from ..runtime.compiled import Array, inlined, task
-from ..runtime.intrinsics import address_of, atomic_add, call, keep_alive
+from ..runtime.intrinsics import address_of, call, keep_alive
+from ..runtime.records import atomic_add
 from ..runtime.threads import EVERYBODY, run
 from .memory import aligned, ceil_div
-from .records import MATRIX, kernel_at, matrix_at, offset
+from .records import MATRIX, kernel_at, matrix_at
 
 CHUNK = 1 << 14  # elements that make a task
 MANY = 1 << 20  # elements for which a sleeping thread is woken
-NAN_COUNT: Any = np.int64(offset(MATRIX, "nan_count"))
 
 
 @task
@@ -24,7 +24,7 @@ def matrix_task(record: Any, index: int, thread: int) -> None:
     x, y, v = matrix.x + x, matrix.y + y, matrix.v + first * matrix.row_v
     seen = call(matrix.function, (x, matrix.x_stride, rows, matrix.columns, y, matrix.y_stride, matrix.u, v))
     if seen != 0:
-        atomic_add(address_of(record) + NAN_COUNT, seen)
+        atomic_add(matrix, "nan_count", seen)
 
 
 @inlined

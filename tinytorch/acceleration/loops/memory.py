@@ -1,10 +1,10 @@
-"""Scratch memory: how far apart rows are laid, and blocks that begin on a cache line."""
+"""Scratch memory: how far apart rows are laid, blocks that begin on a cache line, bytes that are filled."""
 
 import numpy as np
 
 from ..runtime import layout
 from ..runtime.compiled import Array, inlined
-from ..runtime.intrinsics import address_of
+from ..runtime.intrinsics import address_of, int32s_at
 
 
 @inlined
@@ -28,3 +28,11 @@ def aligned(nbytes: int) -> tuple[Array, int]:
     scratch of more than a few numbers is made here. It ends where its block ends: what is left over lies before it."""
     block = np.empty(nbytes + 64, np.uint8)
     return block, (address_of(block) + 64) // 64 * 64
+
+
+@inlined
+def fill(address: int, code: int, nbytes: int) -> None:
+    """Fill bytes with a code, four at a time, and up to three more."""
+    numbers, four = int32s_at(address), (code & 255) * 0x01010101
+    for i in range((nbytes + 3) // 4):
+        numbers[i] = four

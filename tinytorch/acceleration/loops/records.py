@@ -69,6 +69,5 @@ def offset(record: np.dtype[Any], name: str) -> int:
 
 PRODUCT_FIELDS = PRODUCT.itemsize // 8
 PRODUCT_BYTES: Any = np.int64((PRODUCT.itemsize + 63) // 64 * 64)  # what it takes in scratch memory
-NAN_COUNT: Any = np.int64(offset(PRODUCT, "nan_count"))
 LEAST: Any = np.int64(offset(QPARAMS, "least"))
 FLIP: Any = np.int64(offset(PLAN, "flip"))

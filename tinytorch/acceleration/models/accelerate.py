@@ -98,7 +98,7 @@ class AcceleratedConv1d(Accelerated):
 
 
 class AcceleratedConv2d(Accelerated):
-    """A QuantizedConv2d, packed. codes, scale, bias: of each group, all it keeps of the arrays."""
+    """A QuantizedConv2d, packed. codes, column_sums, scale, bias: all it keeps of the arrays."""
 
     def __init__(self, layer: Any, relu: bool = False) -> None:
         parts, kernel = layer.products, tuple(layer.kernel)
@@ -114,10 +114,9 @@ class AcceleratedConv2d(Accelerated):
             bool(layer.per_row), kept_bits(parts[0].weight.qparams.int_type.bits),
         )  # fmt: skip
         self.per_row = bool(layer.per_row)
-        self.codes = [part.weights.data for part in self._product.layers]
-        self.column_sums = [part.weights.column_sums for part in self._product.layers]
-        self.scale = [part.scale for part in self._product.layers]
-        self.bias = [part.int_bias if static else part.float_bias for part in self._product.layers]
+        packed = self._product.layer
+        self.codes, self.column_sums, self.scale = packed.weights.data, packed.weights.column_sums, packed.scale
+        self.bias = packed.int_bias if static else packed.float_bias
         self._explanation = explained(layer, relu)
         self._repr = repr_like(layer, "AcceleratedConv2d", relu)
 

@@ -93,16 +93,18 @@ def prepack_bf16(b: Matrix) -> PackedBf16:
         return PackedBf16(data, (k, n))
     driver, data, readable = load("calls.bf16"), aligned(panel * -(-n // 16), np.empty), _readable(b)
     block = load("loops.jit").block(name, "k" if readable.strides[1] == 4 else "n", "k")
-    driver.pack(load("runtime.threads").pool().address, driver.convert_task.address, block, readable, panel, data)
+    record = np.array([driver.convert_task.address, block, 0, panel])
+    driver.pack(load("runtime.threads").pool().address, record, readable, data)
     return PackedBf16(data, (k, n))
 
 
 def _product(a: Matrix, b: PackedBf16, name: str) -> Matrix:
     """a [M, K] @ b, compiled."""
     m, n, run, driver = len(a), b.shape[1], load("loops.jit").bf16_kernel(name), load("calls.bf16")
-    out, convert, readable = empty_aligned((m, n), FLOAT32), driver.convert_task.address, _readable(a)
+    out, readable = empty_aligned((m, n), FLOAT32), _readable(a)
     block = load("loops.jit").block(name, "n" if readable.strides[1] == 4 else "k", "n")
-    driver.matmul(*run.pool(), run.address, convert, block, readable, b.data, b.panel_bytes, out)
+    record = np.array([driver.convert_task.address, block, run.address, b.panel_bytes])
+    driver.matmul(*run.pool(), record, readable, b.data, out)
     return out
 
 

@@ -1,45 +1,39 @@
-"""How a convolution is computed: what its driver needs before the first image, found once for each size of images.
+"""How a convolution is computed: the way is chosen, and its record made, once for each size of images.
 
-Depthwise     every channel has kernels of its own
-Overlapping   windows overlap in memory, where that is worth it
+pixels        1 x 1, each pixel: a product of pixels as they lie
+depthwise     each channel has filters of its own
+overlapping   windows overlap in memory, where that is worth it
+windows       all else: windows are copied whole
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.features import kernel
-from ..runtime.layout import ROW_FLOATS
 from ..runtime.once import load
 from .dispatch import compiled_kernel
-from .linear import TO_CODES, TO_FLOAT, TO_FLOAT_RELU, Int8Linear
 
-MOST_REPEATED = 4  # kernels of one channel: for so many its pixels are repeated
-MOST_KEPT = 8  # sizes of images, or quantization parameters, for which a layer keeps ready what it needs
+MOST_REPEATED = 4  # filters of one channel: for so many its pixels are repeated
+MOST_KEPT = 8  # sizes of images for which a layer keeps ready what it needs
 FIRST_CACHE = 1 << 15  # bytes of the rows of a tile
-STRIP = 1 << 17  # bytes of the strip of a column of windows
-FEW = 6  # windows, of which one may run on into the next strip, if lines are short; one of many where they are long
-LONG_LINE = 24  # bytes of a line for each of these many
-EPILOGUES = {TO_FLOAT: "to_float", TO_FLOAT_RELU: "to_float_relu", TO_CODES: "to_codes"}
+STRIP = 1 << 17  # bytes of the strip of a column of windows, if it is not cut
+MAX_WASTE = 16  # products of a window that runs on, for each window of its strip that is not copied whole
+MAX_WASTE_AMX = 40  # the same where products take less time
+MIN_TAPS = 2  # of a kernel of one row, for each step: windows of fewer are as soon copied whole
 
 
-def in_rounds(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Weights [channels, 1, rows, columns] as a matrix [(rows / 4, columns, 4), channels], rows filled up with 0."""
-    n, _, rows, columns = weights.shape
-    full = np.zeros((-(-rows // 4) * 4, columns, n), weights.dtype)
-    full[:rows] = weights[:, 0].transpose(1, 2, 0)
-    return full.reshape(-1, 4, columns, n).transpose(0, 2, 1, 3).reshape(-1, n)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """record: a CONVOLUTION (see `calls.convolution`). shape: of the result, channels last. owners: of addresses."""
 
-
-def padded(values: Any, n: int, dtype: Any) -> NDArray[Any]:
-    """n values, or one for all, and zeros up to a multiple of 16."""
-    full = np.zeros(-(-n // 16) * 16, dtype)
-    full[:n] = values
-    return full
+    record: NDArray[np.int64]
+    shape: tuple[int, ...]
+    owners: tuple[Any, ...]
 
 
 def kept(memory: dict[Any, Any], key: Any, value: Any) -> Any:
@@ -50,159 +44,83 @@ def kept(memory: dict[Any, Any], key: Any, value: Any) -> Any:
     return value
 
 
-class Columns:
-    """What each channel of a result needs: where its sums start, u and v of the epilogue. addresses: of the three."""
-
-    def __init__(self, layer: Int8Linear, zero_point: int, scale: Any) -> None:
-        n = layer.weights.shape[1]
-        start = -zero_point * layer.weights.column_sums
-        if layer.int_bias.size:
-            start = start + layer.int_bias
-        multiplier, v = np.multiply(scale, layer.scale), layer.qparams_out_floats
-        if layer.per_row:
-            u = v = layer.column_constants
-        elif layer.output_qparams is not None:
-            u = padded(multiplier / layer.qparams_out_floats[3], n, np.float32)
-        else:
-            u = padded(multiplier, n, np.float32)
-            v = padded(layer.float_bias if layer.float_bias.size else np.float32(0), n, np.float32)
-        self.arrays = padded(start, n, np.int32), u, v
-        self.addresses = tuple(array.ctypes.data for array in self.arrays)
-
-
-@dataclass(frozen=True, eq=False)
-class Depthwise:
-    """layer: the weights as `in_rounds`, and all that is done with their sums. each: kernels of a channel."""
-
-    layer: Int8Linear
-    each: int
-    columns: dict[tuple[Any, ...], Columns] = field(init=False, repr=False, default_factory=dict)
-    plans: dict[tuple[Any, ...], Any] = field(init=False, repr=False, default_factory=dict)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is kept ready holds addresses of this process: a copy or a pickle goes without."""
-        return {**self.__dict__, "columns": {}, "plans": {}}
-
-    def __call__(self, conv: Any, images: NDArray[Any], out: NDArray[Any], zero_point: Any, scale: Any) -> None:
-        """Fill `out` [N, rows, columns, channels]. conv: the Int8Conv2d; images: codes [N, height, width, channels].
-        zero_point, scale: one, or [N, 1, 1, 1]."""
-        run, layer, driver = compiled_kernel(kernel()), self.layer, load("calls.depthwise")
-        key = run.name, images.dtype.char, images.shape
-        plan = self.plans.get(key)
-        if plan is None:
-            plan = kept(self.plans, key, self._plan(conv, run, images, out))
-        words, (_, shift) = plan.copy(), run.conversion(images.dtype.char == "b")
-        job, (weights, panel_bytes) = words.view(driver.DEPTHWISE), layer.weights.as_int8(run)
-        job["weights"], job["panel"] = weights.ctypes.data, panel_bytes
-        qparams = np.zeros((len(images) if layer.per_row else 0, ROW_FLOATS), np.float32)
-        if layer.per_row:
-            qparams[:, 0], qparams[:, 3] = np.ravel(zero_point), np.ravel(scale)
-            job["qparams"], zero_point, scale = qparams.ctypes.data, 0, np.float32(1)
-        columns = self.columns.get((zero_point + shift, scale))
-        if columns is None:
-            columns = kept(self.columns, (zero_point + shift, scale), Columns(layer, zero_point + shift, scale))
-        job["start"], job["u"], job["v"] = columns.addresses
-        job["edge"] = zero_point
-        codes = np.ascontiguousarray(images if self.each == 1 else np.repeat(images, self.each, 3))
-        flat = codes.reshape(-1).view(np.uint8), out.reshape(-1).view(np.uint8)
-        driver.depthwise(*run.pool(), driver.depthwise_task.address, words, *flat)
-
-    def _plan(self, conv: Any, run: Any, images: NDArray[Any], out: NDArray[Any]) -> Any:
-        """The record that the driver takes, without what changes from call to call; as integers, which copy faster."""
-        layer, jit = self.layer, load("loops.jit")
-        interleave, taps = jit.depthwise_functions(run.name)
-        if layer.per_row:
-            finish = jit.passes_by_rows(run.name)[layer.relu]
-        else:
-            finish = jit.passes(run.name)[EPILOGUES[layer.epilogue]]
-        (high, wide), (down, right), (far, apart) = conv.kernel, conv.stride, conv.dilation
-        plan = np.zeros(1, load("calls.depthwise").DEPTHWISE)
-        for name, value in {
-            "images": len(images), "height": images.shape[1], "width": images.shape[2], "channels": out.shape[3],
-            "window_rows": high, "window_columns": wide, "down": down, "right": right, "far": far, "wide": apart,
-            "above": conv.padding[0], "left": conv.padding[1], "rows": out.shape[1], "columns": out.shape[2],
-            "pixel_bytes": out.shape[3] * out.itemsize, "flip": run.conversion(images.dtype.char == "b")[0],
-            "interleave": interleave, "taps": taps.ctypes.data, "finish": finish,
-        }.items():  # fmt: skip
-            plan[name] = value
-        return plan.view(np.int64)
-
-    def plain(self, windows: NDArray[Any], zero_point: Any, scale: Any) -> NDArray[Any]:
-        """The definition in NumPy. windows: codes [N, rows, columns, channels, *kernel]."""
-        n, (count, rows, columns, _, high, wide) = self.layer.weights.shape[1], windows.shape
-        weights = self.layer.weights.unpack().reshape(-1, wide, 4, n).transpose(0, 2, 1, 3).reshape(-1, wide, n)
-        sums = np.zeros((count, rows, columns, n), np.int64)
-        for i in range(high):
-            for j in range(wide):
-                sums += np.repeat(windows[..., i, j], self.each, 3).astype(np.int32) * weights[i, j]
-        return self.layer.from_sums(sums, zero_point, scale)
-
-
-def lines_of(conv: Any, rows: int) -> int:
-    """Lines of a strip (see `calls.overlapping`) with so many rows of windows."""
-    (high, _), (down, _) = conv.kernel, conv.stride
-    return int(-(-((rows - 1) * down + high) // down) * down)
-
-
-def is_worth_it(conv: Any, run: Any, rows: int) -> bool:
-    """Whether a convolution is faster so than by copying whole windows, for so many rows of windows: it has one group,
-    its kernel has more than one row and no dilation, few windows run on, and a tile's rows fit the first cache. Images
-    with quantization parameters of their own go the other way."""
-    (high, wide), (down, _) = conv.kernel, conv.stride
-    if len(conv.layers) != 1 or high == 1 or tuple(conv.dilation) != (1, 1) or conv.per_row:
+def is_worth_it(conv: Any, windows: tuple[int, int], run: Any) -> bool:
+    """Whether a convolution is faster on kernel `run` by overlapping windows than by copying whole ones: few windows
+    run on, and a tile's rows fit the first cache. windows: rows and columns of the result."""
+    axis = 1 if conv.kernel[0] == 1 else 0  # along which strips lie: see `calls.overlapping`
+    taps, step, apart = conv.kernel[axis], conv.stride[axis], conv.dilation[axis]
+    if axis == 1 and taps < MIN_TAPS * step:
         return False
-    lines, line = lines_of(conv, rows), wide * conv.channels
-    tile = (int(run.record["tile_rows"].item()) * down + high) * line
-    few_run_on = (lines // down - rows) * max(FEW, line // LONG_LINE) <= rows
-    return bool(few_run_on and tile <= FIRST_CACHE and lines * line <= STRIP)
+    classes, step = apart // gcd(step, apart), step // gcd(step, apart)
+    line = conv.kernel[1 - axis] * (conv.channels // conv.groups_together)
+    part = min(-(-windows[axis] // classes), max(1, (STRIP // line - taps) // step + 1))
+    run_on = -(-((part - 1) * step + taps) // step) - part
+    wasted, max_waste = (
+        run_on * (conv.filters // conv.groups_together),
+        MAX_WASTE_AMX if run.name == "amx" else MAX_WASTE,
+    )
+    tile_bytes = (int(run.record["tile_rows"].item()) * step + taps) * line
+    return bool(wasted <= part * max_waste and tile_bytes <= FIRST_CACHE)
 
 
-@dataclass(frozen=True, eq=False)
-class Overlapping:
-    """layer: of the only group."""
+def plan_of(conv: Any, name: str, kind: str, shape: tuple[int, ...]) -> Plan:
+    """What kernel `name` needs for images of this shape, channels last, whose codes have type `kind`. conv: an
+    Int8Conv2d."""
+    (count, height, width, channels), layer, windows = shape, conv.layer, conv.windows_of(shape)
+    few_rows = _is_plain(conv) and count * height * width <= layer.weights.few_rows
+    run, plans, calls = compiled_kernel(name, few_rows), load("calls.plans"), load("calls.convolution")
+    of_layer = plans.of_rows(layer, run, kind == "b") if conv.per_row else plans.of_layer(layer, run, kind)
+    way, task, functions = _way(conv, run, windows)
+    out, itemsize, record = conv.filters, layer.result_dtype.itemsize, np.zeros(1, calls.CONVOLUTION)
+    interleave, taps = functions
+    for field, value in {
+        "way": way.address, "task": 0 if task is None else task.address, "plan": of_layer.words.ctypes.data,
+        "images": count, "groups": conv.groups_together, "channels": channels // conv.groups_together,
+        "filters": out // conv.groups_together, "by_image": conv.per_row, "interleave": interleave,
+        "taps": taps.ctypes.data,
+    }.items():  # fmt: skip
+        record[field] = value
+    for axis, sizes in enumerate(((width * channels, windows[1] * out * itemsize), (channels, out * itemsize))):
+        numbers = (windows, conv.kernel, shape[1:3], conv.stride, conv.dilation, conv.padding)
+        record[("down", "right")[axis]] = (*(pair[axis] for pair in numbers), *sizes)
+    return Plan(record.view(np.int64), (count, *windows, out), (of_layer, taps))
 
-    layer: Int8Linear
-    columns: dict[tuple[Any, ...], Columns] = field(init=False, repr=False, default_factory=dict)
-    plans: dict[tuple[Any, ...], Any] = field(init=False, repr=False, default_factory=dict)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What is kept ready holds addresses of this process: a copy or a pickle goes without."""
-        return {**self.__dict__, "columns": {}, "plans": {}}
+def _is_plain(conv: Any) -> bool:
+    """Whether pixels are the windows."""
+    pixels = conv.kernel == conv.stride == (1, 1) and conv.padding == (0, 0)
+    return pixels and conv.groups_together == 1 and not conv.per_row
 
-    def __call__(self, conv: Any, run: Any, images: NDArray[Any], out: NDArray[Any], qparams: tuple[Any, Any]) -> None:
-        """Fill `out` [N, rows, columns, filters]. images: codes [N, height, width, channels] of these qparams, a zero
-        point and a scale."""
-        (zero_point, scale), driver, key = (
-            qparams,
-            load("calls.overlapping"),
-            (run.name, images.dtype.char, images.shape),
-        )
-        plan = self.plans.get(key)
-        if plan is None:
-            plan = kept(self.plans, key, self._plan(conv, run, images, out))
-        words, (flip, shift) = plan.copy(), run.conversion(images.dtype.char == "b")
-        columns = self.columns.get((zero_point + shift, scale))
-        if columns is None:
-            columns = kept(self.columns, (zero_point + shift, scale), Columns(self.layer, zero_point + shift, scale))
-        job, mask = words.view(driver.OVERLAPPING), np.full(1, flip, np.uint8)
-        edge = np.full(conv.kernel[1] * conv.channels, zero_point, images.dtype)
-        job["start"], job["u"], job["v"] = columns.addresses
-        weights, job["panel_bytes"] = self.layer.weights.as_int8(run)
-        job["weights"] = weights.ctypes.data
-        job["edge"], job["flip"] = edge.ctypes.data, mask.ctypes.data
-        flat = np.ascontiguousarray(images).reshape(-1).view(np.uint8), out.reshape(-1).view(np.uint8)
-        driver.overlapping(*run.pool(), driver.overlapping_task.address, words, *flat)
 
-    def _plan(self, conv: Any, run: Any, images: NDArray[Any], out: NDArray[Any]) -> Any:
-        """The record that the driver takes, without what changes from call to call; as integers, which copy faster."""
-        layer, plan = self.layer, np.zeros(1, load("calls.overlapping").OVERLAPPING)
-        for name, value in {
-            "kernel": run.address, "images": len(images), "height": images.shape[1], "width": images.shape[2],
-            "pixel_bytes": conv.channels, "window_rows": conv.kernel[0], "window_columns": conv.kernel[1],
-            "down": conv.stride[0], "right": conv.stride[1], "above": conv.padding[0], "left": conv.padding[1],
-            "rows": out.shape[1], "columns": out.shape[2], "filters": out.shape[3], "itemsize": out.itemsize,
-            "epilogue": load("loops.jit").passes(run.name)[EPILOGUES[layer.epilogue]], "u_step": 4,
-            "v_step": 0 if layer.epilogue == TO_CODES else 4,
-        }.items():  # fmt: skip
-            plan[name] = value
-        return plan.view(np.int64)
+def _way(conv: Any, run: Any, windows: tuple[int, int]) -> tuple[Any, Any, tuple[int, NDArray[np.int64]]]:
+    """(the way, its task, functions of `codegen.depthwise`)."""
+    calls, none = load("calls.convolution"), (0, np.zeros(0, np.int64))
+    if conv.is_depthwise:
+        depthwise = load("calls.depthwise")
+        return depthwise.convolve_depthwise, depthwise.depthwise_task, load("loops.jit").depthwise_functions(run.name)
+    if _is_plain(conv):
+        return calls.convolve_pixels, None, none
+    if is_worth_it(conv, windows, run):
+        overlapping = load("calls.overlapping")
+        return overlapping.convolve_overlapping, overlapping.overlapping_task, none
+    return calls.convolve_windows, calls.windows_task, none
+
+
+def in_rounds(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights [channels, 1, rows, columns] as a matrix [(rows / 4, columns, 4), channels], rows filled up with 0."""
+    n, _, rows, columns = weights.shape
+    full = np.zeros((-(-rows // 4) * 4, columns, n), weights.dtype)
+    full[:rows] = weights[:, 0].transpose(1, 2, 0)
+    return full.reshape(-1, 4, columns, n).transpose(0, 2, 1, 3).reshape(-1, n)
+
+
+def plain_depthwise(layer: Any, windows: NDArray[Any]) -> NDArray[np.int64]:
+    """The sums [N, rows, columns, filters] in NumPy, of a layer whose weights are `in_rounds`. windows: codes
+    [N, rows, columns, channels, *kernel]."""
+    n, (count, rows, columns, channels, high, wide) = layer.weights.shape[1], windows.shape
+    weights = layer.weights.unpack().reshape(-1, wide, 4, n).transpose(0, 2, 1, 3).reshape(-1, wide, n)
+    sums = np.zeros((count, rows, columns, n), np.int64)
+    for i in range(high):
+        for j in range(wide):
+            sums += np.repeat(windows[..., i, j], n // channels, 3).astype(np.int32) * weights[i, j]
+    return sums

@@ -38,9 +38,9 @@ def tell_cost() -> None:
 
 
 def exact_product(a: NDArray[np.int8 | np.uint8], b: NDArray[np.int8]) -> NDArray[np.int64]:
-    """a [M, K] @ b [K, N], exactly: int64 [M, N]."""
-    acc = np.zeros((a.shape[0], b.shape[1]), np.int64)
-    for k in range(0, b.shape[0], PIECE):
+    """a [..., M, K] @ b [..., K, N], exactly: int64 [..., M, N]."""
+    acc = np.zeros((*a.shape[:-1], b.shape[-1]), np.int64)
+    for k in range(0, b.shape[-2], PIECE):
         piece = slice(k, k + PIECE)
-        acc += (a[:, piece].astype(np.float32) @ b[piece].astype(np.float32)).astype(np.int64)
+        acc += (a[..., piece].astype(np.float32) @ b[..., piece, :].astype(np.float32)).astype(np.int64)
     return acc

@@ -125,16 +125,6 @@ class PackedInt8:
         self.plans[name, kind, few_rows] = load("calls.plans").of_pack(self, compiled_kernel(name, few_rows), kind)
         return self.plans[name, kind, few_rows]
 
-    def as_int8(self, kernel: Any) -> tuple[NDArray[np.uint8], int]:
-        """(data, bytes of a panel) of the weights in 8 bits: as they lie, or unpacked for the call that asks."""
-        unpack = load("loops.jit").unpack(kernel.name, self.bits)
-        if unpack == 0:
-            return self.data, self.panel_bytes
-        full = aligned(self.data.size * 8 // self.bits, np.empty)
-        if full.size:
-            load("calls.matmul").unpack_weights(unpack, self.data, full)
-        return full, self.padded * 16
-
     def without_memory(self) -> PackedInt8:
         """The same weights, not copied, without what is remembered of earlier calls."""
         return PackedInt8(self.data, self.shape, self.column_sums, self.max_abs_sum, self.bits)

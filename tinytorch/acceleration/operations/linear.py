@@ -26,7 +26,6 @@ from .qparams import DYNAMIC, QParamsLike, TensorQParams, bias_of, check_scales,
 
 NO_FLOATS, NO_INTS = np.zeros(0, np.float32), np.zeros(0, np.int32)
 NO_OUTPUT_QPARAMS = TensorQParams(0, 0, 0, np.float32(1))  # of a layer whose results are reals
-TO_FLOAT, TO_FLOAT_RELU, TO_CODES = 1, 2, 3  # epilogues, counted from gemm.FINISH
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +57,6 @@ class Int8Linear:
     qparams_in_floats: NDArray[np.float32] = field(init=False)  # zero point, lowest and highest code, scale
     qparams_out_floats: NDArray[np.float32] = field(init=False)  # likewise
     result_dtype: np.dtype[Any] = field(init=False)
-    epilogue: int = field(init=False)  # TO_FLOAT, TO_FLOAT_RELU or TO_CODES
-    driver_operands: tuple[Any, ...] = field(init=False)  # what the compiled drivers take of a layer besides its codes
     column_constants: NDArray[np.float32] = field(init=False)  # what `modules.epilogues_by_rows` read, if per_row
     plans: dict[tuple[str, str, bool], Any] = field(init=False)  # of small calls: see find_plan
 
@@ -77,8 +74,6 @@ class Int8Linear:
         self._set(scale=scale, float_bias=float_bias, int_bias=int_bias, plans={})
         self._set(largest_bias=int(np.abs(int_bias.astype(np.int64)).max(initial=0)))
         self._set_qparams()
-        operands = self.weights.column_sums, scale, float_bias, int_bias, self.qparams_out_floats
-        self._set(driver_operands=(*operands, self.epilogue))
         self._set(column_constants=self._column_constants() if self.per_row else NO_FLOATS)
         self.check_overflow(self.qparams_in.zero_point)
 
@@ -92,14 +87,14 @@ class Int8Linear:
         of_input, of_result = DYNAMIC, NO_OUTPUT_QPARAMS
         if self.input_qparams is not None:
             of_input = tensor_qparams(self.input_qparams, "input_qparams")
-        dtype, epilogue = np.dtype(np.float32), TO_FLOAT_RELU if self.relu else TO_FLOAT
+        dtype = np.dtype(np.float32)
         if self.output_qparams is not None:
             of_result = tensor_qparams(self.output_qparams, "output_qparams")
-            dtype, epilogue = np.dtype(self.output_qparams.int_type.storage), TO_CODES
+            dtype = np.dtype(self.output_qparams.int_type.storage)
         if self.relu:
             of_result = of_result._replace(qmin=max(of_result.zero_point, of_result.qmin))  # the code of 0
         self._set(qparams_in=of_input, qparams_in_floats=np.array(of_input, np.float32), result_dtype=dtype)
-        self._set(qparams_out_floats=np.array(of_result, np.float32), epilogue=epilogue)
+        self._set(qparams_out_floats=np.array(of_result, np.float32))
 
     def __repr__(self) -> str:
         (k, n), dynamic = self.weights.shape, "dynamic per row" if self.per_row else "dynamic"
@@ -196,15 +191,13 @@ class Int8Linear:
             return y.reshape(*x.shape[:-1], n)
         out, few_rows = empty_aligned((m, n), self.result_dtype), m <= self.weights.few_rows
         if codes:
-            self.fill_from_codes(name, rows, qparams.zero_point, qparams.scale, out)
+            self._fill_from_codes(name, rows, qparams, out)
         else:
             plan = self.plans.get((name, "f", few_rows)) or self.find_plan(name, "f", few_rows)
             refuse(x, plan.run_large(plan.words, rows, out))
         return out.reshape(x.shape[:-1] + (n,))
 
-    def fill_from_codes(
-        self, name: str, rows: NDArray[Any], zero_point: int, scale: np.float32, out: NDArray[Any]
-    ) -> None:
+    def _fill_from_codes(self, name: str, rows: NDArray[Any], qparams: TensorQParams, out: NDArray[Any]) -> None:
         """The layer, on kernel `name`, for rows of codes of any quantization parameters, into out."""
         kind, few_rows = rows.dtype.char, len(rows) <= self.weights.few_rows
         key = name, f"any {kind}", few_rows  # apart from the plan of codes of input_qparams
@@ -212,7 +205,7 @@ class Int8Linear:
         if plan is None:
             plan = self.plans[key] = load("calls.plans").of_layer(self, compiled_kernel(name, few_rows), kind)
         driver, pool = load("calls.layer").OF_CODES[kind, self.result_dtype.char], plan.pool()
-        driver(pool.address, pool.threads, plan.words, rows, zero_point, scale, out)
+        driver(pool.address, pool.threads, plan.words, rows, qparams.zero_point, qparams.scale, out)
 
     def _plain(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         """The definition, in NumPy."""

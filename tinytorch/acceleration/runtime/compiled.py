@@ -19,7 +19,7 @@ from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 from numpy.typing import NDArray
 
-from . import disk, intrinsics
+from . import disk
 from .float_mode import call_in_default_mode
 from .once import once
 
@@ -131,13 +131,3 @@ def task(function: Callable[[Any, int, int], None]) -> Task:
 def matrix_pass(function: Callable[[int, int, int, int, int, int, int, int], int]) -> Task:
     """`function(x, ldx, rows, cols, y, ldy, u, v)` as a Task: a loop over a matrix, see `codegen.matrix_loop`."""
     return Task(function, f"int64({', '.join(['int64'] * 8)})")
-
-
-# The names of `intrinsics` that files still use which import them from here.
-add, at, call, keep = intrinsics.atomic_add, intrinsics.address_of, intrinsics.call, intrinsics.keep_alive
-peek, words, ints, reals = (
-    intrinsics.atomic_load,
-    intrinsics.int64s_at,
-    intrinsics.int32s_at,
-    intrinsics.float32s_at,
-)

@@ -1,4 +1,4 @@
-"""Single instructions for compiled code: addresses, atomic steps, calls of an address, prefetching.
+"""Single instructions for compiled code: addresses, calls of an address, prefetching.
 
 All addresses are int64 here, as all our integers. An address keeps nothing alive: `keep_alive(array)` behind its last
 use does.
@@ -19,10 +19,6 @@ def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
     """numba.extending.intrinsic: the function says types, and returns what writes the instructions for a call."""
     made: Callable[..., Any] = numba.extending.intrinsic(function)
     return made
-
-
-def _pointer(builder: Any, address: Any) -> Any:
-    return builder.inttoptr(address, I64.as_pointer())
 
 
 @intrinsic
@@ -51,37 +47,6 @@ def call(typing: Any, address: Any, arguments: Any) -> Any:
         return builder.call(builder.inttoptr(values[0], kind.as_pointer()), integers)
 
     return types.int64(types.int64, arguments), generate
-
-
-@intrinsic
-def atomic_add(typing: Any, address: Any, value: Any) -> Any:
-    """Add to the int64 at `address` in one step that no other thread can split; returns what it held before."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.atomic_rmw("add", _pointer(builder, values[0]), values[1], "seq_cst")
-
-    return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic
-def atomic_load(typing: Any, address: Any) -> Any:
-    """The int64 at `address` as all threads see it."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load_atomic(_pointer(builder, values[0]), "seq_cst", 8)
-
-    return types.int64(types.int64), generate
-
-
-@intrinsic
-def atomic_store(typing: Any, address: Any, value: Any) -> Any:
-    """Store an int64 at `address` for all threads to see."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.store_atomic(values[1], _pointer(builder, values[0]), "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
 
 
 @intrinsic
