@@ -13,7 +13,10 @@ from benchmarks.contest import REST, Contest, limit_threads, machine, plot, prog
 
 SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
 ROWS = [1, 8, 32, 128, 512, 1024]
-PARTS = ("int8_matmul", "layers", "rows", "apart", "passes", "bf16", "int4", "models", "training", "conv", "networks")
+PARTS = (
+    "int8_matmul", "layers", "rows", "apart", "passes", "bf16", "int4", "weight_only", "models", "training", "conv",
+    "networks",
+)  # fmt: skip
 
 
 def products(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]]) -> None:
@@ -167,24 +170,6 @@ def halves(contest: Contest, peers: list[Any], shapes: list[tuple[int, int, int]
         contest.run(f"bf16 packed {m}x{k}x{n}", lambda a=a, p=packed: bf16_matmul(a, p), others, 2 * m * k * n)
 
 
-def nibbles(contest: Contest, rows: list[int]) -> None:
-    """int4_linear beside our own INT8 layer: one scale a column, and one a group of 64."""
-    import numpy as np
-
-    from tinytorch.acceleration import Int8Linear, int4_linear, prepack_int4, prepack_int8
-
-    rng, k, n = np.random.default_rng(0), 4096, 4096
-    q = rng.integers(-8, 8, (k, n)).astype(np.int8)
-    scale, group_scale = (rng.uniform(0.1, 1, shape).astype(np.float32) for shape in ((n,), (k // 64, n)))
-    layer, packs = Int8Linear(prepack_int8(q), scale), [prepack_int4(q, scale), prepack_int4(q, group_scale, 64)]
-    for m in rows:
-        x = rng.normal(size=(m, k)).astype(np.float32)
-        assert (int4_linear(x, packs[0]) == layer(x)).all(), "INT4 and INT8 differ"
-        for name, pack in zip(("", " in groups of 64"), packs, strict=True):
-            others = {"our INT8": lambda x=x: layer(x)}
-            contest.run(f"int4_linear {m}x{k}x{n}{name}", lambda x=x, p=pack: int4_linear(x, p), others, 2 * m * k * n)
-
-
 def models(contest: Contest, batches: list[int]) -> None:
     """Whole networks, accelerated, beside the same in float32."""
     import numpy as np
@@ -250,7 +235,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plot", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
     limit_threads(options.threads)
-    from benchmarks import networks, peers  # after the limit, because it imports NumPy
+    from benchmarks import few_bits, networks, peers  # after the limit, because it imports NumPy
     from tinytorch.acceleration import kernel, set_num_threads
 
     set_num_threads(options.threads)
@@ -267,6 +252,7 @@ def main(arguments: list[str]) -> int:
     sizes = [1 << 16, 1 << 20] if options.quick else [1 << 16, 1 << 20, 1 << 24]
     cubes = [(1, 1024, 1024), (32, 1024, 1024), (512, 512, 512), (1024, 1024, 1024)]
     batches = [1, 32] if options.quick else [1, 32, 256]
+    few = [1, 8] if options.quick else [1, 2, 4, 8, 12, 16]
     parts: dict[str, tuple[int, Callable[[], None]]] = {  # how many cases, and what times them
         "int8_matmul": (len(shapes) + 1, lambda: products(contest, others, [*shapes, (512, 512, 512)])),
         "layers": (2 * len(shapes), lambda: layers(contest, others, shapes)),
@@ -274,7 +260,8 @@ def main(arguments: list[str]) -> int:
         "apart": (6, lambda: apart(contest, [64, 128, 256, 512, 1024, 2048])),
         "passes": (4 * len(sizes), lambda: passes(contest, others, sizes)),
         "bf16": (2 * len(cubes), lambda: halves(contest, others, cubes)),
-        "int4": (4, lambda: nibbles(contest, [1, 8])),
+        "int4": (4 * len(few), lambda: few_bits.int4(contest, few)),
+        "weight_only": (36, lambda: few_bits.weight_only(contest, others, [1, 8, 32])),
         "models": (8 * len(batches), lambda: models(contest, batches)),
         "training": (2, lambda: training(contest, 2048, 512)),
         "conv": (7, lambda: networks.convolutions(contest, others, networks.CONVOLUTIONS)),
@@ -298,7 +285,13 @@ def main(arguments: list[str]) -> int:
         ("quantize", ["numpy copy"]),
         ("dequantize", ["numpy copy"]),
         ("bf16", ["numpy float32"]),
-        ("int4", ["our INT8"]),
+        ("int4 by column", ["our INT8"]),
+        *((f"int4 groups of {group}", ["our INT8"]) for group in few_bits.BLOCKS[::-1]),
+        *(
+            (f"{bits}-bit activations, blocks of {block}", ["ort MatMulNBits"])
+            for bits in (32, 8)
+            for block in few_bits.BLOCKS
+        ),
         ("model", ["float32 NumPy"]),
         ("conv", sorted(n for n in names if n.startswith("ort Q") or n == "ort channels last")),
         ("network", ["ort qdq", "ort qoperator"]),
@@ -309,7 +302,7 @@ def main(arguments: list[str]) -> int:
     for prefix, against in contests:
         if any(case.startswith(prefix) for case in cases) and names.intersection(against):
             print(contest.summary(prefix, against))
-            if prefix.startswith(("int8", "codes")):
+            if prefix.startswith(("int", "codes", "32", "8")):
                 print(contest.table(prefix, against), end="\n\n")
     if options.json:
         write_json(options.json, contest, **head)

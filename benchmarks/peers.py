@@ -104,6 +104,15 @@ class OnnxRuntime:
             ),
         }
 
+    def stored_codes(self, x: Any, q: Any, scale: Any, level: int) -> dict[str, Call]:
+        """q: INT4 codes [N, blocks, block], kept as two of q + 8 a byte; scale: [N, blocks]. level: 1 computes in
+        float32, 4 with activations of 8 bits."""
+        (n, blocks, block), u = q.shape, (q + 8).astype(np.uint8)
+        weights = {"b": u[:, :, ::2] | u[:, :, 1::2] << 4, "s": scale.ravel()}
+        sizes = {"K": blocks * block, "N": n, "bits": 4, "block_size": block, "accuracy_level": level}
+        call = self.model("MatMulNBits", {"a": x}, weights, "FLOAT", "a b s", "com.microsoft", **sizes)
+        return {"ort MatMulNBits": call}
+
     def quantize(self, x: Any, q: Any, scale: float, zero_point: int) -> tuple[dict[str, Call], dict[str, Call]]:
         qparams = {"s": np.float32(scale), "z": q.dtype.type(zero_point)}
         qparams = {name: np.asarray(value) for name, value in qparams.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from tinytorch.acceleration import accelerate
 from tinytorch.acceleration.models.accelerate import AcceleratedConv2d, AcceleratedLinear
-from tinytorch.core import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Residual, Sequential, Tensor
+from tinytorch.core import Conv2d, Embedding, Flatten, Linear, MaxPool2d, Module, ReLU, Residual, Sequential, Tensor
 from tinytorch.quantization import (
     IntType,
     OnCodes,
@@ -174,12 +174,12 @@ def test_what_is_not_quantized_is_copied() -> None:
 
 
 def test_a_model_with_nothing_to_accelerate_is_not_given_back_in_silence() -> None:
-    """A float model came back as it was; relatives: weights alone, a subclass, sums beyond int32, other modules."""
+    """A float model came back as it was; relatives: an embedding, a subclass, sums beyond int32, other modules."""
     model, _ = perceptron()
     wide = QuantizedLinear(np.ones((1, 70_000), np.float32))
     for nothing in (
         model,
-        quantize_weight_only(model),
+        quantize_weight_only(Embedding(5, 8)),
         Doubled(np.eye(2)),
         wide,
         Sequential(wide),

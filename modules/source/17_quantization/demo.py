@@ -224,8 +224,8 @@ def measure(data: Dataset, kind: str, seed: int, step: Step) -> list[Row]:
 
 
 def is_compiled(scheme: str) -> bool:
-    """Whether there are compiled kernels here, and the scheme has products of integers for them to compute."""
-    return kernels()[0] != "numpy" and not scheme.startswith(("float32", "weight-only"))
+    """Whether there are compiled kernels here, and the scheme has weights in codes for them."""
+    return kernels()[0] != "numpy" and scheme != "float32"
 
 
 def steps_of(name: str) -> int:

@@ -104,12 +104,24 @@ def fenced_pack(pack: Any) -> Any:
     return type(pack)(**{key: fenced(v) if hasattr(v, "nbytes") else v for key, v in values.items()})
 
 
+def stored_layer(rng: Any, n: int, k: int, int_type: Any) -> Any:
+    """A weight-only layer whose scales are 1, in groups of 16 or in whole rows."""
+    import numpy as np
+
+    from tinytorch.quantization import QParams, QuantizedTensor, WeightOnlyLinear
+
+    groups, group = (-(-k // 16), 16) if rng.random() < 0.5 else (1, k)
+    q = rng.integers(int_type.qmin, int_type.qmax + 1, (n, groups, group)).astype(int_type.storage)
+    ones = np.ones((n, groups, 1), np.float32)
+    return WeightOnlyLinear(QuantizedTensor(q, QParams(ones, 0, int_type), (n, k)), rng.integers(-9, 9, n))
+
+
 def operations(rng: Any) -> dict[str, Callable[[], Any]]:
     """Every exported operation on operands of random shapes."""
     import numpy as np
 
     from tinytorch import acceleration as fast
-    from tinytorch.quantization import INT8, UINT8, QParams, choose_qparams
+    from tinytorch.quantization import INT8, UINT8, IntType, QParams, choose_qparams
 
     def size(most: int) -> int:
         return int(rng.integers(1, most if rng.random() < 0.3 else 40))
@@ -126,12 +138,18 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
     eight, half = fenced_pack(fast.prepack_int8(weights)), fenced_pack(fast.prepack_bf16(weights.astype(np.float32)))
     groups = rng.uniform(1e-3, 2e-3, (-(-k // group), n)).astype(np.float32)
     nibbles = fenced_pack(fast.prepack_int4(four, groups, group))
+    two = fenced_pack(fast.prepack_int8(np.clip(four, -2, 1), bits=2))
+    few_bits = fast.Int8Linear(fenced_pack(fast.prepack_int8(four, bits=4)), scale, bias)
+    whole_codes = rng.integers(-8, 8, (m, 1 + k)).astype(np.float32)  # whole numbers add up alike in every order
+    stored: Any = fast.accelerate(stored_layer(rng, n, 1 + k, IntType(int(rng.integers(2, 9)))))
+    stored.codes, stored.scale, stored.bias = (fenced(a) for a in (stored.codes, stored.scale, stored.bias))
     channels, side = int(rng.integers(1, 9)), int(rng.integers(3, 12))
     images = fenced(rng.normal(size=(size(5), channels, side, side)).astype(np.float32))
     filters = rng.integers(-128, 128, (size(20), channels, 3, 3)).astype(np.int8)
     static, dynamic = fast.Int8Linear(eight, scale, bias, p), fast.Int8Linear(eight, scale, bias, relu=True)
     to_codes, conv = fast.Int8Linear(eight, scale, None, p, out), fast.Int8Conv2d(filters, 0.01, None, p, padding=1)
     by_rows, by_images = fast.Int8Linear(eight, scale, bias, per_row=True), fast.Int8Conv2d(filters, 0.01, per_row=True)
+    conv_of_4 = fast.Int8Conv2d(filters >> 4, 0.01, None, p, padding=1, bits=4)
     alone = rng.integers(-128, 128, (channels, 1, 3, 3)).astype(np.int8)
     depthwise = fast.Int8Conv2d(alone, 0.01, None, p, padding=1, groups=channels)
     grouped = fast.Int8Conv2d(filters.repeat(2, 0), 0.01, None, p, out, padding=(0, 2), groups=2, dilation=(1, 2))
@@ -153,6 +171,10 @@ def operations(rng: Any) -> dict[str, Callable[[], Any]]:
         "convolution of one row": lambda: line(images),
         "depthwise convolution": lambda: depthwise(images),
         "depthwise convolution by images": lambda: by_channels(images),
+        "int8_matmul of 2 bits": lambda: fast.int8_matmul(codes, two, 3),
+        "dynamic of 4 bits": lambda: few_bits(x),
+        "convolution of 4 bits": lambda: conv_of_4(images),
+        "weight-only": lambda: stored(whole_codes).data,
         "int4_matmul": lambda: fast.int4_matmul(codes, nibbles, 3),
         "int4_linear": lambda: fast.int4_linear(x, nibbles, bias),
         "int4_linear of codes": lambda: fast.int4_linear(codes, nibbles, bias, p),

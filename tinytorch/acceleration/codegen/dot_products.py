@@ -14,6 +14,7 @@ for all columns; each column's sum gets four products more:
     neon_dotprod   int8 x int8     sdot, 128 bits: 4 columns
     generic        uint8 x int8    shifts and multiplications, 16 columns; LLVM compiles them for every processor
     bfloat16       two steps       vdpbf16ps, 512 bits: 16 columns, float32 sums
+    float32        one step        a fused multiply-add, for each instruction set; for weights alone in few bits
 
 None of them saturates; VPMADDUBSW and VPDPBUSDS would. AMX multiplies tiles of rows and columns: see `amx_kernels`.
 """
@@ -94,6 +95,22 @@ def bf16_dot_product() -> DotProduct:
         broadcast=join(two, f"{{x}} = bitcast <16 x i32> {{x}}.lanes to {load}"),
         multiply_add=f"{{sum}} = call {acc} {name}({acc} {{acc}}, {load} {{x}}, {load} {{weights}})",
         declare=f"declare {acc} {name}({acc}, {load}, {load})",
+        add="fadd",
+    )  # fmt: skip
+
+
+def float_dot_product(kernel: str) -> DotProduct:
+    """float32, one step a lane: a fused multiply-add, whose only rounding is that of the sum. Every kernel adds up the
+    steps of a column in the same order, so all give the same bits."""
+    lanes, rows, panels = {"avx512_vnni": (16, 6, 4), "neon_dotprod": (4, 6, 1), "generic": (16, 2, 1)}.get(
+        kernel, (8, 6, 1)
+    )
+    v, name = vector(lanes, "float"), f"@llvm.fma.v{lanes}f32"
+    return DotProduct(
+        rows, panels, 16 // lanes, v, v,
+        broadcast=join("{x}.real = bitcast i32 {four} to float", broadcast("{x}", "{x}.real", "float", lanes)),
+        multiply_add=f"{{sum}} = call {v} {name}({v} {{x}}, {v} {{weights}}, {v} {{acc}})",
+        declare=f"declare {v} {name}({v}, {v}, {v})",
         add="fadd",
     )  # fmt: skip
 

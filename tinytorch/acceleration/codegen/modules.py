@@ -6,6 +6,8 @@
     epilogues_by_rows    epilogues for rows that have quantization parameters of their own
     bf16_block           float32 -> bfloat16, in the order that the micro-kernels read
     unpack_loops         weights of few bits -> int8
+    real_weights         weights of few bits -> float32
+    float_micro_kernels  float32 x float32
     int4_groups          INT4 weights in groups, for one kernel; and sums of a group of K -> the result
     depthwise_loops      the sums of a depthwise convolution, for one kernel
 
@@ -105,6 +107,17 @@ def bf16_block(source: str, target: str) -> str:
 def unpack_loops() -> str:
     """`unpack_BITS` for each of `prologues.BITS`."""
     return module(*(prologues.unpack(bits) for bits in prologues.BITS))
+
+
+def real_weights(bits: int, with_zero_points: bool) -> tuple[str, str]:
+    """(module, name) of the function that makes float32 of weights of so many bits."""
+    name = prologues.real_weights_name(bits, with_zero_points)
+    return module(prologues.real_weights(bits, with_zero_points)), name
+
+
+def float_micro_kernels(kernel: str) -> MicroKernels:
+    """float32 x float32 -> float32, for a kernel in vector registers."""
+    return _in_registers(dot_products.float_dot_product(kernel))
 
 
 def int4_add_groups(count: int) -> str:

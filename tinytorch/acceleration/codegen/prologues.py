@@ -4,6 +4,7 @@
     extremes      floats -> their range, of which quantization parameters are made
 
     unpack_BITS   weights of 4 or 2 bits -> the int8 that micro-kernels read
+    real_BITS     weights of 8, 4 or 2 bits, in groups -> float32
 
 One more, `quantize`, has a file of its own. A byte holds 8 / BITS codes: its lowest bits are of the first four steps of
 K, the next ones of the next four. So 64 bytes of 4-bit codes are 64 codes of four steps, then 64 of the next four.
@@ -159,3 +160,83 @@ def codes_of(target: str, packed: str, count: int, bits: int, i: int) -> str:
     return f"""
     {target}.up = shl {v} {packed}, {repeated("i8", 8 - bits * (i + 1), count)}
     {target} = ashr {v} {target}.up, {repeated("i8", 8 - bits, count)}"""
+
+
+def real_weights(bits: int, with_zero_points: bool) -> str:
+    """y = (codes - zero points) * scales of some steps of K of 16 columns: float32 [steps, 16].
+
+    NAME(ptr x, i64 nbytes, ptr y, ptr scales, ptr zero_points, i64 left, i64 group_bytes). x: packed codes of a panel.
+    scales: float32 [groups, 16], of the first `left` bytes, then of group_bytes each; zero_points: int8, the same
+    shape, or not read. All numbers of bytes are multiples of 64. Each step is rounded to float32.
+    """
+    steps, zeros = 32 // bits, _load_zero_points() if with_zero_points else ""
+    return join(
+        f"define void @{real_weights_name(bits, with_zero_points)}(",
+        "ptr %x, i64 %nbytes, ptr %y, ptr %scales, ptr %zero_points, i64 %left, i64 %group_bytes) {",
+        _begin_group(zeros),
+        f"""
+        loop: ; for each 64 bytes, from i on: {steps} steps of K
+          %i = phi i64 [%begin, %group], [%i.next, %loop]
+          %x.at = getelementptr i8, ptr %x, i64 %i
+          %packed = load <16 x i32>, ptr %x.at, align 16
+          %i.y = mul i64 %i, {steps}
+          %y.at = getelementptr i8, ptr %y, i64 %i.y""",
+        *(_store_step(bits, step, with_zero_points) for step in range(steps)),
+        """
+          %i.next = add i64 %i, 64
+          %more = icmp slt i64 %i.next, %end
+          br i1 %more, label %loop, label %group.end
+        group.end:
+          %g.next = add i64 %g, 16
+          %whole.next = add i64 %whole, %group_bytes
+          %another = icmp slt i64 %end, %nbytes
+          br i1 %another, label %group, label %done
+        done:
+          ret void
+        }""",
+    )
+
+
+def real_weights_name(bits: int, with_zero_points: bool) -> str:
+    """How it is found in its module."""
+    return f"real_{bits}_with_zero_points" if with_zero_points else f"real_{bits}"
+
+
+def _begin_group(zeros: str) -> str:
+    """%end, the byte at which the group that begins at byte %begin ends, and %scales16. zeros: makes %zeros."""
+    return f"""
+    entry:
+      br label %group
+    group: ; for each group, number g / 16
+      %begin = phi i64 [0, %entry], [%end, %group.end]
+      %whole = phi i64 [%left, %entry], [%whole.next, %group.end]
+      %g = phi i64 [0, %entry], [%g.next, %group.end]
+      %is.whole = icmp slt i64 %whole, %nbytes
+      %end = select i1 %is.whole, i64 %whole, i64 %nbytes
+      %scales.at = getelementptr float, ptr %scales, i64 %g
+      %scales16 = load <16 x float>, ptr %scales.at, align 4
+      {zeros}
+      br label %loop"""
+
+
+def _load_zero_points() -> str:
+    """%zeros, int32."""
+    return """
+    %zeros.at = getelementptr i8, ptr %zero_points, i64 %g
+    %zeros8 = load <16 x i8>, ptr %zeros.at, align 1
+    %zeros = sext <16 x i8> %zeros8 to <16 x i32>"""
+
+
+def _store_step(bits: int, step: int, with_zero_points: bool) -> str:
+    """One step of K: of each int32, which holds four steps of a column a byte, the code of this step as float32."""
+    number, byte = divmod(step, 4)
+    up, down = repeated("i32", 32 - 8 * byte - bits * (number + 1), 16), repeated("i32", 32 - bits, 16)
+    n = f"%w.{step}"
+    return f"""
+    {n}.up = shl <16 x i32> %packed, {up}
+    {n}.code = ashr <16 x i32> {n}.up, {down}
+    {n}.steps = sub <16 x i32> {n}.code, {"%zeros" if with_zero_points else "zeroinitializer"}
+    {n}.real = sitofp <16 x i32> {n}.steps to <16 x float>
+    {n} = fmul <16 x float> {n}.real, %scales16
+    %y.at.{step} = getelementptr i8, ptr %y.at, i64 {64 * step}
+    store <16 x float> {n}, ptr %y.at.{step}, align 16"""

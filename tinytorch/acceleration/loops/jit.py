@@ -156,6 +156,19 @@ def unpack(name: str, bits: int) -> int:
 
 
 @once
+def real_weights(name: str, bits: int, with_zero_points: bool) -> int:
+    """The address of what makes float32 of weights of so many bits."""
+    ir, function = modules.real_weights(bits, with_zero_points)
+    return int(_compile(ir, target_features(name)).get_function_address(function))
+
+
+@once
+def float_kernel(name: str) -> Kernel:
+    """The float32 product of kernel `name`, in vector registers, for this machine."""
+    return _kernel(name, *modules.float_micro_kernels(name))
+
+
+@once
 def int4_groups(name: str) -> NDArray[np.int64]:
     """The table [rows - 1][panels - 1] of micro-kernels of INT4 in groups, of a kernel in vector registers."""
     ir, names = modules.int4_groups(name)

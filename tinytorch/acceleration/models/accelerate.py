@@ -35,6 +35,7 @@ from ..operations.linear import Int8Linear
 from ..operations.qparams import QParamsLike
 from .between import AcceleratedLookup, AcceleratedMean, AcceleratedOnCodes, AcceleratedResidual, AcceleratedSum, ran
 from .codes import Accelerated, Codes, check_scale, has_codes, outside, reshaped, same_qparams
+from .weight_only import AcceleratedWeightOnly, can_be_packed
 
 
 def explained(layer: Any, relu: bool) -> str:
@@ -171,6 +172,8 @@ def _layer(m: Any, relu: bool = False) -> Accelerated | None:
             return AcceleratedConv1d(m, relu)
         if _is(m, "QuantizedLinear"):
             return AcceleratedLinear(m, relu)
+        if _is(m, "WeightOnlyLinear") and can_be_packed(m):
+            return AcceleratedWeightOnly(m)
     except OverflowError:
         return None
     return _between(m, relu)
@@ -222,13 +225,16 @@ def accelerate(model: Module) -> Module:
     weights, together with a ReLU that follows it; what works on codes as they are is taken along; all else is copied.
     Codes of weights take 2, 4 or 8 bits each: those of 3 bits take 4, and of 5 to 7 bits 8. A layer whose sums might
     not fit int32 stays what it was, as does a subclass. The new model is in evaluation mode.
+
+    A WeightOnlyLinear computes in float32: its products are those of the layer, but they are added up in another order,
+    within a bound that `AcceleratedWeightOnly` states. One whose groups are no multiples of 16 stays what it was.
     ValueError for a model in which nothing is to be accelerated.
     """
     fast = _accelerated(as_module(model)).eval()
     if not any(isinstance(m, Accelerated) and m.is_quantized for _, m in fast.named_modules()):
         raise ValueError(
-            "nothing to accelerate: the model holds no QuantizedLinear or QuantizedConv2d whose sums fit int32, "
-            "subclasses aside: quantize_static or quantize_dynamic makes them"
+            "nothing to accelerate: the model holds no QuantizedLinear or QuantizedConv2d whose sums fit int32, nor a "
+            "WeightOnlyLinear, subclasses aside: quantize_static, quantize_dynamic or quantize_weight_only makes them"
         )
     return fast
 
