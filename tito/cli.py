@@ -136,12 +136,13 @@ def test(
     for sentence in pairing.tell(project):
         console.say(f"{sentence}\n", "yellow")
     outcomes = []
-    with closing(runner.run(project, loaded, exports, chosen, limit_seconds)) as finished:
+    running = closing(runner.run(project, loaded, exports, chosen, limit_seconds))
+    with running as finished, console.progress("tested", len(chosen)) as done:
         for outcome in finished:
             outcomes.append(outcome)
             earned = console.points(outcome.points, outcome.max_points)
             stands = in_words(outcome.status, outcome.parts)
-            console.say(f"{outcome.exercise:{width}}  {earned:>16}  {stands}", console.COLOURS[outcome.status])
+            done(f"{outcome.exercise:{width}}  {earned:>16}  {stands}", console.COLOURS[outcome.status])
     lacking = runner.lacking(project, loaded, (file.document for file in exports.files), chosen)
     result = runner.Result(loaded.name, time.monotonic() - begun, tuple(outcomes), lacking)
     kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in exports.files))
@@ -181,7 +182,8 @@ def doctor(context: typer.Context, json_path: JsonPath = None) -> None:
     from tito import console, files
     from tito import doctor as examination
 
-    checks = examination.examine(context.obj)
+    with console.waiting("looking, and trying every kernel: the first time they are compiled"):
+        checks = examination.examine(context.obj)
     width = max(len(check.what) for check in checks)
     for check in checks:
         console.say(f"{check.what:{width}}  {check.found}", "red" if check.problem else "")

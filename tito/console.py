@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 GAP = "    "  # between columns
 COLOURS = {"passed": "green", "failed": "red", "timeout": "red", "not started": "yellow"}
@@ -27,12 +30,56 @@ def say(text: str, colour: str = "") -> None:
 
     A terminal gets long lines broken between words; elsewhere they stay whole.
     """
+    _print(stdout(), text, colour)
+
+
+def _print(console: Console, text: str, colour: str) -> None:
     from rich.text import Text
 
-    console = stdout()
     if console.is_terminal:
         text = "\n".join(_wrapped(text, console.width))
     console.print(Text(text, style=colour))
+
+
+def bar(what: str, terminal: Console) -> Progress:
+    """A bar with the time left, which is gone at its end."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    shown = TextColumn("{task.description}")
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), shown)
+    return Progress(*columns, console=terminal, transient=True)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[str, str], None]]:
+    """Call what this gives with a line, which may be empty, and its colour for each of `total` things that is done.
+
+    On a terminal a bar with the time left stands below the lines.
+    """
+    terminal = stdout()
+    if total < 2 or not terminal.is_terminal:
+        yield lambda text, colour: say(text, colour) if text else None
+        return
+    with bar(what, terminal) as shown:
+        task = shown.add_task("", total=total)
+
+        def done(text: str, colour: str) -> None:
+            if text:
+                _print(terminal, text, colour)
+            shown.advance(task)
+
+        yield done
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal what is waited for, where nobody can say how long; it is gone at the end."""
+    terminal = stdout()
+    if terminal.is_terminal:
+        with terminal.status(what):
+            yield
+    else:
+        yield
 
 
 def _wrapped(text: str, width: int) -> list[str]:

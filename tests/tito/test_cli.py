@@ -44,6 +44,21 @@ def test_help_lists_every_command_and_loads_none_of_what_they_need() -> None:
     assert not [name for name in costly if f"'{name}'" in loaded]
 
 
+@pytest.mark.parametrize(
+    ("shell", "script"), [("bash", "complete -o"), ("zsh", "#compdef tito"), ("fish", "complete ")]
+)
+def test_a_shell_is_told_how_to_complete_commands(shell: str, script: str) -> None:
+    env = os.environ | {"_TITO_COMPLETE": f"source_{shell}"}
+    done = subprocess.run([sys.executable, "-m", "tito"], env=env, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and script in done.stdout and "_TITO_COMPLETE" in done.stdout, done
+
+
+def test_a_command_is_completed_from_its_first_letters() -> None:
+    env = os.environ | {"_TITO_COMPLETE": "complete_bash", "COMP_WORDS": "tito re", "COMP_CWORD": "1"}
+    done = subprocess.run([sys.executable, "-m", "tito"], env=env, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout.split()) == (0, ["reset", "release"]), done
+
+
 @pytest.mark.parametrize("columns", ["0", "00", "-1", "wide", ""])
 def test_where_columns_is_no_width_everything_is_shown(course: Course, columns: str) -> None:
     shown = command(course, "status", COLUMNS=columns, LINES=columns).stdout
@@ -192,11 +207,11 @@ if sys.platform != "win32":
     import pty
     import signal
 
-    def in_terminal(course: Course, **environment: str) -> bytes:
+    def in_terminal(course: Course, *exercises: str, **environment: str) -> bytes:
         """What `tito test` writes to a real terminal."""
         ours, theirs = pty.openpty()
         env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
-        arguments = [sys.executable, "-m", "tito", "test", "01", "--exercise", "double"]
+        arguments = [sys.executable, "-m", "tito", "test", "01", *exercises]
         process = subprocess.Popen(
             arguments,
             cwd=course.root,
@@ -217,8 +232,15 @@ if sys.platform != "win32":
         return written
 
     def test_a_terminal_sees_colour_unless_no_color_is_set(course: Course) -> None:
-        assert in_terminal(course).startswith(b"\x1b[32mdouble     2 of 2 points  passed\x1b[0m\r\n")
-        assert b"\x1b" not in in_terminal(course, NO_COLOR="1")
+        assert in_terminal(course, "double").startswith(b"\x1b[32mdouble     2 of 2 points  passed\x1b[0m\r\n")
+        assert b"\x1b" not in in_terminal(course, "double", NO_COLOR="1")
+
+    def test_a_terminal_sees_how_many_exercises_are_left_below_the_lines_of_those_that_are_done(course: Course) -> None:
+        written = in_terminal(course).decode()
+        assert "double      2 of 2 points  passed" in written and "counter     3 of 3 points  passed" in written
+        assert "tested" in written and "0/2" in written
+        assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l"), "the cursor is seen again"
+        assert "tested" not in command(course, "test", "01").stdout.decode()
 
     def test_ctrl_c_during_a_demo_is_one_sentence(course: Course) -> None:
         course.write(DEMO, "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")

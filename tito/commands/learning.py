@@ -130,6 +130,8 @@ def submit(
     limit_seconds: LimitSeconds = 60.0,
 ) -> None:
     """Test, then write the one file to hand in. Example: tito submit 17_quantization"""
+    from functools import partial
+
     from tito import console
     from tito.course import notebook
     from tito.learning import progress, rehearsal, submission
@@ -139,12 +141,15 @@ def submit(
 
     project = project_of(context)
     loaded = module_of(project, module)
+    count, result = len(loaded.exercises), None
     if not untested:
-        console.say(f"testing {len(loaded.exercises)} exercises, here and as they will be graded ...")
-    result = None if untested else runner.whole(project, loaded, limit_seconds)
+        console.say(f"testing {count} exercises, here and as they will be graded ...")
+        with console.progress("tested here", count) as done:
+            result = runner.whole(project, loaded, limit_seconds, partial(done, "", ""))
     made, remarks = submission.make(project, loaded, result, name), rehearsal.lacking(project, loaded)
     if result:
-        tried = rehearsal.rehearse(project, loaded, made, result)
+        with console.progress("tested as graded", count) as done:
+            tried = rehearsal.rehearse(project, loaded, made, result, partial(done, "", ""))
         result, remarks = tried.result, [*remarks, *tried.remarks]
         documents = (notebook.read(project, entry.path) for entry in loaded.notebooks)
         progress.record(project, loaded, result.exercises, progress.digests(documents))

@@ -12,8 +12,6 @@ from tito.grading.grade import Grade
 @contextmanager
 def following(known: int, total: int) -> Iterator[Callable[[Grade], None]]:
     """Call what this gives with every grade that is made; `known` of them were made before."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     terminal = console.stdout()
     if not terminal.is_terminal:
         done = known
@@ -25,14 +23,7 @@ def following(known: int, total: int) -> Iterator[Callable[[Grade], None]]:
 
         yield line
         return
-    columns = (
-        TextColumn("graded"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=terminal, transient=True) as bar:
+    with console.bar("graded", terminal) as bar:
         task = bar.add_task("", total=total, completed=known)
         yield lambda grade: bar.update(task, advance=1, description=summary(grade).replace("[", r"\["))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,11 +33,20 @@ class Rehearsed:
     remarks: tuple[str, ...]
 
 
-def rehearse(project: Project, module: Module, submission: SubmissionArchive, result: Result) -> Rehearsed:
-    """Grade a submission here, in a sandbox where this machine has one. `result` is what its tests gave."""
+def rehearse(
+    project: Project,
+    module: Module,
+    submission: SubmissionArchive,
+    result: Result,
+    on_exercise: Callable[[], None] = lambda: None,
+) -> Rehearsed:
+    """Grade a submission here, in a sandbox where this machine has one.
+
+    result: what its tests gave. on_exercise: called as each exercise is graded.
+    """
     remarks = list(_changed(project, module))
     try:
-        grade = _grade(Edition(project, module), submission)
+        grade = _grade(Edition(project, module), submission, on_exercise)
     except (TitoError, MachineryError) as error:
         remarks.append(f"It could not be tried here as it will be graded; these points are of the tests alone: {error}")
         return Rehearsed(result, tuple(remarks))
@@ -61,7 +70,7 @@ def lacking(project: Project, module: Module) -> list[str]:
     return [*runner.lacking(project, module, documents, module.exercises)]
 
 
-def _grade(edition: Edition, submission: SubmissionArchive) -> Grade:
+def _grade(edition: Edition, submission: SubmissionArchive, on_exercise: Callable[[], None]) -> Grade:
     with tempfile.TemporaryDirectory(prefix="tito_submit_") as folder:
         path = Path(folder, submission.path.name)
         path.write_bytes(archive.pack(submission.files))
@@ -71,7 +80,7 @@ def _grade(edition: Edition, submission: SubmissionArchive) -> Grade:
         return Grade(read.name, tuple(nothing), "refused", 0.0)
     options = Options(seed=0, unsafe=bubblewrap.protection().kind == "none")
     with Judge(edition, options) as judge:
-        return judge.grade(read)
+        return judge.grade(read, on_exercise=on_exercise)
 
 
 def _changed(project: Project, module: Module) -> Iterator[str]:

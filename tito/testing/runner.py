@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -102,11 +102,15 @@ def lacking(
     return tuple(environment.lacking_in(project, module, cells))
 
 
-def whole(project: Project, module: Module, limit: float = LIMIT_SECONDS) -> Result:
-    """Export a module and run all its tests."""
-    begun = time.monotonic()
-    outcomes = tuple(run(project, module, Exports(project, module), list(module.exercises), limit))
-    return Result(module.name, time.monotonic() - begun, outcomes)
+def whole(
+    project: Project, module: Module, limit: float = LIMIT_SECONDS, on_exercise: Callable[[], None] = lambda: None
+) -> Result:
+    """Export a module and run all its tests. on_exercise: called as each exercise is done."""
+    begun, outcomes = time.monotonic(), list[Outcome]()
+    for outcome in run(project, module, Exports(project, module), list(module.exercises), limit):
+        outcomes.append(outcome)
+        on_exercise()
+    return Result(module.name, time.monotonic() - begun, tuple(outcomes))
 
 
 def _follow(project: Project, records: list[Record], limit: float, cancel: threading.Event | None) -> Generator[None]:

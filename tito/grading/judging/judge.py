@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,14 +98,19 @@ class Judge:
         self._stop()
         self._folder.cleanup()
 
-    def grade(self, submission: Submission, exercises: Collection[str] = ()) -> Grade:
-        """The grade of one that could be read, in all exercises or in these.
+    def grade(
+        self,
+        submission: Submission,
+        exercises: Collection[str] = (),
+        on_exercise: Callable[[], None] = lambda: None,
+    ) -> Grade:
+        """The grade of one that could be read, in all exercises or in these. on_exercise: called as each is done.
 
         Raises MachineryError when the grader itself failed: no one's grade.
         """
         begun = time.monotonic()
         chosen = [item for item in self._exercises if not exercises or item.id in exercises]
-        records, outcomes = self._outcomes(submission.cells, chosen)
+        records, outcomes = self._outcomes(submission.cells, chosen, on_exercise)
         self._check_failures(records, outcomes)
         remarks = (
             *submission.remarks,
@@ -117,12 +122,15 @@ class Judge:
         return Grade(submission.name, outcomes, "graded", seconds, remarks, submission.digest, lost, cut_short)
 
     def _outcomes(
-        self, cells: dict[str, tuple[str, ...]], exercises: list[Exercise]
+        self,
+        cells: dict[str, tuple[str, ...]],
+        exercises: list[Exercise],
+        on_exercise: Callable[[], None] = lambda: None,
     ) -> tuple[dict[str, Record], tuple[Outcome, ...]]:
         """What the tests of these exercises say of these cells. Raises MachineryError where it is the judge's own."""
         modules = with_cells(self._edition, cells)
         records = {item.id: empty_record(self._project, self._module, item) for item in exercises}
-        self._run(modules, records)
+        self._run(modules, records, on_exercise)
         for record in records.values():
             for failure in record.failures_of("judge"):
                 raise MachineryError(f"{record.exercise}: {failure}")
@@ -152,10 +160,12 @@ class Judge:
             outcome, remarks=environment.explained(outcome.exercise, met, package, self._edition.package.has)
         )
 
-    def _run(self, modules: dict[str, tuple[ModuleCell, ...]], records: dict[str, Record]) -> None:
+    def _run(
+        self, modules: dict[str, tuple[ModuleCell, ...]], records: dict[str, Record], on_exercise: Callable[[], None]
+    ) -> None:
         """Hear what the tests say of these cells; a judge that hangs costs the exercise whose test it ran."""
         listener = Listener(self._project, records.values(), self._limit * SHARE)
-        left = self._limit
+        left, done = self._limit, 0
         while wanted := [name for name, record in records.items() if not record.complete]:
             tests = self._tests or self._restarted()
             clock = Clock(tests.pid)
@@ -168,6 +178,9 @@ class Judge:
                     self._stop()
                     raise MachineryError(f"the tests' process ended: {event.message}{stderr}")
                 listener.hear(event)
+                while done < sum(record.complete for record in records.values()):
+                    done += 1
+                    on_exercise()
                 if isinstance(event, protocol.Late):
                     self._stop()
                     break
