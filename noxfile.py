@@ -207,3 +207,12 @@ def browser(session: nox.Session) -> None:
     """The notebooks in JupyterLab and Chromium (Debian: `apt install chromium chromium-driver`)."""
     prepare(session, "test,peers,dev,notebook", "selenium")
     session.run("python", "-m", "pytest", "-m", "browser", "-s", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """The site, in build/site/html; then in Chromium, if asked: `nox -s site -- browser` (Debian: as for `browser`)."""
+    prepare(session, "site", "selenium")
+    session.run("python", "-m", "website")
+    if "browser" in session.posargs:
+        session.run("python", "-m", "website.browser")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,14 @@ QUIET = [
 
 
 @contextmanager
-def browser() -> Iterator[Chrome]:
+def browser(logs: Sequence[str] = ()) -> Iterator[Chrome]:
+    """logs: which of Chromium's logs to keep, such as "browser", its console, and "performance", its requests."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
+    if logs:
+        options.set_capability("goog:loggingPrefs", dict.fromkeys(logs, "ALL"))
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert chromium, "chromium is not installed"
     options.binary_location = chromium
