@@ -15,16 +15,19 @@ from tinytorch.acceleration import int8_matmul, kernels, prepack_int8, set_num_t
 
 @dataclass(frozen=True)
 class Case:
-    """One product. a: int8 or uint8 [..., M, K], strided as it comes; b: int8 [K, N]; zero_point: one, or one a row."""
+    """One product. a: int8 or uint8 [..., M, K], strided as it comes; b: int8 [K, N], codes of so many bits;
+    zero_point: one, or one a row."""
 
     a: Any
     b: Any
     zero_point: Any
+    bits: int
     threads: int
 
     def __str__(self) -> str:
         a = f"{self.a.dtype} {self.a.shape} strides {self.a.strides}"
-        return f"{a} @ {self.b.shape}, zero point {np.ravel(self.zero_point)[:3]}, {self.threads} threads"
+        b = f"{self.b.shape} of {self.bits} bits"
+        return f"{a} @ {b}, zero point {np.ravel(self.zero_point)[:3]}, {self.threads} threads"
 
 
 def length(rng: Any) -> int:
@@ -72,7 +75,9 @@ def random_case(rng: Any) -> Case:
     zero_point: Any = int(rng.integers(-128, 256)) if rng.random() < 0.8 else 0
     if rng.random() < 0.1:
         zero_point = rng.integers(-128, 256, (m, 1))
-    return Case(a, strided(rng, codes(rng, (k, n), np.int8)), zero_point, int(rng.integers(1, 4)))
+    bits = int(rng.choice([8, 8, 4, 2]))
+    b = strided(rng, codes(rng, (k, n), np.int8) >> (8 - bits))
+    return Case(a, b, zero_point, bits, int(rng.integers(1, 4)))
 
 
 def exact(case: Case) -> Any:
@@ -88,7 +93,7 @@ def fuzz(kernel: str, cases: int, seed: int) -> None:
             case = random_case(rng)
             if i % 100 == 0:
                 set_num_threads(case.threads)
-            got, wanted = int8_matmul(case.a, prepack_int8(case.b), case.zero_point), exact(case)
+            got, wanted = int8_matmul(case.a, prepack_int8(case.b, case.bits), case.zero_point), exact(case)
             assert got.dtype == np.int32 and got.shape == wanted.shape, (
                 f"{kernel}, case {i}: {got.dtype} {got.shape}: {case}"
             )

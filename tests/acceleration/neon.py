@@ -62,6 +62,64 @@ static long by_rows(void) {
     return wrong;
 }
 
+typedef void group(int8_t *, i64, uint8_t *, i64, i64, i64, float *, i64, int32_t *, float *, i64, i64, float *);
+typedef void real_tile(float *, i64, float *, i64, i64, float *, i64, float *, i64, void *, i64);
+#define FEW_BITS(r) extern group group_##r##_1; extern real_tile real_tile_##r##_1;
+FEW_BITS(1) FEW_BITS(2) FEW_BITS(3) FEW_BITS(4) FEW_BITS(5) FEW_BITS(6)
+extern void unpack_4(uint8_t *, i64, int8_t *, uint8_t *);
+extern void real_4_with_zero_points(uint8_t *, i64, float *, float *, int8_t *, i64, i64);
+static group *groups[] = {group_1_1, group_2_1, group_3_1, group_4_1, group_5_1, group_6_1};
+static real_tile *real_tiles[] = {
+    real_tile_1_1, real_tile_2_1, real_tile_3_1, real_tile_4_1, real_tile_5_1, real_tile_6_1};
+static uint8_t packed[64 * 32];
+static int8_t unpacked[16 * 256], zeros[32 * 16];
+static int32_t group_sums[32 * 16];
+static float scales[32 * 16], weights[256 * 16], reals[6 * 256], before[6 * 16];
+
+static int code(int k, int j) {  /* step k of column j of `packed` */
+    int both = packed[(k / 8 * 16 + j) * 4 + k % 4], nibble = k % 8 < 4 ? both & 15 : both >> 4;
+    return nibble < 8 ? nibble : nibble - 16;
+}
+
+/* Weights of 4 bits: in groups under codes, unpacked, and as floats; returns how many results are wrong. */
+static long few_bits(void) {
+    int rows = 1 + rand() % 6, eights = 1 + rand() % 32, k = 8 * eights, size = 8 * (1 + rand() % 8);
+    i64 zero = rand() % 256;
+    float step = 1 + rand() / (float)RAND_MAX;
+    long wrong = 0;
+    for (int i = 0; i < 64 * eights; i++) packed[i] = rand();
+    for (int i = 0; i < rows * k; i++) a[i] = rand(), reals[i] = rand() / (float)RAND_MAX - 0.5f;
+    for (int i = 0; i < 32 * 16; i++) {
+        group_sums[i] = rand() % 2000 - 1000, zeros[i] = rand() % 16 - 8, scales[i] = rand() / (float)RAND_MAX;
+    }
+    for (int i = 0; i < rows * 16; i++) before[i] = real[i] = rand() / (float)RAND_MAX;
+    groups[rows - 1](a, k, packed, 0, eights, size / 8, real, 64, group_sums, scales, 0, zero, &step);
+    for (int r = 0; r < rows; r++) for (int j = 0; j < 16; j++) {
+        volatile float y = before[r * 16 + j];
+        for (int g = 0; g * size < k; g++) {
+            int32_t sum = -(int32_t)zero * group_sums[g * 16 + j];
+            for (int i = g * size; i < k && i < (g + 1) * size; i++) sum += a[r * k + i] * code(i, j);
+            volatile float worth = scales[g * 16 + j] * step, scaled = sum * worth;
+            y = y + scaled;
+        }
+        wrong += y != real[r * 16 + j];
+    }
+    unpack_4(packed, 64 * eights, unpacked, packed);
+    real_4_with_zero_points(packed, 64 * eights, weights, scales, zeros, 8 * size, 8 * size);
+    for (int i = 0; i < k; i++) for (int j = 0; j < 16; j++) {
+        wrong += unpacked[(i / 4 * 16 + j) * 4 + i % 4] != code(i, j);
+        volatile float w = (code(i, j) - zeros[i / size * 16 + j]) * scales[i / size * 16 + j];
+        wrong += w != weights[i * 16 + j];
+    }
+    real_tiles[rows - 1](reals, 4 * k, weights, 0, k, real, 64, before, 64, 0, 0);
+    for (int r = 0; r < rows; r++) for (int j = 0; j < 16; j++) {
+        float sum = 0;
+        for (int i = 0; i < k; i++) sum = fmaf(reals[r * k + i], weights[i * 16 + j], sum);
+        wrong += sum + before[r * 16 + j] != real[r * 16 + j];
+    }
+    return wrong;
+}
+
 int main(void) {
     long sums = 0, codes = 0, wrong = 0;
     uint8_t flip = 0;
@@ -76,7 +134,7 @@ int main(void) {
             for (int i = 0; i < k; i++) sum += (int32_t)a[r * k + i] * b[(i / 4 * 16 + j) * 4 + i % 4];
             wrong += (int32_t)sum != c[r * 16 + j];
         }
-        wrong += by_rows();
+        wrong += by_rows() + few_bits();
         int n = rand() % 1000;
         float scale = ldexpf(1 + rand() / (float)RAND_MAX, rand() % 60 - 30), zero = rand() % 256 - 128;
         float qparams[] = {zero, -128, 127, scale};
@@ -103,7 +161,11 @@ def main() -> int:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     parts = modules.micro_kernels("neon_dotprod").ir, modules.matrix_loops(), modules.epilogues_by_rows()
-    parsed = llvm.parse_assembly(module(*parts))
+    floats = modules.float_micro_kernels("neon_dotprod").ir.partition("define void @tile_")
+    few_bits = modules.int4_groups("neon_dotprod").ir, modules.unpack_loops(), modules.real_weights(4, True)[0]
+    real_tiles = (floats[1] + floats[2]).replace("@tile_", "@real_tile_")
+    declared = "\n".join(line for line in floats[0].split("\n") if line.startswith("declare "))
+    parsed = llvm.parse_assembly(module(*parts, *few_bits, declared, real_tiles))
     machine = llvm.Target.from_triple(TRIPLE).create_target_machine(features="+dotprod", opt=3, reloc="static")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

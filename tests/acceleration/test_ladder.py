@@ -159,6 +159,10 @@ print(sum(matmul.SMALL["B"].made.stats.cache_hits.values()), len(kernels_made))
             ir = module(modules.matrix_loops(), modules.micro_kernels("generic").ir)
             assert "quantize" in jit.assemble(ir, triple)
             assert "to_float_relu_by_rows" in jit.assemble(modules.epilogues_by_rows(), triple)
+            assert "unpack_2" in jit.assemble(modules.unpack_loops(), triple)
+            assert "real_4" in jit.assemble(modules.real_weights(4, with_zero_points=True)[0], triple)
+            assert "group_2_1" in jit.assemble(modules.int4_groups("generic").ir, triple)
+            assert "tile_2_1" in jit.assemble(modules.float_micro_kernels("generic").ir, triple)
 
 
 EVERYTHING = (

@@ -55,6 +55,7 @@ def allocations_fail(kernel: str, threads: int) -> None:
     from tinytorch.acceleration import (
         Int8Conv2d,
         Int8Linear,
+        accelerate,
         bf16_matmul,
         dequantize,
         int4_linear,
@@ -68,7 +69,7 @@ def allocations_fail(kernel: str, threads: int) -> None:
         use_kernel,
     )
     from tinytorch.acceleration.runtime.features import bf16_kernel
-    from tinytorch.quantization import INT8, QParams
+    from tinytorch.quantization import INT4, INT8, QParams, QuantizedTensor, WeightOnlyLinear
 
     memory, rng = ctypes.PyDLL(None), np.random.default_rng(0)
     memory.arm.argtypes, memory.disarm.restype = [ctypes.c_long, ctypes.c_long], ctypes.c_long
@@ -81,6 +82,8 @@ def allocations_fail(kernel: str, threads: int) -> None:
     rows = QParams(np.full((300, 1), 0.02, np.float32), np.zeros((300, 1), np.int32), INT8)
     packed, packed_deep, packed4 = prepack_int8(weights), prepack_int8(deep_weights), prepack_int4(weights)
     layer, half = Int8Linear(packed, np.float32(0.1)), prepack_bf16(x)
+    grouped = prepack_int4(weights, np.ones((5, 300), np.float32), 64)
+    stored: Any = accelerate(WeightOnlyLinear(QuantizedTensor.from_float(weights, INT4, group_size=32)))
     static = Int8Linear(packed, np.float32(0.1), None, one, one, relu=True)
     conv = Int8Conv2d(kernels, np.float32(0.1), padding=1)
     whole_windows, alone = Int8Conv2d(kernels, np.float32(0.1), stride=4), kernels[:32, :1]
@@ -99,6 +102,8 @@ def allocations_fail(kernel: str, threads: int) -> None:
         "Int8Conv2d depthwise": lambda: depthwise(images),
         "int4_matmul": lambda: int4_matmul(codes, packed4, 7),
         "int4_linear": lambda: int4_linear(x, packed4),
+        "int4_linear in groups": lambda: int4_linear(x, grouped),
+        "weight-only": lambda: stored(x).data,
         "quantize": lambda: quantize(x, one),
         "quantize rows": lambda: quantize(x, rows),
         "dequantize": lambda: dequantize(codes.view(np.int8), one),
