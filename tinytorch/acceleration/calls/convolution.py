@@ -20,7 +20,6 @@ Where there are groups, the filters of each begin with a panel of their own: its
 """
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,19 +67,20 @@ NO_MEMORY = -1
 NEAR = 96 << 10  # bytes of windows that stay in the second cache until all weights have met them
 
 
-def way(function: Callable[[int, int, int, int, int, int], None]) -> Task:
-    """`function(pool, threads, record, qparams, codes, result)` as a Task that returns not 0 where memory ends: what
-    compiled code calls by address can raise nothing."""
+def way(function: Callable[[int, int, int, int, int, int], int]) -> Task:
+    """`function(pool, threads, record, qparams, codes, result)`, which returns DONE, as a Task that returns NO_MEMORY
+    where memory ends: what compiled code calls by address can raise nothing."""
     body = inlined(function)
 
-    @wraps(function)
     def guarded(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> int:
+        status = NO_MEMORY
         try:
-            body(pool, threads, record, qparams, codes, result)
+            status = body(pool, threads, record, qparams, codes, result)
         except Exception:
-            return NO_MEMORY
-        return DONE
+            status = NO_MEMORY
+        return status
 
+    guarded.__module__, guarded.__qualname__ = function.__module__, function.__qualname__  # its name on disk
     return Task(guarded, f"int64({', '.join(['int64'] * 6)})")
 
 
@@ -129,7 +129,7 @@ def repeat_qparams(qparams: int, count: int, to: int) -> None:
 
 
 @way
-def convolve_pixels(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> None:
+def convolve_pixels(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> int:
     """C[pixels x filters] = A[pixels x channels] @ B[channels x filters]."""
     c, down, right = convolution_at(record), axis_at(record + DOWN), axis_at(record + RIGHT)
     block, address = product_of(record, qparams)
@@ -138,6 +138,7 @@ def convolve_pixels(pool: int, threads: int, record: int, qparams: int, codes: i
     p.prologue, p.prologue_u, p.prologue_v = prologue_of_codes(p, plan_at(c.plan).flip), c.plan + FLIP, 0
     product(pool, threads, p)
     keep_alive(block)
+    return DONE
 
 
 class Run(NamedTuple):
@@ -233,7 +234,7 @@ def windows_task(v: Any, index: int, thread: int) -> None:
 
 
 @way
-def convolve_windows(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> None:
+def convolve_windows(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> int:
     """C[windows x filters] = A[windows x K] @ B[K x filters] for each group, a block of windows after the other."""
     c, down, right = convolution_at(record), axis_at(record + DOWN), axis_at(record + RIGHT)
     block, address = product_of(record, qparams)
@@ -255,3 +256,4 @@ def convolve_windows(pool: int, threads: int, record: int, qparams: int, codes: 
     keep_alive(words)
     keep_alive(weights)
     keep_alive(block)
+    return DONE

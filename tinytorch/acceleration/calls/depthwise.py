@@ -24,6 +24,7 @@ from ..runtime.layout import ROW_BYTES
 from ..runtime.records import fields, view_of
 from ..runtime.threads import run
 from .convolution import DOWN, RIGHT, axis_at, convolution_at, product_of, repeat_qparams, unpack_weights, way
+from .matmul import DONE
 
 # channels: of the result, and of the images once they are repeated. flip: what is xor-ed to all codes. edge: the code
 # of 0.0, before that. qparams: 0, or where those of each image are: then they are v. The rest says how scratch is used,
@@ -166,7 +167,7 @@ def choose_scratch(job: Any, room: int) -> None:
 
 
 @way
-def convolve_depthwise(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> None:
+def convolve_depthwise(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> int:
     """A whole convolution."""
     c, words = convolution_at(record), np.empty(1, DEPTHWISE)
     job, (block, address) = words[0], product_of(record, qparams)
@@ -186,3 +187,4 @@ def convolve_depthwise(pool: int, threads: int, record: int, qparams: int, codes
     keep_alive(words)
     keep_alive(weights)
     keep_alive(block)
+    return DONE

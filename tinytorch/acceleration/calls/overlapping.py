@@ -32,6 +32,7 @@ from ..runtime.layout import ROW_BYTES
 from ..runtime.records import fields, view_of
 from ..runtime.threads import run
 from .convolution import DOWN, RIGHT, axis_at, convolution_at, product_of, repeat_qparams, unpack_weights, way
+from .matmul import DONE
 
 OVERLAPPING = fields(
     "convolution product qparams codes result "
@@ -204,7 +205,7 @@ def choose_strips(job: Any, room: int) -> int:
 
 
 @way
-def convolve_overlapping(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> None:
+def convolve_overlapping(pool: int, threads: int, record: int, qparams: int, codes: int, result: int) -> int:
     """A whole convolution."""
     c, down, right = convolution_at(record), axis_at(record + DOWN), axis_at(record + RIGHT)
     block, address = product_of(record, qparams)
@@ -226,3 +227,4 @@ def convolve_overlapping(pool: int, threads: int, record: int, qparams: int, cod
     keep_alive(words)
     keep_alive(weights)
     keep_alive(block)
+    return DONE

@@ -37,6 +37,7 @@ class Plan:
     max_rows_unaligned: int
     columns: int
     owners: tuple[Any, ...]  # what the addresses among the words belong to
+    product: NDArray[Any]  # the PRODUCT that a call copies
     tasks: tuple[Task, ...] = ()
     run: Any = None  # `small`, compiled when it is first called
     pool: Callable[[], Any] = threads.pool
@@ -52,7 +53,7 @@ class Plan:
         return self.large.made(pool.address, pool.threads, *(task.address for task in self.tasks), *arguments)
 
 
-def _record(dtype: np.dtype[Any], values: dict[str, Any]) -> NDArray[Any]:
+def record_of(dtype: np.dtype[Any], values: dict[str, Any]) -> NDArray[Any]:
     """One record; an array among the values stands for its address."""
     record = np.zeros(1, dtype)
     for name, value in values.items():
@@ -74,7 +75,7 @@ def _product(b: Any, kernel: Kernel, values: dict[str, Any]) -> NDArray[Any]:
     }  # fmt: skip
     given = {"kernel": kernel.address, "b": b.data, "panel_bytes": b.panel_bytes, "k": k, "n": n}
     given |= {"unpack": unpack, "codes_per_byte": 8 // b.bits}
-    return _record(PRODUCT, {**blocking, **given, **values})
+    return record_of(PRODUCT, {**blocking, **given, **values})
 
 
 def _plan(
@@ -83,12 +84,12 @@ def _plan(
 ) -> Plan:  # fmt: skip
     """product, common: fields of PRODUCT and PLAN. is_int8: whether the codes that meet the weights are int8."""
     (k, n), (flip, shift), made = b.shape, kernel.conversion(is_int8), _product(b, kernel, product)
-    plan = _record(PLAN, {"product": made, "flip": flip, "shift": shift, "column_sums": b.column_sums, **common})
+    plan = record_of(PLAN, {"product": made, "flip": flip, "shift": shift, "column_sums": b.column_sums, **common})
     max_rows = (ALIGN_FROM - 1) // (4 * n) if k * n > 0 else 0
     arrays = tuple(value for value in (*product.values(), *common.values()) if isinstance(value, np.ndarray))
     owners = (made, kernel, b.data, b.column_sums, *arrays, *owners)
     small_rows = min(matmul.max_small_rows(k, n), max_rows)
-    return Plan(*entries, plan.view(np.int64), small_rows, max_rows, n, owners)
+    return Plan(*entries, plan.view(np.int64), small_rows, max_rows, n, owners, made)
 
 
 def of_pack(b: Any, kernel: Kernel, kind: str) -> Plan:

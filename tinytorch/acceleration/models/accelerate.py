@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,11 @@ from ..operations.elementwise import quantize
 from ..operations.int8 import kept_bits, prepack_int8
 from ..operations.linear import Int8Linear
 from ..operations.qparams import QParamsLike
+from . import planning
 from .between import AcceleratedLookup, AcceleratedMean, AcceleratedOnCodes, AcceleratedResidual, AcceleratedSum, ran
 from .codes import Accelerated, Codes, check_scale, has_codes, outside, reshaped, same_qparams
+from .jobs import Jobs, Value
+from .network import Plans, planning_of
 from .weight_only import AcceleratedWeightOnly, can_be_packed
 
 
@@ -79,6 +83,14 @@ class AcceleratedLinear(Accelerated):
         else:
             y = product(x.q if has_codes(x) else np.asarray(x.data, np.float32))
         return finished(y, self.output_qparams, self.kind)
+
+    def plan(self, jobs: Jobs, x: Value) -> Value | None:
+        y = planning.linear(jobs, self._product, x) if self.takes(x) else None
+        return None if y is None else replace(y, qparams=self.output_qparams, kind=self.kind)
+
+    def takes(self, x: Value) -> bool:
+        """Whether x is what the layer was calibrated for: reals, or codes of its quantization parameters."""
+        return not self.per_row and (x.qparams is None or same_qparams(x.qparams, self.input_qparams))
 
 
 class AcceleratedConv1d(Accelerated):
@@ -134,6 +146,17 @@ class AcceleratedConv2d(Accelerated):
         y = product.of_codes(x.q, x.qparams) if has_codes(x) else product(np.asarray(x.data, np.float32))
         return finished(y, self.output_qparams, self.kind)
 
+    def plan(self, jobs: Jobs, x: Value) -> Value | None:
+        given = self.input_qparams
+        if given is None or self.per_row or len(x.shape) != 4:
+            return None
+        if x.qparams is None:
+            codes = planning.quantized(jobs, x, given, self.kind)
+        else:
+            codes = x if same_qparams(x.qparams, given) else None
+        y = None if codes is None else planning.convolution(jobs, self._product, codes)
+        return None if y is None else replace(y, qparams=self.output_qparams, kind=self.kind)
+
 
 def finished(y: NDArray[Any], qparams: QParamsLike | None, kind: Any) -> Any:
     """A layer's result: codes as Codes, reals as a Tensor, or as Codes if a dynamic layer is to give some."""
@@ -146,12 +169,32 @@ WITH_RELU = (AcceleratedLinear, AcceleratedConv1d, AcceleratedConv2d, Accelerate
 
 
 class Chain(Sequential):
-    """A Sequential in which Codes travel as they are from one accelerated layer to the next."""
+    """A Sequential in which Codes travel as they are from one accelerated layer to the next; in one call where that can
+    be planned, see `network`."""
+
+    _plans: Plans | None = None
+
+    @property
+    def plans(self) -> Plans:
+        """Of the layers as they are now."""
+        if self._plans is None or self._plans.layers != self.layers:
+            self._plans = Plans(list(self.layers))
+        return self._plans
 
     def run(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = ran(layer, x)
+        i, plans = 0, self.plans
+        while i < len(plans.layers):
+            taken, x = plans.run(i, x)
+            if taken == 0:
+                taken, x = 1, ran(plans.layers[i], x)
+            i += taken
         return x
+
+    def plan(self, jobs: Jobs, x: Value) -> Value | None:
+        y: Value | None = x
+        for layer in self.layers:
+            y = None if y is None else planning_of(layer, jobs, y)
+        return y
 
     def forward(self, x: Any) -> Any:
         return outside(self.run(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -13,7 +14,10 @@ from ...core import AvgPool2d, Flatten, GlobalAvgPool2d, MaxPool1d, MaxPool2d, M
 from ..operations.arrays import readable
 from ..operations.elementwise import quantize
 from ..operations.pooling import Answers, Sum, Windows, in_memory_order, max_pool, mean_pool
-from .codes import Accelerated, Codes, check_scale, has_codes, outside
+from . import planning
+from .codes import Accelerated, Codes, check_scale, has_codes, outside, same_qparams
+from .jobs import Jobs, Value
+from .network import planning_of
 
 
 class AcceleratedOnCodes(Accelerated):
@@ -45,6 +49,29 @@ class AcceleratedOnCodes(Accelerated):
         else:
             q = np.maximum(q, np.asarray(x.qparams.zero_point).astype(q.dtype))
         return Codes(q, x.qparams, x.kind if isinstance(x, Codes) else type(x))
+
+    def plan(self, jobs: Jobs, x: Value) -> Value | None:
+        layer = self.layer
+        if x.qparams is None or len(x.shape) < 2:
+            return None
+        if isinstance(layer, Flatten):
+            return planning.flattened(jobs, x)
+        if isinstance(layer, MaxPool2d):
+            return planning.pooled(jobs, self._windows, x) if len(x.shape) == 4 and _fits(layer, x) else None
+        if isinstance(layer, MaxPool1d):
+            return None
+        zero = np.asarray(x.qparams.zero_point).astype(x.dtype)
+        every = np.arange(np.iinfo(x.dtype).min, np.iinfo(x.dtype).max + 1).astype(x.dtype)
+        return planning.looked_up(jobs, Answers.of(np.maximum(every, zero), int(np.iinfo(x.dtype).min)), x)
+
+
+def _fits(layer: Any, x: Value) -> bool:
+    """Whether a pool takes images of this shape; the layer itself says why not."""
+    try:
+        layer.check(x.shape)
+    except ValueError:
+        return False
+    return True
 
 
 class AcceleratedMean(Accelerated):
@@ -79,6 +106,14 @@ class AcceleratedMean(Accelerated):
         means = mean_pool(x.data, self._windows, self._counted)
         return Tensor(np.ascontiguousarray(means))  # as the layer's lie: what adds them up goes in memory's order
 
+    def plan(self, jobs: Jobs, x: Value) -> Value | None:
+        if x.qparams is not None or len(x.shape) != 4:
+            return None
+        if isinstance(self.layer, GlobalAvgPool2d):
+            return planning.pooled(jobs, self._whole_images((x.shape[2], x.shape[3])), x)
+        y = planning.pooled(jobs, self._windows, x, self._counted) if _fits(self.layer, x) else None
+        return None if y is None else planning.channels_first(jobs, y)
+
 
 class AcceleratedLookup(Accelerated):
     """A table of answers: codes, or float32."""
@@ -102,6 +137,12 @@ class AcceleratedLookup(Accelerated):
             raise ValueError("the codes are not those that this table was made for: dequantize first")
         y = self._answers(q)
         return Tensor(y) if self.output_qparams is None else Codes(y, self.output_qparams, self.kind)
+
+    def plan(self, jobs: Jobs, x: Value) -> Value | None:
+        codes = planned_codes(jobs, x, self.input_qparams, self.kind)
+        if codes is None:
+            return None
+        return replace(planning.looked_up(jobs, self._answers, codes), qparams=self.output_qparams, kind=self.kind)
 
 
 class AcceleratedResidual(Accelerated):
@@ -127,6 +168,14 @@ class AcceleratedResidual(Accelerated):
         total = self._sum(q, given, y.q, y.qparams)
         return Tensor(total) if self.output_qparams is None else Codes(total, self.output_qparams, self.kind)
 
+    def plan(self, jobs: Jobs, x: Value) -> Value | None:
+        codes = planned_codes(jobs, x, self.input_qparams, self.kind)
+        y = None if codes is None else planning_of(self.block, jobs, codes)
+        if codes is None or y is None or y.qparams is None:
+            return None
+        total = planning.summed(jobs, self._sum, codes, y)
+        return None if total is None else replace(total, kind=self.kind)
+
 
 class AcceleratedSum(Accelerated):
     """A Residual whose two paths give float32, and a ReLU of their sum."""
@@ -147,6 +196,22 @@ class AcceleratedSum(Accelerated):
             return total.relu() if self.relu else total
         check_same_shape(y, around)
         return Tensor(self._sum(readable(y.data), None, readable(around.data), None))
+
+    def plan(self, jobs: Jobs, x: Value) -> Value | None:
+        if x.qparams is not None:
+            return None
+        y = planning_of(self.block, jobs, x)
+        around = x if self.shortcut is None else planning_of(self.shortcut, jobs, x)
+        if y is None or around is None or y.qparams is not None or around.qparams is not None:
+            return None
+        return planning.summed(jobs, self._sum, y, around)
+
+
+def planned_codes(jobs: Jobs, x: Value, qparams: Any, kind: Any) -> Value | None:
+    """`codes_of`, planned."""
+    if x.qparams is None:
+        return planning.quantized(jobs, x, qparams, kind)
+    return x if same_qparams(x.qparams, qparams) else None
 
 
 def is_plain(x: Any) -> bool:

@@ -79,6 +79,12 @@ class Windows:
         (height, width), (above, left) = shape[2:], self.padding
         return count_both((height + 2 * above, width + 2 * left), self.size, self.stride)
 
+    def plan_for(self, shape: tuple[int, ...], is_signed: bool, with_padding: bool) -> Plan:
+        """What pools of images of this shape have in common. is_signed: of int8 codes."""
+        key = shape, is_signed, with_padding
+        plan: Plan = self.plans.get(key) or _kept(self.plans, key, _plan(self, *key))
+        return plan
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -137,7 +143,7 @@ def _max_pool_plain(q: NDArray[Any], windows: Windows) -> NDArray[Any]:
 
 def _pool(x: NDArray[Any], windows: Windows, name: str, with_padding: bool = True) -> NDArray[Any]:
     key = x.shape, x.dtype.char == "b", with_padding
-    plan: Plan = windows.plans.get(key) or _kept(windows.plans, key, _plan(windows, *key))
+    plan = windows.plan_for(*key)
     loops, pool, y = load("calls.pooling"), load("runtime.threads").pool(), np.empty(plan.shape, x.dtype)
     images, tasks = np.ascontiguousarray(x.transpose(LAST)), plan.shape[0] * plan.shape[1]
     function = getattr(loops, name).address
@@ -159,8 +165,7 @@ class Sum:
     def __call__(self, a: NDArray[Any], p: QParamsLike | None, b: NDArray[Any], r: QParamsLike | None) -> NDArray[Any]:
         if kernel() == "numpy" or a.size == 0:
             return self._plain(a, p, b, r)
-        key = id(p), id(r), a.dtype.char, b.dtype.char
-        record, *_ = self.records.get(key) or _kept(self.records, key, self._record(a, p, b, r))
+        record, *_ = self.record_for(a.dtype, p, b.dtype, r)
         loops, ((first, second), back) = load("calls.pooling"), in_one_order(a, b)
         y = np.empty(first.shape, np.float32 if self.out is None else self.out.int_type.storage)
         task = loops.sum_of_reals_task if p is None else loops.reals_of_codes_task
@@ -179,11 +184,19 @@ class Sum:
             np.float32(1) if p is None else np.float32(p.scale) / np.float32(1 if self.out is None else self.out.scale)
         )
 
-    def _record(
-        self, a: NDArray[Any], p: QParamsLike | None, b: NDArray[Any], r: QParamsLike | None
+    def record_for(
+        self, a: np.dtype[Any], p: QParamsLike | None, b: np.dtype[Any], r: QParamsLike | None
     ) -> tuple[Any, ...]:
-        """A SUM without addresses, and all that it needs to be alive."""
-        dtypes = a.dtype, b.dtype, np.dtype(np.float32 if self.out is None else self.out.int_type.storage)
+        """A SUM without addresses of arrays, for codes of these types and quantization parameters, and all that it
+        needs to be alive."""
+        key = id(p), id(r), a.char, b.char
+        made: tuple[Any, ...] = self.records.get(key) or _kept(self.records, key, self._record(a, p, b, r))
+        return made
+
+    def _record(
+        self, a: np.dtype[Any], p: QParamsLike | None, b: np.dtype[Any], r: QParamsLike | None
+    ) -> tuple[Any, ...]:
+        dtypes = a, b, np.dtype(np.float32 if self.out is None else self.out.int_type.storage)
         flips = [128 if dtype.char == "b" else 0 for dtype in dtypes]
         numbers = np.zeros(7, np.float32)
         for i, qparams in enumerate((p, r)):

@@ -1,0 +1,224 @@
+"""Layers that follow each other as one compiled call, for inputs of one shape: see `jobs`, and `running`.
+
+    plans = Plans(layers)
+    planned = plans.find(i, x)       from layer i on as many layers as can be planned, or None
+    y = planned(x)                   one call; None if it met a NaN, of which the layers themselves tell better
+
+A plan serves one call at a time, for its arena holds what lies between the layers. So calls of several threads take
+several plans: those that nobody uses are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core import Flatten, Tensor
+from ...core.layers import is_exactly
+from ..operations.arrays import empty_aligned
+from ..runtime.features import kernel
+from ..runtime.layout import ALIGNMENT
+from ..runtime.once import load
+from ..runtime.threads import Pool
+from ..runtime.threads import pool as thread_pool
+from .codes import Codes, has_codes, same_qparams
+from .jobs import Buffer, Jobs, Value, place
+from .planning import FLOAT32, flattened
+
+NEAR = 1 << 20  # bytes of what lies between layers that stay in the second cache: more images are taken in slices
+LONG = 1 << 16  # bytes of input from which threads are woken for slices
+MOST_KEPT = 16  # shapes of inputs, of which plans are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The jobs of layers for one slice. result: what they make; taken: how many layers."""
+
+    jobs: Jobs
+    result: Value
+    taken: int
+    arena_bytes: int
+
+
+def record(layers: Sequence[Any], name: str, threads: int, x: Value) -> Recorded | None:
+    """The jobs of as many of the first layers as can be planned."""
+    jobs, value, taken = Jobs(name, threads, x.buffer), x, 0
+    for layer in layers:
+        known = len(jobs.made)
+        after = planning_of(layer, jobs, value)
+        if after is None:
+            del jobs.made[known:]
+            break
+        value, taken = after, taken + 1
+    if not jobs.made:
+        return None
+    return Recorded(jobs, value, taken, place(jobs.buffers(value.buffer)))
+
+
+def planning_of(layer: Any, jobs: Jobs, x: Value) -> Value | None:
+    """What a layer plans: an accelerated one, or the library's own Flatten."""
+    if hasattr(layer, "plan"):
+        planned: Value | None = layer.plan(jobs, x)
+        return planned
+    return flattened(jobs, x) if is_exactly(layer, Flatten) and len(x.shape) > 1 else None
+
+
+@dataclass(eq=False)
+class Planned:
+    """`taken` layers in one call. words: a SLICES record; shape, order: of the result as it lies, and is seen."""
+
+    words: NDArray[np.int64]
+    slices: int
+    threads: int
+    result: Value
+    taken: int
+    shape: tuple[int, ...]
+    owners: tuple[Any, ...]
+
+    def __call__(self, pool: Pool, x: NDArray[Any]) -> NDArray[Any] | None:
+        """x: contiguous. None if it holds a NaN, or no memory was left."""
+        y = empty_aligned(self.shape, self.result.dtype)
+        flat = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
+        if load("models.running").run_network(pool.address, pool.threads, self.words, *flat) != 0:
+            return None
+        return y.transpose(0, 3, 1, 2) if self.result.is_image_of_pixels else y
+
+
+def planned(recorded: list[Recorded], slices: int, x: Value) -> Planned:
+    """The plan of `slices` slices, of which each thread has `recorded` one."""
+    loops, records, y = load("models.running"), load("calls.plans"), recorded[0].result
+    arenas, networks, owners = [], np.zeros(len(recorded), loops.NETWORK), []
+    for i, each in enumerate(recorded):
+        block = np.zeros(each.arena_bytes + 2 * ALIGNMENT, np.uint8)
+        base = -(-block.ctypes.data // ALIGNMENT) * ALIGNMENT
+        arenas.append(block)
+        networks[i], kept = _network(each, base)
+        owners.append((block, kept))
+    words = records.record_of(loops.SLICES, {
+        "task": loops.slice_task.address, "networks": networks, "slices": slices, "threads": len(recorded),
+        "is_long": x.size * slices >= LONG, "x_bytes": x.size * x.dtype.itemsize,
+        "y_bytes": y.size * y.dtype.itemsize,
+    })  # fmt: skip
+    n, *rest = y.shape
+    shape = (n * slices, *rest[1:], rest[0]) if y.is_image_of_pixels else (n * slices, *rest)
+    return Planned(
+        words.view(np.int64), slices, len(recorded), y, recorded[0].taken, shape, (networks, owners, recorded)
+    )
+
+
+def _network(recorded: Recorded, base: int) -> tuple[tuple[int, ...], Any]:
+    """A NETWORK whose arena begins at `base`, and what it needs to be alive: every address in its records is set."""
+    jobs, y = recorded.jobs, recorded.result.buffer
+    table = np.zeros(len(jobs.made), load("models.running").JOB)
+    inputs, outputs, nan_counts = [], [], []
+    for i, job in enumerate(jobs.made):
+        table[i] = (job.way, job.record.ctypes.data, job.operand, 0, 0, job.task, job.tasks, job.threads, job.is_long)
+        holder = table[i : i + 1] if job.way else job.record
+        for name, buffer in job.buffers.items():
+            if buffer is jobs.x:
+                inputs.append(address_of(holder, name))
+            elif buffer is y:
+                outputs.append(address_of(holder, name))
+            else:
+                holder[name] = base + buffer.offset
+        if job.nan_count:
+            nan_counts.append(address_of(job.record, job.nan_count))
+    lists = [np.array(each, np.int64) for each in (inputs, outputs, nan_counts)]
+    addresses = [number for each in lists for number in (each.ctypes.data, len(each))]
+    return (table.ctypes.data, len(table), *addresses), (table, lists)
+
+
+def address_of(record: NDArray[Any], name: str) -> int:
+    """Of a field."""
+    fields: Any = record.dtype.fields
+    return int(record.ctypes.data + fields[name][1])
+
+
+@dataclass(eq=False)
+class Plans:
+    """The plans of the layers of a chain, by the first layer of each and by what it is given."""
+
+    layers: list[Any]
+    idle: dict[Any, list[Planned] | None] = field(default_factory=dict)  # None: nothing can be planned
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Plans hold addresses of this process: a copy or a pickle goes without."""
+        return {"layers": self.layers, "idle": {}}
+
+    def run(self, i: int, x: Any) -> tuple[int, Any]:
+        """x through as many layers from layer i on as one call can do: (how many, what comes out); (0, x) for none."""
+        given = _array_of(self.layers[i], x)
+        if given is None or given.size == 0 or (name := kernel()) == "numpy":
+            return 0, x
+        pool = thread_pool()
+        images = given.ndim == 4 and not given.flags.c_contiguous and given.transpose(0, 2, 3, 1).flags.c_contiguous
+        key = i, name, pool.threads, given.shape, given.dtype.char, images
+        idle = self.idle.get(key, [])
+        plan = None if idle is None else _taken_from(idle) or self._made(key, x)
+        if plan is None:
+            return 0, x
+        lying = given.transpose(0, 2, 3, 1) if images else np.ascontiguousarray(given)
+        y = plan(pool, lying)
+        self._keep(key, plan)
+        if y is None:
+            return 0, x
+        out = plan.result
+        return plan.taken, Tensor(y) if out.qparams is None else Codes(y, out.qparams, out.kind)
+
+    def _keep(self, key: Any, plan: Planned) -> None:
+        """For the next call."""
+        if key not in self.idle and len(self.idle) >= MOST_KEPT:
+            self.idle.clear()
+        kept = self.idle.setdefault(key, [])
+        if kept is not None:
+            kept.append(plan)
+
+    def _made(self, key: Any, x: Any) -> Planned | None:
+        """A new plan; what cannot be planned is remembered, too."""
+        i, name, most_threads, shape, char, images = key
+        qparams, kind = (x.qparams, getattr(x, "kind", type(x))) if has_codes(x) else (None, None)
+
+        def recorded(n: int, on_threads: int) -> Recorded | None:
+            value = Value(Buffer(0), (n, *shape[1:]), np.dtype(char), qparams, kind, images)
+            return record(self.layers[i:], name, on_threads, value)
+
+        first = recorded(1, 1)
+        if first is None:
+            self.idle[key] = None
+            return None
+        n, (slices, on_threads) = shape[0], _slices(shape[0], first.arena_bytes, most_threads)
+        made = [recorded(n // slices, most_threads if slices == 1 else 1) for _ in range(on_threads)]
+        value = Value(Buffer(0), (n // slices, *shape[1:]), np.dtype(char))
+        return planned([each for each in made if each is not None], slices, value)
+
+
+def _taken_from(idle: list[Planned]) -> Planned | None:
+    """A plan that nobody uses; threads may ask at once."""
+    try:
+        return idle.pop()
+    except IndexError:
+        return None
+
+
+def _slices(n: int, image_bytes: int, most_threads: int) -> tuple[int, int]:
+    """(slices, on how many threads) for n images, of which each needs so many bytes between its layers."""
+    most = max(1, NEAR // max(image_bytes, 1))
+    size = max(d for d in range(1, n + 1) if n % d == 0 and d <= most)
+    slices = n // size
+    return slices, min(slices, most_threads) if slices > 1 else 1
+
+
+def _array_of(layer: Any, x: Any) -> NDArray[Any] | None:
+    """What a plan would be given: float32, or codes of the quantization parameters that the layer was made for."""
+    of_input = getattr(layer, "input_qparams", None)
+    if of_input is None:
+        return None
+    if has_codes(x):
+        return x.q if same_qparams(x.qparams, of_input) else None
+    if isinstance(x, Tensor) and type(x.data) is np.ndarray and x.data.dtype is FLOAT32:
+        return x.data
+    return None
