@@ -7,8 +7,8 @@ import numpy as np
 
 from benchmarks.contest import Contest
 from tinytorch.acceleration import Int8Linear, accelerate, int4_linear, prepack_int4, prepack_int8
-from tinytorch.core import Tensor
-from tinytorch.quantization import INT4, QParams, QuantizedTensor, WeightOnlyLinear
+from tinytorch.core import Linear, ReLU, Sequential, Tensor
+from tinytorch.quantization import INT4, IntType, QParams, QuantizedTensor, WeightOnlyLinear, quantize_static
 
 SIZES, BLOCKS = (4096, 1024), (32, 64, 128)
 
@@ -31,8 +31,26 @@ def int4(contest: Contest, rows: list[int]) -> None:
             contest.run(f"int4 {name} {m}x{n}x{n}", partial(int4_linear, x, pack), others, 2 * m * n * n)
 
 
+def models(contest: Contest, batches: list[int]) -> None:
+    """Compiled networks whose weights are kept in 4 and 2 bits, beside the same network in 8."""
+    rng = np.random.default_rng(0)
+    for width in (64, 512, 2048):
+        layers = [layer for n in (784, width) for layer in (Linear(n, width, rng=rng), ReLU())]
+        model = Sequential(*layers, Linear(width, 10, rng=rng))
+        calibration = [rng.random((64, 784)).astype(np.float32)]
+        quantized = {bits: quantize_static(model, calibration, weight_type=IntType(bits)) for bits in (8, 4, 2)}
+        fast = {bits: accelerate(each) for bits, each in quantized.items()}
+        for batch in batches:
+            x = rng.random((batch, 784)).astype(np.float32)
+            for bits in (4, 2):
+                assert (accelerated(fast[bits], x) == accelerated(quantized[bits], x)).all(), "other bits than NumPy's"
+                others = {"in 8 bits": partial(accelerated, fast[8], x)}
+                case = f"few bits: {bits} {batch}x784-{width}-{width}-10"
+                contest.run(case, partial(accelerated, fast[bits], x), others, batch)
+
+
 def accelerated(model: Any, x: Any) -> Any:
-    """What an accelerated model gives for an array."""
+    """What a model gives for an array."""
     return model(Tensor(x)).data
 
 

@@ -14,8 +14,8 @@ from benchmarks.contest import REST, Contest, limit_threads, machine, plot, prog
 SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
 ROWS = [1, 8, 32, 128, 512, 1024]
 PARTS = (
-    "int8_matmul", "layers", "rows", "apart", "passes", "bf16", "int4", "weight_only", "models", "training", "conv",
-    "networks",
+    "int8_matmul", "layers", "rows", "apart", "passes", "bf16", "int4", "few_bits", "weight_only", "models", "training",
+    "conv", "networks",
 )  # fmt: skip
 
 
@@ -261,6 +261,7 @@ def main(arguments: list[str]) -> int:
         "passes": (4 * len(sizes), lambda: passes(contest, others, sizes)),
         "bf16": (2 * len(cubes), lambda: halves(contest, others, cubes)),
         "int4": (4 * len(few), lambda: few_bits.int4(contest, few)),
+        "few_bits": (6 * len(batches), lambda: few_bits.models(contest, batches)),
         "weight_only": (36, lambda: few_bits.weight_only(contest, others, [1, 8, 32])),
         "models": (8 * len(batches), lambda: models(contest, batches)),
         "training": (2, lambda: training(contest, 2048, 512)),
@@ -286,6 +287,7 @@ def main(arguments: list[str]) -> int:
         ("dequantize", ["numpy copy"]),
         ("bf16", ["numpy float32"]),
         ("int4 by column", ["our INT8"]),
+        ("few bits", ["in 8 bits"]),
         *((f"int4 groups of {group}", ["our INT8"]) for group in few_bits.BLOCKS[::-1]),
         *(
             (f"{bits}-bit activations, blocks of {block}", ["ort MatMulNBits"])
