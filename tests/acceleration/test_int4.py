@@ -10,7 +10,7 @@ from tinytorch.acceleration import Int8Linear, int4_linear, int4_matmul, prepack
 from tinytorch.quantization import INT4, UINT8, QParams, QuantizedLinear, QuantizedTensor, choose_qparams, quantize
 
 SHAPES = [(1, 1, 1), (3, 5, 7), (33, 31, 17), (1, 64, 64), (40, 200, 130), (2, 12, 40), (9, 1300, 70), (1, 2000, 100)]
-GROUPS = [None, 8, 32, 40, 64, 128, 1024]
+GROUPS = [None, 8, 40, 64, 128, 320, 1024]
 
 
 def weights(k: int, n: int, group: int | None, seed: int = 0) -> tuple[Any, Any]:

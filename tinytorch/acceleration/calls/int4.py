@@ -144,19 +144,16 @@ def add_in_tiles(r: Any, kernel: Any, tile: Tile) -> None:
     """The same on AMX. Weights are unpacked a piece of K at a time: some groups, or a part of one. What they are worth
     is added when all their sums are on their way to memory: to wait for those of each group would take longer."""
     together = groups_of_piece(r.group_size)
-    piece = min(together * r.group_size, PIECE)
-    for first in range(0, r.k, piece):
-        last, begin = min(r.k, first + piece), first // r.group_size
-        end = ceil_div(last, r.group_size)
-        unpack_piece(r, tile, first, last - first)
-        for group in range(begin, end):
-            place = max(group * r.group_size, first)
-            steps = min(last, (group + 1) * r.group_size) - place
-            multiply_piece(
-                r, kernel, tile, place, place - first, steps, tile.sums + (group - begin) * r.m * tile.stride
-            )
-        if last == r.k or last % r.group_size == 0:
-            add_groups(r, tile, begin, end - begin, together)
+    for group in range(0, r.groups, together):
+        begin, end = group * r.group_size, min(r.k, (group + together) * r.group_size)
+        for first in range(begin, end, PIECE):
+            last = min(end, first + PIECE)
+            unpack_piece(r, tile, first, last - first)
+            for g in range(first // r.group_size, ceil_div(last, r.group_size)):
+                place, sums = max(g * r.group_size, first), tile.sums + (g - group) * r.m * tile.stride
+                steps = min(last, (g + 1) * r.group_size) - place
+                multiply_piece(r, kernel, tile, place, place - first, steps, sums)
+        add_groups(r, tile, group, min(together, r.groups - group), together)
 
 
 @task
