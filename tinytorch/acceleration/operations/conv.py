@@ -163,11 +163,11 @@ class Int8Conv2d:
         if self.per_row:
             codes, scales, zero_points = quantize_rows(x)
             of_images = qparams_rows(zero_points, scales)
-        elif self.input_qparams is None:
+        elif self.input_qparams is not None:
+            codes = quantize(x, self.input_qparams)
+        else:
             of_all = Uint8QParams(*find_dynamic(x))
             codes, of_images = quantize(x, of_all), qparams_rows(of_all.zero_point, of_all.scale)
-        else:
-            codes = quantize(x, self.input_qparams)
         return self._convolve(codes if last else codes.transpose(0, 2, 3, 1), of_images)
 
     def _check(self, x: NDArray[Any]) -> None:
