@@ -10,14 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from tito import processes
-from tito.commands import grading, leading, learning, running, teaching
+from tito.commands import grading, leading, learning, running, teaching, testing
 from tito.commands.common import (
     JsonPath,
-    LimitSeconds,
     MaybeModule,
-    ModuleAndExercises,
-    check_part,
-    module_and_exercises_of,
     module_of,
     project_of,
 )
@@ -101,75 +97,7 @@ def export(
         raise typer.Exit(Status.FAILED)
 
 
-@app.command(rich_help_panel=LEARN)
-def test(
-    context: typer.Context,
-    named: ModuleAndExercises = None,
-    exercise: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one; may be repeated.")] = None,
-    part: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of an exercise's parts, the one that must pass.")
-    ] = None,
-    limit_seconds: LimitSeconds = 60.0,
-    json_path: JsonPath = None,
-) -> None:
-    """Export a module, run its tests, say what to do next. Example: tito test choose_qparams"""
-    import textwrap
-    import time
-    from contextlib import closing
-
-    from tito import console, files
-    from tito.course import pairing, shadowing
-    from tito.learning import progress
-    from tito.testing import runner
-    from tito.testing.exports import Exports
-    from tito.testing.outcome import in_words
-
-    begun = time.monotonic()
-    project = project_of(context)
-    loaded, wanted = module_and_exercises_of(project, named or [])
-    wanted += [loaded.exercise_of(name) for name in exercise or ()]
-    chosen = [item for item in loaded.exercises if not wanted or item in wanted]
-    if part is not None:
-        check_part(chosen, part)
-    width = max(len(item.id) for item in chosen)
-    exports = Exports(project, loaded, lambda sentence: console.say(sentence, "yellow"))
-    for sentence in pairing.tell(project):
-        console.say(f"{sentence}\n", "yellow")
-    outcomes = []
-    running = closing(runner.run(project, loaded, exports, chosen, limit_seconds))
-    with running as finished, console.progress("tested", len(chosen)) as done:
-        for outcome in finished:
-            outcomes.append(outcome)
-            earned = console.points(outcome.points, outcome.max_points)
-            stands = in_words(outcome.status, outcome.parts)
-            done(f"{outcome.exercise:{width}}  {earned:>16}  {stands}", console.COLOURS[outcome.status])
-    lacking = runner.lacking(project, loaded, (file.document for file in exports.files), chosen)
-    result = runner.Result(loaded.name, time.monotonic() - begun, tuple(outcomes), lacking)
-    kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in exports.files))
-    console.say(f"{'total':{width}}  {console.points(result.points, result.max_points):>16}  in {result.seconds:.1f} s")
-    if part is None:
-        passed, first = result.passed, result.most_useful
-        head, message = (f"{first.exercise}: {first.title}", first.message) if first else ("", "")
-    else:
-        of_part = result.part(part)
-        passed, head, message = of_part.status == "passed", f"{chosen[0].id}: {part}", of_part.message
-    if not passed:
-        console.say(f"\n{head}\n{textwrap.indent(message, '  ')}")
-        if cause := shadowing.warning(project):
-            console.say(cause, "yellow")
-    for outcome in outcomes:
-        if outcome.printed:
-            console.say(f"\n{outcome.exercise}: {outcome.printed}")
-    for sentence in result.lacking:
-        console.say(f"\n{sentence}", "yellow")
-    if not kept:
-        console.say(f"\n{project.shown(project.personal)} cannot be written, so `tito status` will not know of this.")
-    if json_path:
-        files.write_whole([(json_path, result.as_json())])
-    if not passed:
-        raise typer.Exit(Status.FAILED)
-
-
+app.command(rich_help_panel=LEARN)(testing.test)
 for program in running.COMMANDS:
     app.command(add_help_option=False, context_settings=OPEN, rich_help_panel=USE)(
         program

@@ -20,6 +20,12 @@ class TitoError(Exception):
     status = Status.FAILED
 
 
+class Stopped(TitoError):
+    """Ctrl-C, after everything that was started has been ended; the sentence says what is kept."""
+
+    status = Status.INTERRUPTED
+
+
 class WrongCall(TitoError):
     """The command was called with something that does not exist: exit status 2."""
 

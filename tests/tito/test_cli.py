@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tito import __main__ as program
 from tito.cli import main
 from tito.errors import Status
 
@@ -254,6 +256,31 @@ if sys.platform != "win32":
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (130, b"", b"tito: stopped by Ctrl-C.\n")
+
+    def test_ctrl_c_during_tests_keeps_what_was_found_and_says_how_much(course: Course) -> None:
+        course.change("tests/01_toy/test_counter.py", "counter = ", '__import__("time").sleep(600); counter = ')
+        arguments = [sys.executable, "-m", "tito", "test", "01"]
+        with subprocess.Popen(arguments, cwd=course.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None and process.stdout.readline().startswith(b"double ")
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        kept = b"tito: stopped by Ctrl-C: 1 of 2 exercises were tested, and their results are kept\n"
+        assert (process.returncode, err) == (130, kept)
+        assert "double      2 of 2 points  passed" in course.tito("status").out
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.delattr("tito.cli")
+    monkeypatch.delitem(sys.modules, "tito.cli")
+    monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=interrupted)])
+    status = program.main()
+    monkeypatch.undo()
+    assert (status, capsys.readouterr().err) == (130, "tito: stopped by Ctrl-C.\n")
 
 
 def test_help_behind_a_module_is_the_demos_and_alone_it_is_ours(course: Course) -> None:

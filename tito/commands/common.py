@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,17 @@ def between(lowest: float, highest: float) -> Callable[[typer.CallbackParam, Any
         raise WrongCall(f"{param.opts[0]} must be from {lowest:.15g} to {highest:.15g}, got {value}")
 
     return check
+
+
+@contextmanager
+def stopped_means(what: str) -> Iterator[None]:
+    """Let Ctrl-C in the block end the command with this sentence, which says what there is then."""
+    from tito.errors import Stopped
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped by Ctrl-C: {what}") from None
 
 
 ModuleName = Annotated[str, typer.Argument(metavar="MODULE", help="A folder of modules/source, or how it begins: 17.")]

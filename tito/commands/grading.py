@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.commands.common import JsonPath, ModuleName, between, project_of
-from tito.errors import Status, WrongCall
+from tito.errors import Status, Stopped, WrongCall
 from tito.grading.options import LARGEST_SEED, LONGEST_SECONDS, Options, Several, Shard
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def mark(
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            raise api.Stopped(f"stopped by Ctrl-C: what was marked is in {table}") from None
+            raise Stopped(f"stopped by Ctrl-C: what was marked is in {table}") from None
 
 
 def _check(json_path: Path | None) -> None:

@@ -16,7 +16,10 @@ from tito.commands.common import (
     module_before,
     module_of,
     project_of,
+    stopped_means,
 )
+
+NOTHING_WRITTEN = "no file to hand in was written; what was there is unchanged"
 
 
 def start(
@@ -144,11 +147,11 @@ def submit(
     count, result = len(loaded.exercises), None
     if not untested:
         console.say(f"testing {count} exercises, here and as they will be graded ...")
-        with console.progress("tested here", count) as done:
+        with stopped_means(NOTHING_WRITTEN), console.progress("tested here", count) as done:
             result = runner.whole(project, loaded, limit_seconds, partial(done, "", ""))
     made, remarks = submission.make(project, loaded, result, name), rehearsal.lacking(project, loaded)
     if result:
-        with console.progress("tested as graded", count) as done:
+        with stopped_means(NOTHING_WRITTEN), console.progress("tested as graded", count) as done:
             tried = rehearsal.rehearse(project, loaded, made, result, partial(done, "", ""))
         result, remarks = tried.result, [*remarks, *tried.remarks]
         documents = (notebook.read(project, entry.path) for entry in loaded.notebooks)

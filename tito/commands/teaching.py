@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tito.commands.common import ModuleName, project_of
+from tito.commands.common import ModuleName, project_of, stopped_means
 
 KINDS = ("student", "nbgrader", "gradescope", "github-classroom")
 
@@ -28,7 +28,8 @@ def new(
     from tito.releasing import new_course
 
     lay_down = new_course.instructor if instructor else new_course.student
-    laid, count = lay_down(folder, module)
+    with stopped_means(f"nothing was put into {folder}"):
+        laid, count = lay_down(folder, module)
     print(f"{folder}: {laid.title}, {len(laid.exercises)} exercises, {laid.points} points, {count} files")
     enter = processes.typed("cd", str(folder))
     if instructor:

@@ -18,7 +18,7 @@ from pathlib import Path
 from tito.course.edition import Edition
 from tito.course.module import Module, load_module
 from tito.course.project import Project
-from tito.errors import Status, TitoError, WrongCall
+from tito.errors import Stopped, WrongCall
 from tito.grading import changes, local_pool, merging, reasons, similarity
 from tito.grading.about import About, roll
 from tito.grading.batch import Batch, Pool
@@ -35,12 +35,6 @@ from tito.grading.reports.marking import marks
 from tito.grading.reports.marking.serving import Server, Sheet, Site
 from tito.grading.sandbox import bubblewrap
 from tito.grading.submission import Submission
-
-
-class Stopped(TitoError):
-    """Ctrl-C, after everything that was started has been ended."""
-
-    status = Status.INTERRUPTED
 
 
 @dataclass(frozen=True)
