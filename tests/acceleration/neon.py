@@ -30,6 +30,12 @@ extern i64 quantize(float *, i64, i64, i64, int8_t *, i64, float *, uint8_t *);
 extern i64 extremes(float *, i64, i64, i64, float *, i64, void *, void *);
 extern i64 to_float(int32_t *, i64, i64, i64, float *, i64, float *, float *);
 extern i64 to_float_by_rows(int32_t *, i64, i64, i64, float *, i64, float *, float *);
+typedef void taps(int8_t *, i64, i64, int8_t *, i64, i64, i64, i64, int32_t *, i64, int32_t *, i64);
+extern taps taps_1, taps_2, taps_3, taps_4, taps_5, taps_6, taps_7;
+extern void interleave(int8_t *, int8_t *, int8_t *, int8_t *, i64, int8_t *, i64);
+static taps *columns_of_kernel[] = {taps_1, taps_2, taps_3, taps_4, taps_5, taps_6, taps_7};
+static int8_t image[4][2048], interleaved[4 * 2048 + 64], filters[3 * 7 * 64];
+static int32_t first[48], pixel_sums[9 * 48];
 static tile *tiles[] = {
     tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1};
 static int8_t a[6 * 4096], b[16 * 4096];
@@ -120,21 +126,44 @@ static long few_bits(void) {
     return wrong;
 }
 
+/* A depthwise convolution of up to four image rows; returns how many of its sums are wrong. */
+static long depthwise(void) {
+    int channels = 1 + rand() % 40, count = 1 + rand() % 7, pixels = 1 + rand() % 9, shift = rand() % 3;
+    int step = 1 + rand() % 3, apart = 1 + rand() % 2, width = (pixels - 1) * step + (count - 1) * apart + 1;
+    int flip = rand() % 2 ? 128 : 0, row = (channels + 15) / 16 * 16;
+    long wrong = 0;
+    for (int r = 0; r < 4; r++) for (int i = 0; i < width * channels; i++) image[r][i] = rand();
+    for (int i = 0; i < (int)sizeof filters; i++) filters[i] = rand();
+    for (int c = 0; c < row; c++) first[c] = rand();
+    interleave(image[0], image[1], image[2], image[3], width * channels, interleaved, flip);
+    columns_of_kernel[count - 1](interleaved, 4 * step * channels, 4 * apart * channels, filters, 64 * count, 8 * shift,
+                                 pixels, channels, pixel_sums, 4 * row, first, 0);
+    for (int p = 0; p < pixels; p++) for (int c = 0; c < channels; c++) {
+        uint32_t sum = first[c];
+        for (int t = 0; t < count; t++) for (int r = shift; r < 4; r++)
+            sum += (int8_t)(image[r][(p * step + t * apart) * channels + c] ^ flip)
+                 * filters[(c / 16 * count + t) * 64 + c % 16 * 4 + r - shift];
+        wrong += (int32_t)sum != pixel_sums[p * row + c];
+    }
+    return wrong;
+}
+
 int main(void) {
     long sums = 0, codes = 0, wrong = 0;
     uint8_t flip = 0;
     for (int round = 0; round < 2000; round++) {
         int rows = 1 + rand() % 6, steps = 1 + rand() % 60, k = 4 * steps, extreme = rand() % 4 == 0;
+        int lda = rand() % 2 ? k : 1 + rand() % k; /* rows overlap, as those of a convolution may */
         for (int i = 0; i < rows * k; i++) a[i] = extreme ? -128 : rand();
         for (int i = 0; i < 16 * k; i++) b[i] = extreme ? -128 : rand();
         for (int i = 0; i < 16; i++) start[i] = rand();
-        tiles[rows - 1](a, k, b, 16 * k, steps, c, 64, start, 0, 0, 0);
+        tiles[rows - 1](a, lda, b, 16 * k, steps, c, 64, start, 0, 0, 0);
         for (int r = 0; r < rows; r++) for (int j = 0; j < 16; j++, sums++) {
             uint32_t sum = start[j];
-            for (int i = 0; i < k; i++) sum += (int32_t)a[r * k + i] * b[(i / 4 * 16 + j) * 4 + i % 4];
+            for (int i = 0; i < k; i++) sum += (int32_t)a[r * lda + i] * b[(i / 4 * 16 + j) * 4 + i % 4];
             wrong += (int32_t)sum != c[r * 16 + j];
         }
-        wrong += by_rows() + few_bits();
+        wrong += by_rows() + few_bits() + depthwise();
         int n = rand() % 1000;
         float scale = ldexpf(1 + rand() / (float)RAND_MAX, rand() % 60 - 30), zero = rand() % 256 - 128;
         float qparams[] = {zero, -128, 127, scale};
@@ -161,11 +190,12 @@ def main() -> int:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     parts = modules.micro_kernels("neon_dotprod").ir, modules.matrix_loops(), modules.epilogues_by_rows()
+    depthwise = modules.depthwise_loops("neon_dotprod")
     floats = modules.float_micro_kernels("neon_dotprod").ir.partition("define void @tile_")
     few_bits = modules.int4_groups("neon_dotprod").ir, modules.unpack_loops(), modules.real_weights(4, True)[0]
     real_tiles = (floats[1] + floats[2]).replace("@tile_", "@real_tile_")
     declared = "\n".join(line for line in floats[0].split("\n") if line.startswith("declare "))
-    parsed = llvm.parse_assembly(module(*parts, *few_bits, declared, real_tiles))
+    parsed = llvm.parse_assembly(module(*parts, depthwise, *few_bits, declared, real_tiles))
     machine = llvm.Target.from_triple(TRIPLE).create_target_machine(features="+dotprod", opt=3, reloc="static")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
