@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..runtime.compiled import inlined, task
+from ..runtime.compiled import always_inlined, inlined, task
 from ..runtime.intrinsics import address_of, call, int64s_at, keep_alive
 from ..runtime.records import atomic_add
 from ..runtime.threads import run
@@ -91,7 +91,7 @@ def piece_of(p: Any, first: int) -> Piece:
     return Piece(first, min(p.depth, p.k_steps - first), first + p.depth >= p.k_steps)
 
 
-@inlined
+@always_inlined
 def tile_of(p: Any, kernel: Any, first_row: int, panel: int, last_panel: int) -> Tile:
     """The tile at this row and panel."""
     panels = min(kernel.tile_panels, last_panel - panel)
@@ -99,7 +99,7 @@ def tile_of(p: Any, kernel: Any, first_row: int, panel: int, last_panel: int) ->
     return Tile(panel, panels, columns, c)
 
 
-@inlined
+@always_inlined
 def read_rows(p: Any, piece: Piece, first: int, count: int, codes: int) -> tuple[Rows, int]:
     """A tile's rows: as they lie, or through the prologue to `codes`. And not 0 if it met a NaN."""
     done = piece.first * kernel_at(p.kernel).step_bytes
@@ -112,7 +112,7 @@ def read_rows(p: Any, piece: Piece, first: int, count: int, codes: int) -> tuple
     return Rows(first, count, codes, p.codes_stride), seen
 
 
-@inlined
+@always_inlined
 def packed_at(p: Any, panel: int, k: int) -> int:
     """Where step k of a panel of packed weights lies."""
     nbytes = k * 16
@@ -122,7 +122,7 @@ def packed_at(p: Any, panel: int, k: int) -> int:
     return address
 
 
-@inlined
+@always_inlined
 def read_weights(p: Any, piece: Piece, panel: int, last_panel: int, scratch: int, ahead: int) -> Weights:
     """A piece of a tile's weights: as they lie, or unpacked into the scratch before `scratch`. ahead: what is unpacked
     next, which is fetched from memory meanwhile; or 0."""
@@ -138,7 +138,7 @@ def read_weights(p: Any, piece: Piece, panel: int, last_panel: int, scratch: int
     return Weights(room, panel_bytes)
 
 
-@inlined
+@always_inlined
 def multiply_tile(p: Any, piece: Piece, rows: Rows, weights: Weights, tile: Tile, sums: Sums, fetch: Fetch) -> None:
     """C[rows x columns] += A[rows x piece] @ B[piece x columns], one tile; after the last piece, its epilogue."""
     kernel = kernel_at(p.kernel)

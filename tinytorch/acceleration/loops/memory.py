@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..runtime import layout
-from ..runtime.compiled import Array, inlined
+from ..runtime.compiled import Array, Entry, inlined
 from ..runtime.intrinsics import address_of, int32s_at
 
 
@@ -28,6 +28,15 @@ def aligned(nbytes: int) -> tuple[Array, int]:
     scratch of more than a few numbers is made here. It ends where its block ends: what is left over lies before it."""
     block = np.empty(nbytes + 64, np.uint8)
     return block, (address_of(block) + 64) // 64 * 64
+
+
+def _bytes_to_line(block: Array) -> int:
+    """From where a block begins to the next cache line; NumPy takes five times as long to say where it begins."""
+    skipped: int = -address_of(block) % layout.ALIGNMENT
+    return skipped
+
+
+bytes_to_line = Entry(_bytes_to_line, "int64(uint8[::1])", integers_only=True)
 
 
 @inlined

@@ -9,6 +9,7 @@ from numpy import ndarray
 from numpy.typing import NDArray
 
 from ..runtime.layout import ALIGN_FROM, ALIGNMENT
+from ..runtime.once import load
 
 INT32, FLOAT32 = np.dtype(np.int32), np.dtype(np.float32)  # ready made: np.int32 would be looked up at each call
 
@@ -27,13 +28,12 @@ def readable(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def empty_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An uninitialized array; a large one begins on a cache line."""
+    """An uninitialized array; a large one begins on a cache line. Where something compiles."""
     nbytes = prod(shape) * dtype.itemsize
     if nbytes < ALIGN_FROM:
         return np.empty(shape, dtype)
     block = np.empty(nbytes + ALIGNMENT, np.uint8)
-    skip = -block.ctypes.data % ALIGNMENT
-    return block[skip : skip + nbytes].view(dtype).reshape(shape)
+    return ndarray(shape, dtype, block, load("loops.memory").bytes_to_line(block))
 
 
 def aligned(nbytes: int, make: Callable[..., NDArray[np.uint8]] = np.zeros) -> NDArray[np.uint8]:

@@ -96,7 +96,9 @@ def compiled(signature: str) -> Callable[[Callable[..., Any]], Entry]:
 
 # For compiled code alone: the wrappers by which Python and C would call such functions take long to compile. Without
 # them a call from Python has nowhere to go, and ends the process.
-inlined: Callable[[F], F] = numba.njit(boundscheck=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+ALONE = {"boundscheck": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+inlined: Callable[[F], F] = numba.njit(**ALONE)
+always_inlined: Callable[[F], F] = numba.njit(**ALONE, forceinline=True)  # also where LLVM thinks it too long
 
 
 class Task:
