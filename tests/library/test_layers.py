@@ -7,7 +7,7 @@ import math
 import weakref
 from collections.abc import Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -235,6 +235,12 @@ def test_weight_codes_with_a_zero_point_are_refused_not_miscounted() -> None:
     images = QuantizedTensor.from_float(np.arange(12.0).reshape(3, 4, 1, 1), symmetric=False)
     with pytest.raises(ValueError, match="zero point 0"):
         QuantizedConv2d(images)
+
+
+def test_a_weight_of_uneven_rows_is_refused_in_a_sentence() -> None:
+    rows: Any = [[1.0, 2.0], [3.0]]
+    with pytest.raises(TypeError, match="weight must be real numbers, got rows of unequal length"):
+        QuantizedLinear(rows)
 
 
 def test_only_products_of_weights_have_an_integer_form() -> None:

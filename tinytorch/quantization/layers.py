@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinytorch.core import Conv1d, Conv2d, Flatten, MaxPool1d, MaxPool2d, Module, ReLU, Tensor
 from tinytorch.core.attention import whole_tokens
-from tinytorch.core.checks import checked_axis, kind_of, said, true_or_false
+from tinytorch.core.checks import checked_axis, kind_of, real_array, said, true_or_false
 from tinytorch.core.layers import as_module
 from tinytorch.core.windows import Both, Pair, as_pair, count_both, padded, patches, shown
 from tinytorch.quantization.biases import as_bias, bias_steps, running_bias, tells_its_scales, told_scales
@@ -57,7 +57,7 @@ def symmetric_codes(weight: ArrayLike | QuantizedTensor, int_type: IntType, axis
     ValueError unless they have zero point 0 and one scale, or one for each output.
     """
     if not isinstance(weight, QuantizedTensor):
-        check_weight_axis(axis, np.ndim(weight))
+        check_weight_axis(axis, real_array("weight", weight).ndim)
         weight = QuantizedTensor.from_float(weight, int_type, symmetric=True, axis=axis)
     p, each = weight.qparams, weight.shape[:1] + (1,) * (len(weight.shape) - 1)
     if p.zero_point.any():
