@@ -15,7 +15,9 @@ from tinytorch.acceleration import accelerate, set_num_threads
 from tinytorch.acceleration.models import network
 from tinytorch.acceleration.models.jobs import Buffer, place
 from tinytorch.core import (
+    AvgPool1d,
     AvgPool2d,
+    Conv1d,
     Conv2d,
     Flatten,
     GlobalAvgPool2d,
@@ -118,6 +120,21 @@ def test_images_lie_either_way() -> None:
     assert_same(fast, model, x.transpose(0, 3, 1, 2))
     assert_same(fast, model, np.asfortranarray(x.transpose(0, 3, 1, 2)))
     assert_same(fast, model, x[:, ::-1].transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 3), (3, 4, 1), (5, 1, 4), (2, 1, 1), (1, 7, 2), (4, 40, 30)])
+def test_images_of_any_size(shape: tuple[int, int, int]) -> None:
+    """Small ones, too, whose channels share a cache line."""
+    model, fast = made(lambda: Sequential(Conv2d(shape[0], 3, 3, padding=1, rng=rng)), shape)
+    for n in (1, 5):
+        assert_same(fast, model, rng.normal(size=(n, *shape)).astype(np.float32))
+
+
+def test_signals() -> None:
+    """Channels and one axis: they lie otherwise than they are seen, as images do."""
+    layers = Conv1d(3, 4, 3, padding=1, rng=rng), Sigmoid(), Conv1d(4, 6, 2, rng=rng), Sigmoid(), AvgPool1d(2)
+    model, fast = made(lambda: Sequential(*layers, Flatten(), Linear(6 * 6, 2, rng=rng)), (3, 13))
+    assert_same(fast, model, rng.normal(size=(4, 3, 13)).astype(np.float32))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -54,9 +54,9 @@ class Value:
         return len(self.shape) < 3 or self.shape[1] == 1 or prod(self.shape[2:]) == 1
 
     @property
-    def is_image_of_pixels(self) -> bool:
-        """Whether it is seen with its channels first, and lies otherwise."""
-        return len(self.shape) == 4 and self.is_channels_last
+    def lies_otherwise(self) -> bool:
+        """Whether its channels come first as the layers see it, and last in memory."""
+        return len(self.shape) > 2 and self.is_channels_last
 
     @property
     def has_channels_last(self) -> bool:

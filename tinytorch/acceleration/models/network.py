@@ -85,7 +85,7 @@ class Planned:
         flat = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
         if load("models.running").run_network(pool.address, pool.threads, self.words, *flat) != 0:
             return None
-        return y.transpose(0, 3, 1, 2) if self.result.is_image_of_pixels else y
+        return np.moveaxis(y, -1, 1) if self.result.lies_otherwise else y
 
 
 def planned(recorded: list[Recorded], slices: int, x: Value) -> Planned:
@@ -104,7 +104,7 @@ def planned(recorded: list[Recorded], slices: int, x: Value) -> Planned:
         "y_bytes": y.size * y.dtype.itemsize,
     })  # fmt: skip
     n, *rest = y.shape
-    shape = (n * slices, *rest[1:], rest[0]) if y.is_image_of_pixels else (n * slices, *rest)
+    shape = (n * slices, *rest[1:], rest[0]) if y.lies_otherwise else (n * slices, *rest)
     return Planned(
         words.view(np.int64), slices, len(recorded), y, recorded[0].taken, shape, (networks, owners, recorded)
     )
@@ -155,13 +155,12 @@ class Plans:
         if given is None or given.size == 0 or (name := kernel()) == "numpy":
             return 0, x
         pool = thread_pool()
-        images = given.ndim == 4 and not given.flags.c_contiguous and given.transpose(0, 2, 3, 1).flags.c_contiguous
-        key = i, name, pool.threads, given.shape, given.dtype.char, images
+        lying, channels_last = _lying(given)
+        key = i, name, pool.threads, given.shape, given.dtype.char, channels_last
         idle = self.idle.get(key, [])
         plan = None if idle is None else _taken_from(idle) or self._made(key, x)
         if plan is None:
             return 0, x
-        lying = given.transpose(0, 2, 3, 1) if images else np.ascontiguousarray(given)
         y = plan(pool, lying)
         self._keep(key, plan)
         if y is None:
@@ -179,11 +178,11 @@ class Plans:
 
     def _made(self, key: Any, x: Any) -> Planned | None:
         """A new plan; what cannot be planned is remembered, too."""
-        i, name, most_threads, shape, char, images = key
+        i, name, most_threads, shape, char, channels_last = key
         qparams, kind = (x.qparams, getattr(x, "kind", type(x))) if has_codes(x) else (None, None)
 
         def recorded(n: int, on_threads: int) -> Recorded | None:
-            value = Value(Buffer(0), (n, *shape[1:]), np.dtype(char), qparams, kind, images)
+            value = Value(Buffer(0), (n, *shape[1:]), np.dtype(char), qparams, kind, channels_last)
             return record(self.layers[i:], name, on_threads, value)
 
         first = recorded(1, 1)
@@ -210,6 +209,13 @@ def _slices(n: int, image_bytes: int, most_threads: int) -> tuple[int, int]:
     size = max(d for d in range(1, n + 1) if n % d == 0 and d <= most)
     slices = n // size
     return slices, min(slices, most_threads) if slices > 1 else 1
+
+
+def _lying(x: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """(x in the order in which it lies, contiguous; whether its channels are the last axis there and not here)."""
+    if x.ndim > 2 and not x.flags.c_contiguous and (moved := np.moveaxis(x, 1, -1)).flags.c_contiguous:
+        return moved, True
+    return np.ascontiguousarray(x), False
 
 
 def _array_of(layer: Any, x: Any) -> NDArray[Any] | None:

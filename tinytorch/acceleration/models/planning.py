@@ -18,7 +18,7 @@ from ..operations.linear import Int8Linear
 from ..operations.pooling import Answers, Sum, Windows
 from ..operations.qparams import QParamsLike
 from ..runtime.once import load
-from .jobs import Buffer, Job, Jobs, Value
+from .jobs import Buffer, Job, Jobs, Value, rounded
 
 FLOAT32 = np.dtype(np.float32)
 BLOCK = 1 << 10  # pixels whose channels are interleaved together
@@ -67,7 +67,7 @@ def _interleaved(x: Value, prologue: dict[str, Any]) -> Job:
     """[N, channels, height, width] becomes [N, height, width, channels]."""
     loops, (n, channels, *size) = load("models.running"), x.shape
     pixels, block = prod(size), min(prod(size), BLOCK)
-    blocks, scratch = -(-pixels // block), -(-channels * block // 64 + 1) * 64
+    blocks, scratch = -(-pixels // block), rounded(channels * block)
     record = load("calls.plans").record_of(loops.INTERLEAVED, {
         "quantize": prologue["function"], "qparams": prologue["qparams"], "flip": prologue["flip"],
         "channels": channels, "pixels": pixels, "block": block, "blocks": blocks, "thread_scratch": scratch,
