@@ -231,6 +231,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="a few shapes, a few rounds")
     parser.add_argument("--rounds", type=int, help="how often all take turns (default 9; 5 with threads; 3 if quick)")
+    parser.add_argument(
+        "--least", action="store_true", help="count the least seconds of a burst: others compute here, too"
+    )
     parser.add_argument("--json", type=Path, metavar="PATH")
     parser.add_argument("--plot", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
@@ -240,7 +243,7 @@ def main(arguments: list[str]) -> int:
 
     set_num_threads(options.threads)
     rounds = options.rounds or (3 if options.quick else 9 if options.threads == 1 else 5)
-    contest = Contest(rounds=rounds, rest=0.0 if options.threads == 1 else REST)
+    contest = Contest(rounds=rounds, rest=0.0 if options.threads == 1 else REST, least=options.least)
     contest.ceiling = options.threads == 1 and kernel() != "numpy"
     head = {"machine": machine(), "threads": options.threads, "kernel": kernel(), "peers": peers.versions()}
     print(f"{head['machine']}; kernel {head['kernel']}, {options.threads} threads")
