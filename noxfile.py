@@ -213,6 +213,7 @@ def browser(session: nox.Session) -> None:
 def site(session: nox.Session) -> None:
     """The site, in build/site/html; then in Chromium, if asked: `nox -s site -- browser` (Debian: as for `browser`)."""
     prepare(session, "site", "selenium")
+    session.run("python", "-m", "doctest", "website/doctests.py")
     session.run("python", "-m", "website")
     if "browser" in session.posargs:
         session.run("python", "-m", "website.browser")

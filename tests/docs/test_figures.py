@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import figures
+from benchmarks import figures, tables
 
 LARGEST = 100_000  # bytes
 
@@ -40,3 +40,10 @@ def test_the_numbers_of_the_drawing_are_those_of_the_package(drawn: Path) -> Non
     name = "way_of_a_number.svg"
     assert (figures.IMAGES / name).read_text(encoding="utf-8") == (drawn / name).read_text(encoding="utf-8")
     assert "[-128, -43, -1, 127]" in (drawn / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda path: path.name)
+def test_the_tables_of_a_page_are_those_of_the_files_that_measurements_wrote(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert tables.TABLE.search(text)
+    assert tables.filled(text) == text, "run `python -m benchmarks.figures`"

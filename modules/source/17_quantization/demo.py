@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from demo_plot import plot
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -259,7 +260,10 @@ def table(rows: list[Row], samples: int) -> Table:
 
 def machine() -> str:
     """What the numbers were measured on."""
-    cpu = platform.processor() or platform.machine()
+    cpu, told = platform.processor() or platform.machine(), Path("/proc/cpuinfo")  # Linux alone leaves the name there
+    if told.exists():
+        lines = [line.partition(":") for line in told.read_text(encoding="utf-8").splitlines()]
+        cpu = next((value.strip() for key, _, value in lines if key.strip() == "model name"), cpu)
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
     return f"{platform.system()} {cpu}, {os.cpu_count()} cores, {versions}"
 
@@ -273,31 +277,6 @@ def whole(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def plot(rows: list[Row], path: Path) -> None:
-    """A line a scheme: accuracy with its interval, against float32's (grey), and the bytes; one panel a data set."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    names = list(dict.fromkeys((row.data, row.model) for row in rows))
-    figure, panels = plt.subplots(1, len(names), figsize=(8 * len(names), 8), squeeze=False)
-    for panel, name in zip(panels[0], names, strict=True):
-        own = [row for row in rows if (row.data, row.model) == name]
-        lines = -np.arange(len(own))
-        share = 100 * np.array([row.accuracy for row in own])
-        reach = np.abs(100 * np.array([row.interval for row in own]).T - share)
-        kinds = [row.scheme.split()[0] for row in own]
-        panel.axvspan(share[0] - reach[0, 0], share[0] + reach[1, 0], color="0.9")
-        panel.errorbar(share, lines, xerr=reach, fmt="none", ecolor="0.4", capsize=3)
-        panel.scatter(share, lines, c=[f"C{list(dict.fromkeys(kinds)).index(kind)}" for kind in kinds], zorder=3)
-        panel.set_yticks(lines, [f"{row.scheme}   {row.bytes / 1e3:,.0f} kB" for row in own])
-        panel.set(title=f"{name[0]}, network {name[1]}", xlabel="accuracy, %, with 95 % interval")
-    figure.tight_layout()
-    with whole(path) as beside:
-        figure.savefig(beside, dpi=120, format=path.suffix.lstrip("."))
 
 
 @contextmanager
@@ -317,7 +296,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights and accuracies")
     parser.add_argument("--data", choices=["all", *EPOCHS], default="all", help="all: what is on this machine")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw accuracy against bytes")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw size against accuracy")
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error(f"--seed wants a number from 0 up, got {args.seed}")
@@ -377,7 +356,8 @@ def main(argv: list[str] | None = None) -> int:
         with whole(args.json) as beside:
             beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if args.plot:
-        plot(rows, args.plot)
+        with whole(args.plot) as beside:
+            plot(rows, beside, args.plot.suffix.lower().lstrip("."))
     return 0
 
 
