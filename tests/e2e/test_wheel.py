@@ -158,7 +158,6 @@ def test_a_student_begins_from_the_wheel(installed: Installed, here: Project, mo
     where = installed.python(f"{finds}\nimport tinytorch; print(tinytorch.__file__)", mine / "modules" / "source")
     assert Path(where.strip()).is_relative_to(mine), "a notebook's kernel imports what the student wrote"
     assert "is as it was given" in installed.tito("reset", first, folder=mine)
-    installed.tito("new", "quantization", status=2)
 
 
 def test_an_instructor_teaches_from_the_wheel(installed: Installed, here: Project, module: Module) -> None:
@@ -166,6 +165,7 @@ def test_an_instructor_teaches_from_the_wheel(installed: Installed, here: Projec
     course = installed.folder / "course"
     assert "Give out: tito release" in installed.tito(folder=course)
     assert "up to date" in installed.tito("export", "--check", folder=course)
+    assert "100 of 100 points" in installed.tito("test", folder=course), "the reference earns all that there is"
     installed.tito("release", "17", "--to", "../given", folder=course)
     assert (installed.folder / "given" / "tito" / "cli.py").is_file(), "who has only the edition installs from it"
     solve_first(here, module, installed.folder / "given")

@@ -174,12 +174,9 @@ class Counter:
 
 BROKEN = {  # what stands in place of the class Counter
     "an unfinished line": "class Counter:\n    total = 1 +",
-    "a dedented return": SHARED.lstrip() + "return Counter.total",
-    "a late import from the future": SHARED.lstrip() + "from __future__ import division",
     "exit": SHARED.lstrip() + "exit()",
     "an exit of the process": SHARED.lstrip() + "import os\nos._exit(0)",
     "a loop at import": SHARED.lstrip() + "while True: pass",
-    "an exception": SHARED.lstrip() + "1 / 0",
     "a question": SHARED.lstrip() + "input('how many? ')",
 }
 
