@@ -31,7 +31,7 @@ def spec(x: Any, codes: Any, scale: Any, group: int | None, bias: Any, qparams: 
     return y
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", [None, 40])  # sums of codes know no groups
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sums_of_codes_are_exact(on_kernel: str, shape: tuple[int, int, int], group: int | None) -> None:
     m, k, n = shape
