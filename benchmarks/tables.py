@@ -33,7 +33,8 @@ def overview() -> str:
     for scheme, shown in SHOWN.items():
         row = every[scheme]
         alive, speed = row.compiled_bytes or row.bytes, row.compiled_speed or row.speed
-        sizes = f"{first.bytes / alive:.2f}x smaller", f"{first.bytes / row.bytes:.2f}x smaller"
+        smaller = "" if row is first else " smaller"
+        sizes = f"{first.bytes / alive:.2f}x{smaller}", f"{first.bytes / row.bytes:.2f}x{smaller}"
         rows.append([shown, f"{row.accuracy:.2%}", *sizes, f"{speed:.1f}x"])
     return markdown(["model", "accuracy", "size", "stored", "speed"], rows)
 
@@ -81,9 +82,11 @@ def machine(name: str, speeds: bool = True) -> str:
     """What the numbers of a file were measured on. speeds: whether there are some, which other work makes rough."""
     measured = load(name)
     busy = (
-        f"; {measured['load']:g} processes wanted a processor before the run" if measured["load"] > 1 and speeds else ""
+        f"\nLoad before the run: {measured['load']:g}, so its speeds are rough."
+        if measured["load"] > 1 and speeds
+        else ""
     )
-    return f"Measured on: {measured['machine']}{busy}{', so its speeds are rough' if busy else ''}."
+    return f"Measured on: {measured['machine']}.{busy}"
 
 
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {  # which file it is made of, and how

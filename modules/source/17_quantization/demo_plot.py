@@ -97,7 +97,7 @@ def label(panel: Any, schemes: Sequence[str], smaller: NDArray[Any], won: NDArra
         (x, y), width = dots[i], 5.5 * len(schemes[i])
         for begin, side in ((x - 12 - width, "right"), (x + 12, "left")):
             end = begin + width
-            free = all(end < lo or hi < begin or abs(y - at) > 13 for lo, hi, at in taken)
+            free = all(end < lo or hi < begin or abs(y - at) > 11 for lo, hi, at in taken)
             if free and left <= begin and end <= right:
                 taken.append((begin, end, y))
                 offset = (-7 if side == "right" else 7, -3)
