@@ -4,6 +4,7 @@ A plain `pytest` leaves these tests out, for they take minutes, or need what thi
 
     python -m pytest -m e2e       a whole student; every change must pass it
     python -m pytest -m nightly   whole classes, killed graders, fresh environments, nbgrader and Gradescope
+    python -m pytest -m wheel     the distributions, and the wheel in an environment of its own
     python -m pytest -m browser   the notebooks in JupyterLab and Chromium
 
 What they print is worth reading: add `-s`.
