@@ -22,6 +22,7 @@ from tinytorch.core import (
     Flatten,
     GlobalAvgPool2d,
     Linear,
+    MaxPool1d,
     MaxPool2d,
     Module,
     ReLU,
@@ -132,9 +133,12 @@ def test_images_of_any_size(shape: tuple[int, int, int]) -> None:
 
 def test_signals() -> None:
     """Channels and one axis: they lie otherwise than they are seen, as images do."""
-    layers = Conv1d(3, 4, 3, padding=1, rng=rng), Sigmoid(), Conv1d(4, 6, 2, rng=rng), Sigmoid(), AvgPool1d(2)
-    model, fast = made(lambda: Sequential(*layers, Flatten(), Linear(6 * 6, 2, rng=rng)), (3, 13))
-    assert_same(fast, model, rng.normal(size=(4, 3, 13)).astype(np.float32))
+    layers = Conv1d(3, 4, 3, padding=1, rng=rng), Sigmoid(), MaxPool1d(2), Conv1d(4, 6, 2, rng=rng), Sigmoid()
+    for last, planned in ((AvgPool1d(1), 5), (ReLU(), 7)):  # a ReLU is part of the table before it
+        whole = Sequential(*layers, last, Flatten(), Linear(6 * 5, 2, rng=rng))
+        model, fast = made(whole.eval, (3, 13))
+        assert_same(fast, model, rng.normal(size=(4, 3, 13)).astype(np.float32))
+        assert planned in taken(fast)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

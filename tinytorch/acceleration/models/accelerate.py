@@ -109,6 +109,10 @@ class AcceleratedConv1d(Accelerated):
         y = self.over_images.run(reshaped(x, lambda a: a[:, :, None]))
         return reshaped(y, lambda a: a[:, :, 0])
 
+    def plan(self, jobs: Jobs, x: Value) -> Value | None:
+        y = self.over_images.plan(jobs, x.as_images()) if len(x.shape) == 3 else None
+        return None if y is None else y.as_signals()
+
 
 class AcceleratedConv2d(Accelerated):
     """A QuantizedConv2d, packed. codes, column_sums, scale, bias: all it keeps of the arrays."""

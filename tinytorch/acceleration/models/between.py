@@ -59,7 +59,8 @@ class AcceleratedOnCodes(Accelerated):
         if isinstance(layer, MaxPool2d):
             return planning.pooled(jobs, self._windows, x) if len(x.shape) == 4 and _fits(layer, x) else None
         if isinstance(layer, MaxPool1d):
-            return None
+            y = planning.pooled(jobs, self._windows, x.as_images()) if len(x.shape) == 3 and _fits(layer, x) else None
+            return None if y is None else y.as_signals()
         zero = np.asarray(x.qparams.zero_point).astype(x.dtype)
         every = np.arange(np.iinfo(x.dtype).min, np.iinfo(x.dtype).max + 1).astype(x.dtype)
         return planning.looked_up(jobs, Answers.of(np.maximum(every, zero), int(np.iinfo(x.dtype).min)), x)

@@ -67,6 +67,16 @@ class Value:
         """Whether it lies as NumPy lays it out."""
         return not self.is_channels_last or self.is_one_way
 
+    def as_images(self) -> Value:
+        """Signals [N, channels, length] as images one row high."""
+        n, channels, length = self.shape
+        return self.reshaped(n, channels, 1, length)
+
+    def as_signals(self) -> Value:
+        """Images one row high as signals."""
+        n, channels, _, length = self.shape
+        return self.reshaped(n, channels, length)
+
     def reshaped(self, *shape: int) -> Value:
         return replace(self, shape=shape)
 
