@@ -23,8 +23,6 @@ from ..operations.arrays import empty_aligned
 from ..runtime.features import kernel
 from ..runtime.layout import ALIGNMENT
 from ..runtime.once import load
-from ..runtime.threads import Pool
-from ..runtime.threads import pool as thread_pool
 from .codes import Codes, has_codes, same_qparams
 from .jobs import Buffer, Jobs, Value, place
 from .planning import FLOAT32, flattened
@@ -79,7 +77,7 @@ class Planned:
     shape: tuple[int, ...]
     owners: tuple[Any, ...]
 
-    def __call__(self, pool: Pool, x: NDArray[Any]) -> NDArray[Any] | None:
+    def __call__(self, pool: Any, x: NDArray[Any]) -> NDArray[Any] | None:
         """x: contiguous. None if it holds a NaN, or no memory was left."""
         y = empty_aligned(self.shape, self.result.dtype)
         flat = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
@@ -154,7 +152,7 @@ class Plans:
         given = _array_of(self.layers[i], x)
         if given is None or given.size == 0 or (name := kernel()) == "numpy":
             return 0, x
-        pool = thread_pool()
+        pool = load("runtime.threads").pool()
         lying, channels_last = _lying(given)
         key = i, name, pool.threads, given.shape, given.dtype.char, channels_last
         idle = self.idle.get(key, [])
