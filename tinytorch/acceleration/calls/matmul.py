@@ -14,7 +14,7 @@ from ..loops.blocking import ALONE, L1
 from ..loops.gemm import block_by_rows, product, prologue_of_codes
 from ..loops.memory import aligned, round_up
 from ..loops.records import FLIP, PRODUCT_BYTES, PRODUCT_FIELDS, kernel_at, plan_at, product_at
-from ..runtime.compiled import Array, Entry, inlined
+from ..runtime.compiled import Array, Entry, always_inlined
 from ..runtime.intrinsics import address_of, call, int32s_at, int64s_at, keep_alive
 
 DONE, NAN, INFINITE, OTHER = 0, -1, -2, 1  # what became of a call; OTHER: nothing was done, go the general way
@@ -28,7 +28,7 @@ def max_small_rows(k: int, n: int) -> int:
     return ALONE // max(k * n, 1) - 25 if 16 * k <= L1 else -1
 
 
-@inlined
+@always_inlined
 def small_scratch(plan: Any, m: int) -> int:
     """Bytes for the tile of a small product: its weights, if they are unpacked, its sums, and its rows as the prologue
     writes them."""
@@ -37,7 +37,7 @@ def small_scratch(plan: Any, m: int) -> int:
     return nbytes
 
 
-@inlined
+@always_inlined
 def new_product(plan: Any, tile_bytes: int) -> tuple[Array, int]:
     """(scratch, address of a PRODUCT in it) for one call: a copy of the plan's, with room for each column."""
     columns = round_up(product_at(plan.product).n, 16) * 4
@@ -51,14 +51,14 @@ def new_product(plan: Any, tile_bytes: int) -> tuple[Array, int]:
     return block, address
 
 
-@inlined
+@always_inlined
 def set_operands(p: Any, a: Array, out: Array) -> None:
     """Let C be `out`, and A be `a`."""
     p.a, p.a_stride, p.a_itemsize, p.m = address_of(a), a.strides[0], a.itemsize, out.shape[0]
     p.c, p.c_stride, p.c_itemsize = address_of(out), out.shape[1] * out.itemsize, out.itemsize
 
 
-@inlined
+@always_inlined
 def small_product(p: Any) -> int:
     """A PRODUCT that is one block. Returns not 0 if the prologue met a NaN."""
     seen: int = block_by_rows(p, 0, p.scratch + p.weights_bytes)
@@ -66,14 +66,14 @@ def small_product(p: Any) -> int:
     return seen
 
 
-@inlined
+@always_inlined
 def is_refused(plan: Any, a: Array, zero_point: int) -> bool:
     """Whether the general way must look at a call: rows whose elements lie apart, or sums that might leave int32."""
     k: int = product_at(plan.product).k
     return a.shape[1] != k or a.strides[1] != 1 or not -plan.max_zero_point <= zero_point <= plan.max_zero_point
 
 
-@inlined
+@always_inlined
 def set_codes(plan: Any, p: Any, a: Array, zero_point: int, out: Array) -> None:
     """Operands of (a - zero_point) @ b: the zero point is taken off where each column's sums begin."""
     set_operands(p, a, out)

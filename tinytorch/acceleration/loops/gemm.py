@@ -78,14 +78,14 @@ class Fetch(NamedTuple):
     lines: int
 
 
-@inlined
+@always_inlined
 def block_of(p: Any, index: int) -> Block:
     """Block number `index`: they are counted down the rows first, so that neighbours share weights."""
     row, panel = index % p.row_blocks * p.block_rows, index // p.row_blocks * p.block_panels
     return Block(row, min(row + p.block_rows, p.m), panel, min(panel + p.block_panels, ceil_div(p.n, 16)))
 
 
-@inlined
+@always_inlined
 def piece_of(p: Any, first: int) -> Piece:
     """The piece of K that begins at step `first`."""
     return Piece(first, min(p.depth, p.k_steps - first), first + p.depth >= p.k_steps)
@@ -161,7 +161,7 @@ def multiply_tile(p: Any, piece: Piece, rows: Rows, weights: Weights, tile: Tile
         call(epilogue, (to, to_stride, rows.height, tile.columns, tile.c, p.c_stride, u, v))
 
 
-@inlined
+@always_inlined
 def block_by_rows(p: Any, index: int, scratch: int) -> int:
     """A block whose rows fit the first cache, a tile's rows at a time: they meet all panels of the block there."""
     kernel, block, seen, configured = kernel_at(p.kernel), block_of(p, index), 0, 0
@@ -264,7 +264,7 @@ def product(pool: int, threads: int, p: Any) -> int:
     return seen
 
 
-@inlined
+@always_inlined
 def prologue_of_codes(p: Any, flip: int) -> int:
     """The prologue of codes: none where micro-kernels can read A as it lies."""
     kernel, stride = kernel_at(p.kernel), p.a_stride
