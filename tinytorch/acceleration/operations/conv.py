@@ -159,14 +159,14 @@ class Int8Conv2d:
         x = readable(x)
         images = x.transpose(0, 2, 3, 1)  # as a layer before has left them
         last = images.flags.c_contiguous
-        x, of_images = images if last else x, self.qparams
+        given, x, of_images = x, images if last else x, self.qparams
         if self.per_row:
             codes, scales, zero_points = quantize_rows(x)
             of_images = qparams_rows(zero_points, scales)
         elif self.input_qparams is not None:
             codes = quantize(x, self.input_qparams)
         else:
-            of_all = Uint8QParams(*find_dynamic(x))
+            of_all = Uint8QParams(*find_dynamic(given))  # who says of a NaN where it stands
             codes, of_images = quantize(x, of_all), qparams_rows(of_all.zero_point, of_all.scale)
         return self._convolve(codes if last else codes.transpose(0, 2, 3, 1), of_images)
 
