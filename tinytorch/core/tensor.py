@@ -46,6 +46,14 @@ def _real(data: ArrayLike) -> Array:
     return real_array("a Tensor's data", data)
 
 
+def _floats(data: Any) -> Array:
+    """The array of a Tensor's data: of the type that it has if that is one of floats, else float32."""
+    data = data.data if isinstance(data, Tensor) else data
+    array = _real(data)
+    keeps_dtype = isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind == "f"
+    return array if keeps_dtype else array.astype(np.float32)
+
+
 def _reduced(x: Array, axis: Any, name: str) -> Axis:
     """The axis or axes to reduce over. ValueError where a reduction has no number to take."""
     axes = checked_axis(axis)
@@ -110,10 +118,9 @@ class Tensor:
     __array_ufunc__ = None  # ndarray + Tensor is Tensor.__radd__, not an array of objects
 
     def __init__(self, data: ArrayLike | Tensor, requires_grad: bool = False) -> None:
-        data = data.data if isinstance(data, Tensor) else data
-        array = _real(data)
-        keeps_dtype = isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind == "f"
-        self.data: Array = array if keeps_dtype else array.astype(np.float32)
+        if type(data) is not np.ndarray or data.dtype.kind != "f":
+            data = _floats(data)
+        self.data: Array = data
         self.grad: Array | None = None
         self.requires_grad = requires_grad
         self._parents: tuple[Tensor, ...] = ()

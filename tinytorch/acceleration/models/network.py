@@ -76,17 +76,21 @@ class Planned:
     taken: int
     shape: tuple[int, ...]
     owners: tuple[Any, ...]
+    idle: list[Planned]  # where it waits for the next call
+    run: Any  # `running.run_network`, compiled
 
     def __call__(self, pool: Any, x: NDArray[Any]) -> NDArray[Any] | None:
         """x: contiguous. None if it holds a NaN, or no memory was left."""
         y = empty_aligned(self.shape, self.result.dtype)
         flat = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
-        if load("models.running").run_network(pool.address, pool.threads, self.words, *flat) != 0:
+        failures = self.run(pool.address, pool.threads, self.words, *flat)
+        self.idle.append(self)
+        if failures != 0:
             return None
         return np.moveaxis(y, -1, 1) if self.result.lies_otherwise else y
 
 
-def planned(recorded: list[Recorded], slices: int, x: Value) -> Planned:
+def planned(recorded: list[Recorded], slices: int, x: Value, idle: list[Planned]) -> Planned:
     """The plan of `slices` slices, of which each thread has `recorded` one."""
     loops, records, y = load("models.running"), load("calls.plans"), recorded[0].result
     arenas, networks, owners = [], np.zeros(len(recorded), loops.NETWORK), []
@@ -104,7 +108,15 @@ def planned(recorded: list[Recorded], slices: int, x: Value) -> Planned:
     n, *rest = y.shape
     shape = (n * slices, *rest[1:], rest[0]) if y.lies_otherwise else (n * slices, *rest)
     return Planned(
-        words.view(np.int64), slices, len(recorded), y, recorded[0].taken, shape, (networks, owners, recorded)
+        words.view(np.int64),
+        slices,
+        len(recorded),
+        y,
+        recorded[0].taken,
+        shape,
+        (networks, owners, recorded),
+        idle,
+        loops.run_network.made,
     )
 
 
@@ -152,53 +164,47 @@ class Plans:
         given = _array_of(self.layers[i], x)
         if given is None or given.size == 0 or (name := kernel()) == "numpy":
             return 0, x
-        pool = load("runtime.threads").pool()
-        lying, channels_last = _lying(given)
-        key = i, name, pool.threads, given.shape, given.dtype.char, channels_last
-        idle = self.idle.get(key, [])
+        pool = thread_pool()
+        lying, channels_last = (given, False) if given.flags.c_contiguous else _lying(given)
+        key = i, name, pool.threads, given.shape, given.dtype, channels_last
+        idle = self.idle.get(key, ())
         plan = None if idle is None else _taken_from(idle) or self._made(key, x)
-        if plan is None:
-            return 0, x
-        y = plan(pool, lying)
-        self._keep(key, plan)
-        if y is None:
+        if plan is None or (y := plan(pool, lying)) is None:
             return 0, x
         out = plan.result
         return plan.taken, Tensor(y) if out.qparams is None else Codes(y, out.qparams, out.kind)
 
-    def _keep(self, key: Any, plan: Planned) -> None:
-        """For the next call."""
-        if key not in self.idle and len(self.idle) >= MOST_KEPT:
-            self.idle.clear()
-        kept = self.idle.setdefault(key, [])
-        if kept is not None:
-            kept.append(plan)
-
     def _made(self, key: Any, x: Any) -> Planned | None:
         """A new plan; what cannot be planned is remembered, too."""
-        i, name, most_threads, shape, char, channels_last = key
+        i, name, most_threads, shape, dtype, channels_last = key
         qparams, kind = (x.qparams, getattr(x, "kind", type(x))) if has_codes(x) else (None, None)
 
         def recorded(n: int, on_threads: int) -> Recorded | None:
-            value = Value(Buffer(0), (n, *shape[1:]), np.dtype(char), qparams, kind, channels_last)
+            value = Value(Buffer(0), (n, *shape[1:]), dtype, qparams, kind, channels_last)
             return record(self.layers[i:], name, on_threads, value)
 
         first = recorded(1, 1)
+        if len(self.idle) >= MOST_KEPT:
+            self.idle.clear()
         if first is None:
             self.idle[key] = None
             return None
         n, (slices, on_threads) = shape[0], _slices(shape[0], first.arena_bytes, most_threads)
         made = [recorded(n // slices, most_threads if slices == 1 else 1) for _ in range(on_threads)]
-        value = Value(Buffer(0), (n // slices, *shape[1:]), np.dtype(char))
-        return planned([each for each in made if each is not None], slices, value)
+        value = Value(Buffer(0), (n // slices, *shape[1:]), dtype)
+        idle = self.idle.get(key)
+        if idle is None:
+            idle = self.idle[key] = []
+        return planned([each for each in made if each is not None], slices, value, idle)
 
 
-def _taken_from(idle: list[Planned]) -> Planned | None:
+def _taken_from(idle: Any) -> Planned | None:
     """A plan that nobody uses; threads may ask at once."""
     try:
-        return idle.pop()
+        plan: Planned | None = idle.pop() if idle else None
     except IndexError:
-        return None
+        plan = None
+    return plan
 
 
 def _slices(n: int, image_bytes: int, most_threads: int) -> tuple[int, int]:
@@ -221,8 +227,11 @@ def _array_of(layer: Any, x: Any) -> NDArray[Any] | None:
     of_input = getattr(layer, "input_qparams", None)
     if of_input is None:
         return None
-    if has_codes(x):
-        return x.q if same_qparams(x.qparams, of_input) else None
-    if isinstance(x, Tensor) and type(x.data) is np.ndarray and x.data.dtype is FLOAT32:
-        return x.data
-    return None
+    if type(x) is Tensor:
+        return x.data if x.data.dtype is FLOAT32 and type(x.data) is np.ndarray else None
+    return x.q if has_codes(x) and same_qparams(x.qparams, of_input) else None
+
+
+def thread_pool() -> Any:
+    """The thread pool; its module is loaded by name, as it needs Numba."""
+    return load("runtime.threads").pool()
