@@ -119,19 +119,23 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def library(session: nox.Session) -> None:
-    """Random calls of the library's public functions."""
+    """Random calls of the library's public functions: 50 of each, or `nox -s library -- CASES`."""
     prepare(session)
-    session.run("python", "-m", "tests.library.fuzz", "--cases", "50", "--seed", "0")
+    session.run("python", "-m", "tests.library.fuzz", "--cases", *(session.posargs or ["50"]), "--seed", "0")
 
 
 @nox.session
 def kernels(session: nox.Session) -> None:
-    """Random products and convolutions on every kernel of this machine, and on NEON where there is an emulator."""
+    """Random products and convolutions on every kernel of this machine, and on NEON where there is an emulator.
+
+    FUZZ_CASES products, or `nox -s kernels -- CASES`; and a tenth as many convolutions.
+    """
     prepare(session)
-    command = ("python", "tests/acceleration/fuzz.py", "--cases", str(FUZZ_CASES), "--seed")
+    cases = int(session.posargs[0]) if session.posargs else FUZZ_CASES
+    command = ("python", "tests/acceleration/fuzz.py", "--cases", str(cases), "--seed")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda seed: session.run(*command, seed), ("0", "1")))
-    session.run("python", "-m", "tests.acceleration.fuzz_convolutions", "--cases", "500", "--seed", "0")
+    session.run("python", "-m", "tests.acceleration.fuzz_convolutions", "--cases", str(cases // 10), "--seed", "0")
     if all(map(shutil.which, AARCH64)):
         session.run("python", "tests/acceleration/neon.py")
     else:
@@ -195,7 +199,8 @@ def surroundings(session: nox.Session, name: str) -> None:
 def nightly(session: nox.Session) -> None:
     """Classes, kills, fresh environments, nbgrader and Gradescope: hours."""
     prepare(session, "test,peers,dev,notebook", "nbgrader")
-    slow = ("tests/e2e", "tests/test_points.py", "tests/test_notebooks.py")
+    rounds = ("tests/tito/commands/test_portability.py", "tests/tito/grading/test_dask_pool.py")
+    slow = ("tests/e2e", "tests/test_points.py", "tests/test_notebooks.py", *rounds)
     session.run("python", "-m", "pytest", "-m", "nightly", "-s", *slow, *session.posargs)
     session.run("python", "-m", "pytest", "-m", "nightly", "-n", "logical", "tests/tito/grading/test_attacks.py")
     env = {"TITO_CORTEX_M": "required"}

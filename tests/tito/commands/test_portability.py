@@ -45,7 +45,14 @@ def german(edition: Course) -> Course:
     return edition
 
 
-@pytest.mark.parametrize("environment", [PLAIN, {"PYTHONIOENCODING": "cp1252"}, {"NO_COLOR": "1", "FORCE_COLOR": ""}])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        pytest.param(PLAIN, marks=pytest.mark.nightly),
+        pytest.param({"NO_COLOR": "1", "FORCE_COLOR": ""}, marks=pytest.mark.nightly),
+    ],
+)
 def test_a_students_whole_round_survives_every_console(german: Course, environment: dict[str, str]) -> None:
     for arguments in ROUND:
         done = command(german, *arguments, **environment)

@@ -156,6 +156,7 @@ def tls(tmp_path: Path, processes: Processes) -> None:
     processes.env |= {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(path) for name, path in settings.items()}
 
 
+@pytest.mark.nightly
 def test_with_tls_nobody_listens_in_and_nobody_else_comes_in(
     processes: Processes, tls: None, course: Course, handed_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
