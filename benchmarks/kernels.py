@@ -269,7 +269,7 @@ def main(arguments: list[str]) -> int:
         "models": (8 * len(batches), lambda: models(contest, batches)),
         "training": (2, lambda: training(contest, 2048, 512)),
         "conv": (7, lambda: networks.convolutions(contest, others, networks.CONVOLUTIONS)),
-        "networks": (19, lambda: networks.whole_networks(contest, options.threads, batches)),
+        "networks": (23, lambda: networks.whole_networks(contest, options.threads, batches)),
     }
     wanted = [part for name, part in parts.items() if options.only in ("", name)]
     with progress(contest, sum(cases for cases, _ in wanted)):

@@ -132,10 +132,10 @@ def networks() -> Iterator[Network]:
     yield Network("MLP 784-512-512-10", perceptron(rng), (784,))
     yield Network("CNN 32-64", small_images(rng), (1, 28, 28))
     yield Network("VGG 64-128-256", vgg(rng), (3, 32, 32))
-    yield Network("ResNet-18 at 32x32", resnet(rng, False), (3, 32, 32), (1, 32), adds=True)
-    yield Network("ResNet-18 at 224x224", resnet(rng, True), (3, 224, 224), (1,), adds=True)
-    yield Network("ResNet-18 with float sums at 32x32", resnet(rng, False, False), (3, 32, 32), (1, 32), floats=True)
-    yield Network("MobileNetV2 at 96x96", mobile(rng), (3, 96, 96), (1, 32), adds=True)
+    yield Network("ResNet-18 at 32x32", resnet(rng, False), (3, 32, 32), adds=True)
+    yield Network("ResNet-18 at 224x224", resnet(rng, True), (3, 224, 224), (1, 32), adds=True)
+    yield Network("ResNet-18 with float sums at 32x32", resnet(rng, False, False), (3, 32, 32), floats=True)
+    yield Network("MobileNetV2 at 96x96", mobile(rng), (3, 96, 96), adds=True)
     yield Network("keyword spotter", keywords(rng), (1, 49, 10))
 
 

@@ -56,8 +56,8 @@ def test(
     outcomes = _followed(runner.run(project, loaded, exports, chosen, limit_seconds), len(chosen), width)
     kept = progress.record(project, loaded, outcomes, progress.digests(file.document for file in exports.files))
     if len(outcomes) < len(chosen):
-        so_far = f"{len(outcomes)} of {len(chosen)} exercises were tested{', and their results are kept' * kept}"
-        raise Stopped(f"stopped by Ctrl-C: {so_far}")
+        results = ", and their results are kept" if kept and outcomes else ""
+        raise Stopped(f"stopped by Ctrl-C: {len(outcomes)} of {len(chosen)} exercises were tested{results}")
     lacking = runner.lacking(project, loaded, (file.document for file in exports.files), chosen)
     result = runner.Result(loaded.name, time.monotonic() - begun, tuple(outcomes), lacking)
     console.say(f"{'total':{width}}  {console.points(result.points, result.max_points):>16}  in {result.seconds:.1f} s")

@@ -10,6 +10,7 @@ from typing import Any
 from tito.errors import TitoError, WrongCall
 
 PYPROJECT = "pyproject.toml"
+GIVE_ALONG = f"{PYPROJECT}: [tool.tito] give_along must be a list of files and folders of this repository"
 SOURCE = Path("modules", "source")
 RELEASED = "released"  # beside a student's notebooks: as they were given
 CARRIED = Path(__file__).parents[1] / "course_files"  # what `tito` from a wheel carries of the course; a clone has none
@@ -98,17 +99,21 @@ class Project:
         return name
 
     @cached_property
-    def given_along(self) -> list[Path]:
-        """`[tool.tito] give_along`: files and folders that students get besides package, module and tests."""
+    def names_given_along(self) -> list[str]:
+        """`[tool.tito] give_along`, whether there are such files or not."""
         names = self.pyproject.get("tool", {}).get("tito", {}).get("give_along", [])
-        wanted = f"{PYPROJECT}: [tool.tito] give_along must be a list of files and folders of this repository"
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise TitoError(f"{wanted}, got {names!r}")
-        for name in names:
+            raise TitoError(f"{GIVE_ALONG}, got {names!r}")
+        return names
+
+    @cached_property
+    def given_along(self) -> list[Path]:
+        """Files and folders that students get besides package, module and tests."""
+        for name in self.names_given_along:
             path = (self.root / name).resolve()
             if not path.exists() or self.root.resolve() not in path.parents:
-                raise TitoError(f"{wanted}, got {name!r}, which is none")
-        return [self.root / name for name in names]
+                raise TitoError(f"{GIVE_ALONG}, got {name!r}, which is none")
+        return [self.root / name for name in self.names_given_along]
 
 
 def is_project_root(folder: Path) -> bool:

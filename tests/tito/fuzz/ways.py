@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -291,7 +291,9 @@ class RememberingJudge:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def grade(self, read: Submission, exercises: Collection[str] = ()) -> Grade:
+    def grade(
+        self, read: Submission, exercises: Collection[str] = (), on_exercise: Callable[[], None] = lambda: None
+    ) -> Grade:
         project, module = self._edition.project, self._edition.module
         hidden = sorted(path.name for path in project.module_tests(module.name).glob("hidden/*.py"))
         where = [project.root.name, hidden]

@@ -314,7 +314,11 @@ class _Reader:
         the tests and a function of the package may have an exercise's name.
         """
         project = self._edition.project
-        beside = {project.package_name, project.tests.name, *(path.name for path in project.given_along)}
+        beside = {
+            project.package_name,
+            project.tests.name,
+            *(PurePosixPath(name).name for name in project.names_given_along),
+        }
         sheets = [sheet for sheet in self._sheets if not beside & {*PurePosixPath(sheet.entry.path).parts[:-1]}]
         written = {n: [sheet.entry for sheet in sheets if self._work(n, sheet)] for n in self._given}
         found = (collapsing.owners(entries, notebook.path.stem) for notebook, entries in written.items())
