@@ -2,7 +2,7 @@
 
     jobs = Jobs(kernel name, threads)
     y = layer.plan(jobs, x)      a layer adds its jobs and says what comes out, a Value; None: it cannot be planned
-    jobs.place()                 every Buffer gets its place: two may share one if they are never in use together
+    place(jobs.buffers(y))       every Buffer gets its place: two may share one if they are never in use together
 
 A job names, for each address that its record holds, the Buffer that lies there. See `running` for the run.
 """
@@ -97,6 +97,7 @@ class Job:
     nan_count: str = ""  # the field of the record that counts NaNs, if there is one
     way: int = 0
     operand: int = 0
+    weight_bytes: int = 0  # that it reads
     owners: tuple[Any, ...] = ()  # what other addresses belong to
 
 

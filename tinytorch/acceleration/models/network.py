@@ -1,8 +1,8 @@
 """Layers that follow each other as one compiled call, for inputs of one shape: see `jobs`, and `running`.
 
     plans = Plans(layers)
-    planned = plans.find(i, x)       from layer i on as many layers as can be planned, or None
-    y = planned(x)                   one call; None if it met a NaN, of which the layers themselves tell better
+    taken, y = plans.run(i, x)       from layer i on as many layers as one call can do; 0 where none can be planned, and
+                                     where a NaN was met, of which the layers themselves tell better
 
 A plan serves one call at a time, for its arena holds what lies between the layers. So calls of several threads take
 several plans: those that nobody uses are kept.
@@ -29,7 +29,7 @@ from .planning import FLOAT32, flattened
 
 NEAR = 1 << 20  # bytes of what lies between layers that stay in the second cache: more images are taken in slices
 LONG = 1 << 16  # bytes of input from which threads are woken for slices
-MOST_KEPT = 16  # shapes of inputs, of which plans are kept
+MOST_KEPT = 16  # shapes of inputs, of which plans are kept for each layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,8 @@ def planning_of(layer: Any, jobs: Jobs, x: Value) -> Value | None:
 
 @dataclass(eq=False)
 class Planned:
-    """`taken` layers in one call. words: a SLICES record; shape, order: of the result as it lies, and is seen."""
+    """`taken` layers in one call. words: a SLICES record; shape: of the result as it lies. rest: what does the images
+    that fill no slice."""
 
     words: NDArray[np.int64]
     slices: int
@@ -78,26 +79,33 @@ class Planned:
     owners: tuple[Any, ...]
     idle: list[Planned]  # where it waits for the next call
     run: Any  # `running.run_network`, compiled
+    rest: Planned | None = None
 
     def __call__(self, pool: Any, x: NDArray[Any]) -> NDArray[Any] | None:
         """x: contiguous. None if it holds a NaN, or no memory was left."""
-        y = empty_aligned(self.shape, self.result.dtype)
-        flat = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
-        failures = self.run(pool.address, pool.threads, self.words, *flat)
+        y, full = empty_aligned((len(x), *self.shape[1:]), self.result.dtype), self.shape[0]
+        if self.rest is None:
+            failures = self.fill(pool, x, y)
+        else:
+            failures = self.fill(pool, x[:full], y[:full]) | self.rest.fill(pool, x[full:], y[full:])
         self.idle.append(self)
         if failures != 0:
             return None
         return np.moveaxis(y, -1, 1) if self.result.lies_otherwise else y
 
+    def fill(self, pool: Any, x: NDArray[Any], y: NDArray[Any]) -> int:
+        """The result for x, to y. Returns not 0 where it failed."""
+        flat = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
+        return int(self.run(pool.address, pool.threads, self.words, *flat))
+
 
 def planned(recorded: list[Recorded], slices: int, x: Value, idle: list[Planned]) -> Planned:
     """The plan of `slices` slices, of which each thread has `recorded` one."""
     loops, records, y = load("models.running"), load("calls.plans"), recorded[0].result
-    arenas, networks, owners = [], np.zeros(len(recorded), loops.NETWORK), []
+    networks, owners = np.zeros(len(recorded), loops.NETWORK), []
     for i, each in enumerate(recorded):
         block = np.zeros(each.arena_bytes + 2 * ALIGNMENT, np.uint8)
         base = -(-block.ctypes.data // ALIGNMENT) * ALIGNMENT
-        arenas.append(block)
         networks[i], kept = _network(each, base)
         owners.append((block, kept))
     words = records.record_of(loops.SLICES, {
@@ -165,7 +173,7 @@ class Plans:
         if given is None or given.size == 0 or (name := kernel()) == "numpy":
             return 0, x
         pool = thread_pool()
-        lying, channels_last = (given, False) if given.flags.c_contiguous else _lying(given)
+        lying, channels_last = (given, False) if given.flags.carray else _lying(given)
         key = i, name, pool.threads, given.shape, given.dtype, channels_last
         idle = self.idle.get(key, ())
         plan = None if idle is None else _taken_from(idle) or self._made(key, x)
@@ -184,18 +192,27 @@ class Plans:
             return record(self.layers[i:], name, on_threads, value)
 
         first = recorded(1, 1)
-        if len(self.idle) >= MOST_KEPT:
+        if len(self.idle) >= MOST_KEPT * len(self.layers):
             self.idle.clear()
         if first is None:
             self.idle[key] = None
             return None
-        n, (slices, on_threads) = shape[0], _slices(shape[0], first.arena_bytes, most_threads)
-        made = [recorded(n // slices, most_threads if slices == 1 else 1) for _ in range(on_threads)]
-        value = Value(Buffer(0), (n // slices, *shape[1:]), dtype)
         idle = self.idle.get(key)
         if idle is None:
             idle = self.idle[key] = []
-        return planned([each for each in made if each is not None], slices, value, idle)
+        size = _slice_size(shape[0], first, most_threads)
+
+        def plan_of(slices: int, n: int) -> Planned:
+            """Of so many slices of n images."""
+            alone = 1 if slices > 1 else most_threads
+            made = [recorded(n, alone) for _ in range(min(slices, most_threads) if slices > 1 else 1)]
+            value = Value(Buffer(0), (n, *shape[1:]), dtype)
+            return planned([each for each in made if each is not None], slices, value, idle)
+
+        plan = plan_of(shape[0] // size, size)
+        if shape[0] % size:
+            plan.rest = plan_of(1, shape[0] % size)
+        return plan
 
 
 def _taken_from(idle: Any) -> Planned | None:
@@ -207,19 +224,22 @@ def _taken_from(idle: Any) -> Planned | None:
     return plan
 
 
-def _slices(n: int, image_bytes: int, most_threads: int) -> tuple[int, int]:
-    """(slices, on how many threads) for n images, of which each needs so many bytes between its layers."""
-    most = max(1, NEAR // max(image_bytes, 1))
-    size = max(d for d in range(1, n + 1) if n % d == 0 and d <= most)
-    slices = n // size
-    return slices, min(slices, most_threads) if slices > 1 else 1
+def _slice_size(n: int, image: Recorded, threads: int) -> int:
+    """How many of n images make a slice: what lies between layers stays near, but each slice reads all weights anew.
+    image: the jobs of one image."""
+    weights = sum(job.weight_bytes for job in image.jobs.made)
+    most = max(1, max(NEAR, weights // 3) // max(image.arena_bytes, 1))
+    slices = -(-n // most)
+    if slices > 1:  # so that all threads have as many
+        slices = -(-slices // threads) * threads
+    return -(-n // slices)
 
 
 def _lying(x: NDArray[Any]) -> tuple[NDArray[Any], bool]:
     """(x in the order in which it lies, contiguous; whether its channels are the last axis there and not here)."""
     if x.ndim > 2 and not x.flags.c_contiguous and (moved := np.moveaxis(x, 1, -1)).flags.c_contiguous:
-        return moved, True
-    return np.ascontiguousarray(x), False
+        return np.require(moved, None, "A"), True
+    return np.require(x, None, ["C", "A"]), False
 
 
 def _array_of(layer: Any, x: Any) -> NDArray[Any] | None:
@@ -229,7 +249,8 @@ def _array_of(layer: Any, x: Any) -> NDArray[Any] | None:
         return None
     if type(x) is Tensor:
         return x.data if x.data.dtype is FLOAT32 and type(x.data) is np.ndarray else None
-    return x.q if has_codes(x) and same_qparams(x.qparams, of_input) else None
+    fits = has_codes(x) and x.q.dtype.char in "bB" and same_qparams(x.qparams, of_input)
+    return x.q if fits else None
 
 
 def thread_pool() -> Any:

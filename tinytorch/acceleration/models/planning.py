@@ -85,7 +85,9 @@ def linear(jobs: Jobs, layer: Int8Linear, x: Value) -> Value | None:
     plan = load("calls.plans").of_layer(layer, run, x.dtype.char)
     way = calls.layer_of_reals if x.dtype == FLOAT32 else calls.layer_of_codes
     used = {"x": x.buffer, "y": y}
-    jobs.add(Job(plan.words, used, way=way.address, operand=m, owners=(plan, layer)))
+    jobs.add(
+        Job(plan.words, used, way=way.address, operand=m, weight_bytes=layer.weights.data.nbytes, owners=(plan, layer))
+    )
     return Value(y, (m, n), layer.result_dtype)
 
 
@@ -98,13 +100,20 @@ def convolution(jobs: Jobs, conv: Int8Conv2d, x: Value) -> Value | None:
         plan = conv.plan(jobs.kernel, x.dtype.char, (n, height, width, channels))
     except ValueError:  # of images that are too small the layer says more
         return None
-    (_, rows, columns, filters), way = (
-        plan.shape,
-        int(plan.record.view(load("calls.convolution").CONVOLUTION)["way"][0]),
-    )
+    _, rows, columns, filters = plan.shape
+    way = int(plan.record.view(load("calls.convolution").CONVOLUTION)["way"][0])
     y = Buffer(prod(plan.shape) * conv.layer.result_dtype.itemsize)
     used, qparams = {"x": x.buffer, "y": y}, conv.qparams
-    jobs.add(Job(plan.record, used, way=way, operand=qparams.ctypes.data, owners=(plan, conv)))
+    jobs.add(
+        Job(
+            plan.record,
+            used,
+            way=way,
+            operand=qparams.ctypes.data,
+            weight_bytes=conv.layer.weights.data.nbytes,
+            owners=(plan, conv),
+        )
+    )
     return Value(y, (n, filters, rows, columns), conv.layer.result_dtype)
 
 
