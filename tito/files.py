@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
+import signal
 import stat
 import sys
 import threading
@@ -54,7 +56,8 @@ def write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool = Fals
 
     A link stays a link to the file that is written, and a file that is replaced keeps its mode. Raises TitoError
     naming the target that could not be written, because the disk is full, read-only, or says no. Each target then
-    holds either all of its old text or all of its new one; those that hold the new one already are named.
+    holds either all of its old text or all of its new one; those that hold the new one already are named. Ctrl-C
+    leaves all targets as they were, or comes too late for any.
 
     imported: the files are modules. Python takes bytecode for a module's own where time, in whole seconds, and length
     agree, so each module gets a later time than the one that it replaces. private: the files, and the folders that
@@ -81,14 +84,61 @@ def _write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool, priv
                     beside[-1][0].chmod(stat.S_IMODE(real.stat().st_mode))
                 if real.is_file() and imported:
                     _make_later(beside[-1][0], real)
-        for path, target in beside:
-            with naming(target, written):
-                path.replace(os.path.realpath(target))
-            written.append(target)
+        with _until_in_place():
+            for path, target in beside:
+                with naming(target, written):
+                    path.replace(os.path.realpath(target))
+                written.append(target)
     finally:
         for path, _ in beside:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _until_in_place() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP wait for the end of the block, which moves what is on the disk already."""
+    came, handlers = list[int](), dict[int, Any]()
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        handlers = {number: found for number in numbers if callable(found := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which at the end of the block is `folder`; where the block raises, nothing is left of it.
+
+    `folder` is new or empty. Ctrl-C while it is put in place is too late, and stops nothing.
+    """
+    place = folder.absolute()
+    made = place.with_name(f".{place.name[:40]}.{secrets.token_hex(4)}.new")
+    above = next(path for path in place.parents if path.exists())
+    missing = [path for path in place.parents if path.is_relative_to(above) and path != above]
+    try:
+        with naming(folder):
+            made.mkdir(parents=True)
+        yield made
+        with suppress(KeyboardInterrupt), naming(folder), _until_in_place():
+            if place.is_dir():  # an empty one, in which the person may stand
+                for path in made.iterdir():
+                    path.rename(place / path.name)
+            else:
+                made.rename(place)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        if not place.exists():
+            for path in missing:  # the innermost first
+                with suppress(OSError):
+                    path.rmdir()
 
 
 def _is_device(target: Path) -> bool:

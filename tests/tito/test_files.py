@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -205,3 +206,35 @@ def test_where_nothing_can_be_remembered_that_is_told_and_nothing_fails(edition:
     assert not progress.update(edition.project, lambda kept: kept.change("01_toy", "double", hints=1))
     module = load_module(edition.project, "01_toy")
     assert progress.read(edition.project).current(module) == module.exercises[0]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_what_is_stopped_while_files_are_put_in_place_has_put_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    number, into_place = getattr(signal, name), Path.replace
+    before = signal.signal(number, signal.default_int_handler)
+
+    def stopped(path: Path, target: str) -> Path:
+        signal.raise_signal(number)
+        return into_place(path, target)
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            files.write_whole([(tmp_path / name, "new") for name in "abc"])
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert [(tmp_path / name).read_text(encoding="utf-8") for name in "abc"] == ["new"] * 3 and not left_over(tmp_path)
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "above" / "folder"
+    with pytest.raises(KeyboardInterrupt), files.whole_folder(folder) as made:
+        (made / "a.txt").touch()
+        raise KeyboardInterrupt
+    assert not [*tmp_path.iterdir()], "the folder above it was made for it alone"
+    with files.whole_folder(folder) as made:
+        (made / "a.txt").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["above", "folder", "a.txt"]

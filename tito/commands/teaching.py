@@ -23,13 +23,15 @@ def new(
     import importlib.util
 
     from tito import processes
+    from tito.course.module import load_module
     from tito.course.project import Project
     from tito.learning import starting
     from tito.releasing import new_course
 
     lay_down = new_course.instructor if instructor else new_course.student
     with stopped_means(f"nothing was put into {folder}"):
-        laid, count = lay_down(folder, module)
+        name, count = lay_down(folder, module)
+    laid = load_module(Project(folder), name)
     print(f"{folder}: {laid.title}, {len(laid.exercises)} exercises, {laid.points} points, {count} files")
     enter = processes.typed("cd", str(folder))
     if instructor:
@@ -61,8 +63,9 @@ def release(
     project = project_of(context)
     loaded = load_module(project, find_module_name(project, module))
     releasing.check_place(project, to)
-    tree = formats.make(project, loaded, kind)
-    written = releasing.write(tree, to, kind, loaded)
+    with stopped_means(f"{to} is as it was"):
+        tree = formats.make(project, loaded, kind)
+        written = releasing.write(tree, to, kind, loaded)
     size = sum(len(data) for data in tree.values())
     print(f"{to}: {len(written)} files, {size / 1e6:.1f} MB, {kind} format of {loaded.name}")
     print(formats.then(kind, to, loaded))

@@ -5,15 +5,13 @@ A wheel has the course's own files in `tito/course_files`, and the package besid
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tito import files
-from tito.course.module import Module, load_module, module_names
+from tito.course.module import load_module, module_names
 from tito.course.project import CARRIED, Project, is_project_root
 from tito.errors import WrongCall
 from tito.releasing import release
@@ -22,18 +20,16 @@ from tito.releasing.release import Tree
 INSTALLED = CARRIED.parents[1]  # the folder that `tito` lies in, and beside it the course's package
 
 
-def student(folder: Path, asked: str | None = None) -> tuple[Module, int]:
-    """Lay down the student's edition of a module. Returns the module and the number of files. Raises WrongCall."""
+def student(folder: Path, asked: str | None = None) -> tuple[str, int]:
+    """Lay down the student's edition of a module. Returns its name and the number of files. Raises WrongCall."""
     check_folder(folder)
     with _whole_course() as project:
         module = load_module(project, _module_name(project, asked))
         tree = release.student_edition(project, module, installed=is_project_root(CARRIED))
-    with _placed_at(folder) as made:
-        count = len(release.write(tree, made, "student", module))
-    return load_module(Project(folder), module.name), count
+    return module.name, len(release.write(tree, folder, "student", module))
 
 
-def instructor(folder: Path, asked: str | None = None) -> tuple[Module, int]:
+def instructor(folder: Path, asked: str | None = None) -> tuple[str, int]:
     """Lay down the whole course, solutions and hidden tests among it; returns and raises as `student` does."""
     check_folder(folder)
     if not is_project_root(CARRIED):
@@ -41,9 +37,9 @@ def instructor(folder: Path, asked: str | None = None) -> tuple[Module, int]:
     with _whole_course() as project:
         module = load_module(project, _module_name(project, asked))
         tree = carried() | {"README.md": release.readme(project, module, "instructor.md").encode()}
-    with _placed_at(folder) as made:
+    with files.whole_folder(folder) as made:
         files.write_whole([(made / name, data) for name, data in tree.items()])
-    return load_module(Project(folder), module.name), len(tree)
+    return module.name, len(tree)
 
 
 def check_folder(folder: Path) -> None:
@@ -87,22 +83,3 @@ def _module_name(project: Project, asked: str | None) -> str:
     if len(chosen) != 1:
         raise WrongCall(f"which module? There are: {', '.join(names)}. Name one with --module")
     return chosen[0]
-
-
-@contextmanager
-def _placed_at(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which at the end of the block is `folder`; where the block raises, nothing is left of it."""
-    place = folder.absolute()
-    made = place.with_name(f".{place.name[:40]}.{secrets.token_hex(4)}.new")
-    try:
-        with files.naming(folder):
-            made.mkdir(parents=True)
-        yield made
-        with files.naming(folder):
-            if place.is_dir():  # an empty one, in which the person may stand
-                for path in made.iterdir():
-                    path.rename(place / path.name)
-            else:
-                made.rename(place)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)

@@ -93,19 +93,26 @@ def _aligned(text: str) -> str:
 
 
 def write(tree: Tree, folder: Path, kind: str, module: Module) -> list[str]:
-    """Put a tree into a folder, all of it or nothing, and return what was written.
+    """Put a tree into a folder, all of it or nothing, and return what was written. Ctrl-C may come too late.
 
     The folder must be new or empty, or hold an earlier release in which nobody has worked. Raises WrongCall otherwise.
     """
     earlier = _check_folder(folder, tree)
     head = {"made_by": "tito release", "format": kind, "module": module.name}
     record = head | {"files": {name: files.digest(data) for name, data in tree.items()}}
-    texts = [(folder / name, data) for name, data in tree.items()]
-    made = (folder / release_record.NAME, (json.dumps(record, indent=1) + "\n").encode())
-    files.write_whole([*texts, made], imported=True)
+    texts = tree | {release_record.NAME: (json.dumps(record, indent=1) + "\n").encode()}
+    if not earlier:
+        with files.whole_folder(folder) as made:
+            files.write_whole([(made / name, data) for name, data in texts.items()])
+        return [*texts]
+    try:
+        files.write_whole([(folder / name, data) for name, data in texts.items()], imported=True)
+    except KeyboardInterrupt:
+        if release_record.read(folder) != record["files"]:
+            raise
     for name in earlier - tree.keys():
         (folder / name).unlink(missing_ok=True)
-    return [*tree, release_record.NAME]
+    return [*texts]
 
 
 def check_place(project: Project, folder: Path) -> None:
@@ -131,11 +138,13 @@ def _check_folder(folder: Path, tree: Tree) -> set[str]:
         raise WrongCall(f"{folder} is not empty and holds no earlier release: name a folder that is new or empty")
     for name, digest in earlier.items():
         path = folder / name
-        if path.is_file() and files.digest(path.read_bytes()) != digest:
+        wanted = {digest, files.digest(tree.get(name, b""))}  # the new one, where a release was killed on its way
+        if path.is_file() and files.digest(path.read_bytes()) not in wanted:
             raise WrongCall(f"{folder} holds a release in which {name} was changed: release into another folder")
     for name in tree.keys() - earlier.keys():
-        if (folder / name).exists():
-            raise WrongCall(f"{folder / name} is not of the earlier release: move it away, or name another folder")
+        path = folder / name
+        if path.exists() and not (path.is_file() and path.read_bytes() == tree[name]):
+            raise WrongCall(f"{path} is not of the earlier release: move it away, or name another folder")
     return set(earlier)
 
 

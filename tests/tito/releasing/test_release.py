@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -111,6 +114,57 @@ def test_a_release_replaces_an_earlier_one_file_by_file(course: Course, given: P
     assert not (given / "modules/source/01_toy/demo.py").exists()
     assert "x = 2 is" in (given / NOTEBOOK).read_text(encoding="utf-8")
     assert (given / ".git" / "HEAD").read_text(encoding="utf-8") == "kept"
+
+
+def test_ctrl_c_while_a_release_is_put_in_place_is_too_late(
+    course: Course, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course.tito("release", "01", "--to", str(given))
+    (course.root / "modules/source/01_toy/demo.py").unlink()
+    course.change(NOTEBOOK, "# x = 1 is", "# x = 2 is")
+    for folder, into_place in ((given, "replace"), (tmp_path / "new", "rename")):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, into_place, interrupting(getattr(Path, into_place)))
+            said = course.tito("release", "01", "--to", str(folder))
+        assert said.status == Status.DONE and f"{folder}: " in said.out, said.err
+    assert tree(given) == tree(tmp_path / "new") and "modules/source/01_toy/demo.py" not in tree(given)
+
+
+def interrupting(moved: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+    """What moves a file, with Ctrl-C before it does."""
+
+    def move(path: Path, target: Path) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return moved(path, target)
+
+    return move
+
+
+def test_ctrl_c_before_that_leaves_everything_as_it_was(
+    course: Course, given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    course.tito("release", "01", "--to", str(given))
+    before = tree(given)
+    course.change(NOTEBOOK, "# x = 1 is", "# x = 2 is")
+    monkeypatch.setattr(os, "fsync", interrupted)
+    course.tito("release", "01", "--to", str(given)).refuses(f"stopped by Ctrl-C: {given} is as it was", status=130)
+    new = given.with_name("new")
+    course.tito("release", "01", "--to", str(new)).refuses(f"stopped by Ctrl-C: {new} is as it was", status=130)
+    assert tree(given) == before and [path.name for path in given.parent.glob("*new*")] == []
+
+
+def test_a_release_that_was_killed_on_its_way_can_be_made_again(course: Course, given: Path, tmp_path: Path) -> None:
+    course.tito("release", "01", "--to", str(given))
+    course.change(NOTEBOOK, "# x = 1 is", "# x = 2 is")
+    course.write("LICENSE", "MIT, too\n")
+    course.tito("release", "01", "--to", str(tmp_path / "new"))
+    for name in (NOTEBOOK, "LICENSE"):  # killed when these two were in place
+        (given / name).write_bytes((tmp_path / "new" / name).read_bytes())
+    assert course.tito("release", "01", "--to", str(given)).status == Status.DONE
+    assert tree(given) == tree(tmp_path / "new")
 
 
 def test_work_in_an_earlier_release_is_never_overwritten(course: Course, given: Path) -> None:
