@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from demo import cnn, folded, mlp, train, whole
+from demo import Step, cnn, folded, mlp, progress, train, whole
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +21,7 @@ from tinytorch.acceleration import accelerate, set_num_threads
 from tinytorch.core import (
     Dataset,
     Module,
+    Sequential,
     Tensor,
     accuracy,
     fashion_mnist_available,
@@ -42,7 +43,7 @@ from tinytorch.quantization import (
 
 EPOCHS = 4  # of the network that is trained here, if no file is given
 COMPARED, TIMED, ROUNDS = 200, 32, 15  # images of which every layer is compared; of a timed batch; rounds in turns
-NETWORKS: dict[str, Callable[[Dataset, np.random.Generator], tuple[str, Module]]] = {
+NETWORKS: dict[str, Callable[[Dataset, np.random.Generator], tuple[str, Sequential]]] = {
     "convolutional": cnn,
     "linear": mlp,
 }
@@ -67,14 +68,23 @@ class Report:
     faults: list[str]
 
 
-def float_network(args: argparse.Namespace, data: Dataset) -> Module:
+Told = tuple[int, list[str | Table]]  # the exit status, and what a person is told
+
+
+def steps_of(args: argparse.Namespace) -> int:
+    """How many steps are reported: those of training, of writing, and of the engine's run."""
+    checked = args.check and args.to in TARGETS and TARGETS[args.to].engine is not None
+    return (EPOCHS if args.file is None else 0) + 2 + (3 if checked else 0)
+
+
+def float_network(args: argparse.Namespace, data: Dataset, step: Step) -> Module:
     """The float network: trained here, or with the weights of a file."""
     _, model = NETWORKS[args.network](data, np.random.default_rng(args.seed))
     if args.file is None:
-        return train(data, model, EPOCHS, args.seed, lambda text: print(text, file=sys.stderr, flush=True))  # type: ignore[arg-type]
-    model = folded(model)
-    load_state(model, args.file)
-    return model
+        return train(data, model, EPOCHS, args.seed, step)
+    loaded = folded(model)
+    load_state(loaded, args.file)
+    return loaded
 
 
 def quantized(model: Module, data: Dataset, target: Target, axis: int | None) -> Module:
@@ -93,22 +103,26 @@ def predicts(content: bytes, model: Module, x: np.ndarray, engine: str) -> Calla
     return lambda batch: predict(batch.data if isinstance(batch, Tensor) else batch)[0]
 
 
-def examined(args: argparse.Namespace, content: bytes, floats: Module, model: Module, data: Dataset) -> Report:
+def examined(
+    args: argparse.Namespace, content: bytes, floats: Module, model: Module, data: Dataset, step: Step
+) -> tuple[Report, Comparison | None]:
     """The file beside the network: accuracy of both, every layer's codes, and time."""
     target = TARGETS[args.to]
     found: Comparison | None = None
     theirs = speed = None
     if args.check and target.engine is not None:
+        step(f"running it in {target.engine}")
         predict = predicts(content, model, data.x_test, target.engine)
         answers = np.concatenate([predict(part) for part in np.array_split(data.x_test, -(-len(data.x_test) // 256))])
         theirs = float(np.mean(answers.argmax(1) == data.y_test))
+        step("comparing every layer")
         found = compare(model, content, data.x_test[:COMPARED], target.engine)
-        tell(found)
+        step("timing both in turn")
         batch = Tensor(data.x_test[:TIMED])
         ours = accelerate(model)
         seconds = time_interleaved([ours, predict], batch, ROUNDS)
         speed = speedup(seconds[0], seconds[1])
-    return Report(
+    report = Report(
         target=args.to,
         file=str(args.out),
         nbytes=len(content),
@@ -120,6 +134,7 @@ def examined(args: argparse.Namespace, content: bytes, floats: Module, model: Mo
         speed=speed,
         faults=target.faults(content),
     )
+    return report, found
 
 
 def share_right(model: Module, data: Dataset) -> float:
@@ -128,7 +143,7 @@ def share_right(model: Module, data: Dataset) -> float:
     return float(np.mean(answers.argmax(1) == data.y_test))
 
 
-def tell(found: Comparison) -> None:
+def layer_by_layer(found: Comparison) -> Table:
     """A row for each layer."""
     table = Table(title=f"in {found.engine}, {COMPARED} images", title_justify="left", box=None, pad_edge=False)
     for heading in ("layer", "step"):
@@ -137,59 +152,63 @@ def tell(found: Comparison) -> None:
         table.add_column(heading, justify="right")
     for row in found.rows:
         table.add_row(row.layer, row.kind, f"{row.values:,}", f"{row.differing:,}", f"{row.largest:g}")
-    Console(width=max(Console().width, 100)).print(table)
+    return table
 
 
-def write(args: argparse.Namespace, floats: Module, data: Dataset) -> int:
-    """The file of a target, whole or not at all. The exit status."""
+def write(args: argparse.Namespace, floats: Module, data: Dataset, step: Step) -> Told:
+    """The file of a target, whole or not at all."""
     target = TARGETS[args.to]
+    step("quantizing")
     model = quantized(floats, data, target, None if args.per_tensor else 0)
+    step(f"writing {args.out.name}")
     content = target.write(model, data.x_test.shape[1:])
-    report = examined(args, content, floats, model, data)
+    report, found = examined(args, content, floats, model, data, step)
     with whole(args.out) as beside:
         beside.write_bytes(content)
-    print(f"{args.out}: {report.nbytes:,} bytes, for {args.to}")
-    if args.check and args.to == "tflite-micro":
-        print(f"TFLite Micro takes it with an arena of {least_arena(content):,} bytes, pointers of 8 bytes among them")
-    print(f"accuracy: {report.float_accuracy:.2%} in float32, {report.accuracy:.2%} in int8 here", end="")
-    print("" if report.engine_accuracy is None else f", {report.engine_accuracy:.2%} in {report.engine}")
-    if report.speed is not None:
-        print(f"speed: {report.speed:.2f} times ours, batches of {TIMED} images on one thread, in turns")
-    elif args.check and target.engine is None:
-        print(f"Nothing here runs a file for {args.to}: its written rules were checked, no engine.")
-    for fault in report.faults:
-        print(f"{args.to} would not take it as it is: {fault}")
     if args.json:
         with whole(args.json) as beside:
             beside.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
-    return 1 if report.faults or report.differing else 0
+    said: list[str | Table] = [layer_by_layer(found)] if found else []
+    said.append(f"{args.out}: {report.nbytes:,} bytes, for {args.to}")
+    if args.check and args.to == "tflite-micro":
+        arena = f"{least_arena(content):,} bytes, pointers of 8 bytes among them"
+        said.append(f"TFLite Micro takes it with an arena of {arena}")
+    theirs = "" if report.engine_accuracy is None else f", {report.engine_accuracy:.2%} in {report.engine}"
+    said.append(f"accuracy: {report.float_accuracy:.2%} in float32, {report.accuracy:.2%} in int8 here{theirs}")
+    if report.speed is not None:
+        said.append(f"speed: {report.speed:.2f} times ours, batches of {TIMED} images on one thread, in turns")
+    elif args.check and target.engine is None:
+        said.append(f"Nothing here runs a file for {args.to}: its written rules were checked, no engine.")
+    said += [f"{args.to} would not take it as it is: {fault}" for fault in report.faults]
+    return (1 if report.faults or report.differing else 0), said
 
 
-def write_c(args: argparse.Namespace, floats: Module, data: Dataset) -> int:
+def write_c(args: argparse.Namespace, floats: Module, data: Dataset, step: Step) -> Told:
     """The two files of C."""
+    step("quantizing")
     model = quantized(floats, data, Target(lambda m, s: b"", ".c", codes_out=True), None if args.per_tensor else 0)
+    step(f"writing {args.out.name}")
     files: CFiles = to_c(model, data.x_test.shape[1:], args.out.stem, args.rounding)
     for path, text in ((args.out, files.source), (args.out.with_suffix(".h"), files.header)):
         with whole(path) as beside:
             beside.write_text(text, encoding="utf-8", newline="\n")
-    print(
-        f"{args.out} and {args.out.with_suffix('.h').name}: {files.constants:,} bytes of constants in flash, ", end=""
-    )
-    print(f"{files.arena:,} bytes of RAM beside input and output, sums rounded as {args.rounding!r}")
-    return 0
+    both = f"{args.out} and {args.out.with_suffix('.h').name}"
+    arena = f"{files.arena:,} bytes of RAM beside input and output, sums rounded as {args.rounding!r}"
+    return 0, [f"{both}: {files.constants:,} bytes of constants in flash, {arena}"]
 
 
-def write_coreml(args: argparse.Namespace, floats: Module, data: Dataset) -> int:
+def write_coreml(args: argparse.Namespace, floats: Module, data: Dataset, step: Step) -> Told:
     """A package, which is a folder: whole or not at all."""
+    step("quantizing")
     model = quantized(floats, data, TARGETS["onnx"], None if args.per_tensor else 0)
+    step(f"writing {args.out.name}")
     package = to_coreml(model, data.x_test.shape[1:])
     with tempfile.TemporaryDirectory(dir=args.out.parent) as folder:
         beside = Path(folder) / "net.mlpackage"
         package.save(str(beside))
         beside.replace(args.out)
     size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
-    print(f"{args.out}: {size:,} bytes, for coreml; it runs on Apple's systems, and was not run here")
-    return 0
+    return 0, [f"{args.out}: {size:,} bytes, for coreml; it runs on Apple's systems, and was not run here"]
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -226,10 +245,14 @@ def main(argv: list[str] | None = None) -> int:
     set_num_threads(1)
     data = load_digits() if args.data == "digits" else load_fashion_mnist()
     data = data.images() if args.network == "convolutional" else data
-    floats = float_network(args, data)
-    if args.save:
-        save_state(floats, args.save)
-    return {"c": write_c, "coreml": write_coreml}.get(args.to, write)(args, floats, data)
+    with progress(Console(stderr=True), steps_of(args)) as step:  # which prints wait for: it stands below them
+        floats = float_network(args, data, step)
+        if args.save:
+            save_state(floats, args.save)
+        status, said = {"c": write_c, "coreml": write_coreml}.get(args.to, write)(args, floats, data, step)
+    for one in said:
+        print(one) if isinstance(one, str) else Console(width=max(Console().width, 100)).print(one)
+    return status
 
 
 if __name__ == "__main__":
