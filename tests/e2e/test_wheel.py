@@ -116,6 +116,26 @@ def test_an_engineer_imports_the_package_and_quantizes_a_model(installed: Instal
     assert "net-int8.onnx: written and run" in installed.tito("quantize", "net.onnx", "--calibrate", "x.npy")
 
 
+def test_the_pages_name_this_wheel(built: Built, installed: Installed, here: Project) -> None:
+    for page in ("README.md", "docs/giving_out.md"):
+        assert built.wheel.name in (here.root / page).read_text(encoding="utf-8"), page
+    version = installed.python("import tinytorch; print(tinytorch.__version__)").strip()
+    assert built.wheel.name.startswith(f"tinytorch-{version}-")
+    assert f"## {version}" in (here.root / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_in_no_course_the_demo_the_deployment_and_the_benchmark_run_to_their_end(installed: Installed) -> None:
+    nowhere = installed.folder / "nowhere"
+    nowhere.mkdir()
+    told = installed.tito("demo", "--data", "digits", "--json", "demo.json", "--plot", "demo.svg", folder=nowhere)
+    assert "static int8, per channel, min-max" in told
+    told = installed.tito("deploy", "17", "--to", "onnx", "--out", "net.onnx", "--check", folder=nowhere)
+    assert "in onnxruntime" in told and "times ours" in told
+    told = installed.tito("bench", "--quick", "--only", "int8_matmul", "--json", "bench.json", folder=nowhere)
+    assert "int8_matmul" in told
+    assert {path.name for path in nowhere.iterdir()} == {"demo.json", "demo.svg", "net.onnx", "bench.json"}
+
+
 def small_model(path: Path) -> None:
     """Somebody's network of two layers."""
     import onnx

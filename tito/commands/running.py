@@ -37,7 +37,7 @@ def _run_script(context: typer.Context, module: str | None, what: str) -> None:
         console.say(context.get_help())
         raise typer.Exit(Status.DONE)
     options, module = module_before(module, context.args)
-    project = project_of(context)
+    project = _course_to_run(context)
     loaded = module_of(project, module)
     script = project.script(loaded.name, what)
     if not script.is_file():
@@ -46,10 +46,35 @@ def _run_script(context: typer.Context, module: str | None, what: str) -> None:
     raise typer.Exit(processes.run_script(project, script, options))
 
 
+def _course_to_run(context: typer.Context) -> Project:
+    """The course that is meant; in none, the one that a wheel's `tito` carries. Raises WrongCall without either."""
+    from tito.course.project import CARRIED, Project, is_project_root
+
+    project = _course_here(context)
+    if project is None and is_project_root(CARRIED):
+        return Project(CARRIED)
+    return project or project_of(context)  # which says what is wrong
+
+
+def _course_here(context: typer.Context) -> Project | None:
+    """The course that is meant; None where the person stands in none. Raises WrongCall where they named one wrongly."""
+    from tito.errors import WrongCall
+
+    try:
+        return project_of(context)
+    except WrongCall:
+        if context.obj is not None:
+            raise
+        return None
+
+
 def _export_whole(project: Project, module: Module, what: str, options: list[str]) -> None:
     """Write a module's package files for a command that runs them. TitoError if exercises are not written yet."""
     from tito.course import exporting, markers
+    from tito.course.project import CARRIED
 
+    if project.root == CARRIED:  # its package is installed beside it
+        return
     made = exporting.make(project, module)
     unwritten = [item.id for item in module.exercises if any(markers.is_stub(file.text, item.id) for file in made)]
     if unwritten and not {"-h", "--help"} & set(options):
@@ -71,22 +96,15 @@ def quantize(context: typer.Context) -> None:
 
 def _course_with(module: str, context: typer.Context) -> Project | None:
     """The course whose package has this module; None: the installed one is meant, in no course or in another's."""
-    from tito.errors import WrongCall
-
-    try:
-        project = project_of(context)
-    except WrongCall:
-        if context.obj is not None:  # the person named a course
-            raise
-        return None
-    return project if (project.root / Path(*module.split("."))).is_dir() else None
+    project = _course_here(context)
+    return project if project and (project.root / Path(*module.split("."))).is_dir() else None
 
 
 def bench(context: typer.Context) -> None:
     """Time the compiled kernels beside their peers; options go on. Example: tito bench --quick"""
     from tito.errors import WrongCall
 
-    project = project_of(context)
+    project = _course_to_run(context)
     if not project.benchmark.is_file():
         raise WrongCall(f"this course has no benchmark: {project.shown(project.benchmark)} does not exist")
     raise typer.Exit(processes.run_script(project, project.benchmark, context.args))
