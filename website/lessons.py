@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,20 @@ def write_lesson(source: Path, folder: Path) -> None:
     solved = jupytext.reads(text, fmt="py:percent")
     given = jupytext.reads(markers.stub(text, source.name), fmt="py:percent")
     nbclient.NotebookClient(solved, timeout=600, resources={"metadata": {"path": str(source.parent)}}).execute()
-    parts = list[str]()
+    parts, opening = list[str](), list[str]()
+    begun = False  # the first section has
     for number, (student, run) in enumerate(zip(given.cells, solved.cells, strict=True)):
-        parts += cell(student, run, folder, f"{source.stem}-{number}")
+        if not begun and student.source.startswith("## "):
+            begun, parts = True, [*parts, folded(opening)]
+        before = student.cell_type == "code" and not begun
+        (opening if before else parts).extend(cell(student, run, folder, f"{source.stem}-{number}"))
     parts.insert(1, NOTE)  # below the title
     (folder / f"{source.stem}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def folded(opening: list[str]) -> str:
+    """The cells that every notebook begins with, for a reader to open: what finds the package, and imports."""
+    return '??? abstract "The cells before this"\n\n' + textwrap.indent("\n\n".join(opening), "    ")
 
 
 def cell(student: Any, run: Any, folder: Path, name: str) -> Iterator[str]:
