@@ -4,4 +4,4 @@
 in `modules/source/17_quantization`.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
