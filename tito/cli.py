@@ -78,8 +78,9 @@ def export(
 
     project = project_of(context)
     loaded = module_of(project, module)
-    files = exporting.make(project, loaded)
-    changed = [file for file in files if file.changed] if check else exporting.write(project, files)
+    with console.waiting("reading the notebooks"):
+        files = exporting.make(project, loaded)
+        changed = [file for file in files if file.changed] if check else exporting.write(project, files)
     for file in files:
         shown = project.shown(file.target)
         if not check:

@@ -73,12 +73,15 @@ def progress(what: str, total: int) -> Iterator[Callable[[str, str], None]]:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Say on a terminal what is waited for, where nobody can say how long; it is gone at the end."""
+    """Say on a terminal what is waited for and since when, where nobody can say how long; it is gone at the end."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     terminal = stdout()
-    if terminal.is_terminal:
-        with terminal.status(what):
-            yield
-    else:
+    if not terminal.is_terminal:
+        yield
+        return
+    with Progress(SpinnerColumn(), TextColumn(what), TimeElapsedColumn(), console=terminal, transient=True) as shown:
+        shown.add_task("")
         yield
 
 

@@ -64,6 +64,7 @@ def grade(
     json_path: JsonPath = None,
 ) -> None:
     """Grade what students handed in. Example: tito grade 17_quantization submissions --out grades"""
+    from tito import console
     from tito.course.module import find_module_name
     from tito.grading import api
 
@@ -79,8 +80,11 @@ def grade(
         pool = on_cluster(dask)
     else:
         pool = api.on_this_machine(jobs)
-    report = api.grade_batch(project, name, submissions, out, options, pool, part, regrade or (), following, several)
-    raise typer.Exit(_show(report, json_path, regrade or ()))
+    again = regrade or ()
+    report = api.grade_batch(
+        project, name, submissions, out, options, pool, part, again, following, several, console.waiting
+    )
+    raise typer.Exit(_show(report, json_path, again))
 
 
 def merge(
@@ -90,10 +94,11 @@ def merge(
     json_path: JsonPath = None,
 ) -> None:
     """Join the shards of a batch into one set of reports. Example: tito merge part1 part2 --out grades"""
+    from tito import console
     from tito.grading import api
 
     _check(json_path)
-    report = api.merge_batches(project_of(context), folders, out, following)
+    report = api.merge_batches(project_of(context), folders, out, following, console.waiting)
     raise typer.Exit(_show(report, json_path))
 
 

@@ -149,7 +149,8 @@ def submit(
         console.say(f"testing {count} exercises, here and as they will be graded ...")
         with stopped_means(NOTHING_WRITTEN), console.progress("tested here", count) as done:
             result = runner.whole(project, loaded, limit_seconds, partial(done, "", ""))
-    made, remarks = submission.make(project, loaded, result, name), rehearsal.lacking(project, loaded)
+    with console.waiting("putting it together"):
+        made, remarks = submission.make(project, loaded, result, name), rehearsal.lacking(project, loaded)
     if result:
         with stopped_means(NOTHING_WRITTEN), console.progress("tested as graded", count) as done:
             tried = rehearsal.rehearse(project, loaded, made, result, partial(done, "", ""))

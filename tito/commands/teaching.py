@@ -22,14 +22,14 @@ def new(
     """Lay down the exercises in a new folder. Example: tito new quantization"""
     import importlib.util
 
-    from tito import processes
+    from tito import console, processes
     from tito.course.module import load_module
     from tito.course.project import Project
     from tito.learning import starting
     from tito.releasing import new_course
 
     lay_down = new_course.instructor if instructor else new_course.student
-    with stopped_means(f"nothing was put into {folder}"):
+    with stopped_means(f"nothing was put into {folder}"), console.waiting("laying the course down"):
         name, count = lay_down(folder, module)
     laid = load_module(Project(folder), name)
     print(f"{folder}: {laid.title}, {len(laid.exercises)} exercises, {laid.points} points, {count} files")
@@ -53,6 +53,7 @@ def release(
     kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(KINDS)}.")] = KINDS[0],
 ) -> None:
     """Write what students are given, without a solution. Example: tito release 17_quantization --to ../class"""
+    from tito import console
     from tito.course.module import find_module_name, load_module
     from tito.errors import WrongCall
     from tito.releasing import formats
@@ -63,7 +64,7 @@ def release(
     project = project_of(context)
     loaded = load_module(project, find_module_name(project, module))
     releasing.check_place(project, to)
-    with stopped_means(f"{to} is as it was"):
+    with stopped_means(f"{to} is as it was"), console.waiting("taking the solutions out, looking whether any is left"):
         tree = formats.make(project, loaded, kind)
         written = releasing.write(tree, to, kind, loaded)
     size = sum(len(data) for data in tree.values())

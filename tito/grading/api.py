@@ -84,6 +84,10 @@ Follow = Callable[[Start], AbstractContextManager[Callable[[Grade], object]]]
 """What shows how far the batch is: entered at the start, and called with every grade that is made."""
 
 
+Waiting = Callable[[str], AbstractContextManager[object]]
+"""What says that something is done which nobody can follow, for as long as its block runs."""
+
+
 def unseen(_: Start) -> AbstractContextManager[Callable[[Grade], object]]:
     return nullcontext(lambda grade: None)
 
@@ -99,13 +103,14 @@ def grade_batch(
     again: Iterable[str] = (),
     follow: Follow = unseen,
     several: Several = "best",
+    waiting: Waiting = nullcontext,
 ) -> Report:
     """Grade what was handed in, into `out`; what its journal knows is not graded again.
 
     submissions: a folder, or one file. pool: where it is graded, on this machine unless said otherwise. again: names
     that are graded although the journal knows them. several: which counts of what one student handed in several times.
-    Raises WrongCall and TitoError, one sentence each, before anybody
-    is graded; later what cannot be graded is among `Report.failures`.
+    Raises WrongCall and TitoError, one sentence each, before anybody is graded; later what cannot be graded is among
+    `Report.failures`.
     """
     module = load_module(project, module) if isinstance(module, str) else module
     if options.exercise is not None:
@@ -115,7 +120,8 @@ def grade_batch(
     edition = Edition(project, module)
     if shard.count > 1 and options.seed is None:
         raise WrongCall(f"shard {shard} needs a seed, the same for all shards: add --seed N, N a number of your own")
-    everybody = collecting.collect(edition, submissions, roster_csv.read(out), several)
+    with waiting("reading what was handed in"):
+        everybody = collecting.collect(edition, submissions, roster_csv.read(out), several)
     roster_csv.attendance(out, everybody, shard)  # what is wrong with it is told now
     mine = [one for one in everybody if shard.holds(one.name)]
     check_names(again, mine)
@@ -128,16 +134,18 @@ def grade_batch(
         merging.check_same(journal, about)
         journal.open_batch(about, mine)
         batch = Batch(journal, module, about.conditions, mine, again)
-        return _graded(edition, out, journal, batch, batch_pool, about, follow)
+        return _graded(edition, out, journal, batch, batch_pool, about, follow, waiting)
 
 
-def merge_batches(project: Project, folders: Sequence[Path], out: Path, follow: Follow = unseen) -> Report:
+def merge_batches(
+    project: Project, folders: Sequence[Path], out: Path, follow: Follow = unseen, waiting: Waiting = nullcontext
+) -> Report:
     """Join the shards of a batch, each the `out` of a `grade_batch`, into one."""
     with Journal(out) as journal:
         merged = merging.merge(folders, journal)
         edition = Edition(project, load_module(project, merged.about.conditions.module))
         batch = Batch(journal, edition.module, merged.about.conditions, merged.submissions)
-        return _graded(edition, out, journal, batch, merged.pool, merged.about, follow)
+        return _graded(edition, out, journal, batch, merged.pool, merged.about, follow, waiting)
 
 
 def marking_server(project: Project, out: Path, grader: str, port: int = 0) -> Server:
@@ -169,7 +177,14 @@ def on_this_machine(jobs: int | None = None) -> Callable[[Edition, Options], Poo
 
 
 def _graded(
-    edition: Edition, out: Path, journal: Journal, batch: Batch, pool: Pool, about: About, follow: Follow
+    edition: Edition,
+    out: Path,
+    journal: Journal,
+    batch: Batch,
+    pool: Pool,
+    about: About,
+    follow: Follow,
+    waiting: Waiting,
 ) -> Report:
     total = len(batch.submissions)
     present = roster_csv.attendance(out, batch.submissions, about.shard)
@@ -190,15 +205,16 @@ def _graded(
     except KeyboardInterrupt:
         done = f"{len(batch.grades)} of {total} submissions are graded and kept"
         raise Stopped(f"stopped by Ctrl-C: {done}; the same command goes on from there") from None
-    given = collecting.given_cells(edition)
-    alike = similarity.pairs(batch.submissions, {name: given[name] for name in about.conditions.judged})
-    asked = collecting.questions(edition)
-    now = changes.reported(about.conditions, batch.grades, before)
-    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-    found = changes.between(before, now, batch.again, when) if before else []
-    history = [*journal.history(), *found]
-    writing.write(out, edition.module, batch.grades, alike, about, batch.submissions, asked, history)
-    journal.report(now, found)
+    with waiting("comparing submissions, writing reports"):
+        given = collecting.given_cells(edition)
+        alike = similarity.pairs(batch.submissions, {name: given[name] for name in about.conditions.judged})
+        asked = collecting.questions(edition)
+        now = changes.reported(about.conditions, batch.grades, before)
+        when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+        found = changes.between(before, now, batch.again, when) if before else []
+        history = [*journal.history(), *found]
+        writing.write(out, edition.module, batch.grades, alike, about, batch.submissions, asked, history)
+        journal.report(now, found)
     return Report(out, about, tuple(batch.grades), before, tuple(found), present.missing)
 
 
