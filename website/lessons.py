@@ -44,7 +44,7 @@ def write_lesson(source: Path, folder: Path) -> None:
 
 def folded(opening: list[str]) -> str:
     """The cells that every notebook begins with, for a reader to open: what finds the package, and imports."""
-    return '??? abstract "The cells before this"\n\n' + textwrap.indent("\n\n".join(opening), "    ")
+    return '??? abstract "What the notebook begins with: imports"\n\n' + textwrap.indent("\n\n".join(opening), "    ")
 
 
 def cell(student: Any, run: Any, folder: Path, name: str) -> Iterator[str]:
