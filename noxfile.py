@@ -216,9 +216,12 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """The site, in build/site/html; then in Chromium, if asked: `nox -s site -- browser` (Debian: as for `browser`)."""
+    """The site, in build/site/html; then in Chromium, if asked: `nox -s site -- browser` (Debian: as for `browser`).
+
+    Its pictures, of every page on a phone and on a desk, light and dark, lie in build/site/pictures.
+    """
     prepare(session, "site", "selenium")
     session.run("python", "-m", "doctest", "website/doctests.py")
     session.run("python", "-m", "website")
     if "browser" in session.posargs:
-        session.run("python", "-m", "website.browser")
+        session.run("python", "-m", "website.browser", "--pictures", "build/site/pictures")
