@@ -1,6 +1,6 @@
 """Our kernels against their peers: products, layers, passes, whole models; every answer checked before it is timed.
 
-python -m benchmarks.kernels --threads 1 --json out.json --plot out.png
+`tito bench` runs it, and so does `python -m benchmarks.kernels`.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.contest import REST, Contest, limit_threads, machine, plot, progress, write_json
 
+EXAMPLE = "Example: tito bench --quick --only int8_matmul --json products.json"
 SHAPES = [(1024, 1024), (768, 3072), (3072, 768), (4096, 4096), (1000, 1000), (257, 131)]
 ROWS = [1, 8, 32, 128, 512, 1024]
 PARTS = (
@@ -226,7 +227,7 @@ def training(contest: Contest, width: int, batch: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="tito bench", description=(__doc__ or "").splitlines()[0], epilog=EXAMPLE)
     parser.add_argument("--threads", type=int, default=1, help="for us and for every peer (default 1)")
     parser.add_argument("--only", default="", choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="a few shapes, a few rounds")

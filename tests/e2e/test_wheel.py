@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -124,16 +125,21 @@ def test_the_pages_name_this_wheel(built: Built, installed: Installed, here: Pro
     assert f"## {version}" in (here.root / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_in_no_course_the_demo_the_deployment_and_the_benchmark_run_to_their_end(installed: Installed) -> None:
-    nowhere = installed.folder / "nowhere"
-    nowhere.mkdir()
-    told = installed.tito("demo", "--data", "digits", "--json", "demo.json", "--plot", "demo.svg", folder=nowhere)
-    assert "static int8, per channel, min-max" in told
-    told = installed.tito("deploy", "17", "--to", "onnx", "--out", "net.onnx", "--check", folder=nowhere)
-    assert "in onnxruntime" in told and "times ours" in told
-    told = installed.tito("bench", "--quick", "--only", "int8_matmul", "--json", "bench.json", folder=nowhere)
-    assert "int8_matmul" in told
-    assert {path.name for path in nowhere.iterdir()} == {"demo.json", "demo.svg", "net.onnx", "bench.json"}
+@pytest.mark.parametrize(
+    ("command", "made", "said"),
+    [
+        (["demo", "17"], "sizes.svg", "static int8, per channel, min-max"),
+        (["deploy", "17"], "net.onnx", "times ours"),
+        (["bench"], "products.json", "int8_matmul 1024x1024x1024"),
+    ],
+    ids=["demo", "deploy", "bench"],
+)
+def test_in_no_course_the_example_in_a_programs_help_runs_to_its_end(
+    installed: Installed, tmp_path: Path, command: list[str], made: str, said: str
+) -> None:
+    example = re.search(r"Example: tito (.+)", installed.tito(*command, "--help", folder=tmp_path))
+    assert example and said in installed.tito(*example[1].split(), folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [made]
 
 
 def small_model(path: Path) -> None:

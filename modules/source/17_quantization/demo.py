@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tinytorch.acceleration import accelerate, kernels, set_num_threads
+from tinytorch.acceleration import accelerate, kernel, kernels, set_num_threads
 from tinytorch.core import (
     Adam,
     BatchNorm2d,
@@ -300,7 +300,11 @@ def progress(console: Console, total: int) -> Iterator[Step]:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tito demo 17_quantization", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="tito demo 17_quantization",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="Example: tito demo 17_quantization --data digits --plot sizes.svg",
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights and accuracies")
     parser.add_argument("--data", choices=["all", *EPOCHS], default="all", help="all: what is on this machine")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
@@ -348,7 +352,7 @@ def main(argv: list[str] | None = None) -> int:
         out.print('compiled: no kernels here; pip install -e ".[fast]" brings them')
     else:
         out.print(
-            f"compiled: the same model, the same answers, on the kernel {kernels()[0]}, and the bytes alive there"
+            f"compiled: the same model, the same answers, on the kernel {kernel()}, and the bytes alive there"
         )
     out.print(machine())
     if args.data == "all" and len(loaders) == 1:

@@ -212,7 +212,11 @@ def write_coreml(args: argparse.Namespace, floats: Module, data: Dataset, step: 
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tito deploy 17_quantization", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="tito deploy 17_quantization",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="Example: tito deploy 17_quantization --to onnx --out net.onnx --check",
+    )
     weights = "weights of the demo's network, as save_state writes them; left out: a network is trained"
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE.npz", help=weights)
     parser.add_argument("--to", choices=[*TARGETS, "coreml", "c"], required=True, help="the engine that will run it")
