@@ -351,9 +351,7 @@ def main(argv: list[str] | None = None) -> int:
     if kernels()[0] == "numpy":
         out.print('compiled: no kernels here; pip install -e ".[fast]" brings them')
     else:
-        out.print(
-            f"compiled: the same model, the same answers, on the kernel {kernel()}, and the bytes alive there"
-        )
+        out.print(f"compiled: the same model, the same answers, on the kernel {kernel()}, and the bytes alive there")
     out.print(machine())
     if args.data == "all" and len(loaders) == 1:
         out.print("Fashion-MNIST is not on this machine; --data fashion-mnist fetches it.")

@@ -83,26 +83,28 @@ def draw(panel: Any, rows: Sequence[Row], norm: Any) -> Any:
     panel.yaxis.set_major_formatter(lambda y, _: f"{y:+g}" if y else "0")
     panel.set_title(f"{rows[0].data}, {rows[0].model}, float32 {rows[0].accuracy:.1%}", fontsize=10)
     panel.set(xlabel="times smaller than float32", ylabel="points of accuracy against float32")
-    label(panel, [row.scheme for row in rows], smaller, won)
+    label(panel, rows, smaller, won)
     return dots
 
 
-def label(panel: Any, schemes: Sequence[str], smaller: NDArray[Any], won: NDArray[Any]) -> None:
-    """Names beside their dots: first of those that no smaller scheme equals, then wherever there is room."""
+def label(panel: Any, rows: Sequence[Row], smaller: NDArray[Any], won: NDArray[Any]) -> None:
+    """Names beside their dots: float32, those that no smaller scheme equals, the fastest where there is room."""
     dots = panel.transData.transform(np.column_stack([smaller, won]))
     left, right = panel.transAxes.transform([(0, 0), (1, 1)])[:, 0]
     taken = [(x, x, y) for x, y in dots]  # from, to, at which height, in pixels
-    first = front(-smaller, won)
-    for i in (*first, *(i for i in range(len(schemes)) if i not in first)):
-        (x, y), width = dots[i], 5.5 * len(schemes[i])
-        for begin, side in ((x - 12 - width, "right"), (x + 12, "left")):
-            end = begin + width
-            free = all(end < lo or hi < begin or abs(y - at) > 11 for lo, hi, at in taken)
+    first = list(dict.fromkeys([0, *front(-smaller, won)]))
+    fastest = sorted(range(len(rows)), key=lambda i: -speed(rows[i]))
+    for i in (*first, *(i for i in fastest if i not in first)):
+        (x, y), width = dots[i], 5.5 * len(rows[i].scheme)
+        sides = ((x - 12 - width, "right"), (x + 12, "left"))
+        for (begin, side), rise in ((side, rise) for rise in (0, -10, 10) for side in sides):
+            end, at = begin + width, y + rise
+            free = all(end < lo or hi < begin or abs(at - other) > 11 for lo, hi, other in taken)
             if free and left <= begin and end <= right:
-                taken.append((begin, end, y))
-                offset = (-7 if side == "right" else 7, -3)
+                taken.append((begin, end, at))
+                offset = (-7 if side == "right" else 7, 0.72 * rise - 3)
                 place = (smaller[i], won[i])
-                panel.annotate(schemes[i], place, offset, textcoords="offset points", fontsize=8, ha=side)
+                panel.annotate(rows[i].scheme, place, offset, textcoords="offset points", fontsize=8, ha=side)
                 break
 
 
