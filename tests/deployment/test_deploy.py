@@ -33,7 +33,7 @@ def deploy(monkeypatch: pytest.MonkeyPatch) -> Deploy:
 def test_a_file_is_written_checked_and_told(
     deploy: Deploy, tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, network: str
 ) -> None:
-    out, said = tmp_path / "net.bin", tmp_path / "said.json"
+    out, said = tmp_path / f"net{targets.TARGETS[target].ending}", tmp_path / "said.json"
     assert deploy("--to", target, "--out", out, "--check", "--network", network, "--json", said) == 0
     report = json.loads(said.read_text(encoding="utf-8"))
     assert report["nbytes"] == out.stat().st_size
@@ -88,8 +88,20 @@ def test_a_broken_writer_is_found(deploy: Deploy, tmp_path: Path, monkeypatch: p
         (["--to", "c", "--out", "net.c", "--check"], "this runs where you compile it"),
         (["--to", "coreml", "--out", "net.bin"], "wanted the name of a new folder, such as net.mlpackage"),
         (["--to", "onyx", "--out", "net"], "invalid choice: 'onyx'"),
+        (["--to", "tflite", "--out", "net.onnx"], "--to tflite wants --out FILE.tflite, got net.onnx"),
+        (["--to", "onnx", "--out", "nowhere/net.onnx"], "there is no folder nowhere"),
+        (["net.onnx", "--to", "tflite", "--out", "net.tflite"], "an ONNX model is quantized by `tito quantize`"),
     ],
-    ids=["a folder", "no name in C", "C is not checked", "no package", "no target"],
+    ids=[
+        "a folder",
+        "no name in C",
+        "C is not checked",
+        "no package",
+        "no target",
+        "another ending",
+        "no folder",
+        "ONNX",
+    ],
 )
 def test_what_cannot_be_is_one_sentence(
     deploy: Deploy, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
@@ -102,7 +114,7 @@ def test_what_cannot_be_is_one_sentence(
 
 def test_weights_of_another_network_are_refused(deploy: Deploy, tmp_path: Path) -> None:
     weights = tmp_path / "net.npz"
-    assert deploy("--to", "onnx", "--out", tmp_path / "a", "--save", weights) == 0
+    assert deploy("--to", "onnx", "--out", tmp_path / "a.onnx", "--save", weights) == 0
     with pytest.raises(ValueError, match="the state is of another model"):
-        deploy(weights, "--to", "onnx", "--out", tmp_path / "b", "--network", "linear")
-    assert not (tmp_path / "b").exists()
+        deploy(weights, "--to", "onnx", "--out", tmp_path / "b.onnx", "--network", "linear")
+    assert not (tmp_path / "b.onnx").exists()

@@ -5,7 +5,7 @@ import pytest
 from tinytorch.deployment.extras import library
 
 
-def test_a_library_that_is_missing_is_named_with_its_extra() -> None:
+def test_a_library_that_is_missing_is_named() -> None:
     with pytest.raises(ImportError) as told:
-        library("no_such_engine.interpreter", "micro")
-    assert str(told.value) == 'no-such-engine is not installed: pip install "tinytorch[micro]"'
+        library("no_such_engine.interpreter")
+    assert str(told.value) == "no-such-engine is not installed: pip install no-such-engine"

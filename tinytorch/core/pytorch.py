@@ -58,7 +58,7 @@ def _torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError("PyTorch is not installed: pip install 'tinytorch[torch]'") from error
+        raise ImportError("PyTorch is not installed: pip install torch") from error
     return torch
 
 

@@ -56,11 +56,11 @@ def to_coreml(model: Module, input_shape: tuple[int, ...], batch: int = 1) -> An
 
 
 def _tools() -> Any:
-    return library("coremltools", "coreml")
+    return library("coremltools")
 
 
 def _mb() -> Any:
-    return library("coremltools.converters.mil", "coreml").Builder
+    return library("coremltools.converters.mil").Builder
 
 
 def _program(steps: Trace, batch: int, target: Any) -> Any:
@@ -188,7 +188,7 @@ def _blocks(mb: Any, weight: QuantizedTensor) -> Any:
     blocks = (rows, p.scale.size // rows if p.scale.ndim else 1)
     scale = np.broadcast_to(p.scale.reshape(blocks) if p.scale.ndim else p.scale, blocks)
     offset = np.broadcast_to(p.zero_point.reshape(blocks) if p.zero_point.ndim else p.zero_point, blocks)
-    types = library("coremltools.converters.mil.mil.types", "coreml")
+    types = library("coremltools.converters.mil.mil.types")
     narrow = p.int_type.bits <= 4
     signed, unsigned = (types.np_int4_dtype, types.np_uint4_dtype) if narrow else (np.int8, np.uint8)
     kind = signed if p.int_type.signed else unsigned

@@ -70,7 +70,7 @@ def in_litert(resolver: str) -> Callable[[bytes, Trace, list[str]], Predict]:
 
 def in_micro(content: bytes, steps: Trace, names: list[str]) -> Predict:
     """TFLite Micro, sample by sample, as it runs where there is no memory for more."""
-    runtime = library("tflite_micro.python.tflite_micro.runtime", "micro")
+    runtime = library("tflite_micro.python.tflite_micro.runtime")
     interpreter = runtime.Interpreter.from_bytes(showing(content, names), arena_size=ARENA)
 
     def predict(x: NDArray[np.float32]) -> list[NDArray[Any]]:
@@ -89,7 +89,7 @@ def least_arena(content: bytes) -> int:
 
     Each size is tried in a process of its own: one that is too small may end it.
     """
-    library("tflite_micro.python.tflite_micro.runtime", "micro")
+    library("tflite_micro.python.tflite_micro.runtime")
 
     def fits(size: int) -> bool:
         command = [sys.executable, "-c", TAKE, str(size)]

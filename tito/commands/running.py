@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tito.course.module import Module
     from tito.course.project import Project
 
+HELP = {"-h", "--help"}
 QUANTIZER = "tinytorch.deployment.published"  # what `tito quantize` runs
 
 
@@ -33,12 +34,15 @@ def _run_script(context: typer.Context, module: str | None, what: str) -> None:
     from tito import console
     from tito.errors import WrongCall
 
-    if module in ("-h", "--help"):
-        console.say(context.get_help())
-        raise typer.Exit(Status.DONE)
     options, module = module_before(module, context.args)
-    project = _course_to_run(context)
-    loaded = module_of(project, module)
+    try:
+        project = _course_to_run(context)
+        loaded = module_of(project, module)
+    except WrongCall:
+        if not HELP & set(options):
+            raise
+        console.say(context.get_help())  # which module's, the person has to say
+        raise typer.Exit(Status.DONE) from None
     script = project.script(loaded.name, what)
     if not script.is_file():
         raise WrongCall(f"{loaded.name} has no {what}: {project.shown(script)} does not exist")
@@ -77,7 +81,7 @@ def _export_whole(project: Project, module: Module, what: str, options: list[str
         return
     made = exporting.make(project, module)
     unwritten = [item.id for item in module.exercises if any(markers.is_stub(file.text, item.id) for file in made)]
-    if unwritten and not {"-h", "--help"} & set(options):
+    if unwritten and not HELP & set(options):
         left = f"{len(unwritten)} of {len(module.exercises)} exercises are not written yet, the first is {unwritten[0]}"
         raise TitoError(f"`tito {what}` runs what you wrote, but {left}; `tito watch` leads through them")
     exporting.write(project, made)

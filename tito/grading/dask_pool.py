@@ -83,7 +83,7 @@ def _connect(address: str) -> tuple[Any, Any]:
     try:
         import distributed
     except ImportError:
-        raise WrongCall("--dask needs the package distributed: pip install 'tinytorch[cluster]'") from None
+        raise WrongCall("--dask needs the package distributed: pip install distributed") from None
 
     class Client(distributed.Client):  # type: ignore[misc]  # of a library without types
         """One that cannot connect is closed at once: left to itself it would close when memory is tidied."""

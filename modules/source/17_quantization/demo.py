@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from demo_plot import plot
@@ -299,8 +300,16 @@ def progress(console: Console, total: int) -> Iterator[Step]:
         yield lambda text: bar.update(task, completed=next(begun), description=text)
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in one sentence, without the list of options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}; `{self.prog} --help` lists the options", file=sys.stderr)
+        sys.exit(2)
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tito demo 17_quantization",
         description=(__doc__ or "").splitlines()[0],
         epilog="Example: tito demo 17_quantization --data digits --plot sizes.svg",
@@ -349,7 +358,7 @@ def main(argv: list[str] | None = None) -> int:
     times = f"a batch of {BATCH}, {threads} threads, median of {ROUNDS} rounds in turn, compiled {COMPILED_ROUNDS}"
     out.print(f"speed: {times}; float32 = 1, above 1 is faster")
     if kernels()[0] == "numpy":
-        out.print('compiled: no kernels here; pip install -e ".[fast]" brings them')
+        out.print("compiled: no kernels here; pip install numba brings them")
     else:
         out.print(f"compiled: the same model, the same answers, on the kernel {kernel()}, and the bytes alive there")
     out.print(machine())

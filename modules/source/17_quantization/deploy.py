@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from demo import Step, cnn, folded, mlp, progress, train, whole
+from demo import Parser, Step, cnn, folded, mlp, progress, train, whole
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +32,7 @@ from tinytorch.core import (
 )
 from tinytorch.deployment import CFiles, Comparison, compare, to_c, to_coreml, trace, with_output_codes
 from tinytorch.deployment.engines import ENGINES
+from tinytorch.deployment.extras import library
 from tinytorch.deployment.targets import TARGETS, Target
 from tinytorch.deployment.tflite_engines import least_arena
 from tinytorch.quantization import (
@@ -42,6 +43,11 @@ from tinytorch.quantization import (
 )
 
 EPOCHS = 4  # of the network that is trained here, if no file is given
+LIBRARIES = {  # of the engines
+    "onnxruntime": "onnxruntime",
+    "litert": "ai_edge_litert.interpreter",
+    "tflite micro": "tflite_micro.python.tflite_micro.runtime",
+}
 COMPARED, TIMED, ROUNDS = 200, 32, 15  # images of which every layer is compared; of a timed batch; rounds in turns
 NETWORKS: dict[str, Callable[[Dataset, np.random.Generator], tuple[str, Sequential]]] = {
     "convolutional": cnn,
@@ -75,6 +81,13 @@ def steps_of(args: argparse.Namespace) -> int:
     """How many steps are reported: those of training, of writing, and of the engine's run."""
     checked = args.check and args.to in TARGETS and TARGETS[args.to].engine is not None
     return (EPOCHS if args.file is None else 0) + 2 + (3 if checked else 0)
+
+
+def libraries_of(args: argparse.Namespace) -> list[str]:
+    """What has to be installed for it, which is better known before a network is trained."""
+    writers = {"onnx": "onnx", "tensorrt": "onnx", "coreml": "coremltools", "c": "numpy"}
+    engine = TARGETS[args.to].engine if args.check else None
+    return [writers.get(args.to, "flatbuffers"), *([LIBRARIES[engine]] if engine else [])]
 
 
 def float_network(args: argparse.Namespace, data: Dataset, step: Step) -> Module:
@@ -212,7 +225,7 @@ def write_coreml(args: argparse.Namespace, floats: Module, data: Dataset, step: 
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tito deploy 17_quantization",
         description=(__doc__ or "").splitlines()[0],
         epilog="Example: tito deploy 17_quantization --to onnx --out net.onnx --check",
@@ -234,6 +247,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"{args.out}: wanted the name of a new folder, such as net.mlpackage")
     if args.out.is_dir():
         parser.error(f"{args.out}: this is a folder; name a file in it")
+    for path in filter(None, (args.out, args.save, args.json)):
+        if not path.parent.is_dir():  # now: after the training would be a pity
+            parser.error(f"{path}: there is no folder {path.parent}")
+    ending = {"c": ".c", "coreml": ".mlpackage"}.get(args.to) or TARGETS[args.to].ending
+    if args.out.suffix != ending:
+        parser.error(f"--to {args.to} wants --out FILE{ending}, got {args.out.name}")
+    if args.file and (args.file.suffix != ".npz" or not args.file.is_file()):
+        wanted = "wanted weights of the demo's network, the .npz that --save writes"
+        parser.error(f"{args.file}: {wanted}; an ONNX model is quantized by `tito quantize`")
     if args.to == "c" and not args.out.stem.isidentifier():
         parser.error(f"{args.out}: its name becomes one in C; call it network.c")
     if args.to in ("c", "coreml") and args.check:
@@ -246,6 +268,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
+    for name in libraries_of(args):
+        library(name)
     set_num_threads(1)
     data = load_digits() if args.data == "digits" else load_fashion_mnist()
     data = data.images() if args.network == "convolutional" else data

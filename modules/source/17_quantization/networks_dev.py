@@ -628,7 +628,7 @@ from tinytorch.acceleration import accelerate, kernels, set_num_threads
 
 set_num_threads(1)
 if kernels()[0] == "numpy":
-    print('Nothing can be compiled here, so the next cells show NumPy against NumPy: pip install "tinytorch[fast]", then restart')
+    print("Nothing can be compiled here, so the next cells show NumPy against NumPy: pip install numba, then restart")
 x = Tensor(digits.x_test[:256])
 for name, slow in {"static": static, "dynamic": dynamic}.items():
     fast = accelerate(slow)

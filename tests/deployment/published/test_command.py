@@ -163,7 +163,7 @@ def test_bytes_of_weights_in_other_files_are_counted(quantize: Quantize) -> None
     assert before == sum(Path(name).stat().st_size for name in ("split.onnx", "split.bin"))
 
 
-@pytest.mark.parametrize(("out", "replaced"), [("w.bin", "w.bin"), ("new.onnx", "new.onnx.data")])
+@pytest.mark.parametrize(("out", "replaced"), [("w.onnx", "w.onnx"), ("new.onnx", "new.onnx.data")])
 def test_weights_of_the_model_are_never_replaced(quantize: Quantize, out: str, replaced: str) -> None:
     import onnx
 
@@ -235,7 +235,19 @@ def test_models_that_cannot_be_quantized(quantize: Quantize) -> None:
 
 def test_a_product_that_is_not_there_is_named(quantize: Quantize) -> None:
     said = quantize("mlp.onnx", "--calibrate", "x.npy", "--keep", "layer.7")
-    said.refuses("'layer.7' fits no product; of 2 the first are layer.0, layer.1")
+    said.refuses("'layer.7' fits no product; the nearest is layer.")
+    said = quantize("mlp.onnx", "--calibrate", "x.npy", "--keep", "7")
+    said.refuses("'7' fits no product; of 2 the first are layer.0, layer.1")
+
+
+def test_within_an_error_that_nothing_keeps_nothing_is_written(quantize: Quantize) -> None:
+    said = quantize("mlp.onnx", "--calibrate", "x.npy", "--budget", "0.0001%")
+    said.refuses("within --budget all stays in float: the best product alone errs by ")
+
+
+def test_a_file_that_is_no_onnx_is_not_promised(quantize: Quantize) -> None:
+    said = quantize("mlp.onnx", "--calibrate", "x.npy", "--out", "net.tflite")
+    said.refuses("--out wants a file ending in .onnx", status=2)
 
 
 @pytest.mark.parametrize(("module", "package"), [("onnx", "onnx"), ("onnxruntime", "onnxruntime"), ("PIL", "pillow")])
@@ -244,9 +256,7 @@ def test_a_library_that_is_missing_is_named(
 ) -> None:
     for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
         monkeypatch.setitem(sys.modules, name, None)
-    quantize("net.onnx", "--calibrate", "photos").refuses(
-        f'{package} is not installed: pip install "tinytorch[deploy]"'
-    )
+    quantize("net.onnx", "--calibrate", "photos").refuses(f"{package} is not installed: pip install {package}")
 
 
 def test_on_a_full_disk_nothing_is_left(quantize: Quantize, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,8 +315,8 @@ def test_an_exercise_that_is_not_written_is_no_traceback(quantize: Quantize, mon
 @pytest.mark.parametrize(
     ("error", "sqnr", "sentences"),
     [
-        (0.012345, 38.17, ["Outputs are off by 1.23% of their size (38.2 dB)."]),
-        (0.2, 14.0, ["Outputs are off by 20.00% of their size (14.0 dB).", "Less: another --observer"]),
+        (0.012345, 38.17, ["Outputs are off by 1.23% of their size (38.2 dB), on"]),
+        (0.2, 14.0, ["Outputs are off by 20.00% of their size (14.0 dB), on", "Less: --correct-bias"]),
         (0.0, math.inf, ["Outputs are those of the float model."]),
         (math.inf, -math.inf, ["Outputs have other shapes"]),
     ],
@@ -387,12 +397,12 @@ def test_what_is_no_budget(text: str, quantize: Quantize) -> None:
 
 
 def test_within_a_budget_the_costliest_products_are_told(quantize: Quantize) -> None:
-    how = ("--budget", "0.2%", "--json", "said.json", "--correct-bias", "--equalize")
+    how = ("--budget", "0.7%", "--json", "said.json", "--correct-bias", "--equalize")
     said = quantize("mlp.onnx", "--calibrate", "x.npy", *how)
     assert said.status == 0, said.err
     assert "Of the outputs' error these alone cause: layer." in said.out
     report = strictly(Path("said.json").read_text(encoding="utf-8"))
-    assert report["output_error"] <= 0.002
+    assert report["output_error"] <= 0.007
     assert {row["how"] for row in report["sensitivities"]} >= {"float32", "int8 weights, static"}
     alone = quantize("mlp.onnx", "--type", "int8", "--activations", "dynamic", "--budget", "1%")
     assert alone.status == 2 and "measure on inputs: name them by --calibrate DATA" in alone.err

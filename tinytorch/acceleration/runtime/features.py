@@ -42,7 +42,7 @@ class Fault:
 def compiler_fault() -> Fault | None:
     """What keeps Numba from compiling on this machine; None if nothing does. It imports Numba, which takes a moment."""
     if find_spec("numba") is None:
-        return Fault("numba is not installed", 'pip install "tinytorch[fast]"', is_broken=False)
+        return Fault("numba is not installed", "pip install numba", is_broken=False)
     try:
         import numba
     except Exception as error:  # of many kinds: ImportError for another NumPy, OSError for a library, AttributeError
@@ -117,7 +117,7 @@ def compiled_kernels(features: frozenset[str]) -> tuple[str, ...]:
 def kernels() -> tuple[str, ...]:
     """The kernels that run on this machine, fastest first; the last one, "numpy", always does.
 
-    Without a Numba that works it is the only one: `pip install "tinytorch[fast]"`.
+    Without a Numba that works it is the only one: `pip install numba`.
     """
     if compiler_fault() is not None:
         return ("numpy",)

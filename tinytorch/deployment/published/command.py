@@ -21,6 +21,8 @@ from tinytorch.deployment.published.samples import Feed, Samples, array_samples,
 from tinytorch.deployment.published.schemes import Told
 from tinytorch.deployment.published.telling import Outcome, as_json, tell
 
+NOTHING = "nothing was written"
+
 
 def samples_of(args: argparse.Namespace, inputs: tuple[Input, ...]) -> Samples | None:
     """The calibration data that was asked for."""
@@ -84,6 +86,11 @@ def written(args: argparse.Namespace, source: ModelFile, samples: Samples | None
     with Shown(samples.count if samples else 0) as progress:
         progress.phase("reading the model")
         result = quantized(args, kept, progress.told)
+        if args.budget and not any(product.scheme for product in result.products):
+            alone = min(10 ** (-row.sqnr_db / 20) for row in result.sensitivities if row.scheme)
+            raise ValueError(
+                f"within --budget all stays in float: the best product alone errs by {alone:.2%}; {NOTHING}"
+            )
         with beside(args.out) as file:
             progress.phase("running the written file")
             result.save(file)
@@ -123,7 +130,7 @@ def work(args: argparse.Namespace) -> Outcome:
 def main(argv: list[str] | None = None) -> int:
     """The exit status. A mistake is one sentence on standard error: 2 if nothing was tried, 1 if it failed."""
     args = parse(sys.argv[1:] if argv is None else argv)
-    so_far = "nothing was written"
+    so_far = NOTHING
     try:
         outcome = work(args)
         so_far = f"{args.out} is written"

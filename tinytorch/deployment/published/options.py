@@ -191,6 +191,8 @@ def mistake_in(args: argparse.Namespace) -> str | None:
             return f"{path}: there is no folder {path.parent}"
         if path.exists() and path.samefile(args.model):
             return f"{path}: this is the model itself, which stays as it is; name another file"
+    if args.out.suffix.lower() != ".onnx":
+        return f"--out wants a file ending in .onnx, which is all that this writes, got {args.out.name}"
     if args.plot and args.plot.suffix.lower() not in (".png", ".svg"):
         return f"--plot wants a file ending in .png or .svg, got {args.plot.name}"
     few = args.type == "int4"

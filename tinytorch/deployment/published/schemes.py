@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -79,8 +80,10 @@ def schemes_of(products: list[Product], default: Scheme, rules: Mapping[str, Any
     rules = dict(rules or {})
     for key in rules:
         if not any(_rank(key, product) is not None for product in products):
-            names = ", ".join(product.name for product in products[:5])
-            raise ValueError(f"a rule for {said(key)} fits no product; of {len(products)} the first are {names}")
+            names = [product.name for product in products]
+            near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+            shown = f"the nearest is {near[0]}" if near else f"of {len(names)} the first are {', '.join(names[:10])}"
+            raise ValueError(f"a rule for {said(key)} fits no product; {shown}")
     return {product.name: _scheme_of(product, default, rules) for product in products}
 
 

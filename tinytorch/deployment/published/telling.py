@@ -120,6 +120,8 @@ def sentences(outcome: Outcome) -> list[str]:
     said = [f"{len(result.products)} products: {'; '.join(f'{count} {how}' for how, count in kinds.most_common())}."]
     if outcome.measured is None or outcome.measured.gives_floats:
         said += error_in_words(result.output_error, result.output_sqnr_db)
+    if outcome.measured:
+        said += slower_in_words(outcome.measured.speed, result)
     if outcome.measured and outcome.measured.same is not None:
         said.append(f"Of whole numbers in the outputs {outcome.measured.same:.2%} are the float model's.")
     if worst := costliest(result.sensitivities):
@@ -152,10 +154,20 @@ def error_in_words(error: float | None, sqnr: float | None) -> list[str]:
         return ["Outputs are those of the float model."]
     if math.isinf(error):
         return ["Outputs have other shapes than the float model's, or infinite numbers in other places."]
-    said = [f"Outputs are off by {error:.2%} of their size ({sqnr:.1f} dB)."]
+    said = [f"Outputs are off by {error:.2%} of their size ({sqnr:.1f} dB), on the first inputs of the calibration."]
     if error > MUCH:
-        said.append("Less: another --observer, more DATA, or --keep NAME for the products with the lowest dB.")
+        ways = "--correct-bias, --equalize, another --observer, more DATA, or --keep NAME"
+        said.append(f"Less: {ways} for the products that --sensitivity finds the costliest.")
     return said
+
+
+def slower_in_words(speed: float, result: QuantizedOnnx) -> list[str]:
+    """Why the file is slower than the float model, where it is."""
+    if speed >= 1:
+        return []
+    inputs = {p.scheme.activations for p in result.products if p.scheme}
+    other = "" if inputs == {"static"} else "; --activations static is what it has the fastest products for"
+    return [f"ONNX Runtime is slower with it here than with the float model{other}."]
 
 
 def as_json(outcome: Outcome) -> str:
