@@ -23,6 +23,7 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the reports and th
 MOST_JOBS = 512
 MOST_CHANGES = 20  # that are listed on the terminal
 MOST_MISSING = 50  # that are named
+MOST_REFUSED = 20
 WORDS: dict[GradeStatus, str] = {
     "graded": "graded",
     "refused": "could not be read",
@@ -120,7 +121,8 @@ def mark(
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            raise Stopped(f"stopped by Ctrl-C: what was marked is in {table}") from None
+            marked = f"what was marked is in {table}" if table.is_file() else "nothing was marked"
+            raise Stopped(f"stopped by Ctrl-C: {marked}") from None
 
 
 def _check(json_path: Path | None) -> None:
@@ -136,10 +138,12 @@ def following(start: Start) -> Iterator[Callable[[Grade], None]]:
 
     for note in start.notes:
         console.say(note, "yellow")
-    refused = sum(grade.status == "refused" for grade in start.known)
-    counted = [(refused, "cannot be read"), (len(start.known) - refused, "graded already")]
+    refused = [grade for grade in start.known if grade.status == "refused"]
+    counted = [(len(refused), "cannot be read"), (len(start.known) - len(refused), "graded already")]
     if summary := ", ".join(f"{count} {what}" for count, what in counted if count):
         console.say(f"{start.total} submissions: {summary}")
+    for grade in refused[:MOST_REFUSED]:
+        console.say(f"{grade.submission}: {grade.remarks[0]}", "yellow")
     for reason in start.reasons:
         console.say(f"to be graded: {reason}")
     with progress_display.following(len(start.known), start.total) as show:

@@ -162,7 +162,7 @@ def submit(
     left = [outcome for outcome in (result.exercises if result else ()) if outcome.status != "passed"]
     width = max((len(outcome.exercise) for outcome in left), default=0)
     for outcome in left:
-        why = "" if outcome.status == "not started" else f": {outcome.message.split(chr(10))[0]}"
+        why = "" if outcome.status == "not started" else f": {outcome.message.split(chr(10))[0].rstrip(':')}"
         stands = in_words(outcome.status, outcome.parts)
         console.say(f"{outcome.exercise:{width}}  {stands}{why}", console.COLOURS[outcome.status])
     for sentence in remarks:

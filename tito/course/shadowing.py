@@ -6,7 +6,7 @@ import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from tito.course.project import Project
+from tito.course.project import Project, is_project_root
 
 NOT_IMPORTED = frozenset({"test", "this", "antigravity"})  # modules of Python's own that nothing here imports
 
@@ -20,8 +20,11 @@ def found(project: Project) -> list[Path]:
 
 
 def _is_taken(project: Project, name: str) -> bool:
-    """Is it the name of a module of Python's own, or of a package that is installed?"""
-    elsewhere = [entry for entry in sys.path if entry and Path(entry).resolve() != project.root.resolve()]
+    """Is it the name of a module of Python's own, or of a package that is installed, and not of another course's?"""
+    here = project.root.resolve()
+    elsewhere = [
+        entry for entry in sys.path if entry and Path(entry).resolve() != here and not is_project_root(Path(entry))
+    ]
     return name in sys.stdlib_module_names or PathFinder.find_spec(name, elsewhere) is not None
 
 

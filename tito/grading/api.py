@@ -203,8 +203,10 @@ def _graded(
             for grade in graded:
                 show(grade)
     except KeyboardInterrupt:
-        done = f"{len(batch.grades)} of {total} submissions are graded and kept"
-        raise Stopped(f"stopped by Ctrl-C: {done}; the same command goes on from there") from None
+        graded_now = [grade for grade in batch.grades if grade.status != "refused"]
+        done = f"{len(graded_now)} of {total} submissions are graded and kept"
+        others = ", the others' grades of before, too" if batch.again else ""
+        raise Stopped(f"stopped by Ctrl-C: {done}{others}; the same command goes on from there") from None
     with waiting("comparing submissions, writing reports"):
         given = collecting.given_cells(edition)
         alike = similarity.pairs(batch.submissions, {name: given[name] for name in about.conditions.judged})

@@ -98,6 +98,9 @@ def write(tree: Tree, folder: Path, kind: str, module: Module) -> list[str]:
     The folder must be new or empty, or hold an earlier release in which nobody has worked. Raises WrongCall otherwise.
     """
     earlier = _check_folder(folder, tree)
+    if earlier and (form := release_record.form(folder)) != (kind, module.name):
+        wanted = f"the {kind} format of {module.name} would replace it: name another folder"
+        raise WrongCall(f"{folder} holds a release in the {form[0]} format of {form[1]}, and {wanted}")
     head = {"made_by": "tito release", "format": kind, "module": module.name}
     record = head | {"files": {name: files.digest(data) for name, data in tree.items()}}
     texts = tree | {release_record.NAME: (json.dumps(record, indent=1) + "\n").encode()}

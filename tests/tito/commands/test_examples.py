@@ -106,3 +106,4 @@ def test_the_examples_of_grading_run_one_after_the_other(course: Course, monkeyp
     shutil.rmtree(course.root / "grades")
     runs(course, "grade")
     runs(course, "mark")
+    course.tito(*example("mark")).refuses("stopped by Ctrl-C: nothing was marked", status=Status.INTERRUPTED)

@@ -149,6 +149,7 @@ def test_everybody_gets_a_row_and_whatever_the_points_the_status_is_0(
 def test_without_a_terminal_there_is_a_plain_line_a_submission(calls: Calls, grade: GradeCommand) -> None:
     lines = grade("--jobs", "1").out.splitlines()
     assert lines[0] == "4 submissions: 1 cannot be read"
+    assert lines[1].startswith("zoe: "), "who it is, and why"
     assert [line for line in lines if re.match(r"\d of 4  ", line)] == [
         "2 of 4  ada  2 of 5 points",
         "3 of 4  bob  2 of 5 points",
@@ -355,7 +356,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
 
     monkeypatch.setattr(progress_display, "summary", interrupted)
     said = grade("--jobs", "1", status=Status.INTERRUPTED)
-    said.refuses("2 of 4 submissions are graded and kept", "the same command goes on", status=Status.INTERRUPTED)
+    said.refuses("1 of 4 submissions are graded and kept; ", "the same command goes on", status=Status.INTERRUPTED)
     assert not (tmp_path / "out" / "grades.csv").exists(), "half a class must not look like a whole one"
 
 

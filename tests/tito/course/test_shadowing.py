@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,18 @@ def test_two_are_named_in_one_sentence(course: Course) -> None:
 )
 def test_other_names_are_nobodys_business(course: Course, name: str) -> None:
     course.write(name, MINE)
+    assert shadowing.warning(course.project) == ""
+
+
+def test_a_name_that_another_course_has_too_is_no_packages(
+    course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the clone, installed as it stands, has the edition's hatch_build.py."""
+    other = tmp_path / "other"
+    shutil.copytree(course.root, other)
+    for root in (other, course.root):
+        (root / "hatch_building.py").write_text(MINE, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(other))
     assert shadowing.warning(course.project) == ""
 
 

@@ -167,6 +167,14 @@ def test_a_release_that_was_killed_on_its_way_can_be_made_again(course: Course, 
     assert tree(given) == tree(tmp_path / "new")
 
 
+def test_another_form_never_replaces_a_release(course: Course, given: Path) -> None:
+    course.tito("release", "01", "--to", str(given))
+    before = tree(given)
+    said = course.tito("release", "01", "--to", str(given), "--format", "nbgrader")
+    said.refuses("holds a release in the student format of 01_toy", "name another folder", status=2)
+    assert tree(given) == before
+
+
 def test_work_in_an_earlier_release_is_never_overwritten(course: Course, given: Path) -> None:
     course.tito("release", "01", "--to", str(given))
     (given / NOTEBOOK).write_text("mine", encoding="utf-8")

@@ -135,7 +135,8 @@ def _json_cells(text: str, name: str) -> list[Any]:
     try:  # as for Jupyter, of two equal keys the last counts; numbers are needed for nothing
         loaded = files.parsed(text, parse_int=_number, parse_float=_number, parse_constant=_number)
     except json.JSONDecodeError as error:
-        raise Refused(f"{name} is not a notebook: its JSON breaks off at line {error.lineno} ({error.msg})") from None
+        broken = f"its JSON breaks off at line {error.lineno} (hand in the file as Jupyter saves it)"
+        raise Refused(f"{name} is not a notebook: {broken}") from None
     except ValueError:
         raise Refused(f"{name} is not a notebook: its JSON is nested too deeply") from None
     cells = loaded.get("cells") if isinstance(loaded, dict) else None
