@@ -12,7 +12,7 @@ from tito.releasing.release import Tree, student_edition
 
 NEXT = {
     "student": "Students begin with its README.md.",
-    "nbgrader": "{enter} && nbgrader generate_assignment {module}",
+    "nbgrader": "Where nbgrader is installed: {enter} && nbgrader generate_assignment {module}",
     "gradescope": "Upload {folder}/autograder.zip as the autograder of a programming assignment.",
     "github-classroom": "Push {folder} as the template repository of a GitHub Classroom assignment.",
 }
