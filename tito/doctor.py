@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import struct
 import subprocess
 import sys
@@ -215,12 +216,18 @@ def _modules(here: Project) -> Iterator[Check]:
         try:
             stale = [file for file in exporting.make(here, load_module(here, name)) if file.changed]
         except TitoError as error:
-            problem, _, fix = str(error).rstrip(".").rpartition(": `tito reset ")
-            mend = f"`tito reset {fix}" if problem else "mend that line"
-            yield Check(name, "cannot be exported", problem or fix, mend)
+            yield Check(name, "cannot be exported", *_problem_and_fix(str(error).rstrip(".")))
             continue
         if stale:
             files = ", ".join(here.shown(file.target) for file in stale)
             yield Check(name, "not exported", f"{files} is not what the notebook says", f"tito export {name}")
         else:
             yield Check(name, "exported")
+
+
+def _problem_and_fix(sentence: str) -> tuple[str, str]:
+    """Why a module cannot be exported, and what to do: mend the line that is named, or what the sentence ends with."""
+    ends = list(re.finditer(r": (?=`tito )|\. (?=[A-Z])|; ", sentence))
+    if re.match(r".+?:\d+\b", sentence) or not ends:
+        return sentence, "mend that line"
+    return sentence[: ends[-1].start()], sentence[ends[-1].end() :]

@@ -33,10 +33,18 @@ def start(
     options, module = module_before(module, context.args)
     project = project_of(context)
     loaded = module_of(project, module)
-    page = starting.pair(project, starting.unfinished(project, loaded))
-    print(f"{project.shown(page)} and its .py are one notebook: JupyterLab saves both, tito reads the one you changed.")
+    page, written = starting.pair(project, starting.unfinished(project, loaded))
+    shown, text = project.shown(page), page.with_suffix(".py").name
+    if written == page:
+        print(f"{shown} was written, from {text}.")
+    elif written:
+        print(f"{project.shown(written)} was written, from {page.name}.")
+    else:
+        print(f"{shown} is there, and holds what {text} holds.")
+    print("The two are one notebook: JupyterLab saves both, tito reads the one you changed.")
     if lab:
         raise typer.Exit(starting.open_lab(project, page, options))
+    print(f"Next: tito watch, with {shown} or {text} open in your editor beside it.")
 
 
 def watch(context: typer.Context, module: MaybeModule = None, limit_seconds: LimitSeconds = 60.0) -> None:

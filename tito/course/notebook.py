@@ -143,15 +143,16 @@ def read(project: Project, path: Path) -> Document:
     Raises TitoError where the file is missing, cannot be read, or both forms were changed: one would silently win.
     """
     twin = path.with_suffix(".ipynb")
-    if not path.is_file():
-        if not twin.is_file():
-            released = project.released(path)
-            back = f"`tito reset {path.name}` puts it back as it was given, from {project.shown(released)}"
-            mend = back if released.is_file() else "restore one of them"
-            raise TitoError(f"{project.shown(path)} is missing, and so is {twin.name}: {mend}")
-        return load(project, twin)
-    document = load(project, path)
-    return _changed(project, document, load(project, twin)) if twin.is_file() else document
+    forms = [form for form in (path, twin) if form.is_file()]
+    if len(forms) == 2:
+        return _changed(project, load(project, path), load(project, twin))
+    if not forms:
+        released = project.released(path)
+        back = f"`tito reset {path.name}` puts it back as it was given, from {project.shown(released)}"
+        mend = back if released.is_file() else "restore one of them"
+        raise TitoError(f"{project.shown(path)} is missing, and so is {twin.name}: {mend}")
+    pairing.note_single(project, path)
+    return load(project, forms[0])
 
 
 def _changed(project: Project, text: Document, page: Document) -> Document:
@@ -177,12 +178,13 @@ def _changed(project: Project, text: Document, page: Document) -> Document:
 
 
 def _first_difference(text: Document, page: Document) -> str:
-    """Which exercise differs first, and the line of the .py on which it, or else the cell that differs, begins."""
+    """The line of the .py on which the first cell that differs begins, and the exercise that it is of."""
     pairs = zip(text.essence, page.essence, strict=False)
     kind, source = next((own for own, other in pairs if own != other), ("", ""))
     exercise = Cell(kind, source, 0, None).exercise
-    same = (cell for cell in text.cells if (cell.exercise == exercise if exercise else cell.source.strip() == source))
-    cell = next(same, None)
+    same = [cell for cell in text.cells if cell.source.strip() == source]
+    alike = [cell for cell in text.cells if exercise and cell.exercise == exercise]  # jupytext has read a magic in it
+    cell = next(iter(same or alike), None)
     if not source or cell is None or cell.first_line is None:
         return ""
     return f", first {f'in exercise {exercise}' if exercise else 'in the cell'} at line {cell.first_line}"

@@ -3,8 +3,8 @@
 `.tito/pairs.json` holds a hash of the cells that both held. Where it is missing, the notebook as it was given serves.
 
 Where one form is ahead of the other, its text is copied to `.tito/ahead` whenever it is read: JupyterLab writes both
-forms from what it shows, and does not look whether an editor has saved the .py meanwhile. When the forms agree again on
-other cells than those, the copy goes to the backups, and the next command that exports says so.
+forms from what it shows, and does not look whether an editor has saved the .py meanwhile. When both forms were saved
+since, and agree on other cells than those, the copy goes to the backups, and the next command that exports says so.
 """
 
 from __future__ import annotations
@@ -40,21 +40,31 @@ def note_ahead(project: Project, form: Path, text: str, digest: str) -> None:
         return
     with suppress(TitoError, OSError), backups.alone(project):
         files.write_whole([(copy, text)])
-        for earlier in _ahead(project).glob(f"*/{form.name}"):  # the editor itself has replaced it
+        for earlier in _copies(project, form):  # the editor itself has replaced it
             if earlier != copy:
                 earlier.unlink()
 
 
 def note_agreed(project: Project, path: Path, digest: str) -> None:
     """Both forms hold the same cells. What one held before, and is in neither now, goes to the backups."""
-    for form in (path, path.with_suffix(".ipynb")):
-        for copy in list(_ahead(project).glob(f"*/{form.name}")):
+    page = path.with_suffix(".ipynb")
+    for form, other in ((path, page), (page, path)):
+        for copy in _copies(project, form):
             with suppress(TitoError, OSError), backups.alone(project):
-                if copy.parent.name != digest[:16]:
+                both_saved = other.stat().st_mtime_ns >= copy.stat().st_mtime_ns  # else a person undid it in one editor
+                if copy.parent.name != digest[:16] and both_saved:
                     kept = backups.keep(project, copy, "overwritten")
                     with _untold(project).open("a", encoding="utf-8") as sentences:
                         sentences.write(_overwritten(project, form, kept) + "\n")
                 copy.unlink()
+
+
+def note_single(project: Project, path: Path) -> None:
+    """One form is missing: a person put it away, and knows. What either held before goes to the backups, untold."""
+    for copy in (*_copies(project, path), *_copies(project, path.with_suffix(".ipynb"))):
+        with suppress(TitoError, OSError), backups.alone(project):
+            backups.keep(project, copy, "put_away")
+            copy.unlink()
 
 
 def tell(project: Project) -> list[str]:
@@ -77,6 +87,10 @@ def _overwritten(project: Project, form: Path, kept: Path) -> str:
 
 def _ahead(project: Project) -> Path:
     return project.personal / "ahead"
+
+
+def _copies(project: Project, form: Path) -> list[Path]:
+    return list(_ahead(project).glob(f"*/{form.name}"))
 
 
 def _untold(project: Project) -> Path:

@@ -27,22 +27,25 @@ def unfinished(project: Project, module: Module) -> Notebook:
     return module.notebook_of(current.id) if current else module.notebooks[-1]
 
 
-def pair(project: Project, entry: Notebook) -> Path:
-    """Make both forms of a notebook hold the same cells, from the one that was changed; return the .ipynb.
+def pair(project: Project, entry: Notebook) -> tuple[Path, Path | None]:
+    """Make both forms of a notebook hold the same cells, from the one that was changed.
 
-    What is replaced is kept first. Raises TitoError where both were changed.
+    Returns the .ipynb, and the form that was written, if one was. What is replaced is kept first. Raises TitoError
+    where both were changed.
     """
     page = entry.path.with_suffix(".ipynb")
     document = notebook.read(project, entry.path)
     if page.is_file() and entry.path.is_file() and _same(project, entry):
-        return _not_newer(page, entry.path)
+        return _not_newer(page, entry.path), None
     target = page if document.path.suffix == ".py" else entry.path
     made = notebook.page_text(document) if target is page else notebook.percent_text(document)
     if target.is_file():
         backups.keep(project, target, "replaced")
     files.write_whole([(target, made)])
-    pairing.remember(project, entry.path, notebook.load(project, entry.path).digest)
-    return _not_newer(page, entry.path)
+    agreed = notebook.load(project, entry.path).digest
+    pairing.note_agreed(project, entry.path, agreed)
+    pairing.remember(project, entry.path, agreed)
+    return _not_newer(page, entry.path), target
 
 
 def _not_newer(page: Path, text: Path) -> Path:
@@ -67,7 +70,7 @@ def open_lab(project: Project, page: Path, options: list[str]) -> int:
         )
     arguments = [
         "-m",
-        "jupyterlab",
+        "tito.learning.lab",
         f"--ServerApp.root_dir={project.root}",
         f"--LabApp.default_url=/lab/tree/{quote(project.shown(page))}",
         *options,

@@ -213,3 +213,61 @@ def test_no_other_command_takes_the_sentence_away(edition: Course, book: Noteboo
     saved(edition, book)
     edition.tito(*quiet)
     assert KEPT in edition.tito("export").out
+
+
+def test_a_conflict_is_placed_at_the_cell_that_differs_and_the_doctor_says_how_to_end_it(edition: Course) -> None:
+    edition.change(NOTEBOOK, "# %%\n#| export\n#| exercise: double", SECOND_CELL)
+    edition.tito("start", "--no-lab")
+    edition.change(NOTEBOOK, "y = 1", "y = 2")
+    saved_in_the_page(edition, "y = 1", "y = 3")
+    line = edition.line_of(NOTEBOOK, "y = 2") - 2
+    edition.tito("export").refuses(f"hold different cells, first in exercise double at line {line};")
+    said = edition.tito("doctor").out
+    assert "Fix: Keep one: move " in said and "mend that line" not in said, said
+
+
+SECOND_CELL = """\
+# %%
+#| export
+#| exercise: double
+def half(x):
+    return x / 2
+
+# %%
+#| export
+#| exercise: double
+y = 1
+
+# %%
+#| export
+#| exercise: double"""
+
+
+def test_whoever_works_on_in_the_other_form_after_start_has_lost_nothing(edition: Course) -> None:
+    edition.tito("start", "--no-lab")
+    saved_in_the_page(edition, STUB, "return 2 * x")
+    edition.tito("test", "01")
+    edition.tito("start", "--no-lab")
+    edition.change(NOTEBOOK, "return 2 * x", "return x + x")
+    edition.tito("start", "--no-lab")
+    assert KEPT not in edition.tito("test", "01").out
+
+
+@pytest.mark.parametrize("form", [NOTEBOOK, PAGE])
+def test_whoever_undoes_a_change_in_the_editor_has_lost_nothing(edition: Course, form: str) -> None:
+    edition.tito("start", "--no-lab")
+    edition.change(form, "# YOUR CODE HERE", "print(1) #")
+    edition.tito("test", "01")
+    edition.change(form, "print(1) #", "# YOUR CODE HERE")
+    assert KEPT not in edition.tito("test", "01").out
+
+
+def test_whoever_ends_a_conflict_as_told_is_not_warned_of_it(edition: Course) -> None:
+    edition.tito("start", "--no-lab")
+    edition.change(PAGE, "# YOUR CODE HERE", "x = 1 #")
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "x = 2 #")
+    edition.tito("test", "01").refuses("Keep one")
+    (edition.root / NOTEBOOK).unlink()
+    edition.tito("start", "--no-lab")
+    assert "x = 1 #" in edition.read(NOTEBOOK)
+    assert KEPT not in edition.tito("test", "01").out

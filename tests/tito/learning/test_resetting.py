@@ -35,6 +35,44 @@ def test_reset_changes_both_forms_of_a_notebook(edition: Course, solve: Solve) -
     assert edition.tito("export", "01").status == Status.DONE
 
 
+@pytest.mark.parametrize("form", [NOTEBOOK, PAGE])
+@pytest.mark.parametrize("looked", [[], ["test"], ["start", "--no-lab"]])
+@pytest.mark.parametrize("asked", ["double", "counter"])
+def test_after_a_reset_both_forms_hold_the_newer_text_of_everything_else(
+    edition: Course, solve: Solve, form: str, looked: list[str], asked: str
+) -> None:
+    solve(edition, "double")
+    edition.tito("start", "--no-lab")
+    edition.change(form, "self.total = START", "self.total = START + 0")
+    if looked:
+        edition.tito(*looked)
+    said = edition.tito("reset", asked)
+    assert said.status == Status.DONE and said.out.count("is as it was given") == 2
+    for text in (edition.read(NOTEBOOK), edition.read(PAGE)):
+        assert ("return 2 * x" in text) == (asked != "double")
+        assert ("self.total = START + 0" in text) == (asked == "double")
+    assert "saved with other cells" not in edition.tito("test").out
+    assert edition.tito("submit", "--untested").status == Status.DONE
+
+
+def test_a_cell_that_is_two_in_the_text_is_reset_in_both_forms_alike(edition: Course) -> None:
+    edition.tito("start", "--no-lab")
+    edition.change(PAGE, "# YOUR CODE HERE", "x = 1\\n# %%\\nx = 2 #")
+    edition.tito("test")
+    assert edition.tito("reset", "double").status == Status.DONE
+    assert edition.tito("export").status == Status.DONE
+
+
+def test_reset_changes_nothing_where_both_forms_were_changed(edition: Course) -> None:
+    edition.tito("start", "--no-lab")
+    edition.change(PAGE, "# YOUR CODE HERE", "x = 1 #")
+    edition.change(NOTEBOOK, "# YOUR CODE HERE", "x = 2 #")
+    edition.tito("export")
+    before = edition.files()
+    edition.tito("reset", "counter").refuses("hold different cells", "Keep one")
+    assert edition.files() == before
+
+
 def test_reset_says_what_to_do_where_the_cell_is_gone(edition: Course) -> None:
     text = edition.read(NOTEBOOK)
     edition.write(NOTEBOOK, text.replace("#| exercise: double", "# gone"))
