@@ -84,8 +84,11 @@ def module_and_exercises_of(project: Project, asked: list[str]) -> tuple[Module,
     return module, [module.exercise_of(name) for name in wanted]
 
 
-def module_of(project: Project, asked: str | None) -> Module:
-    """The module that is meant: the one named, the only one, or the one that was used last."""
+def module_of(project: Project, asked: str | None, instead: str = "write {}") -> Module:
+    """The module that is meant: the one named, the only one, or the one that was used last.
+
+    instead: what to do where an exercise is named, with `{}` for its module.
+    """
     from tito.course.module import find_module_name, load_module, module_names
     from tito.errors import WrongCall
     from tito.learning import progress
@@ -95,7 +98,8 @@ def module_of(project: Project, asked: str | None) -> Module:
         asked = progress.read(project).last_module
         if asked not in names:
             raise WrongCall(f"which module? There are: {', '.join(names)}. Name one")
-    return load_module(project, find_module_name(project, next(iter(names), "") if asked is None else asked))
+    name = next(iter(names), "") if asked is None else asked
+    return load_module(project, find_module_name(project, name, instead))
 
 
 def module_before(module: str | None, options: list[str]) -> tuple[list[str], str | None]:

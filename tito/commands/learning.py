@@ -19,6 +19,7 @@ from tito.commands.common import (
     stopped_means,
 )
 
+GO_TO = "`tito watch {}`, where n goes on to the next exercise, and a change that you save in an exercise goes to it"
 NOTHING_WRITTEN = "no file to hand in was written; what was there is unchanged"
 
 
@@ -52,7 +53,7 @@ def watch(context: typer.Context, module: MaybeModule = None, limit_seconds: Lim
     from tito.learning import watch_loop
 
     project = project_of(context)
-    watch_loop.watch(project, module_of(project, module), limit_seconds)
+    watch_loop.watch(project, module_of(project, module, GO_TO), limit_seconds)
 
 
 def hint(
@@ -62,7 +63,9 @@ def hint(
         typer.Argument(metavar="[MODULE] [EXERCISE]", show_default=False, help="Default: the one you are at."),
     ] = None,
     module: InModule = None,
-    solution: Annotated[bool, typer.Option("--solution", help="The reference, once the exercise passed.")] = False,
+    solution: Annotated[
+        bool, typer.Option("--solution", help="The reference, once the exercise passed; in the instructor's course.")
+    ] = False,
     beside: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="With a student's answer: a notebook or submission."),

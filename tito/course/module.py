@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -112,8 +113,11 @@ def module_names(project: Project) -> list[str]:
     return sorted(path.parent.name for path in project.source.glob("*/module.toml"))
 
 
-def find_module_name(project: Project, asked: str) -> str:
-    """The module that `asked` names: in full, or by a beginning that only one module has (`17`)."""
+def find_module_name(project: Project, asked: str, instead: str = "write {}") -> str:
+    """The module that `asked` names: in full, or by a beginning that only one module has (`17`).
+
+    instead: what to do where an exercise is named, with `{}` for its module.
+    """
     names = module_names(project)
     asked = Path(asked).name  # modules/source/17_quantization/ is what a shell completes to
     begun = [name for name in names if name.startswith(asked)] if asked else []
@@ -124,7 +128,20 @@ def find_module_name(project: Project, asked: str) -> str:
     known = f"There are: {', '.join(names)}." if names else f"{project.shown(project.source)} holds none."
     if begun:
         raise WrongCall(f"'{asked}' could be any of {', '.join(begun)}: write more of the name")
+    if holder := _holder(project, asked, names):
+        name, what = holder
+        raise WrongCall(f"'{asked}' is {what} of {name}, and a module is wanted here: {instead.format(name)}")
     raise WrongCall(f"there is no module '{asked}'{closest(asked, names)}. {known}")
+
+
+def _holder(project: Project, asked: str, names: list[str]) -> tuple[str, str] | None:
+    """The first module that has an exercise or a part of this name, and which of the two it is."""
+    for name in names:
+        with suppress(TitoError):  # of a module that cannot be read
+            module = load_module(project, name)
+            if asked in module.names:
+                return name, "an exercise" if asked in [e.id for e in module.exercises] else "a part of an exercise"
+    return None
 
 
 def load_module(project: Project, name: str) -> Module:

@@ -128,5 +128,5 @@ def find_project(start: Path | None = None) -> Project:
             return Project(folder)
     raise WrongCall(
         f"no course found in {here} or above it: a course has {PYPROJECT} and {SOURCE.as_posix()}/. "
-        "Change into its folder, or name it with --project DIR."
+        "Change into its folder, name it with --project DIR, or get one: `tito new quantization`"
     )

@@ -25,7 +25,10 @@ def beside(project: Project, module: Module, exercise: Exercise, theirs: Path | 
     document = notebook.read(project, entry.path)
     reference = hints.solution(document, exercise.id)
     if not reference:
-        raise WrongCall("the solutions stay with your instructor: this edition does not hold them")
+        raise WrongCall(
+            "this edition holds no solutions, only the instructor's course does: "
+            f"`tito hint {exercise.id}` shows the next hint instead"
+        )
     if progress.read(project).get(module.name, exercise.id).status != "passed":
         raise WrongCall(f"the solution is shown after the exercise passed: tito test {module.name}")
     if theirs is None:

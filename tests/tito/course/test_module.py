@@ -4,7 +4,7 @@ import pytest
 
 from tito.course.module import Part, find_module_name, load_module
 
-from ..toy_course import TABLE, Course
+from ..toy_course import TABLE, Course, add_ends
 
 PARTS = '{ "adds up" = 2, "own total" = 1 }'
 SECOND = '[[notebook.exercise]]\nid = "counter"'
@@ -138,3 +138,18 @@ def test_a_question_earns_no_points_unless_it_says_so_and_never_those_of_the_exe
     course.write(TABLE, course.read(TABLE) + "points = 2\n")
     module = load_module(course.project, "01_toy")
     assert module.questions[0].points == 2 and module.points == 5
+
+
+@pytest.mark.parametrize(
+    "command", [["start"], ["submit"], ["status"], ["export"], ["release", "--to", "x"], ["demo"], ["deploy"]]
+)
+def test_an_exercise_in_the_place_of_a_module_is_told_with_its_module(course: Course, command: list[str]) -> None:
+    name, *options = command
+    said = course.tito(name, "double", *options)
+    said.refuses("'double' is an exercise of 01_toy, and a module is wanted here: write 01_toy", status=2)
+
+
+def test_watch_tells_how_to_come_to_an_exercise(course: Course) -> None:
+    add_ends(course)
+    course.tito("watch", "double").refuses("is an exercise of 01_toy", "`tito watch 01_toy`, where n goes", status=2)
+    course.tito("watch", "lowest").refuses("is a part of an exercise of 01_toy", status=2)

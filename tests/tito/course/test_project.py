@@ -17,7 +17,7 @@ def test_the_root_is_found_from_any_folder_inside(course: Course) -> None:
 
 
 def test_outside_of_a_course_the_sentence_says_how_to_name_one(tmp_path: Path) -> None:
-    with pytest.raises(WrongCall, match="--project DIR"):
+    with pytest.raises(WrongCall, match="--project DIR, or get one: `tito new quantization`"):
         find_project(tmp_path)
 
 

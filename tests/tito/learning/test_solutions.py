@@ -9,10 +9,13 @@ import pytest
 from ..toy_course import NOTEBOOK, STUB, Course, Solve
 
 
-def test_a_student_is_told_that_the_solutions_are_elsewhere(edition: Course, solve: Solve) -> None:
+def test_a_student_is_told_that_this_edition_holds_no_solutions(edition: Course, solve: Solve) -> None:
     solve(edition, "double")
     edition.tito("test", "01")
-    edition.tito("hint", "double", "--solution").refuses("the solutions stay with your instructor", status=2)
+    edition.tito("hint", "double", "--solution").refuses(
+        "this edition holds no solutions, only the instructor's course does: `tito hint double` shows", status=2
+    )
+    assert "in the instructor's course" in " ".join(edition.tito("hint", "--help").out.split())
 
 
 def test_an_instructor_sees_the_reference_beside_a_students_answer_once_it_passed(
