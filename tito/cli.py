@@ -94,6 +94,8 @@ def export(
         console.say(sentence, "yellow")
     if cause := shadowing.warning(project):
         console.say(cause, "yellow")
+    if not check:
+        leading.lead_on(project, loaded)
     if check and changed:
         raise typer.Exit(Status.FAILED)
 

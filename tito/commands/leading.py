@@ -51,9 +51,20 @@ def next_step(start: Path | None) -> str:
         module = module_of(project, None if len(names) == 1 else _last(project, names))
     except TitoError as error:
         return f"{error}\nNext: tito doctor"
-    if not any(project.released(entry.path).is_file() for entry in module.notebooks):
-        return _instructors(module)
-    return _students(project, module)
+    return _students(project, module) if _is_students(project, module) else _instructors(module)
+
+
+def lead_on(project: Project, module: Module) -> None:
+    """Say which exercise is next; nothing to an instructor, who solves none."""
+    from tito import console
+    from tito.learning import progress
+
+    if _is_students(project, module):
+        console.say(f"\n{progress.next_step(project, module, progress.read(project))}")
+
+
+def _is_students(project: Project, module: Module) -> bool:
+    return any(project.released(entry.path).is_file() for entry in module.notebooks)
 
 
 def _last(project: Project, names: list[str]) -> str | None:
@@ -84,5 +95,4 @@ def _students(project: Project, module: Module) -> str:
     if exercise is None:
         return f"{here}\nNext: tito submit"
     command = "start" if not kept.last_module and importlib.util.find_spec("jupyterlab") else "watch"
-    where = project.shown(module.notebook_of(exercise.id).path)
-    return f"{here}\nNext: tito {command}    {exercise.id}, {exercise.title}, in {where}"
+    return f"{here}\nNext: tito {command}    {progress.named(project, module, exercise)}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tito.commands import leading
 from tito.commands.common import (
     JsonPath,
     LimitSeconds,
@@ -64,6 +65,8 @@ def test(
     passed = _tell(project, result, part)
     if not kept:
         console.say(f"\n{project.shown(project.personal)} cannot be written, so `tito status` will not know of this.")
+    elif passed:
+        leading.lead_on(project, loaded)
     if json_path:
         files.write_whole([(json_path, result.as_json())])
     if not passed:

@@ -69,6 +69,19 @@ class Progress:
         return next(chosen, None) or next(iter(waiting), None)
 
 
+def named(project: Project, module: Module, exercise: Exercise) -> str:
+    """An exercise as one is sent to it: its id, its title, its notebook."""
+    return f"{exercise.id}, {exercise.title}, in {project.shown(module.notebook_of(exercise.id).path)}"
+
+
+def next_step(project: Project, module: Module, kept: Progress) -> str:
+    """The exercise one is at, or that all are passed, in a sentence."""
+    current = kept.current(module)
+    if current is None:
+        return f"All exercises passed: hand in with `tito submit {module.name}`."
+    return f"Next: {named(project, module, current)}."
+
+
 def read(project: Project) -> Progress:
     """What was remembered; nothing where there is no file, or none that can be read."""
     try:

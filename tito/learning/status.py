@@ -100,14 +100,10 @@ def unanswered(answered: Mapping[str, bool]) -> str:
 
 
 def _next(project: Project, module: Module, kept: progress.Progress) -> str:
-    current = kept.current(module)
     paths = [path for n in module.notebooks for path in (n.path, n.path.with_suffix(".ipynb")) if path.is_file()]
     last = max(paths, key=lambda path: path.stat().st_mtime, default=None)
     ago = f"{last.name} was saved {_ago(time.time() - last.stat().st_mtime)}." if last else ""
-    if current is None:
-        return f"All exercises passed: hand in with `tito submit {module.name}`. {ago}"
-    where = project.shown(module.notebook_of(current.id).path)
-    return f"Next: {current.id}, {current.title}, in {where}. {ago}"
+    return f"{progress.next_step(project, module, kept)} {ago}"
 
 
 def _ago(seconds: float) -> str:

@@ -32,10 +32,12 @@ def test_a_student_is_led_from_exercise_to_exercise(
     assert ": 0 of 2 exercises passed, 0 of 5 points.\nNext: tito watch    double, Twice a number, in " in first.out
     monkeypatch.undo()
     solve(edition, "double")
-    edition.tito("test", "double")
+    assert "\nNext: double, Twice a number, in " in edition.tito("export").out
+    assert "\nNext: counter, An object that counts, in " in edition.tito("test", "double").out
+    assert "\nNext: counter, An object that counts, in " in edition.tito("export").out
     assert ": 1 of 2 exercises passed, 2 of 5 points.\nNext: tito watch    counter, " in edition.tito().out
     solve(edition, "counter")
-    edition.tito("test")
+    assert "hand in with `tito submit 01_toy`" in edition.tito("test").out
     assert ": 2 of 2 exercises passed, 5 of 5 points.\nNext: tito submit\n" in edition.tito().out
 
 
@@ -44,6 +46,14 @@ def test_who_has_jupyterlab_and_has_not_begun_is_sent_to_start(
 ) -> None:
     monkeypatch.setattr(util, "find_spec", lambda name: name == "jupyterlab")
     assert "\nNext: tito start    double" in edition.tito().out
+
+
+def test_a_test_that_failed_and_an_instructors_are_not_followed_by_a_next_exercise(
+    course: Course, edition: Course
+) -> None:
+    for one, command in ((edition, "test"), (course, "test"), (course, "export")):
+        out = one.tito(command).out
+        assert "Next: " not in out and "tito submit" not in out
 
 
 def test_an_instructor_is_shown_release_and_grade(course: Course) -> None:
