@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tito.testing.student_fixture import Opaque, type_name
+
 SHOWN = 12  # arrays up to this size are shown whole
 
 # What Python or NumPy says, and the slip behind it in whichever exercise; "" where that text alone says it best.
@@ -16,9 +18,12 @@ KNOWN = {
     r"truth value of an array": "np.minimum, np.maximum and np.where go element by element; min, max and `if` do not",
     r"object does not support item assignment": "of a number NumPy computes a number, into which nothing can be put: "
     "np.where(condition, this, that) serves numbers and arrays",
+    r"only (length|size)-1 arrays|only 0-dimensional arrays can be converted": "float(...) and int(...) take one "
+    "number; NumPy's functions go element by element",
     r"cannot reshape array of size 0": "where there is nothing, -1 could stand for any length: name every length",
-    r"name '\w+' is not defined|'\w+' is not defined in this notebook": "",
 }
+# Of these the text alone says what to mend: a name that does not exist is no slip in a formula.
+SPEAK_FOR_THEMSELVES = (AttributeError, NameError, TypeError, SyntaxError, ImportError)
 
 
 def check(
@@ -60,6 +65,27 @@ def check_float(call: str, got: object) -> None:
     """Assert that `got` is a number by itself, not an array of one."""
     __tracebackhide__ = True
     assert isinstance(got, float), f"{call}: expected a float, got {type(got).__name__}: float(...) makes one"
+
+
+def returned(function: str, got: object, wanted: str) -> None:
+    """Assert that a function gave an object of this class of the course; "layer" stands for any of its classes."""
+    __tracebackhide__ = True
+    assert got is not None, f"{function} returned None: is a `return` missing?"
+    kind = type_name(got) if isinstance(got, Opaque) else type(got).__name__
+    fits = isinstance(got, Opaque) if wanted == "layer" else kind == wanted
+    assert fits, f"{function} must return {_a(wanted)}, got {_a(kind.replace('ndarray', 'array'))}"
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiouAEIO' else 'a'} {noun}"
+
+
+def named(int_type: Opaque) -> str:
+    """An integer type as a student writes it: UINT8, IntType(2, signed=False)."""
+    bits, signed, narrow = int_type.bits, int_type.signed, int_type.narrow
+    if bits in (4, 8) and not narrow:
+        return f"{'' if signed else 'U'}INT{bits}"
+    return f"IntType({bits}{'' if signed else ', signed=False'}{', narrow=True' if narrow else ''})"
 
 
 def _means(wrong: np.ndarray, got: np.ndarray, wanted: np.ndarray, within: ArrayLike) -> bool:
@@ -111,7 +137,8 @@ def works(call: str, hint: str) -> Iterator[None]:
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
-        slip = next((slip for pattern, slip in KNOWN.items() if re.search(pattern, said)), hint)
+        otherwise = "" if isinstance(error, SPEAK_FOR_THEMSELVES) else hint
+        slip = next((slip for pattern, slip in KNOWN.items() if re.search(pattern, said)), otherwise)
         likely = f"\nlikely: {slip}" if slip else ""
         failure = AssertionError(f"{call} should work, but raised {said}{likely}")
         failure.student_frames = getattr(error, "student_frames", ())  # type: ignore[attr-defined]

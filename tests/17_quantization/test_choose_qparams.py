@@ -2,20 +2,25 @@
 
 import numpy as np
 import pytest
-from checks_17 import check, works
+from checks_17 import check, named, returned, works
 
-WIDEN = "a range must be widened to hold 0 before anything is computed from it: lo = min(lo, 0), hi = max(hi, 0)"
+WIDEN = (
+    "a range must be widened to hold 0 before anything is computed from it: lo = np.minimum(lo, 0), "
+    "hi = np.maximum(hi, 0)"
+)
 
 
 def chosen(student, hint, *args, **options):
     """The student's choose_qparams(...), where an exception becomes a message that names the likely slip."""
-    call = f"choose_qparams({', '.join(str(np.asarray(a).tolist()) if not hasattr(a, 'qmin') else 'T' for a in args)})"
-    with works(call, hint):
-        return student.choose_qparams(*args, **options)
+    shown = [named(a) if hasattr(a, "qmin") else str(np.asarray(a).tolist()) for a in args]
+    with works(f"choose_qparams({', '.join(shown)})", hint):
+        p = student.choose_qparams(*args, **options)
+    returned("choose_qparams", p, "QParams")
+    return p
 
 
-def test_the_range_from_0_to_2_55_has_steps_of_a_hundredth(student):
-    p = chosen(student, "scale = as_scale((hi - lo) / (qmax - qmin))", 0.0, 2.55)
+def test_the_scale_is_the_length_of_the_range_over_its_255_steps(student):
+    p = chosen(student, "", 0.0, 2.55)
     slips = {
         "256 codes have only 255 steps between them, so divide by qmax - qmin": 2.55 / 256,
         "that is the symmetric formula; here the whole length hi - lo is divided by qmax - qmin": 2.55 / 127,
@@ -33,7 +38,7 @@ def test_the_lowest_code_stands_for_0_where_the_range_begins_at_0(student):
     check("choose_qparams(0, 2.55).zero_point", p.zero_point, -128, "rint(qmin - lo / scale)", slips=slips)
 
 
-def test_zero_has_the_code_minus_43_in_the_range_from_minus_1_to_2(student):
+def test_zero_has_a_code_between_the_ends_of_a_range_around_it(student):
     p = chosen(student, "lo is negative, so -lo / scale lies above qmin: rint(qmin - lo / scale)", -1.0, 2.0)
     slips = {
         "the sign of lo: the zero point is rint(qmin - lo / scale), 85 steps above -128": -128,
@@ -45,11 +50,14 @@ def test_zero_has_the_code_minus_43_in_the_range_from_minus_1_to_2(student):
     check("choose_qparams(-1, 2).scale", p.scale, 3 / 255, "scale = (hi - lo) / (qmax - qmin)", within=1e-9)
 
 
-@pytest.mark.parametrize(("lo", "hi", "wanted"), [(-0.7, 1.3, -39), (-1.3, 0.7, 38)], ids=["-38.75", "37.75"])
-def test_the_zero_point_is_rounded_to_the_nearest_code(student, lo, hi, wanted):
+@pytest.mark.parametrize(("lo", "hi", "exact"), [(-0.7, 1.3, -38.75), (-1.3, 0.7, 37.75), (-229.47, 25.53, 101.47)])
+def test_the_zero_point_is_rounded_to_the_nearest_code(student, lo, hi, exact):
     p = chosen(student, "round with np.rint before the QParams is made", lo, hi)
-    cut = "the zero point was cut off, not rounded: use np.rint"
-    check(f"choose_qparams({lo}, {hi}).zero_point", p.zero_point, wanted, cut)
+    slips = {
+        "the zero point was cut off, not rounded: use np.rint": np.trunc(exact),
+        f"{exact} is {np.float16(exact)} in float16, which has three digits": np.rint(np.float16(exact)),
+    }
+    check(f"choose_qparams({lo}, {hi}).zero_point", p.zero_point, round(exact), f"rint({exact})", slips=slips)
 
 
 def test_a_range_above_0_is_widened_down_to_0(student):
@@ -107,7 +115,7 @@ def test_other_integer_types_have_their_own_ends(student, bits, signed, narrow, 
     ends = "take the ends from int_type.qmin and int_type.qmax; -128, 127 and 255 belong to 8 bits only"
     int_type = student.IntType(bits, signed, narrow)
     p = chosen(student, ends, -1.0, 2.0, int_type, symmetric=symmetric)
-    call = f"choose_qparams(-1, 2, IntType({bits}, {signed}, {narrow}), {symmetric})"
+    call = f"choose_qparams(-1, 2, {named(int_type)}{', symmetric=True' if symmetric else ''})"
     check(f"{call}.scale", p.scale, scale, ends, within=1e-7)
     check(f"{call}.zero_point", p.zero_point, zero_point, ends)
     assert p.int_type == int_type, f"{call}: the QParams must carry the type they were made for: QParams(..., int_type)"
@@ -130,6 +138,19 @@ def test_symmetric_rows_share_the_one_zero_point_0(student):
     check(
         "the symmetric zero point of two rows", p.zero_point, 0, "one 0 serves all rows and takes 4 bytes, not 4 a row"
     )
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "wanted"),
+    [(-2.0, 0.5, 204), (-1.0, 0.0, 255), ([[-2.0], [-1.0], [-1.5]], [[0.5], [2.0], [1.0]], [[204], [85], [153]])],
+    ids=["204", "255", "a row each"],
+)
+def test_zero_points_of_uint8_go_up_to_255(student, lo, hi, wanted):
+    beyond = (
+        "codes of UINT8 go up to 255, and int8 ends at 127: clip to int_type.qmin and int_type.qmax, cast to nothing"
+    )
+    p = chosen(student, beyond, np.array(lo), np.array(hi), student.UINT8)
+    check(f"choose_qparams({lo}, {hi}, UINT8).zero_point", p.zero_point, wanted, beyond)
 
 
 def test_a_zero_point_on_a_tie_goes_to_the_even_code(student):

@@ -84,6 +84,17 @@ def test_the_zero_point_belongs_to_the_code(student):
 
 
 @pytest.mark.part("error_parts")
+def test_a_code_fits_no_narrow_integer_before_it_is_clipped(student):
+    got = parts(student, [0.0, 52.0], student.QParams(1.0, 204, student.UINT8))
+    beyond = "204 is a code of UINT8, but int8 ends at 127: leave the zero point's dtype as it is"
+    check("error_parts([0, 52], QParams(1, 204, UINT8))", got, (0.0, 0.5), beyond)
+    got = parts(student, [65_540.0, 0.0], student.QParams(1.0, 0))
+    wraps = "the code 65540 wraps around in int16: leave codes that are not yet clipped in float"
+    wanted = (0.0, 65_413.0**2 / 2)
+    check("error_parts([65540, 0], QParams(1, 0))", got, wanted, wraps, within=np.multiply(wanted, CLOSE))
+
+
+@pytest.mark.part("error_parts")
 def test_the_parts_sum_to_the_whole_error(student):
     x = np.random.default_rng(3).normal(0, 2, 2000).astype(np.float32)
     for args in ((0.125, 0, 4, True), (0.0625, 7, 5, True), (0.25, 3, 4, False)):

@@ -4,6 +4,7 @@ import numpy as np
 import oracle_17 as oracle
 import pytest
 from checks_17 import check, works
+from numpy.typing import ArrayLike
 
 FOUR = np.array([-1, 0, 0.5, 2], np.float32)
 STEP = 3 / 255
@@ -97,6 +98,13 @@ def test_each_integer_type_saturates_at_its_own_ends(student, bits, signed, ends
 
 
 @pytest.mark.part("quantize")
+def test_a_zero_point_above_127_is_a_code_of_uint8(student):
+    q = student.quantize(np.array([-100, 0, 25], np.float32), student.QParams(0.5, 204, student.UINT8))
+    beyond = "204 is a code of UINT8, but int8 ends at 127: cast neither zero point nor codes to int8"
+    check("quantize([-100, 0, 25], QParams(0.5, 204, UINT8))", q, [4, 204, 254], beyond, dtype="uint8")
+
+
+@pytest.mark.part("quantize")
 def test_infinity_and_the_largest_numbers_saturate(student):
     x = np.array([np.inf, -np.inf, 3e38, -3e38], np.float32)
     for scale in (1.0, 1e-30):  # 3e38 / 1e-30 is itself infinite in float32
@@ -125,6 +133,7 @@ def test_dequantize_widens_before_it_subtracts(student):
     for q, p, wanted in (
         (np.array([127, -128], np.int8), student.QParams(1.0, -43), [170.0, -85.0]),
         (np.array([0, 255], np.uint8), student.QParams(1.0, 85, student.UINT8), [-85.0, 170.0]),
+        (np.array([0, 255], np.uint8), student.QParams(1.0, 204, student.UINT8), [-204.0, 51.0]),
     ):
         call = f"dequantize({q.tolist()}, zero_point {int(p.zero_point)}), {q.dtype}"
         with works(call, wrapped):
@@ -137,8 +146,26 @@ def test_dequantize_subtracts_before_it_multiplies(student):
     """One step is float32's 0.1; 0.1 * -99 - 0.1 * -100 is not."""
     x = student.dequantize(np.array([-101, -100, -99], np.int8), student.QParams(0.1, -100))
     step = np.float32(0.1)
-    exact = "scale * q - scale * zero_point rounds twice: subtract the integers first, which is exact"
-    check("dequantize([-101, -100, -99], scale 0.1, zero_point -100)", x, np.array([-step, 0, step]), exact)
+    q, coarse = np.array([-101, -100, -99], np.float32), float(np.float16(0.1))
+    twice = "scale * q - scale * zero_point rounds twice: subtract the integers first, which is exact"
+    slips: dict[str, ArrayLike] = {
+        twice: np.asarray(q * step + 100 * step),
+        "the scale was rounded to float16, which has three digits: it is float32": [-coarse, 0, coarse],
+    }
+    wanted = np.array([-step, 0, step])
+    exact = "scale * (q - zero_point), in float32"
+    check("dequantize([-101, -100, -99], scale 0.1, zero_point -100)", x, wanted, exact, slips=slips)
+
+
+@pytest.mark.part("dequantize")
+def test_dequantize_takes_int32_sums_too(student):
+    sums = np.array([2052, 100_003, -70_001], np.int32)
+    with works("dequantize of int32 sums", "an int32 holds them: widen to np.int32"):
+        x = student.dequantize(sums, student.QParams(0.5, 3))
+    narrow = (
+        "int32 sums go beyond int16, and float16 holds three digits: .astype(np.int32), and .astype(np.float32) last"
+    )
+    check(f"dequantize({sums.tolist()}, QParams(0.5, 3)), int32", x, [1024.5, 50_000.0, -35_002.0], narrow)
 
 
 @pytest.mark.part("quantize")

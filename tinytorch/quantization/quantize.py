@@ -67,7 +67,7 @@ __all__ = [
 def choose_qparams(lo: ArrayLike, hi: ArrayLike, int_type: IntType = INT8, symmetric: bool = False) -> QParams:
     """The quantization parameters for reals in [lo, hi].
 
-    First the range is widened to hold 0: `lo = min(lo, 0)`, `hi = max(hi, 0)`, each element.
+    First the range is widened to hold 0: `lo = np.minimum(lo, 0)`, `hi = np.maximum(hi, 0)`.
     Asymmetric: `scale = (hi - lo) / (qmax - qmin)`, `zero_point = rint(qmin - lo / scale)`, clipped to the codes.
     Symmetric (signed types only): `scale = max(|lo|, |hi|) / qmax`, and one `zero_point = 0` for all.
     `as_scale(...)` turns a step into a usable scale: do it before you divide by the scale.
