@@ -220,6 +220,7 @@ def _run(file: Path, root: Path, here: _Here, told: Told) -> str:
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if first.failure:
+        told.printed.failed = first.test
         return _in_words(first.test, first.failure, told.about_name)
     if (status == pytest.ExitCode.OK and first.ran) or (here.all_left_out and file.parent.name == "hidden"):
         return ""

@@ -1,5 +1,6 @@
-"""What judged code prints while it is tested: the first lines, and how many more. Only `check` and `tito test` tell it:
-in grading a hidden test's inputs could be printed.
+"""What judged code prints while it is tested: the first lines of a test, and how many more.
+
+Only `check` and `tito test` tell it: in grading a hidden test's inputs could be printed.
 """
 
 from __future__ import annotations
@@ -11,28 +12,38 @@ from dataclasses import dataclass, field
 
 import pytest
 
-MOST_LINES = 20  # of one exercise
+from tito.testing.outcome import claim_of
+
+MOST_LINES = 5  # of one test
 LONGEST_LINE = 200  # characters
 
 
 @dataclass
 class Printed:
-    """The first lines that were printed, and how many more there were."""
+    """What an exercise's tests printed: the first lines of each, and how many lines there were in all."""
 
-    lines: list[str] = field(default_factory=list)
-    more: int = 0
+    lines: dict[str, list[str]] = field(default_factory=dict)  # the test -> its first lines
+    count: int = 0
+    failed: str = ""  # the test that failed first: of it a person wants to see what was printed
 
-    def add(self, lines: tuple[str, ...], more: int) -> None:
-        room = MOST_LINES - len(self.lines)
-        self.lines += lines[:room]
-        self.more += more + len(lines[room:])
+    def add(self, test: str, lines: tuple[str, ...], more: int) -> None:
+        if lines:
+            kept = self.lines.setdefault(test, [])
+            kept += lines[: MOST_LINES - len(kept)]
+        self.count += len(lines) + more
 
     def __str__(self) -> str:
-        """As people read it; empty where nothing was printed."""
+        """As people read it, of one test: the one that failed, or the first that printed; empty where none did."""
         if not self.lines:
             return ""
-        rest = [f"... and {self.more} more line{'' if self.more == 1 else 's'}"] if self.more else []
-        return "\n".join(["what the code printed:", *(f"  {line}" for line in (*self.lines, *rest))])
+        test = self.failed if self.failed in self.lines else next(iter(self.lines))
+        more = self.count - len(self.lines[test])
+        where = ", there and in other tests" if len(self.lines) > 1 else ""
+        rest = [f"... and {more} more line{'' if more == 1 else 's'}{where}"] if more else []
+        return "\n".join(
+            [f"what the code printed in the test '{claim_of(test)}':"]
+            + [f"  {line}" for line in (*self.lines[test], *rest)]
+        )
 
 
 class FirstLines(io.TextIOBase):
@@ -86,11 +97,14 @@ class FirstLines(io.TextIOBase):
 class Printing:
     """A pytest plugin: tests print into one stream of first lines, instead of into files without a bound."""
 
-    def __init__(self, tell: Callable[[tuple[str, ...], int], None]) -> None:
-        self.stream = FirstLines(tell)
+    def __init__(self, tell: Callable[[str, tuple[str, ...], int], None]) -> None:
+        """tell: called with the id of the test that runs, with lines, and with a number of further lines."""
+        self._test = ""
+        self.stream = FirstLines(lambda lines, more: tell(self._test, lines, more))
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # the innermost: pytest's own capture is around it
-    def pytest_runtest_call(self) -> Generator[None]:
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
+        self._test = item.nodeid
         self.stream.begin()
         try:
             with redirect_stdout(self.stream), redirect_stderr(self.stream):

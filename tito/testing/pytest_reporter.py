@@ -172,7 +172,7 @@ def main(arguments: list[str]) -> int:
     reporter = Reporter(channel())
     _end_with_parent()
     proxies.catch_every_end()
-    printing = Printing(lambda lines, more: reporter.send(protocol.Printed(lines, more)))
+    printing = Printing(lambda _, lines, more: reporter.send(protocol.Printed(lines, more)))
     reporter.before_stuck = printing.stream.tell_rest
     return int(pytest.main(arguments, plugins=[reporter, printing, typing_in.NobodyTypes(), Withheld()]))
 

@@ -72,6 +72,7 @@ class Record:
     def cut_short(self, stopped: Finding, test: str = "") -> None:
         """Its tests cannot go on, from this one on; or none counts, where it was not in a test that it ended."""
         self.last, self.lost, self.ended = test, stopped.reason == "ended", stopped
+        self.printed.failed = self.printed.failed or test
         self.finished.discard(test)
 
     def note(self, event: protocol.Finished) -> None:
@@ -83,6 +84,7 @@ class Record:
             self.skipped.append(event.test)
         elif event.failure is not None:
             self.failures.append((event.test, event.failure))
+            self.printed.failed = self.printed.failed or event.test
 
 
 def empty_record(project: Project, module: Module, exercise: Exercise) -> Record:
@@ -145,7 +147,7 @@ class Listener:
                 self._loading = event.line
             case protocol.Printed():
                 if record := self._tests.get(self._current):
-                    record.printed.add(event.lines, event.more)
+                    record.printed.add(self._current, event.lines, event.more)
             case protocol.Finished():
                 self._current = ""
                 self._tests[event.test].note(event)

@@ -13,6 +13,7 @@ from ..toy_course import Course
 from .both import by_check, by_tito_test, exercise
 
 Judge = Callable[[Course, str], str]
+PRINTED = "what the code printed in the test 'a number comes back twice':\n"
 
 
 @pytest.fixture(params=["check", "tito test"])
@@ -26,9 +27,15 @@ def judge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsy
 
 def test_what_an_exercise_prints_is_shown_whether_it_passes_or_not(course: Course, judge: Judge) -> None:
     said = judge(course, exercise("print('x is', x)\n    return 2 * x"))
-    assert "passed" in said and "what the code printed:\n  x is 3\n  x is [ 1. -2.]\n" in said
+    assert "passed" in said and f"{PRINTED}  x is 3\n  ... and 1 more line, there and in other tests\n" in said
     said = judge(course, exercise("print('x is', x)\n    return 3 * x"))
-    assert "expected 6, got 9" in said and "what the code printed:\n  x is 3\n" in said
+    assert "expected 6, got 9" in said and f"{PRINTED}  x is 3\n" in said
+
+
+def test_what_the_failing_test_printed_is_shown_and_not_what_others_did(course: Course, judge: Judge) -> None:
+    said = judge(course, exercise("print('x is', x)\n    return 2 * x if isinstance(x, int) else x"))
+    assert "':\n  x is [ 1. -2.]\n  ... and 1 more line, there and in other tests\n" in said
+    assert "what the code printed in the test '" in said and PRINTED not in said and "x is 3" not in said
 
 
 def test_of_many_lines_the_first_are_shown_and_the_others_counted(course: Course, judge: Judge) -> None:
@@ -51,18 +58,18 @@ def test_of_many_lines_the_first_are_shown_and_the_others_counted(course: Course
 )
 def test_every_way_to_print_is_shown(course: Course, judge: Judge, prints: str, line: str) -> None:
     said = judge(course, exercise(f"{prints}\n    return 0"))
-    assert f"what the code printed:\n  {line}" in said
+    assert f"{PRINTED}  {line}" in said
 
 
 def test_what_was_printed_before_a_loop_that_never_ends_is_shown(course: Course) -> None:
     said = by_tito_test(course, exercise("print('begun')\n    while True: print('again')"), limit_seconds=1)
     assert "is there a loop that never ends?" in said
-    assert "what the code printed:\n  begun\n  again\n" in said and " more lines\n" in said
+    assert f"{PRINTED}  begun\n  again\n" in said and " more lines\n" in said
 
 
 def test_what_was_printed_before_python_ended_is_shown(course: Course) -> None:
     said = by_tito_test(course, exercise("print('begun')\n    import os, signal\n    os.kill(os.getpid(), 9)"))
-    assert "what the code printed:\n  begun\n" in said
+    assert f"{PRINTED}  begun\n" in said
 
 
 def test_no_report_holds_what_was_printed(course: Course) -> None:
@@ -73,11 +80,12 @@ def test_no_report_holds_what_was_printed(course: Course) -> None:
 
 def test_a_stream_keeps_no_more_than_it_shows() -> None:
     printed = Printed()
-    stream = FirstLines(printed.add)
+    stream = FirstLines(lambda lines, more: printed.add("tests/test_a.py::test_all", lines, more))
     for _ in range(1000):
         print("z" * 1000, end="", file=stream)
     assert len(stream._line) == LONGEST_LINE + 1
     stream.write("\n" * 50)
     stream.tell_rest()
-    assert (len(printed.lines), printed.more) == (MOST_LINES, 30)
-    assert str(Printed()) == "" and str(Printed(["a"], 1)).endswith("... and 1 more line")
+    ((test, lines),) = printed.lines.items()
+    assert (test, len(lines), printed.count) == ("tests/test_a.py::test_all", MOST_LINES, 50)
+    assert str(printed).endswith(f"... and {50 - MOST_LINES} more lines") and str(Printed()) == ""

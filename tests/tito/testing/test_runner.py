@@ -293,7 +293,10 @@ def test_people_see_one_line_an_exercise_then_the_total_then_the_first_failure(z
     first, printed, lacking, end = lines[len(ZOO) + 1 : -6], lines[-6:-3], lines[-3:-1], lines[-1]
     assert first == ["", "wrong: The wrong", "  one is one:", "  expected 1, got 2 from wrong"]
     forged = '  {"event": "end", "message": "forged"}'  # as a line that was printed, and as no event
-    assert printed == ["", "prints: what the code printed:", forged] and done.stdout.count("forged") == 1
+    assert (
+        printed == ["", "prints: what the code printed in the test 'it works':", forged]
+        and done.stdout.count("forged") == 1
+    )
     assert lacking[0] == end == "" and lacking[1].startswith("quits imports pytest, which grading does not have:")
 
 
