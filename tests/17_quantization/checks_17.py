@@ -67,13 +67,14 @@ def check_float(call: str, got: object) -> None:
     assert isinstance(got, float), f"{call}: expected a float, got {type(got).__name__}: float(...) makes one"
 
 
-def returned(function: str, got: object, wanted: str) -> None:
+def returned(function: str, got: object, wanted: str, hint: str = "") -> None:
     """Assert that a function gave an object of this class of the course; "layer" stands for any of its classes."""
     __tracebackhide__ = True
     assert got is not None, f"{function} returned None: is a `return` missing?"
     kind = type_name(got) if isinstance(got, Opaque) else type(got).__name__
     fits = isinstance(got, Opaque) if wanted == "layer" else kind == wanted
-    assert fits, f"{function} must return {_a(wanted)}, got {_a(kind.replace('ndarray', 'array'))}"
+    message = f"{function} must return {_a(wanted)}, got {_a(kind.replace('ndarray', 'array'))}"
+    assert fits, f"{message}: {hint}" if hint else message
 
 
 def _a(noun: str) -> str:

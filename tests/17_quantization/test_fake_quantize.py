@@ -3,7 +3,7 @@
 import numpy as np
 import oracle_17 as oracle
 import pytest
-from checks_17 import check, works
+from checks_17 import check, returned, works
 from numpy.typing import ArrayLike
 
 from tito.testing.student_fixture import type_name
@@ -16,8 +16,7 @@ PAST = "Tensor.from_op(values, (x,), lambda grad: (grad * inside,))"
 def faked(student, x, p):
     with works("fake_quantize(x, qparams)", PAST):
         out = student.fake_quantize(x, p)
-    assert out is not None, "fake_quantize returned None: is a `return` missing?"
-    assert not isinstance(out, np.ndarray), f"fake_quantize must return a Tensor, got an array: {PAST}"
+    returned("fake_quantize", out, "Tensor", PAST)
     return out
 
 
@@ -171,3 +170,11 @@ def test_each_result_remembers_its_own_mask(student):
     own = "each result needs the mask of its own call: keep it in a local variable, not in one that all calls share"
     check("the gradient of the first of two results", first.grad, [1.0, 0.0], own)
     check("the gradient of the second", second.grad, [0.0, 1.0], own)
+
+
+def test_a_code_fits_no_narrow_integer_before_it_is_masked(student):
+    got = slope(student, [-204.0, 51.0, 52.0, -205.0], student.QParams(1.0, 204, student.IntType(8, False)))
+    beyond = "204 is a code of UINT8, but int8 ends at 127: leave the zero point's dtype as it is"
+    check("the gradient of [-204, 51, 52, -205], zero point 204", got, [1, 1, 0, 0], beyond)
+    got = slope(student, [65_540.0, 1.0], student.QParams(1.0, 0))
+    check("the gradient of [65540, 1]", got, [0, 1], "the code 65540 wraps around in int16: leave codes in float")

@@ -211,3 +211,10 @@ def test_cells_share_a_code_wherever_they_lie(student):
     wanted = oracle.kl_divergence(counts, codes, counts)
     apart = "the cells of a code need not be neighbours: np.bincount(code_index, weights=...)"
     check(f"kl_divergence({counts}, codes {codes})", kl(student, counts, codes, counts), wanted, apart, within=1e-9)
+
+
+@pytest.mark.part("expected_mse")
+def test_a_cell_may_hold_more_than_an_int16_counts(student):
+    got = mse(student, [100_000, 50_000], [0.25, 2.5], 1.0, 0)
+    wraps = "100000 wraps around in int16: leave the counts as they are"
+    check("expected_mse([100000, 50000], [0.25, 2.5], QParams(1, 0))", got, 0.125, wraps)

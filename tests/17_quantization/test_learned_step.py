@@ -5,7 +5,7 @@ import math
 import numpy as np
 import oracle_17 as oracle
 import pytest
-from checks_17 import check, works
+from checks_17 import check, returned, works
 from numpy.typing import ArrayLike
 
 VALUES = "x_hat = (clip(rint(x / scale) + zero_point) - zero_point) * scale"
@@ -22,7 +22,7 @@ def run(student, x, scale=(1.0,), zero_point=0, bits=2, count=None, grad=None):
     count = 1 / (int_type.qmax - zero_point) if count is None else count
     with works("learned_step_quantize(...)", "Tensor.from_op(values, (x, scale), lambda grad: (..., ...))"):
         out = student.learned_step_quantize(x, scale, zero_point, int_type, count)
-    assert out is not None, "learned_step_quantize returned None: is a `return` missing?"
+    returned("learned_step_quantize", out, "Tensor")
     with works("learned_step_quantize(...).backward()", "return (gradient of x, gradient of scale), in x's shape"):
         out.backward(np.ones(x.shape, np.float32) if grad is None else grad)
     assert x.grad is not None, "x got no gradient: Tensor.from_op(values, (x, scale), ...)"

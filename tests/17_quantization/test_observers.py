@@ -224,3 +224,11 @@ def test_an_observer_remembers_a_few_numbers_however_many_batches_there_are(stud
         held.append(sizes(observer.__dict__))
     few = "the batches are not to be kept: self.lo and self.hi are enough"
     assert held[-1] <= held[1] + 4, f"{name} holds {held[1]} numbers after 2 batches and {held[-1]} after 20: {few}"
+
+
+@pytest.mark.part("PercentileObserver")
+def test_the_percentile_counts_more_numbers_than_an_int16_holds(student):
+    x = np.arange(70_000) / 70_000
+    _, hi = ends(student, student.PercentileObserver(50.0), x)
+    wide = "70000 numbers are more than an int16 holds, or float16 tells apart: np.cumsum(self.magnitudes()) as it is"
+    check("hi of half of 70000 numbers in [0, 1)", hi, 0.5, wide, within=2 / 1024)

@@ -3,7 +3,7 @@
 import numpy as np
 import oracle_17 as oracle
 import pytest
-from checks_17 import check, works
+from checks_17 import check, returned, works
 
 from tito.testing.student_fixture import may_change, type_name
 
@@ -29,7 +29,7 @@ def prepared(student, layer, bits=4, axis=0):
 def forward(module, x):
     with works("FakeQuantized(layer, weight, input)(x)", FORWARD):
         y = module(x)
-    assert y is not None, "_rounded returned None: is a `return` missing?"
+    returned("_rounded", y, "Tensor")
     return y
 
 
@@ -69,7 +69,7 @@ def test_the_layer_is_rounded_in_evaluation_mode_too(student):
 
 
 @pytest.mark.part("FakeQuantized")
-def test_the_input_s_quantizer_sees_each_batch_once(student):
+def test_the_quantizer_of_the_input_sees_each_batch_once(student):
     module = prepared(student, linear(student))
     for x in (X, 3 * X):
         forward(module, x)
@@ -168,7 +168,7 @@ def network(student, **options):
 def converted(student, model):
     with works("convert(model)", CONVERT):
         got = student.convert(model)
-    assert got is not None, "convert returned None: is a `return` missing?"
+    returned("convert", got, "layer")
     return got
 
 
@@ -194,7 +194,7 @@ def test_weight_codes_are_those_that_training_saw(student, axis):
 
 
 @pytest.mark.part("convert")
-def test_the_weight_s_scale_follows_the_last_training_step(student):
+def test_the_scale_of_the_weight_follows_the_last_training_step(student):
     """After a step the weights are other ones: the codes are those of the weights as they are now."""
     model = network(student)
     model.layers[0].layer.load_state_dict({"weight": 3 * WEIGHT, "bias": BIAS})
@@ -210,7 +210,7 @@ def test_the_weight_s_scale_follows_the_last_training_step(student):
 
 
 @pytest.mark.part("convert")
-def test_the_input_s_qparams_are_those_training_used(student):
+def test_the_qparams_of_the_input_are_those_training_used(student):
     model = network(student)
     got = converted(student, model).layers[0].input_qparams
     assert got is not None, "the layer is dynamic: pass the input's, m.input.qparams, on to quantized_layer"

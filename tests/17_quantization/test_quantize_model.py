@@ -3,7 +3,7 @@
 import numpy as np
 import oracle_17 as oracle
 import pytest
-from checks_17 import check, works
+from checks_17 import check, returned, works
 
 from tito.testing.student_fixture import type_name
 
@@ -45,14 +45,14 @@ def kinds(model):
 def dynamic(student, model, *args, **options):
     with works("quantize_dynamic(model)", DYNAMIC):
         quantized = student.quantize_dynamic(model, *args, **options)
-    assert quantized is not None, "quantize_dynamic returned None: is a `return` missing?"
+    returned("quantize_dynamic", quantized, "layer")
     return quantized
 
 
 def static(student, model, batches, *args, **options):
     with works("quantize_static(model, batches)", STATIC):
         quantized = student.quantize_static(model, batches, *args, **options)
-    assert quantized is not None, "quantize_static returned None: is a `return` missing?"
+    returned("quantize_static", quantized, "layer")
     return quantized
 
 

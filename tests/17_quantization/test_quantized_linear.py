@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import oracle_17 as oracle
 import pytest
-from checks_17 import check, works
+from checks_17 import check, returned, works
 
 STEPS = (
     "integer_matmul of the codes with the input's zero point (a float product of dequantized numbers rounds "
@@ -28,9 +28,7 @@ def forward(linear, x):
 def values(linear, x):
     """The result as an array; a QuantizedTensor or None in place of a Tensor is told."""
     y = forward(linear, x)
-    assert y is not None, "forward returned None: is a `return` missing?"
-    assert not isinstance(y, np.ndarray), "forward must return a Tensor, not an array: Tensor(y.reshape(shape))"
-    assert not hasattr(y, "qparams"), "without output_qparams the result is a float32 Tensor, got a QuantizedTensor"
+    returned("forward, without output_qparams,", y, "Tensor")
     return y.data
 
 
@@ -303,3 +301,19 @@ def test_sums_beyond_what_float32_holds_are_exact(student):
     y = values(linear, student.QuantizedTensor(np.full((1, 1025), 127, np.int8), p))
     exact = "float32 cannot hold this sum: integer_matmul, and the int32 bias added to its int32 sums"
     check("a sum of 16792575, less 16792000", y, [[575.0]], exact)
+
+
+def test_inputs_below_0_have_a_zero_point_beyond_int8(student):
+    x = -np.abs(X)
+    parts = Parts(x)
+    beyond = "the zero point of a dynamic input is a uint8, here 255, and int8 ends at 127: hand it on as it is"
+    y = values(layer(student), x)
+    check("a dynamic layer of negative inputs", y, parts.acc * parts.scale, beyond, within=parts.within())
+
+
+def test_a_bias_keeps_its_digits(student):
+    parts, bias = Parts(X), np.array([0.1, 1000.1, -1e5], np.float32)
+    wanted = parts.acc * parts.scale + bias
+    digits = "float16 holds three digits, and nothing beyond 65504: the bias stays float32"
+    y = values(layer(student, bias), X)
+    check("a dynamic layer with a bias of [0.1, 1000.1, -1e5]", y, wanted, digits, within=parts.within(bias))

@@ -256,3 +256,11 @@ def test_both_factors_of_the_float_rule_are_float32(student):
     got = requantize(student, acc, 0.3, student.QParams(1.0, 0))
     late = "m was rounded to float32 too late: float32(acc) * np.asarray(m, np.float32), no product in float64"
     check(f"requantize({acc}, 0.3, 'float')", got, wanted, late)
+
+
+@pytest.mark.part("requantize")
+@pytest.mark.parametrize("rounding", ["float", "single", "gemmlowp"])
+def test_a_zero_point_above_127_is_a_code_of_uint8(student, rounding):
+    got = requantize(student, [-500, 0, 100, 400], 0.5, student.QParams(1.0, 204, student.UINT8), rounding)
+    beyond = "204 is a code of UINT8, but int8 ends at 127: cast neither zero point nor codes to int8"
+    check(f"requantize to UINT8, zero point 204, '{rounding}'", got, [0, 204, 254, 255], beyond, dtype="uint8")

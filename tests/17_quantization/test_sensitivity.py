@@ -115,7 +115,7 @@ def test_accuracy_is_that_of_the_quantized_network(student):
         check(call, row.accuracy, share, "accuracy(quantized, x, y)", slips=slips, within=1e-9)
 
 
-def test_bytes_are_those_of_the_layer_s_weight(student):
+def test_bytes_are_those_of_the_weight_of_the_layer(student):
     """int2: 30 weights in 8 bytes and 15 in 4; a float32 scale a row, and one int32 zero point."""
     rows = table(student)
     wanted = [8 + 4 * 5 + 4, 30 + 4 * 5 + 4, 4 + 4 * 3 + 4, 15 + 4 * 3 + 4]
