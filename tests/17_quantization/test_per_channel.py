@@ -154,3 +154,11 @@ def test_a_range_does_not_hide_that_a_number_is_missing(student):
     lo, hi = value_range(student, np.array([[1.0, np.nan], [2.0, 3.0]], np.float32), 0)
     hidden = "NaN was passed over (np.nanmin): the range must be NaN, so that whoever asks for a scale is told"
     check("where the ranges of [[1, nan], [2, 3]] are NaN", np.isnan((lo, hi)), [[[True], [False]]] * 2, hidden)
+
+
+@pytest.mark.part("split_groups")
+def test_groups_hold_the_numbers_themselves(student):
+    x = np.array([[0.1, -1e5, 300.0]], np.float32)
+    got = split(student, x, 2)
+    kept = "the numbers are only cut and filled up: leave their dtype as it is"
+    check("split_groups([[0.1, -100000, 300]], 2)", got, np.array([[[x[0, 0], -1e5], [300.0, 0.0]]]), kept)
