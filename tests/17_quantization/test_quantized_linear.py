@@ -317,3 +317,24 @@ def test_a_bias_keeps_its_digits(student):
     digits = "float16 holds three digits, and nothing beyond 65504: the bias stays float32"
     y = values(layer(student, bias), X)
     check("a dynamic layer with a bias of [0.1, 1000.1, -1e5]", y, wanted, digits, within=parts.within(bias))
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_codes_handed_on_in_uint8_go_beyond_127_and_are_those_of_float32(student, static):
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+    given = (1 / 64, -20) if static else ()
+    parts, scale = Parts(x, *given), 1 / 32
+    uint8 = student.QParams(scale, 100, student.IntType(8, signed=False))
+    y = forward(layer(student, BIAS, student.QParams(*given) if static else None, uint8), x)
+    returned("forward, with output_qparams,", y, "QuantizedTensor")
+    if static:
+        bias = np.rint(BIAS / parts.scale).astype(int)
+        m = parts.scale / scale
+        wanted = [
+            [oracle.requantized(int(a), f, 100, 0, 255) for a, f in zip(row, m, strict=True)]
+            for row in parts.acc + bias
+        ]
+    else:
+        wanted = np.clip(np.rint((parts.acc * parts.scale + BIAS) / scale) + 100, 0, 255)
+    what = f"the codes in UINT8 that a {'static' if static else 'dynamic'} layer hands on"
+    check(what, y.q, wanted, "they come from float32 as `quantize` and `requantize` give them", dtype="uint8")
