@@ -20,10 +20,11 @@ KNOWN = {
     "np.where(condition, this, that) serves numbers and arrays",
     r"only (length|size)-1 arrays|only 0-dimensional arrays can be converted": "float(...) and int(...) take one "
     "number; NumPy's functions go element by element",
+    r"^AttributeError: module '.*' has no attribute": "",
     r"cannot reshape array of size 0": "where there is nothing, -1 could stand for any length: name every length",
 }
-# Of these the text alone says what to mend: a name that does not exist is no slip in a formula.
-SPEAK_FOR_THEMSELVES = (AttributeError, NameError, TypeError, SyntaxError, ImportError)
+# Of these, too, the text alone says what to mend: a name that does not exist is no slip in a formula.
+SPEAK_FOR_THEMSELVES = (NameError, SyntaxError, ImportError)
 
 
 def check(

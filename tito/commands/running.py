@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,15 +35,19 @@ def _run_script(context: typer.Context, module: str | None, what: str) -> None:
     from tito import console
     from tito.errors import WrongCall
 
+    asks = module in HELP  # and for ours, before the program's
     options, module = module_before(module, context.args)
     try:
         project = _course_to_run(context)
         loaded = module_of(project, module)
     except WrongCall:
-        if not HELP & set(options):
+        if not asks:
             raise
-        console.say(context.get_help())  # which module's, the person has to say
+        console.say(context.get_help())
         raise typer.Exit(Status.DONE) from None
+    if asks:
+        console.say(f"{context.get_help()}\n")
+        sys.stdout.flush()
     script = project.script(loaded.name, what)
     if not script.is_file():
         raise WrongCall(f"{loaded.name} has no {what}: {project.shown(script)} does not exist")

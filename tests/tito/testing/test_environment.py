@@ -294,7 +294,7 @@ def test_submit_says_and_records_the_points_that_grading_gives(
     solve(edition, "counter")
     edition.write("helper.py", "x = 1\n")
     edition.write(NOTEBOOK, with_double(edition.read(NOTEBOOK), code))
-    assert edition.tito("test").out.count("passed") == 2
+    assert edition.tito("test").out.count("points  passed") == 2
     said = edition.tito("submit")
     assert said.status == 0 and sentence in said.out, said
     assert (environment.HAS in said.out) == (statuses != ["passed", "passed"])
