@@ -31,6 +31,7 @@ from ...toy_course import copy_toy
 T = TypeVar("T")
 OURS, NICER = ("0", "0"), ("19", "0")
 RIGHT = Submission("anna", {"double": ("def double(x):\n    return 2 * x",)})
+SLOW = Submission("ben", {"double": ("import time\ntime.sleep(1)\n\ndef double(x):\n    return 2 * x",)})  # not missed
 LIMIT = 30.0  # seconds for a submission; a fifth of it for a test
 STOPPED_SECONDS = 9.0  # longer than a test may take
 
@@ -143,7 +144,7 @@ def judge(tmp_path: Path) -> Iterator[Judge]:
 @pytest.mark.parametrize("module", ["tito.grading.sandbox.child", "tito.grading.judging.worker"])
 def test_a_right_answer_keeps_its_points_on_a_machine_that_gives_it_no_time(judge: Judge, module: str) -> None:
     with stopped(judge, module, STOPPED_SECONDS):
-        grade = judge.grade(RIGHT)
+        grade = judge.grade(SLOW)
     assert [outcome.status for outcome in grade.outcomes] == ["passed"], grade.outcomes
 
 
@@ -156,5 +157,5 @@ def test_a_machine_that_never_gives_it_time_is_the_graders_failure(
         stopped(judge, "tito.grading.sandbox.child", STOPPED_SECONDS),
         pytest.raises(MachineryError, match="the machine is too busy"),
     ):
-        judge.grade(RIGHT)
+        judge.grade(SLOW)
     assert judge.grade(RIGHT).points == 2
