@@ -130,7 +130,7 @@ def test_the_pages_name_this_wheel(built: Built, installed: Installed, here: Pro
     [
         (["demo", "17"], "sizes.svg", "static int8, per channel, min-max"),
         (["deploy", "17"], "net.onnx", "times ours"),
-        (["bench"], "products.json", "int8_matmul 1024x1024x1024"),
+        (["bench"], "products.json", "int8_matmul 512x1024x1024"),
     ],
     ids=["demo", "deploy", "bench"],
 )
