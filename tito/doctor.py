@@ -190,7 +190,7 @@ def _kernels(names: str, tried: list[str], done: subprocess.CompletedProcess[str
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         return Check("kernels", names, f"a kernel does not run ({last.rstrip('.')})", "set TINYTORCH_KERNEL=numpy")
     problem, _, fix = (tried or [""])[0].rpartition("; ")
-    if names == "numpy":
+    if names == "numpy" and not problem:
         names = "numpy; the compiled ones, several times faster, need numba: pip install numba"
     return Check("kernels", names, problem, fix)
 

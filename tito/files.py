@@ -84,7 +84,7 @@ def _write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool, priv
                     beside[-1][0].chmod(stat.S_IMODE(real.stat().st_mode))
                 if real.is_file() and imported:
                     _make_later(beside[-1][0], real)
-        with _until_in_place():
+        with until_in_place():
             for path, target in beside:
                 with naming(target, written):
                     path.replace(os.path.realpath(target))
@@ -96,8 +96,8 @@ def _write_whole(texts: Sequence[tuple[Path, str | bytes]], imported: bool, priv
 
 
 @contextmanager
-def _until_in_place() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP wait for the end of the block, which moves what is on the disk already."""
+def until_in_place() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP wait for the end of the block, which moves or removes what is on the disk."""
     came, handlers = list[int](), dict[int, Any]()
     if threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -127,7 +127,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         with naming(folder):
             made.mkdir(parents=True)
         yield made
-        with suppress(KeyboardInterrupt), naming(folder), _until_in_place():
+        with suppress(KeyboardInterrupt), naming(folder), until_in_place():
             if place.is_dir():  # an empty one, in which the person may stand
                 for path in made.iterdir():
                     path.rename(place / path.name)

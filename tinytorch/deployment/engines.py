@@ -13,12 +13,13 @@ from tinytorch.deployment.steps import Convolution, Predict, Product, Step, Trac
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs files. opened: a file of any form as the other two take it.
+    """What runs files. library: the module that it needs. opened: a file of any form as the other two take it.
 
     prepare: of such a file, a network's steps, and names of its values, what gives these for a batch. rounding: of its
     products.
     """
 
+    library: str
     opened: Callable[[Any], Any]
     values_in: Callable[[Any], set[str]]
     prepare: Callable[[Any, Trace, list[str]], Predict]
@@ -37,13 +38,14 @@ def _without_delegates(step: Step) -> Rounding:
 
 ONNX = (onnx_engines.as_onnx, onnx_engines.values_in)
 TFLITE = (tflite_engines.as_tflite, tflite_engines.values_in)
+LITERT, MICRO = "ai_edge_litert.interpreter", "tflite_micro.python.tflite_micro.runtime"
 ENGINES: Mapping[str, Engine] = {
-    "onnxruntime": Engine(*ONNX, onnx_engines.in_onnxruntime),
-    "reference": Engine(*ONNX, onnx_engines.in_reference),
-    "litert": Engine(*TFLITE, tflite_engines.in_litert("BUILTIN")),
-    "litert reference": Engine(*TFLITE, tflite_engines.in_litert("BUILTIN_REF"), _of_reference_kernels),
+    "onnxruntime": Engine("onnxruntime", *ONNX, onnx_engines.in_onnxruntime),
+    "reference": Engine("onnx.reference", *ONNX, onnx_engines.in_reference),
+    "litert": Engine(LITERT, *TFLITE, tflite_engines.in_litert("BUILTIN")),
+    "litert reference": Engine(LITERT, *TFLITE, tflite_engines.in_litert("BUILTIN_REF"), _of_reference_kernels),
     "litert without delegates": Engine(
-        *TFLITE, tflite_engines.in_litert("BUILTIN_WITHOUT_DEFAULT_DELEGATES"), _without_delegates
+        LITERT, *TFLITE, tflite_engines.in_litert("BUILTIN_WITHOUT_DEFAULT_DELEGATES"), _without_delegates
     ),
-    "tflite micro": Engine(*TFLITE, tflite_engines.in_micro, "gemmlowp"),
+    "tflite micro": Engine(MICRO, *TFLITE, tflite_engines.in_micro, "gemmlowp"),
 }

@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Target:
-    """write: a model and the shape of a sample -> the file's bytes. ending: of its name.
+    """write: a model and the shape of a sample -> the file's bytes. ending: of its name. library: what write needs.
 
     engine: what runs it here, by its name in ENGINES; None: nothing does. faults: what breaks the target's rules.
     codes_out: the model must end in codes. zero_points: activations may have other zero points than 0.
@@ -26,6 +26,7 @@ class Target:
 
     write: Callable[[Module, Shape], bytes]
     ending: str
+    library: str
     engine: str | None = None
     faults: Callable[[bytes], list[str]] = lambda content: []
     codes_out: bool = False
@@ -47,9 +48,9 @@ def _tensorrt_faults(content: bytes) -> list[str]:
 
 
 TARGETS: Mapping[str, Target] = {
-    "onnx": Target(_onnx("onnxruntime"), ".onnx", "onnxruntime"),
-    "tensorrt": Target(_onnx("tensorrt"), ".onnx", None, _tensorrt_faults, zero_points=False),
-    "tflite": Target(to_tflite, ".tflite", "litert", codes_out=True),
-    "tflite-micro": Target(_int8, ".tflite", "tflite micro", micro_faults, codes_out=True),
-    "edgetpu": Target(_int8, ".tflite", "litert", edgetpu_faults, codes_out=True),
+    "onnx": Target(_onnx("onnxruntime"), ".onnx", "onnx", "onnxruntime"),
+    "tensorrt": Target(_onnx("tensorrt"), ".onnx", "onnx", None, _tensorrt_faults, zero_points=False),
+    "tflite": Target(to_tflite, ".tflite", "flatbuffers", "litert", codes_out=True),
+    "tflite-micro": Target(_int8, ".tflite", "flatbuffers", "tflite micro", micro_faults, codes_out=True),
+    "edgetpu": Target(_int8, ".tflite", "flatbuffers", "litert", edgetpu_faults, codes_out=True),
 }

@@ -109,6 +109,7 @@ def grade_batch(
 
     submissions: a folder, or one file. pool: where it is graded, on this machine unless said otherwise. again: names
     that are graded although the journal knows them. several: which counts of what one student handed in several times.
+    follow, waiting: what shows a person how far it is; nothing unless said otherwise.
     Raises WrongCall and TitoError, one sentence each, before anybody is graded; later what cannot be graded is among
     `Report.failures`.
     """

@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -113,8 +114,9 @@ def write(tree: Tree, folder: Path, kind: str, module: Module) -> list[str]:
     except KeyboardInterrupt:
         if release_record.read(folder) != record["files"]:
             raise
-    for name in earlier - tree.keys():
-        (folder / name).unlink(missing_ok=True)
+    with suppress(KeyboardInterrupt), files.until_in_place():
+        for name in earlier - tree.keys():
+            (folder / name).unlink(missing_ok=True)
     return [*texts]
 
 

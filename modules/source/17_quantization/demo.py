@@ -294,10 +294,11 @@ def progress(console: Console, total: int) -> Iterator[Step]:
         yield lambda text: print(text, file=sys.stderr, flush=True)
         return
     columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as bar:
+    # Drawn when a step begins, not by a thread, which would take the processor from what is timed.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("starting", total=total)
         begun = count()
-        yield lambda text: bar.update(task, completed=next(begun), description=text)
+        yield lambda text: bar.update(task, completed=next(begun), description=text, refresh=True)
 
 
 class Parser(argparse.ArgumentParser):

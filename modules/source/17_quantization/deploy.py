@@ -43,11 +43,6 @@ from tinytorch.quantization import (
 )
 
 EPOCHS = 4  # of the network that is trained here, if no file is given
-LIBRARIES = {  # of the engines
-    "onnxruntime": "onnxruntime",
-    "litert": "ai_edge_litert.interpreter",
-    "tflite micro": "tflite_micro.python.tflite_micro.runtime",
-}
 COMPARED, TIMED, ROUNDS = 200, 32, 15  # images of which every layer is compared; of a timed batch; rounds in turns
 NETWORKS: dict[str, Callable[[Dataset, np.random.Generator], tuple[str, Sequential]]] = {
     "convolutional": cnn,
@@ -85,9 +80,10 @@ def steps_of(args: argparse.Namespace) -> int:
 
 def libraries_of(args: argparse.Namespace) -> list[str]:
     """What has to be installed for it, which is better known before a network is trained."""
-    writers = {"onnx": "onnx", "tensorrt": "onnx", "coreml": "coremltools", "c": "numpy"}
-    engine = TARGETS[args.to].engine if args.check else None
-    return [writers.get(args.to, "flatbuffers"), *([LIBRARIES[engine]] if engine else [])]
+    if args.to not in TARGETS:
+        return ["coremltools"] if args.to == "coreml" else []
+    target = TARGETS[args.to]
+    return [target.library, *([ENGINES[target.engine].library] if args.check and target.engine else [])]
 
 
 def float_network(args: argparse.Namespace, data: Dataset, step: Step) -> Module:
@@ -199,7 +195,7 @@ def write(args: argparse.Namespace, floats: Module, data: Dataset, step: Step) -
 def write_c(args: argparse.Namespace, floats: Module, data: Dataset, step: Step) -> Told:
     """The two files of C."""
     step("quantizing")
-    model = quantized(floats, data, Target(lambda m, s: b"", ".c", codes_out=True), None if args.per_tensor else 0)
+    model = quantized(floats, data, Target(lambda m, s: b"", ".c", "", codes_out=True), None if args.per_tensor else 0)
     step(f"writing {args.out.name}")
     files: CFiles = to_c(model, data.x_test.shape[1:], args.out.stem, args.rounding)
     for path, text in ((args.out, files.source), (args.out.with_suffix(".h"), files.header)):

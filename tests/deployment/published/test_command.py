@@ -245,6 +245,20 @@ def test_within_an_error_that_nothing_keeps_nothing_is_written(quantize: Quantiz
     said.refuses("within --budget all stays in float: the best product alone errs by ")
 
 
+def test_a_budget_without_anything_to_choose_is_refused(quantize: Quantize) -> None:
+    said = quantize("mlp.onnx", "--calibrate", "x.npy", "--budget", "1%", "--keep", "layer.*")
+    said.refuses("here all stay in float: leave it out")
+
+
+@pytest.mark.parametrize(("how", "hint"), [("dynamic", "--activations static is"), ("float", "float model.")])
+def test_a_file_that_is_slower_is_said_to_be(
+    quantize: Quantize, monkeypatch: pytest.MonkeyPatch, how: str, hint: str
+) -> None:
+    monkeypatch.setattr(telling, "SLOWER", math.inf)
+    said = quantize("mlp.onnx", "--calibrate", "x.npy", "--activations", how)
+    assert "ONNX Runtime is slower with it here than with the float model" in said.out and hint in said.out
+
+
 def test_a_file_that_is_no_onnx_is_not_promised(quantize: Quantize) -> None:
     said = quantize("mlp.onnx", "--calibrate", "x.npy", "--out", "net.tflite")
     said.refuses("--out wants a file ending in .onnx", status=2)

@@ -122,7 +122,7 @@ def test_ctrl_c_while_a_release_is_put_in_place_is_too_late(
     course.tito("release", "01", "--to", str(given))
     (course.root / "modules/source/01_toy/demo.py").unlink()
     course.change(NOTEBOOK, "# x = 1 is", "# x = 2 is")
-    for folder, into_place in ((given, "replace"), (tmp_path / "new", "rename")):
+    for folder, into_place in ((given, "unlink"), (given, "replace"), (tmp_path / "new", "rename")):
         with monkeypatch.context() as patched:
             patched.setattr(Path, into_place, interrupting(getattr(Path, into_place)))
             said = course.tito("release", "01", "--to", str(folder))
@@ -130,14 +130,14 @@ def test_ctrl_c_while_a_release_is_put_in_place_is_too_late(
     assert tree(given) == tree(tmp_path / "new") and "modules/source/01_toy/demo.py" not in tree(given)
 
 
-def interrupting(moved: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
-    """What moves a file, with Ctrl-C before it does."""
+def interrupting(done: Callable[..., object]) -> Callable[..., object]:
+    """What moves or removes a file, with Ctrl-C before it does."""
 
-    def move(path: Path, target: Path) -> Path:
+    def do(*arguments: object, **named: object) -> object:
         signal.raise_signal(signal.SIGINT)
-        return moved(path, target)
+        return done(*arguments, **named)
 
-    return move
+    return do
 
 
 def test_ctrl_c_before_that_leaves_everything_as_it_was(

@@ -136,10 +136,12 @@ def within_budget(
     axis: int | None,
 ) -> dict[str, Scheme]:
     """The schemes of the smallest plan whose outputs err by at most the budget, below 1, or of the best plan within it
-    in bytes. ValueError if even the smallest plan is larger.
+    in bytes. ValueError if even the smallest plan is larger, or there is nothing to choose from.
 
     `pareto_front`, the module's own, makes the plans of the rows; the error is then measured.
     """
+    if not rows:
+        raise ValueError("a budget chooses among products that may get codes, and here all stay in float: leave it out")
     table: Any = rows  # of which it takes layer, int_type, nbytes and noise
     front: list[Any] = [choice for _, _, choice in pareto_front(table)]
     plans: list[dict[str, Scheme]] = [{name: scheme for name, scheme in each.items() if scheme} for each in front]

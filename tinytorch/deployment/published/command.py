@@ -86,11 +86,10 @@ def written(args: argparse.Namespace, source: ModelFile, samples: Samples | None
     with Shown(samples.count if samples else 0) as progress:
         progress.phase("reading the model")
         result = quantized(args, kept, progress.told)
-        if args.budget and not any(product.scheme for product in result.products):
-            alone = min(10 ** (-row.sqnr_db / 20) for row in result.sensitivities if row.scheme)
-            raise ValueError(
-                f"within --budget all stays in float: the best product alone errs by {alone:.2%}; {NOTHING}"
-            )
+        best = max((row.sqnr_db for row in result.sensitivities if row.scheme), default=None)
+        if args.budget and best is not None and not any(product.scheme for product in result.products):
+            alone = f"the best product alone errs by {10 ** (-best / 20):.2%}"
+            raise ValueError(f"within --budget all stays in float: {alone}; {NOTHING}")
         with beside(args.out) as file:
             progress.phase("running the written file")
             result.save(file)
